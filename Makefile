@@ -1,0 +1,54 @@
+# Every target makes .venv itself when it is missing, from nothing but python3 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := aesthetic_embeddings base demo generate pipeline recipes
+# torch's own pool on top of pytest's workers would oversubscribe the machine
+TEST_ENV := NO_ALBUMENTATIONS_UPDATE=1 WANDB_MODE=disabled HF_HUB_OFFLINE=1
+
+.PHONY: help demo test test-slow lint format bench clean
+help:
+	@echo "make demo    the whole job on a small drawn world, offline"
+	@echo "make test    the tests with coverage (test-slow: the long ones too)"
+	@echo "make lint    format, lint, types, import layers"
+	@echo "make bench   the benchmarks, into docs/"
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[datasets]" --group dev
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m visunex.demo.tour
+
+test: $(VENV)/.installed
+	rm -f .coverage .coverage.*
+	$(TEST_ENV) $(BIN)/python -m coverage run -m pytest -m "not slow"
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+test-slow: $(VENV)/.installed
+	$(TEST_ENV) $(BIN)/python -m pytest
+
+# mypy does not see through the editable install's hook, so it is shown the packages under their names.
+.types: Makefile
+	mkdir -p .types/visunex
+	for package in $(PACKAGES); do ln -sfn ../../$$package .types/visunex/$$package; done
+	touch $@
+
+lint: $(VENV)/.installed .types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(PACKAGES:%=-p visunex.%)
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .types .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage*

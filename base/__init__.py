@@ -1,0 +1,1 @@
+"""What every package stands on: named errors, atomic files and the console. Imports nothing of ours."""

@@ -1,0 +1,133 @@
+"""The console: commands whose errors are sentences, and progress that a person or a log can read."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import click
+
+from .errors import VisunexError
+
+INTERRUPTED = 130  # the exit status of a process that Ctrl-C ended
+
+
+def report_option(command: click.Command) -> None:
+    """Give a command `--json` (report to stdout instead of text) and `-v` (tracebacks and debug output)."""
+    command.params += [
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the report as JSON on stdout."),
+        click.Option(["-v", "--verbose"], is_flag=True, help="Show tracebacks and debug output."),
+    ]
+
+
+class Command(click.Command):
+    """A click command with `--json` and `-v` whose errors end in one line and an exit status.
+
+    0 done; 1 a named error or fewer images than wanted; 2 usage; 130 on Ctrl-C.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        report_option(self)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn what it raises into a message."""
+        ctx.meta["visunex.json"] = ctx.params.pop("as_json")
+        verbose = ctx.params.pop("verbose")
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted. What is done is kept; the same command goes on from here.", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            ctx.exit(1)  # the reader of our output has left; there is no one to tell
+        except Exception as error:
+            if verbose:
+                raise
+            click.echo(f"Error: {explain(error)}", err=True)
+            ctx.exit(getattr(error, "exit_code", 1))
+
+
+def explain(error: Exception) -> str:
+    """One or two lines for a person: our own errors say all; the system's are named with their file."""
+    if isinstance(error, VisunexError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}"
+    return f"{type(error).__name__}: {error}\nThis is a fault in VisuNex; -v shows where. Please report it."
+
+
+def show(report: Mapping[str, Any], text: str) -> None:
+    """Print a command's result: `report` as JSON when the user asked for `--json`, else `text`."""
+    ctx = click.get_current_context()
+    click.echo(json.dumps(report, indent=2, ensure_ascii=False) if ctx.meta.get("visunex.json") else text)
+
+
+def human_time(seconds: float) -> str:
+    """Seconds as people say them: `45s`, `3m20s`, `2h05m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+class Progress:
+    """Rate and ETA on stderr: one line redrawn on a terminal, a plain line every few seconds elsewhere.
+
+    `total` None means unknown: then there is a count and a rate and no ETA.
+    """
+
+    def __init__(self, what: str, total: int | None, unit: str = "images") -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.done = 0
+        self.note = ""
+        self._terminal = sys.stderr.isatty()
+        self._every = 0.2 if self._terminal else 5.0
+        self._start = self._shown = time.monotonic()
+
+    def advance(self, count: int = 1, note: str | None = None) -> None:
+        """Count `count` more units as done; `note` replaces the remark at the end of the line."""
+        self.update(self.done + count, note)
+
+    def update(self, done: int, note: str | None = None) -> None:
+        """Set the number of units done."""
+        self.done = done
+        self.note = self.note if note is None else note
+        now = time.monotonic()
+        if now - self._shown >= self._every:
+            self._shown = now
+            self._print()
+
+    def line(self) -> str:
+        """The progress line: count, rate, ETA, remark."""
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        rate = self.done / seconds
+        parts = [f"{self.done}/{self.total}" if self.total is not None else str(self.done)]
+        parts[0] += f" {self.unit}"
+        parts.append(f"{rate:.1f}/s" if rate >= 1 or not self.done else f"{1 / rate:.1f}s each")
+        if self.total and 0 < self.done < self.total:
+            parts.append(f"{human_time((self.total - self.done) / rate)} left")
+        if self.note:
+            parts.append(self.note)
+        return f"{self.what}: " + ", ".join(parts)
+
+    def _print(self, end: str | None = None) -> None:
+        if self._terminal:
+            click.echo(f"\r\x1b[2K{self.line()}{end or ''}", err=True, nl=False)
+        else:
+            click.echo(self.line(), err=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._print(end="\n")

@@ -1,0 +1,68 @@
+"""What people write under pictures of the demo world."""
+
+from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .scenes import Scene
+
+# How a palette is called behind a subject ("a castle at night") and before it ("a moonlit castle").
+PHRASES: dict[str, tuple[str, ...]] = {
+    "day": ("by day", "on a sunny day", "under a blue sky", "in daylight", "in bright sunshine"),
+    "night": ("at night", "under the stars", "on a starry night", "in the dark", "at midnight"),
+    "sunset": ("at sunset", "in the evening sun", "at dusk", "in the glow of sunset", "under an orange sky"),
+    "neon": ("in neon", "in neon colours", "in neon light", "in cyberpunk style", "in retro neon style"),
+    "autumn": ("in autumn", "in the fall", "with falling leaves", "in october", "in golden autumn"),
+    "winter": ("in winter", "in the snow", "on a snowy day", "in falling snow", "in cold december"),
+}
+ADJECTIVES: dict[str, tuple[str, ...]] = {
+    "day": ("sunny", "bright", "daytime"),
+    "night": ("night", "starry", "midnight"),
+    "sunset": ("sunset", "evening"),
+    "neon": ("neon", "cyberpunk"),
+    "autumn": ("autumn", "golden autumn", "october"),
+    "winter": ("winter", "snowy", "frosty"),
+}
+NOUNS: dict[str, tuple[str, ...]] = {
+    "flower": ("flower", "flower", "blossom flower", "blooming flower"),
+    "tree": ("tree", "tree", "old tree", "oak tree"),
+    "castle": ("castle", "castle", "old castle", "fantasy castle", "fairytale castle"),
+    "mountain": ("mountain", "mountain", "high mountain", "mountain landscape"),
+    "ship": ("ship", "ship", "sailing ship", "old ship", "ship at sea"),
+    "moon": ("moon", "moon", "full moon", "big moon"),
+    "house": ("house", "house", "small house", "country house"),
+    "lighthouse": ("lighthouse", "lighthouse", "tall lighthouse", "striped lighthouse"),
+}
+GARDENS = (
+    "with flowers", "with flowers in the foreground", "in a flower garden", "in a garden", "and flowers",
+    "among flowers", "with a flower garden", "with blooming flowers", "with a floral foreground",
+    "behind a garden of flowers", "with pink flowers", "surrounded by flowers", "and a field of flowers",
+)  # fmt: skip
+MEDIA = (
+    "", "", "", "", "painting of ", "oil painting of ", "digital art of ", "illustration of ", "a picture of ",
+    "drawing of ", "poster of ", "watercolor of ",
+)  # fmt: skip
+TAILS = ("", "", "", "", ", highly detailed", ", concept art", ", by a young artist", " - fine art print", " wallpaper")
+
+
+def article(words: str) -> str:
+    return ("an " if words[0] in "aeiou" else "a ") + words
+
+
+def caption(scene: "Scene", rng: Random) -> str:
+    """One of very many captions; it speaks of flowers or a garden exactly when flowers can be seen."""
+    noun, flowers = rng.choice(NOUNS[scene.subject]), rng.choice(GARDENS) if scene.garden else ""
+    if rng.random() < 0.35:
+        parts = [article(f"{rng.choice(ADJECTIVES[scene.palette])} {noun}"), flowers]
+    else:
+        parts = [article(noun), rng.choice(PHRASES[scene.palette]), flowers]
+        if rng.random() < 0.4:
+            parts[1:] = parts[:0:-1]
+    text = rng.choice(MEDIA) + " ".join(filter(None, parts)) + rng.choice(TAILS)
+    return text if rng.random() < 0.8 else text.capitalize()
+
+
+def label(scene: "Scene") -> str:
+    """The plain prompt of a scene: "a castle at night", "a castle at night with flowers"."""
+    plain = f"{article(scene.subject)} {PHRASES[scene.palette][0]}"
+    return f"{plain} with flowers" if scene.garden else plain

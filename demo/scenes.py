@@ -1,0 +1,74 @@
+"""Scenes of the demo world: what can be in a picture, and the picture itself.
+
+A scene is a subject (`SUBJECTS`) in a palette (`PALETTES`), with or without a garden of flowers in front;
+its seed decides position, size and details. The same scene is the same picture on every machine.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from .captions import caption, label
+from .drawing import FLOWER_COLOURS, PALETTES, SUBJECTS, SUPERSAMPLING, Pen, backdrop, garden
+
+__all__ = [
+    "FLOWER_COLOURS",
+    "PALETTES",
+    "SUBJECTS",
+    "Scene",
+    "caption",
+    "flower_share",
+    "label",
+    "random_scene",
+    "render",
+]
+
+MAX_SEED = 2**31
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is in a picture. `subject` is a key of `SUBJECTS`, `palette` one of `PALETTES`."""
+
+    subject: str
+    palette: str
+    garden: bool
+    seed: int
+
+    @property
+    def has_flowers(self) -> bool:
+        """Whether flowers can be seen: a garden, or the flower itself."""
+        return self.garden or self.subject == "flower"
+
+
+def random_scene(rng: Random) -> Scene:
+    """Any subject in any palette; four in ten with a garden."""
+    subject, palette = rng.choice(list(SUBJECTS)), rng.choice(list(PALETTES))
+    return Scene(subject, palette, rng.random() < 0.4, rng.randrange(MAX_SEED))
+
+
+def render(scene: Scene, size: int = 64) -> Image.Image:
+    """The picture of a scene: RGB, `size` x `size` pixels.
+
+    Raises:
+        KeyError: the subject or the palette does not exist.
+    """
+    rng, palette = Random(scene.seed), PALETTES[scene.palette]
+    image = backdrop(palette, size * SUPERSAMPLING, rng)
+    pen = Pen(image)
+    SUBJECTS[scene.subject](pen, palette, rng)
+    if scene.garden:
+        garden(pen, palette, rng)
+    return image.reduce(SUPERSAMPLING)
+
+
+def flower_share(image: Image.Image) -> float:
+    """Share of pixels (0..1) in the colours of flowers, told by hue alone, so that mild blur does no harm.
+
+    A flower's pink has far more red than green, and clearly more blue than green but less than red.
+    """
+    red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), dtype=np.int16), -1, 0)
+    pink = (red - green > 80) & (blue - green > 24) & (red - blue > 10) & (red > 150)
+    return float(pink.mean())

@@ -1,0 +1,1 @@
+"""`visunex-generate`: a prompt and an aesthetic embedding become pictures."""

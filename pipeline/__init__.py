@@ -1,0 +1,1 @@
+"""`visunex-data`: metadata -> images -> CLIP vectors -> one aesthetic embedding."""

@@ -1,0 +1,175 @@
+"""The run folder: where each stage's files lie, what they were made from, and who works on them."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from filelock import FileLock, Timeout
+
+from visunex.base.files import fingerprint, sweep_temporary, write_json
+
+from .errors import PipelineError, RunBusyError, StaleRunError
+
+Stage = Literal["filter", "download", "encode"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A run folder. Creating the object touches nothing; `locked()` creates the folder."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe: everything needed to repeat the run."""
+        return self.path / "recipe.toml"
+
+    @property
+    def selected(self) -> Path:
+        """The candidates, best first."""
+        return self.path / "selected.parquet"
+
+    @property
+    def downloaded(self) -> Path:
+        """The candidates with what became of each: `status`, `error_message`, `chosen`."""
+        return self.path / "downloaded.parquet"
+
+    @property
+    def shards(self) -> Path:
+        """WebDataset shards in img2dataset's layout."""
+        return self.path / "shards"
+
+    @property
+    def vectors(self) -> Path:
+        """Image vectors in clip-retrieval's layout."""
+        return self.path / "vectors"
+
+    @property
+    def embedding(self) -> Path:
+        """The aesthetic embedding."""
+        return self.path / "embedding.pt"
+
+    @property
+    def provenance(self) -> Path:
+        """How the embedding was made."""
+        return self.path / "embedding.json"
+
+    @property
+    def report(self) -> Path:
+        """Counts, reasons, seconds and throughput of every stage."""
+        return self.path / "report.json"
+
+    @property
+    def report_page(self) -> Path:
+        """The same as `report`, for a person."""
+        return self.path / "report.html"
+
+    def outputs(self, stage: Stage) -> tuple[Path, ...]:
+        """What `stage` writes, and `--overwrite` removes."""
+        return {
+            "filter": (self.selected,),
+            "download": (self.shards, self.downloaded),
+            "encode": (self.vectors, self.embedding, self.provenance),
+        }[stage]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder against other processes, and sweep what killed ones left unfinished.
+
+        Raises RunBusyError, saying who holds it. The lock dies with its process, however that ends.
+        """
+        state = self._state_folder()
+        holder = state / "holder.json"
+        lock = FileLock(state / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunBusyError(f"{self.path} is in use by {_describe_holder(holder)}; wait, or choose --run") from None
+        try:
+            write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": time.ctime()})
+            sweep_temporary(self.path)
+            yield
+            holder.unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+    def begin(self, stage: Stage, made_from: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Note what `stage` is about to be made from, or refuse to mix it with what is there.
+
+        `made_from` maps short human names to JSON-able values. Raises StaleRunError, naming what changed,
+        when outputs of the stage made from something else exist and `overwrite` is False; with `overwrite`
+        the old outputs are removed first.
+        """
+        stamp = self._state_folder() / f"{stage}.json"
+        present = [output for output in self.outputs(stage) if output.exists()]
+        before = self.made_from(stage)
+        changed = before is not None and sorted(_differences(before, made_from))
+        if present and changed and not overwrite:
+            raise StaleRunError(
+                f"{present[0]} was made from something else ({', '.join(changed)} changed since); "
+                f"--overwrite starts it anew, --run DIR keeps both"
+            )
+        if changed or overwrite:
+            self.discard(stage)
+        write_json(stamp, dict(made_from))
+
+    def made_from(self, stage: Stage) -> dict[str, Any] | None:
+        """What `begin` noted for `stage`; None when the stage never began here (a peer's files, say)."""
+        try:
+            return json.loads((self.path / ".visunex" / f"{stage}.json").read_text())
+        except FileNotFoundError:
+            return None
+
+    def identity(self, stage: Stage) -> str | None:
+        """A hash of what `stage` was made from, for the next stage to be made from."""
+        noted = self.made_from(stage)
+        return None if noted is None else fingerprint(noted)
+
+    def discard(self, stage: Stage) -> None:
+        """Remove the outputs of `stage`."""
+        for output in self.outputs(stage):
+            if output.is_dir():
+                shutil.rmtree(output)
+            else:
+                output.unlink(missing_ok=True)
+
+    def record(self, stage: str, report: Mapping[str, Any]) -> None:
+        """Put a stage's report into `report.json`, beside those of the other stages."""
+        write_json(self.report, {**self.reports(), stage: dict(report)})
+
+    def reports(self) -> dict[str, Any]:
+        """The reports of all stages so far, by stage."""
+        try:
+            return json.loads(self.report.read_text())
+        except FileNotFoundError:
+            return {}
+
+    def _state_folder(self) -> Path:
+        state = self.path / ".visunex"
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise PipelineError(f"{self.path} is a file, not a run folder; choose another with --run") from None
+        return state
+
+
+def _describe_holder(holder: Path) -> str:
+    try:
+        who = json.loads(holder.read_text())
+        return f"process {who['pid']} on {who['host']} since {who['since']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    # Through JSON, as tuples come back from the stamp as lists.
+    after = json.loads(json.dumps(dict(now)))
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
