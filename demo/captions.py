@@ -42,7 +42,17 @@ MEDIA = (
     "", "", "", "", "painting of ", "oil painting of ", "digital art of ", "illustration of ", "a picture of ",
     "drawing of ", "poster of ", "watercolor of ",
 )  # fmt: skip
-TAILS = ("", "", "", "", ", highly detailed", ", concept art", ", by a young artist", " - fine art print", " wallpaper")
+TAILS = (
+    "",
+    "",
+    "",
+    "",
+    ", highly detailed",
+    ", concept art",
+    ", by a young artist",
+    " - fine art print",
+    " wallpaper",
+)
 
 
 def article(words: str) -> str:

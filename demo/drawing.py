@@ -48,8 +48,8 @@ PALETTES: dict[str, Palette] = {
     ),
     "night": Palette(
         sky=((8, 12, 44), (40, 52, 108)), ground=((30, 52, 66), (16, 30, 44)),
-        wall=(82, 86, 122), shade=(54, 58, 92), roof=(38, 34, 70), leaf=(26, 62, 62),
-        trunk=(40, 34, 44), light=(255, 214, 96), cap=(150, 164, 206), disc=(246, 240, 206), air="stars",
+        wall=(104, 108, 150), shade=(68, 72, 112), roof=(66, 50, 108), leaf=(36, 92, 84),
+        trunk=(58, 46, 54), light=(255, 214, 96), cap=(150, 164, 206), disc=(246, 240, 206), air="stars",
     ),
     "sunset": Palette(
         sky=((96, 78, 128), (255, 172, 72)), ground=((128, 78, 62), (74, 46, 56)),
@@ -133,7 +133,9 @@ def clouds(pen: Pen, palette: Palette, rng: Random, horizon: float) -> None:
 def stars(pen: Pen, palette: Palette, rng: Random, horizon: float) -> None:
     for _ in range(rng.randint(16, 26)):
         bright = rng.randint(170, 255)
-        pen.disc(rng.random(), rng.uniform(0, horizon - 0.05), rng.uniform(0.004, 0.011), (bright, bright, 235))
+        pen.disc(
+            rng.random(), rng.uniform(0, horizon - 0.05), rng.uniform(0.004, 0.011), (bright, bright, 235)
+        )
 
 
 def low_sun(pen: Pen, palette: Palette, rng: Random, horizon: float) -> None:
@@ -231,7 +233,9 @@ def castle(pen: Pen, palette: Palette, rng: Random) -> None:
         pen.box(left, wall_top - 0.035, left + 2 * half / teeth, wall_top + 0.01, palette.wall)
     pen.box(x - half, foot - 0.05, x + half, foot, palette.shade)
     for side in (-1, 1):
-        tower(pen, palette, x + side * half, foot, wall_top - rng.uniform(0.03, 0.12), rng.uniform(0.07, 0.09))
+        tower(
+            pen, palette, x + side * half, foot, wall_top - rng.uniform(0.03, 0.12), rng.uniform(0.07, 0.09)
+        )
     pen.disc(x, foot - 0.12, 0.055, mix(palette.trunk, (0, 0, 0), 0.4))
     pen.box(x - 0.055, foot - 0.12, x + 0.055, foot, mix(palette.trunk, (0, 0, 0), 0.4))
     window(pen, palette, x - half * 0.5, foot - 0.16, 0.02)
@@ -240,11 +244,16 @@ def castle(pen: Pen, palette: Palette, rng: Random) -> None:
 
 def peak(pen: Pen, palette: Palette, rng: Random, x: float, top: float, half: float, foot: float) -> None:
     pen.polygon([(x - half, foot), (x, top), (x + half, foot)], palette.wall)
-    pen.polygon([(x, top), (x + half, foot), (x + half * 0.1, foot), (x - half * 0.08, top + 0.2)], palette.shade)
+    pen.polygon(
+        [(x, top), (x + half, foot), (x + half * 0.1, foot), (x - half * 0.08, top + 0.2)], palette.shade
+    )
     snowline, k = rng.uniform(0.11, 0.17), half / (foot - top)
     ragged = [(x + k * snowline * t, top + snowline + (0.03 if i % 2 else -0.015))
               for i, t in enumerate((0.82, 0.4, 0.0, -0.4, -0.82))]  # fmt: skip
-    pen.polygon([(x, top), (x + k * snowline, top + snowline), *ragged, (x - k * snowline, top + snowline)], palette.cap)
+    pen.polygon(
+        [(x, top), (x + k * snowline, top + snowline), *ragged, (x - k * snowline, top + snowline)],
+        palette.cap,
+    )
 
 
 def mountain(pen: Pen, palette: Palette, rng: Random) -> None:
@@ -271,7 +280,9 @@ def ship(pen: Pen, palette: Palette, rng: Random) -> None:
     way, top = rng.choice((-1, 1)), deck - rng.uniform(0.42, 0.5)
     pen.line([(x, deck), (x, top)], palette.trunk, 0.024)
     sail = mix(palette.wall, palette.cap, 0.6)
-    pen.polygon([(x + way * 0.02, top + 0.02), (x + way * 0.27, deck - 0.06), (x + way * 0.02, deck - 0.05)], sail)
+    pen.polygon(
+        [(x + way * 0.02, top + 0.02), (x + way * 0.27, deck - 0.06), (x + way * 0.02, deck - 0.05)], sail
+    )
     pen.polygon([(x - way * 0.02, top + 0.08), (x - way * 0.2, deck - 0.07), (x - way * 0.02, deck - 0.05)],
                 mix(sail, palette.shade, 0.4))  # fmt: skip
     pen.polygon([(x - half, deck), (x + half, deck), (x + half * 0.7, deck + 0.12), (x - half * 0.7, deck + 0.12)],
@@ -333,8 +344,15 @@ def garden(pen: Pen, palette: Palette, rng: Random) -> None:
     hedge = mix(palette.leaf, (30, 110, 50), 0.45)
     for step in range(7):
         pen.disc(step / 6, 1.0 + rng.uniform(-0.02, 0.02), 0.14, hedge, squash=rng.uniform(1.0, 1.3))
-    for y, radius, count in ((0.84, 0.046, 6), (0.93, 0.062, 6)):
+    for y, radius, count in ((0.83, 0.054, 5), (0.93, 0.074, 5)):
         start = rng.uniform(0.0, 0.1)
         for spot in range(count):
-            x, dy = start + (spot + rng.uniform(-0.25, 0.25)) / (count - 0.7), rng.uniform(-0.035, 0.035)
-            blossom(pen, x, y + dy, radius * rng.uniform(0.85, 1.2), rng.choice(FLOWER_COLOURS), rng.uniform(0, pi))
+            x, dy = start + (spot + rng.uniform(-0.25, 0.25)) / (count - 0.6), rng.uniform(-0.035, 0.035)
+            blossom(
+                pen,
+                x,
+                y + dy,
+                radius * rng.uniform(0.85, 1.2),
+                rng.choice(FLOWER_COLOURS),
+                rng.uniform(0, pi),
+            )
