@@ -1,0 +1,52 @@
+"""`visunex-data`: the command line of the pipeline."""
+
+import importlib
+from typing import Any
+
+import click
+
+# Command (also the name of its module) -> what `--help` says of it, so that no module is loaded to list them.
+COMMANDS = {
+    "filter": "Choose the rows of a data set's metadata by caption, score and size.",
+    "download": "Fetch the chosen pictures as WebDataset shards.",
+    "encode": "Turn pictures into CLIP vectors, and those into one aesthetic embedding.",
+    "run": "Filter, download and encode, as a recipe says.",
+    "recipes": "List, show, check and copy recipes.",
+    "embeddings": "List, show, compare, mix and fetch aesthetic embeddings.",
+    "doctor": "Look over this machine: what works, what is missing, what to do.",
+    "demo": "Serve the drawn demo world that everything can be tried on.",
+}
+
+
+class Commands(click.Group):
+    """The commands in the order in which a person uses them, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in working order rather than in that of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command called `name`: the attribute `command` of the module of that name."""
+        if name not in COMMANDS:
+            return None
+        module: Any = importlib.import_module(f".{name}", __package__)
+        return module.command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands for `--help`."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="visunex")
+def main() -> None:
+    """From a question put to an image data set to one aesthetic embedding.
+
+    \b
+    Example, the 2000 best pictures of gardens, in three steps or in one:
+        visunex-data filter --keywords flower,garden --top 2000
+        visunex-data download
+        visunex-data encode
+        visunex-data run flower_plant
+    """
