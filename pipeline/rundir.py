@@ -13,9 +13,10 @@ from typing import Any, Literal, get_args
 
 from filelock import FileLock, Timeout
 
-from visunex.base.files import fingerprint, sweep_temporary, write_json
+from visunex.base.files import fingerprint, sweep_temporary, write_json, write_text
 
 from .errors import PipelineError, RunBusyError, StaleRunError
+from .report import render
 
 Stage = Literal["filter", "download", "encode"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -92,7 +93,9 @@ class RunDir:
         try:
             lock.acquire()
         except Timeout:
-            raise RunBusyError(f"{self.path} is in use by {_describe_holder(holder)}; wait, or choose --run") from None
+            raise RunBusyError(
+                f"{self.path} is in use by {_describe_holder(holder)}; wait, or choose --run"
+            ) from None
         try:
             write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": time.ctime()})
             sweep_temporary(self.path)
@@ -142,8 +145,10 @@ class RunDir:
                 output.unlink(missing_ok=True)
 
     def record(self, stage: str, report: Mapping[str, Any]) -> None:
-        """Put a stage's report into `report.json`, beside those of the other stages."""
-        write_json(self.report, {**self.reports(), stage: dict(report)})
+        """Put a stage's report into `report.json` and `report.html`, beside those of the other stages."""
+        reports = {**self.reports(), stage: dict(report)}
+        write_json(self.report, reports)
+        write_text(self.report_page, render(self.path.name, reports))
 
     def reports(self) -> dict[str, Any]:
         """The reports of all stages so far, by stage."""
@@ -157,7 +162,9 @@ class RunDir:
         try:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise PipelineError(f"{self.path} is a file, not a run folder; choose another with --run") from None
+            raise PipelineError(
+                f"{self.path} is a file, not a run folder; choose another with --run"
+            ) from None
         return state
 
 

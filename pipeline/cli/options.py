@@ -91,7 +91,9 @@ def _split_lists(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Split `--keywords a,b` at the commas; a regular expression keeps its own."""
     literal = not (section == "filter" and values.get("match") == "regex")
     return {
-        key: tuple(part for item in value for part in item.split(",")) if literal and isinstance(value, tuple) else value
+        key: tuple(part for item in value for part in item.split(","))
+        if literal and isinstance(value, tuple)
+        else value
         for key, value in values.items()
     }
 

@@ -1,0 +1,82 @@
+"""What a user sees when a command fails, and while it works."""
+
+import errno
+import json
+import os
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from visunex.base.console import Command, Progress, human_time, show
+from visunex.base.errors import FewerImagesError, UsageError
+
+
+def command_that_raises(error: BaseException) -> click.Command:
+    @click.command(cls=Command)
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (UsageError("top must be at least 1"), 2, "Error: top must be at least 1\n"),
+        (FewerImagesError("3 of 5 images"), 1, "Error: 3 of 5 images\n"),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.tar"),
+            1,
+            "Error: No space left on device: a.tar\n",
+        ),
+        (KeyboardInterrupt(), 130, "kept"),
+        (ZeroDivisionError("1/0"), 1, "Error: ZeroDivisionError: 1/0\nThis is a fault in VisuNex"),
+        (BrokenPipeError(), 1, ""),
+        (click.UsageError("no such thing"), 2, "no such thing"),
+    ],
+)
+def test_errors_are_sentences_with_an_exit_status(error: BaseException, status: int, message: str) -> None:
+    result = CliRunner().invoke(command_that_raises(error))
+    assert result.exit_code == status
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_verbose_shows_where() -> None:
+    result = CliRunner().invoke(command_that_raises(ZeroDivisionError()), ["-v"])
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_json_replaces_the_text() -> None:
+    @click.command(cls=Command)
+    def command() -> None:
+        show({"images": 3}, "three images")
+
+    assert CliRunner().invoke(command).stdout == "three images\n"
+    assert json.loads(CliRunner().invoke(command, ["--json"]).stdout) == {"images": 3}
+
+
+def test_progress_off_a_terminal_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("encode", 4) as progress:
+        progress.advance(2, "10 MB")
+        assert "2/4 images" in progress.line()
+        assert "left" in progress.line()
+        assert progress.line().endswith("10 MB")
+        progress.update(4)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("encode: 4/4 images, ")
+    assert "\r" not in captured.err
+
+
+def test_progress_without_a_total_has_no_eta() -> None:
+    progress = Progress("filter", None, "rows")
+    progress.advance(10)
+    assert progress.line().startswith("filter: 10 rows, ")
+    assert "left" not in progress.line()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.6, "1m00s"), (200, "3m20s"), (7500, "2h05m")])
+def test_human_time(seconds: float, text: str) -> None:
+    assert human_time(seconds) == text
