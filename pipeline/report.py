@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-h1 { font-size: 1.6rem } h2 { margin-top: 2rem; border-bottom: 1px solid #ddd; text-transform: capitalize }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222 }
+body { max-width: 52rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.6rem }
+h2 { margin-top: 2rem; border-bottom: 1px solid #ddd; text-transform: capitalize }
 h3 { margin: 1rem 0 .3rem; font-size: 1rem; color: #555 }
-table { border-collapse: collapse; width: 100% } td { padding: .15rem .6rem .15rem 0; vertical-align: top }
-td:first-child { width: 14rem; color: #555 } td.bar { width: 40% } .bar div { background: #c86; height: .8rem }
+table { border-collapse: collapse; width: 100% }
+td { padding: .15rem .6rem .15rem 0; vertical-align: top }
+td:first-child { width: 14rem; color: #555 }
+td.bar { width: 40% } .bar div { background: #c86; height: .8rem }
 """
 
 
@@ -34,8 +38,9 @@ def _table(values: Mapping[str, Any]) -> str:
     counts = all(isinstance(value, int) and not isinstance(value, bool) for value in values.values())
     largest = max(values.values(), default=0) if counts else 0
     rows = (
-        f"<tr><td>{_label(key)}</td><td>{_text(_value(value))}</td>{_bar(value, largest) if largest else ''}</tr>"
+        f"<tr><td>{_label(key)}</td><td>{_text(_value(value))}</td>{bar}</tr>"
         for key, value in values.items()
+        for bar in [_bar(value, largest) if largest else ""]
     )
     return f"<table>{''.join(rows)}</table>\n"
 
