@@ -1,0 +1,28 @@
+"""`visunex-data doctor`."""
+
+import click
+
+from visunex.base.console import Command, show
+
+from ..rundir import RunDir
+from .options import run_option
+
+
+@click.command("doctor", cls=Command)
+@run_option
+@click.option("--online", is_flag=True, help="Also see whether the Hub can be reached (opens a connection).")
+def command(run: RunDir, online: bool) -> None:
+    """Look over this machine: what works, what is missing, what to do.
+
+    Exit status 1 when something is missing without which nothing works.
+
+    \b
+    Example:
+        visunex-data doctor --online
+    """
+    from ..doctor import as_text, examine
+
+    findings = list(examine(run.path, online=online))
+    show({"findings": [finding.as_dict() for finding in findings]}, as_text(findings))
+    if any(finding.verdict == "fault" for finding in findings):
+        click.get_current_context().exit(1)

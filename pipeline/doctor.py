@@ -1,0 +1,135 @@
+"""A look over the machine: what works, what is missing, and what to do about it."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Verdict = Literal["ok", "note", "fault"]
+
+_PACKAGES = ("torch", "open_clip_torch", "img2dataset", "webdataset", "polars", "transformers", "diffusers")
+_HUB = "huggingface.co"
+_ENOUGH_DISK = 5 * 1024**3  # 2000 pictures of about 1 MB, twice over
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; `advice` says what to do when it is not as it should be."""
+
+    what: str
+    verdict: Verdict
+    detail: str
+    advice: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """The finding for a JSON report."""
+        return {"what": self.what, "verdict": self.verdict, "detail": self.detail, "advice": self.advice}
+
+
+def examine(folder: Path, *, online: bool) -> Iterator[Finding]:
+    """Every finding in turn; `folder` is where runs would lie. Only `online` opens a connection."""
+    yield _python()
+    yield from map(_package, _PACKAGES)
+    yield _extra("datasets", "sources that are data sets on the Hub")
+    yield _device()
+    yield _disk(folder)
+    yield _clip_weights()
+    yield _download_seam()
+    if online:
+        yield _hub()
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, "ok", importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, "fault", "not installed", f"pip install {name}")
+
+
+def _extra(name: str, purpose: str) -> Finding:
+    if importlib.util.find_spec(name):
+        return Finding(name, "ok", importlib.metadata.version(name))
+    return Finding(name, "note", f"not installed; needed for {purpose}", f"pip install 'visunex[{name}]'")
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("device", "ok", f"cuda: {torch.cuda.get_device_name()}")
+    if torch.backends.mps.is_available():
+        return Finding("device", "ok", "mps (Apple GPU)")
+    return Finding(
+        "device",
+        "note",
+        f"cpu, {os.cpu_count()} cores",
+        "works, but 2000 pictures take minutes to hours with ViT-L-14; a GPU takes seconds to minutes",
+    )
+
+
+def _disk(folder: Path) -> Finding:
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    detail = f"{free / 1024**3:.0f} GiB free for {folder}"
+    if not os.access(existing, os.W_OK):
+        return Finding("disk", "fault", f"{existing} cannot be written to", "choose another folder with --run")
+    if free < _ENOUGH_DISK:
+        return Finding("disk", "note", detail, "2000 pictures at their original size take about 2 GiB")
+    return Finding("disk", "ok", detail)
+
+
+def _clip_weights() -> Finding:
+    import open_clip
+    from huggingface_hub import try_to_load_from_cache
+
+    settings = open_clip.get_pretrained_cfg("ViT-L-14", "openai")
+    repository = settings["hf_hub"].rstrip("/")
+    for name in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"):
+        if isinstance(try_to_load_from_cache(repository, name), str):
+            return Finding("CLIP ViT-L-14", "ok", f"weights cached ({repository})")
+    return Finding(
+        "CLIP ViT-L-14",
+        "note",
+        f"weights not cached; the first `encode` fetches 1.7 GB from {repository}",
+        f"without network: bring {repository}'s folder and use --model local-dir:PATH",
+    )
+
+
+def _download_seam() -> Finding:
+    try:
+        version = importlib.metadata.version("img2dataset")
+        from .download import check_seam
+
+        check_seam()
+    except Exception as error:
+        return Finding("download", "fault", str(error), "pip install 'img2dataset==1.47.0'")
+    return Finding("download", "ok", f"the guarded fetch fits img2dataset {version}")
+
+
+def _hub() -> Finding:
+    try:
+        with socket.create_connection((_HUB, 443), timeout=5):
+            return Finding("hub", "ok", f"{_HUB} answers")
+    except OSError as error:
+        return Finding("hub", "note", f"{_HUB} does not answer ({error})", "give local paths or a mirror")
+
+
+def as_text(findings: list[Finding]) -> str:
+    """The findings as lines: a mark, what, detail, and advice where there is some."""
+    marks: dict[Verdict, str] = {"ok": "ok   ", "note": "note ", "fault": "FAULT"}
+    return "\n".join(
+        f"{marks[each.verdict]} {each.what:<16} {each.detail}" + (f"\n{'':23}-> {each.advice}" if each.advice else "")
+        for each in findings
+    )
+
+

@@ -1,0 +1,24 @@
+"""What tests share: the published reference data, and a quiet, offline environment for every process."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports img2dataset or a Hub client, here and in every process a test starts.
+os.environ.update(
+    NO_ALBUMENTATIONS_UPDATE="1",
+    WANDB_MODE="disabled",
+    HF_HUB_OFFLINE="1" if not os.environ.get("VISUNEX_REAL_WEIGHTS") else "0",
+    TOKENIZERS_PARALLELISM="false",
+)
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder of published embeddings, paintings, rating vectors and predictors."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "reference"
+    folder = Path(os.environ.get("VISUNEX_REFERENCE", beside))
+    if not (folder / "README.md").exists():
+        pytest.skip("the published reference data is not here; name its folder in $VISUNEX_REFERENCE")
+    return folder

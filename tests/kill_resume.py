@@ -1,0 +1,114 @@
+"""Kill `visunex-data run demo_flower` with SIGKILL at random moments, resume it, and compare with an undisturbed run.
+
+    python tests/kill_resume.py --times 20
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import torch
+
+RECIPE = ["demo_flower", "--set", "filter.top=60", "--set", "download.shard_size=10", "--set", "download.deadline=1"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run left behind."""
+
+    selected: bytes
+    pictures: dict[str, str]
+    embedding: torch.Tensor
+
+
+def start(run: Path) -> subprocess.Popen[bytes]:
+    """Start the run in a process group of its own."""
+    command = [sys.executable, "-m", "visunex.pipeline.cli", "run", *RECIPE, "--run", str(run)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def finish(run: Path) -> float:
+    """Run to the end; the seconds it took."""
+    began = time.monotonic()
+    process = start(run)
+    output, _ = process.communicate(timeout=300)
+    if process.returncode:
+        raise RuntimeError(f"exit status {process.returncode}:\n{output.decode()}")
+    return time.monotonic() - began
+
+
+def kill_after(run: Path, seconds: float) -> None:
+    """Start the run and kill its main process, as the kernel's OOM killer would, after `seconds`."""
+    process = start(run)
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def outcome(run: Path) -> Outcome:
+    """Read back what a run made."""
+    chosen = pl.read_parquet(run / "downloaded.parquet").filter("chosen")["key"].to_list()
+    pictures = {}
+    for path in sorted((run / "shards").glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                key, _, extension = member.name.partition(".")
+                if extension not in ("json", "txt") and key in set(chosen):
+                    pictures[key] = hashlib.sha256(tar.extractfile(member).read()).hexdigest()  # type: ignore[union-attr]
+    embedding = torch.load(run / "embedding.pt", weights_only=True)
+    return Outcome((run / "selected.parquet").read_bytes(), pictures, embedding)
+
+
+def leftovers(run: Path) -> list[str]:
+    """Files that no finished run has."""
+    known = {".json", ".parquet", ".tar", ".npy", ".pt", ".toml", ".html", ""}
+    return [str(path) for path in run.rglob("*") if path.is_file() and path.suffix not in known]
+
+
+def compare(undisturbed: Outcome, resumed: Outcome) -> float:
+    """The cosine distance of the embeddings; raises AssertionError when anything else differs."""
+    assert resumed.selected == undisturbed.selected, "selected.parquet differs"
+    assert resumed.pictures == undisturbed.pictures, "the set of pictures differs"
+    distance = 1 - torch.cosine_similarity(undisturbed.embedding.double(), resumed.embedding.double()).item()
+    assert distance <= 1e-6, f"the embeddings are {distance:.1e} apart"
+    return distance
+
+
+def trials(folder: Path, times: int, seed: int) -> list[str]:
+    """Run undisturbed, then `times` runs killed once at a random moment and resumed; a line on each."""
+    rng = random.Random(seed)
+    seconds = finish(folder / "undisturbed")
+    undisturbed = outcome(folder / "undisturbed")
+    lines = [f"undisturbed: {seconds:.1f} s, {len(undisturbed.pictures)} pictures"]
+    for number in range(times):
+        run = folder / f"killed-{number}"
+        moment = rng.uniform(0, seconds)
+        kill_after(run, moment)
+        finish(run)
+        distance = compare(undisturbed, outcome(run))
+        assert not leftovers(run), leftovers(run)
+        lines.append(f"killed after {moment:.1f} s, resumed: the same, embeddings {distance:.1e} apart")
+    return lines
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print("\n".join(trials(Path(folder), arguments.times, arguments.seed)))
