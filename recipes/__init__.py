@@ -1,6 +1,7 @@
 """Recipes: TOML files that say how an aesthetic embedding is made. Imports nothing of ours but `base`."""
 
-from .load import RecipeError, dumps, find, load, names, override
+from .describe import schema_table
+from .load import OverrideError, RecipeError, dumps, find, load, names, override
 from .schema import (
     Columns,
     Download,
@@ -10,6 +11,7 @@ from .schema import (
     Recipe,
     Reference,
     Source,
+    split_keywords,
 )
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Encode",
     "Filter",
     "Generate",
+    "OverrideError",
     "Recipe",
     "RecipeError",
     "Reference",
@@ -27,4 +30,6 @@ __all__ = [
     "load",
     "names",
     "override",
+    "schema_table",
+    "split_keywords",
 ]

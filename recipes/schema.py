@@ -1,6 +1,10 @@
-"""What a recipe says: one section per stage. Unknown keys are errors; see `README.md` for the table of keys."""
+"""What a recipe says: one section per stage. Unknown keys are errors; `schema_table()` lists every key.
 
-from typing import Annotated, Literal
+A field's description is its whole documentation: the help of the option, and its row in the README's table.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -9,125 +13,202 @@ Dedupe = Literal["url", "caption", "hash", "none"]
 Reduction = Literal["mean", "unit-mean", "score-weighted", "median", "contrast"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
-Keyword = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Number = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
     """A frozen table of a recipe that refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Columns(Section):
     """The source's own column names, where they cannot be recognised."""
 
-    url: str | None = None
-    caption: str | None = None
-    score: str | None = None
-    width: str | None = None
-    height: str | None = None
-    similarity: str | None = None
-    punsafe: str | None = None
-    pwatermark: str | None = None
-    hash: str | None = None
+    url: Text | None = Field(default=None, description="Column with the picture's address.")
+    caption: Text | None = Field(default=None, description="Column with the caption.")
+    score: Text | None = Field(default=None, description="Column with the aesthetic score.")
+    width: Text | None = Field(default=None, description="Column with the picture's width in pixels.")
+    height: Text | None = Field(default=None, description="Column with the picture's height in pixels.")
+    similarity: Text | None = Field(
+        default=None, description="Column with the CLIP similarity of picture and caption."
+    )
+    punsafe: Text | None = Field(default=None, description="Column with the probability of being unsafe.")
+    pwatermark: Text | None = Field(default=None, description="Column with the probability of a watermark.")
+    hash: Text | None = Field(default=None, description="Column with a hash of the picture or row.")
 
 
 class Source(Section):
-    """Where the metadata lies: a catalogue name, a path, a glob, or an https://, s3:// or hf:// address."""
+    """Where the metadata lies and what its columns are called."""
 
-    data: str = "improved_aesthetics_6.5plus"
+    data: Text = Field(
+        default="improved_aesthetics_6.5plus",
+        description="Metadata: a known name, a path, glob or folder, or an https://, s3:// or hf:// address.",
+    )
     columns: Columns = Columns()
 
 
 class Filter(Section):
     """Which rows are wanted, and how many."""
 
-    keywords: tuple[Keyword, ...] = ()
-    match: Match = "substring"
-    exclude: tuple[Keyword, ...] = ()
-    min_score: float | None = None
-    max_score: float | None = None
-    min_width: Count | None = None
-    min_height: Count | None = None
-    min_similarity: float | None = None
-    max_punsafe: Fraction | None = None
-    max_pwatermark: Fraction | None = None
-    where: str | None = None
-    dedupe: Dedupe = "url"
-    top: Count = 2000
-    reserve: Count | None = Field(default=None, description="candidates in all; four times top when absent")
+    keywords: tuple[Text, ...] = Field(
+        default=(),
+        description="Keep captions with any of these; comma-separated or repeated (regex: repeated only).",
+    )
+    match: Match = Field(
+        default="substring",
+        description="How keywords match: anywhere, as a whole word, or as a regular expression.",
+    )
+    exclude: tuple[Text, ...] = Field(
+        default=(), description="Drop captions with any of these, matched as keywords are."
+    )
+    min_score: float | None = Field(default=None, description="Lowest aesthetic score.")
+    max_score: float | None = Field(default=None, description="Highest aesthetic score.")
+    min_width: Count | None = Field(default=None, description="Smallest width in pixels.")
+    min_height: Count | None = Field(default=None, description="Smallest height in pixels.")
+    min_similarity: float | None = Field(
+        default=None, description="Lowest CLIP similarity of picture and caption."
+    )
+    max_punsafe: Fraction | None = Field(
+        default=None, description="Highest probability of being unsafe, 0 to 1."
+    )
+    max_pwatermark: Fraction | None = Field(
+        default=None, description="Highest probability of a watermark, 0 to 1."
+    )
+    where: Text | None = Field(
+        default=None, description="A further condition: an SQL expression over the source's own columns."
+    )
+    dedupe: Dedupe = Field(default="url", description="Keep only the best-scored of rows that share this.")
+    top: Count = Field(default=2000, description="How many pictures are wanted: the best-scored ones.")
+    reserve: Count | None = Field(
+        default=None, description="Candidates to keep in all, for dead links (default: four times top)."
+    )
 
     @property
     def candidates(self) -> int:
         """How many rows to keep for the download stage: the top ones and the reserve behind them."""
         return self.reserve if self.reserve is not None else 4 * self.top
 
+    @model_validator(mode="before")
+    @classmethod
+    def _comma_separated(cls, value: Any) -> Any:
+        """`keywords = "a, b"` is short for `["a", "b"]`; a regular expression keeps its commas."""
+        if not isinstance(value, Mapping):
+            return value
+        whole = value.get("match") == "regex"
+        texts = {key: value[key] for key in ("keywords", "exclude") if isinstance(value.get(key), str)}
+        return {**value, **{key: split_keywords(text, whole=whole) for key, text in texts.items()}}
+
     @model_validator(mode="after")
-    def _reserve_holds_top(self) -> "Filter":
+    def _bounds_leave_something(self) -> "Filter":
         if self.reserve is not None and self.reserve < self.top:
-            raise ValueError(f"reserve is the number of candidates in all; {self.reserve} is less than top = {self.top}")
+            raise ValueError(
+                f"reserve = {self.reserve} counts all candidates, so it cannot be below top = {self.top}"
+            )
+        if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
+            raise ValueError(f"min_score = {self.min_score} is above max_score = {self.max_score}")
         return self
+
+
+def split_keywords(text: str, *, whole: bool = False) -> tuple[str, ...]:
+    """The keywords of one comma-separated text; `whole` (for regular expressions) leaves commas alone."""
+    return (text,) if whole else tuple(part.strip() for part in text.split(","))
 
 
 class Download(Section):
     """How the pictures are fetched and stored."""
 
-    min_images: Annotated[int, Field(ge=0)] = 1
-    shard_size: Literal[10, 100, 1000, 10000] = 1000
-    processes: Count | None = None
-    threads: Count = 32
-    deadline: Annotated[float, Field(gt=0, description="seconds for one picture, everything included")] = 30
-    retries: Annotated[int, Field(ge=0)] = 2
-    resize: Count | None = Field(default=None, description="re-encode with this shorter side; absent: original bytes")
-    min_image_size: Annotated[int, Field(ge=0)] = 0
-    allow_private: bool = False
+    min_images: Number = Field(
+        default=1, description="Fewer pictures than this is a failure (exit status 1)."
+    )
+    shard_size: Literal[10, 100, 1000, 10000] = Field(default=1000, description="Pictures per shard.")
+    processes: Count | None = Field(
+        default=None, description="Downloading processes (default: one per core)."
+    )
+    threads: Count = Field(default=32, description="Connections open at once in each process.")
+    deadline: Positive = Field(default=30, description="Seconds for one picture, everything included.")
+    retries: Number = Field(
+        default=2, description="Further tries for a picture whose server failed or fell silent."
+    )
+    resize: Count | None = Field(
+        default=None,
+        description="Re-encode with this shorter side in pixels (default: keep the original bytes).",
+    )
+    min_image_size: Number = Field(
+        default=0, description="Refuse pictures with a side shorter than this, in pixels."
+    )
+    allow_private: bool = Field(default=False, description="Fetch from private and loopback addresses too.")
 
 
 class Encode(Section):
     """The CLIP image tower, and how its vectors become one."""
 
-    model: str = "ViT-L-14"
-    pretrained: str | None = "openai"
-    precision: Precision = "auto"
-    batch_size: Count | None = None
-    workers: Annotated[int, Field(ge=0)] | None = None
-    reduce: Reduction = "unit-mean"
-    baseline: str | None = None
+    model: Text = Field(
+        default="ViT-L-14", description="Image tower: an open_clip name, local-dir:PATH or visunex-tiny."
+    )
+    pretrained: Text = Field(
+        default="openai", description="Which weights of an open_clip tower; others bring their own."
+    )
+    precision: Precision = Field(
+        default="auto", description="Number format of the tower; auto takes the device's best."
+    )
+    batch_size: Count | None = Field(default=None, description="Pictures per step (default: by device).")
+    workers: Number | None = Field(
+        default=None, description="Processes that decode pictures (default: by cores)."
+    )
+    reduce: Reduction = Field(default="unit-mean", description="How the image vectors become one embedding.")
+    baseline: Text | None = Field(
+        default=None, description="For contrast: the run, shards or folder whose mean is subtracted."
+    )
 
     @model_validator(mode="after")
     def _contrast_has_baseline(self) -> "Encode":
         if (self.reduce == "contrast") != (self.baseline is not None):
-            raise ValueError('reduce = "contrast" and baseline belong together: one without the other means nothing')
+            raise ValueError(
+                'reduce = "contrast" and baseline belong together: one without the other means nothing'
+            )
         return self
 
 
 class Reference(Section):
     """The published embedding that the recipe reproduces, for comparison after a run."""
 
-    name: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    tolerance: Annotated[float, Field(gt=0)] | None = None
+    name: Text = Field(description="Name of the published embedding.")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="SHA-256 of the published file."
+    )
+    tolerance: Positive | None = Field(
+        default=None, description="Largest difference that counts as reproduced."
+    )
 
 
 class Generate(Section):
     """Defaults that `visunex-generate --recipe` takes for pictures in this taste."""
 
-    model: str | None = None
-    prompt: str | None = None
-    aesthetic_steps: Annotated[int, Field(ge=0)] | None = None
-    aesthetic_lr: Annotated[float, Field(gt=0)] | None = None
-    ddim_steps: Count | None = None
-    scale: float | None = None
-    seed: int | None = None
+    model: Text | None = Field(
+        default=None, description="Diffusion model: a Hub name, a folder or visunex-tiny."
+    )
+    prompt: Text | None = Field(default=None, description="What the picture shows.")
+    aesthetic_steps: Number | None = Field(
+        default=None, description="Steps the text tower is moved towards the taste."
+    )
+    aesthetic_lr: Positive | None = Field(default=None, description="Length of each such step.")
+    ddim_steps: Count | None = Field(default=None, description="Steps of the sampler.")
+    scale: float | None = Field(default=None, description="Guidance scale.")
+    seed: int | None = Field(default=None, description="Seed of the noise.")
 
 
 class Recipe(Section):
     """Everything needed to make one aesthetic embedding, and to make it again."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    description: str = ""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        description="Name of the recipe: letters, digits, dot, dash and underscore."
+    )
+    description: str = Field(default="", description="What the recipe is for.")
     source: Source = Source()
     filter: Filter = Filter()
     download: Download = Download()

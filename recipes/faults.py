@@ -1,0 +1,161 @@
+"""What is wrong with a recipe, in words: each fault with its line, and the key that was probably meant."""
+
+import difflib
+import re
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from .schema import Recipe
+
+Path = tuple[str, ...]
+
+_HEADER = re.compile(r"^\s*\[([^\[\]]+)\]\s*(#.*)?$")
+_ASSIGNMENT = re.compile(r"""^\s*([A-Za-z0-9_."' \t-]+?)\s*=""")
+_QUOTES = re.compile(r"'''|\"\"\"")
+
+# Pydantic's kinds of error in the words of a recipe; {...} are its own details.
+_WORDS = {
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "is too large a number",
+    "int_type": "must be a whole number",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be one of {expected}",
+    "missing": "is missing",
+    "model_type": "must be a section, [{key}]",
+    "string_pattern_mismatch": "must match {pattern}",
+    "string_sub_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_type": 'must be text (in quotes, "...")',
+    "string_unicode": "must be text in Unicode",
+    "tuple_type": "must be a list of texts",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a recipe; `line` counts from 1, None where the key stands in no line."""
+
+    key: str
+    message: str
+    line: int | None = None
+    overridden: bool = False
+
+    def __str__(self) -> str:
+        place = "--set " if self.overridden else f"line {self.line}: " if self.line else ""
+        return f"{place}{self.key}{':' if self.key else ''} {self.message}".strip()
+
+
+def faults_of(error: ValidationError, text: str, overridden: Mapping[str, Any]) -> list[Fault]:
+    """Every fault of a recipe, by line: those of its `text`, and those that overrides brought in."""
+    lines = key_lines(text)
+    found = [_fault(detail, lines, overridden) for detail in error.errors(include_url=False)]
+    return sorted(dict.fromkeys(found), key=lambda fault: (fault.overridden, fault.line or 0))
+
+
+def key_lines(text: str) -> dict[Path, int]:
+    """The line, from 1, in which each table and key of a TOML text first stands (read lightly)."""
+    table: Path = ()
+    lines: dict[Path, int] = {}
+    for number, line in _outside_long_strings(text):
+        if header := _HEADER.match(line):
+            table = _parts(header[1])
+            lines.setdefault(table, number)
+        elif assignment := _ASSIGNMENT.match(line):
+            key = (*table, *_parts(assignment[1]))
+            for length in range(len(table) + 1, len(key) + 1):
+                lines.setdefault(key[:length], number)
+    return lines
+
+
+def _outside_long_strings(text: str) -> Iterator[tuple[int, str]]:
+    inside = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if not inside:
+            yield number, line
+        for quotes in _QUOTES.findall(line):
+            inside = quotes if not inside else "" if inside == quotes else inside
+
+
+def _parts(dotted: str) -> Path:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def _fault(detail: ErrorDetails, lines: Mapping[Path, int], overridden: Mapping[str, Any]) -> Fault:
+    names = tuple(str(part) for part in detail["loc"] if not isinstance(part, int))
+    index = next((part for part in detail["loc"] if isinstance(part, int)), None)
+    key = ".".join(names) + (f"[{index}]" if index is not None else "")
+    line = next((lines[names[:size]] for size in range(len(names), 0, -1) if names[:size] in lines), None)
+    return Fault(key, _words(detail, names), line, _brought_by(overridden, names))
+
+
+def _brought_by(overridden: Mapping[str, Any], names: Path) -> bool:
+    """Whether an override set this key, a part of it, or the section it is in."""
+    paths = [tuple(key.split(".")) for key in overridden]
+    return any(path[: len(names)] == names[: len(path)] for path in paths)
+
+
+def _words(detail: ErrorDetails, names: Path) -> str:
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return _unknown(names)
+    if kind == "value_error":
+        return detail["msg"].removeprefix("Value error, ")
+    template = _WORDS.get(kind)
+    if template is None:
+        return detail["msg"]
+    return template.format(**{"key": ".".join(names), **detail.get("ctx", {})}) + _got(detail)
+
+
+def _got(detail: ErrorDetails) -> str:
+    """The value found, where it is short and says something."""
+    value = detail["input"]
+    if detail["type"] == "missing" or not isinstance(value, str | int | float) or value == "":
+        return ""
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    return f", not {shown}" if len(shown) <= 60 else f", not {shown[:57]}..."
+
+
+def _unknown(names: Path) -> str:
+    """The key that was meant: one of the same section by its letters, or the same key of another section."""
+    siblings = section_keys(names[:-1])
+    if near := difflib.get_close_matches(names[-1].lower().replace("-", "_"), siblings, n=1):
+        return f"unknown key; did you mean {near[0]}?"
+    elsewhere = [".".join(path) for path in all_keys() if path[-1] == names[-1]]
+    if elsewhere:
+        return f"unknown key here; did you mean {' or '.join(elsewhere)}?"
+    return f"unknown key; there are {', '.join(siblings)}"
+
+
+def section_keys(path: Path) -> list[str]:
+    """The keys a recipe's section may hold; those of the recipe itself for the empty path."""
+    return [key[-1] for key in all_keys(sections=True) if key[:-1] == path]
+
+
+def all_keys(*, sections: bool = False) -> list[Path]:
+    """Every key of a recipe as a path, in the schema's order; with `sections`, the sections too."""
+    return list(_walk(Recipe, (), sections))
+
+
+def _walk(model: type[BaseModel], path: Path, sections: bool) -> Iterator[Path]:
+    for name, field in model.model_fields.items():
+        inner = section_type(field.annotation)
+        if inner is None or sections:
+            yield (*path, name)
+        if inner is not None:
+            yield from _walk(inner, (*path, name), sections)
+
+
+def section_type(annotation: Any) -> type[BaseModel] | None:
+    """The section class of a field's annotation (`Filter`, `Reference | None`); None for a plain value."""
+    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    return next((kind for kind in options if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
