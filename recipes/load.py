@@ -18,7 +18,7 @@ from .schema import Recipe
 SHIPPED = Path(__file__).parent
 # A recipe is a page of text: what is larger is some other file.
 LARGEST = 128 * 1024
-# Python's TOML parser takes time with the square of a dotted key's length (minutes for 100 KiB of `a.a.a...`).
+# Python's TOML parser takes the square of a dotted key's length in time: minutes for 100 KiB of `a.a.a...`.
 MOST_DOTS = 200
 
 Overrides = Mapping[str, Any] | Iterable[str]
