@@ -122,26 +122,52 @@ def split_keywords(text: str, *, whole: bool = False) -> tuple[str, ...]:
 class Download(Section):
     """How the pictures are fetched and stored."""
 
-    min_images: Number = Field(
-        default=1, description="Fewer pictures than this is a failure (exit status 1)."
-    )
-    shard_size: Literal[10, 100, 1000, 10000] = Field(default=1000, description="Pictures per shard.")
-    processes: Count | None = Field(
-        default=None, description="Downloading processes (default: one per core)."
-    )
-    threads: Count = Field(default=32, description="Connections open at once in each process.")
-    deadline: Positive = Field(default=30, description="Seconds for one picture, everything included.")
-    retries: Number = Field(
-        default=2, description="Further tries for a picture whose server failed or fell silent."
+    min_images: Annotated[int, Field(ge=0, description="with fewer pictures than this the command fails")] = 1
+    shard_size: Literal[10, 100, 1000, 10000] = Field(default=1000, description="candidates in one shard")
+    processes: Count | None = Field(default=None, description="worker processes; one per core when absent")
+    threads: Count = Field(default=32, description="pictures that one process fetches at the same time")
+    deadline: Annotated[
+        float, Field(gt=0, le=3600, description="seconds for one picture, everything included")
+    ] = 30
+    retries: Annotated[
+        int, Field(ge=0, le=20, description="further tries after a reset, a 429, 503 or 5xx")
+    ] = 2
+    max_bytes: Count = Field(default=32 * 2**20, description="largest file, as sent and after decoding")
+    host_connections: Count = Field(default=32, description="connections to one host at the same time")
+    host_rate: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="requests to one host in a second; absent: no limit"
     )
     resize: Count | None = Field(
-        default=None,
-        description="Re-encode with this shorter side in pixels (default: keep the original bytes).",
+        default=None, description="re-encode with this shorter side; absent: original bytes"
     )
-    min_image_size: Number = Field(
-        default=0, description="Refuse pictures with a side shorter than this, in pixels."
+    check: Literal["structure", "decode"] = Field(
+        default="structure",
+        description="how a picture is found whole: by its file's structure, or by decoding all of it",
     )
-    allow_private: bool = Field(default=False, description="Fetch from private and loopback addresses too.")
+    min_image_size: Annotated[int, Field(ge=0, description="smallest shorter side in pixels")] = 0
+    max_pixels: Count = Field(default=100_000_000, description="most pixels; checked before decoding")
+    max_aspect_ratio: Annotated[float, Field(ge=1)] | None = Field(
+        default=None, description="most that the longer side may be of the shorter"
+    )
+    dedupe_images: Literal["exact", "near", "none"] = Field(
+        default="exact",
+        description="make room for the next candidate where a better one has the same picture",
+    )
+    keep_placeholders: bool = Field(
+        default=False, description="keep pictures that three or more addresses serve byte for byte"
+    )
+    verify_hash: Annotated[str, Field(pattern=r"^.+:(md5|sha256)$")] | None = Field(
+        default=None, description="COLUMN:md5 or COLUMN:sha256, the hash of the picture's file to insist on"
+    )
+    exclude_urls: str | None = Field(
+        default=None, description="a text or parquet file of withdrawn URLs or their md5 or sha256 hashes"
+    )
+    contact: str | None = Field(default=None, description="address or page to name in the User-Agent")
+    ignore_robots_tag: bool = Field(
+        default=False, description="take pictures whose X-Robots-Tag says noai or noindex"
+    )
+    insecure: bool = Field(default=False, description="do not verify TLS certificates")
+    allow_private: bool = Field(default=False, description="fetch from loopback and private addresses too")
 
 
 class Encode(Section):
