@@ -1,0 +1,209 @@
+"""The file: a bare float32 tensor 1xD in `NAME.pt`, and beside it `NAME.json`, which says how it was made."""
+
+import hashlib
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from visunex.base.files import write_bytes, write_json
+
+from .errors import EmbeddingError
+
+if TYPE_CHECKING:
+    import torch
+
+# The largest published tower has a few thousand dimensions; a file beyond this is not an embedding.
+MAX_DIMENSION = 65_536
+MAX_BYTES = 8 * 1024**2
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """One aesthetic embedding: `vector` float32 [1, D], read-only; `dtype` and `shape` as in the file."""
+
+    name: str
+    vector: NDArray[np.float32]
+    dtype: str = "float32"
+    shape: tuple[int, ...] = ()
+    path: Path | None = None
+
+    @property
+    def dimension(self) -> int:
+        """D: 768 for CLIP ViT-L/14."""
+        return self.vector.shape[1]
+
+    @property
+    def norm(self) -> float:
+        """L2 norm of the vector."""
+        return float(np.linalg.norm(self.vector.astype(np.float64)))
+
+    @property
+    def unit(self) -> NDArray[np.float64]:
+        """The vector scaled to norm 1, float64 [1, D]: its direction is all that generation uses."""
+        return self.vector.astype(np.float64) / self.norm
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """How it was made, from the `.json` beside the file; None without one that belongs to it."""
+        return None if self.path is None else _read_provenance(self.path)
+
+    def tensor(self) -> "torch.Tensor":
+        """A torch tensor of its own, float32 [1, D], on the CPU."""
+        import torch
+
+        return torch.from_numpy(self.vector.copy())
+
+
+def load(path: str | Path) -> Embedding:
+    """Read an embedding that anyone may have made: 1-D or 1xD, fp16 to fp64, saved from any device.
+
+    Nothing in the file is executed and nothing of unreasonable size is read. Raises EmbeddingError, whose
+    sentence says why the file is no embedding: code in the pickle, a wrong shape or type, NaN, zeros, a web
+    page, a truncated download.
+    """
+    path = Path(path)
+    tensor = _read_tensor(path)
+    shape = tuple(tensor.shape)
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[0] != 1) or not 2 <= shape[-1] <= MAX_DIMENSION:
+        raise EmbeddingError(
+            f"{path} holds a tensor of shape {_times(shape)}; an embedding is one vector, 1xD (1x768 for "
+            "ViT-L/14)"
+        )
+    vector = tensor.detach().float().reshape(1, -1).numpy().copy()
+    return Embedding(
+        path.stem, checked(vector, str(path)), str(tensor.dtype).removeprefix("torch."), shape, path
+    )
+
+
+def save(path: str | Path, vector: ArrayLike, provenance: Mapping[str, Any]) -> Embedding:
+    """Write `vector` ([D] or [1, D]) as a bare float32 tensor 1xD, and `provenance` as JSON beside it.
+
+    Plain `torch.load` and the Stable Diffusion web UI extension read the file; the same vector gives the same
+    bytes. Each file is whole or absent, and the JSON names the SHA-256 of its tensor file, so that one left
+    over from an older tensor is not taken for this one's. Raises EmbeddingError for NaN, infinity or zeros.
+    """
+    path = Path(path)
+    values = checked(np.array(vector, dtype=np.float32).reshape(1, -1), str(path))
+    data = _tensor_bytes(values)
+    try:
+        write_bytes(path, data)
+        digest = hashlib.sha256(data).hexdigest()
+        write_json(provenance_path(path), {**provenance, "sha256": digest})
+    except OSError as error:
+        raise EmbeddingError(f"{path} cannot be written: {error.strerror or error}") from None
+    return Embedding(path.stem, values, "float32", values.shape, path)
+
+
+def provenance_path(path: Path) -> Path:
+    """Where the provenance of the embedding at `path` lies."""
+    return path.with_suffix(".json")
+
+
+def checked(vector: NDArray[np.float32], what: str) -> NDArray[np.float32]:
+    """The vector, read-only, when it has a direction; raises EmbeddingError naming `what` otherwise."""
+    if not np.isfinite(vector).all():
+        raise EmbeddingError(
+            f"{what} contains NaN or infinity, so it has no direction; make or fetch it again"
+        )
+    if not np.any(vector):
+        raise EmbeddingError(f"{what} is all zeros, so it has no direction; make or fetch it again")
+    vector.setflags(write=False)
+    return vector
+
+
+def _tensor_bytes(values: NDArray[np.float32]) -> bytes:
+    import torch
+
+    # Into memory, as torch writes the name of the file it saves to into the archive.
+    buffer = io.BytesIO()
+    torch.save(torch.from_numpy(values.copy()), buffer)
+    return buffer.getvalue()
+
+
+def _read_tensor(path: Path) -> "torch.Tensor":
+    import torch
+
+    data = _read_bounded(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice on odd pickles; ours is the sentence below
+            tensor = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise EmbeddingError(f"{path} {_why_unreadable(data, error)}") from None
+    if not isinstance(tensor, torch.Tensor):
+        raise EmbeddingError(
+            f"{path} holds a {type(tensor).__name__}, not a tensor; it is a checkpoint or another kind of "
+            "file"
+        )
+    if tensor.layout != torch.strided or str(tensor.dtype).removeprefix("torch.") not in _FLOATS:
+        raise EmbeddingError(
+            f"{path} holds a {tensor.dtype} {str(tensor.layout).removeprefix('torch.')} tensor; "
+            "an embedding is a plain one of floats"
+        )
+    return tensor
+
+
+def _read_bounded(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise EmbeddingError(f"{path} cannot be read: {error.strerror or error}") from None
+    if len(data) > MAX_BYTES:
+        raise EmbeddingError(
+            f"{path} is larger than {MAX_BYTES // 1024**2} MB; an embedding is a few kB, this is another "
+            "kind of file"
+        )
+    if _unpacked_size(data) > 2 * MAX_BYTES:
+        raise EmbeddingError(f"{path} unpacks to far more than an embedding holds; do not use it")
+    return data
+
+
+def _unpacked_size(data: bytes) -> int:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except Exception:  # not a zip, or a broken one: torch.load judges that
+        return 0
+
+
+def _why_unreadable(data: bytes, error: Exception) -> str:
+    start = data[:512].lstrip().lower()
+    if not data:
+        return "is an empty file; fetch it again"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
+        return "is a web page saved under the name of an embedding; take the address of the raw file"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a git-lfs pointer, not the file itself; run `git lfs pull` where it came from"
+    if _refused_global(error):
+        return "is a pickle that asks for code to be run, not a plain tensor; do not use it"
+    if data.startswith(b"PK"):
+        return "is broken or cut off; fetch it again"
+    return "is not a file that torch.save wrote, or it is cut off; fetch it again"
+
+
+def _refused_global(error: Exception) -> bool:
+    text = str(error)
+    return any(mark in text for mark in ("Unsupported global", "Unsupported class", "GLOBAL", "TorchScript"))
+
+
+def _read_provenance(path: Path) -> dict[str, Any] | None:
+    try:
+        noted = json.loads(provenance_path(path).read_text(encoding="utf-8"))
+        same = noted["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return noted if same else None
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "() (a single number)"

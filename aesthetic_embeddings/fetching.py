@@ -1,0 +1,129 @@
+"""Published embeddings, brought once: from a mirror or their own address, checked against the catalogue."""
+
+import hashlib
+import os
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from visunex.base.files import sha256_file, write_bytes
+
+from .artefact import Embedding, load
+from .catalogue import Published, published
+from .errors import EmbeddingError
+
+MIRROR_VARIABLE = "VISUNEX_MIRROR"
+MAX_BYTES = 1024**2  # published embeddings are a few kB
+CONNECT_SECONDS = 10.0
+TOTAL_SECONDS = 60.0
+_CHUNK = 64 * 1024
+
+
+def cache_folder() -> Path:
+    """Where fetched embeddings are kept: `visunex/embeddings` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "visunex" / "embeddings"
+
+
+def fetch(name: str, mirror: str | None = None) -> Embedding:
+    """Bring a published embedding, unless it is cached, and check its SHA-256.
+
+    `mirror` (else `$VISUNEX_MIRROR`, else the publisher's own address) is a folder or a URL that holds
+    `aesthetic_embeddings/NAME.pt` or `NAME.pt`. Raises EmbeddingError when the name is unknown, the source
+    does not answer or answers something else than what was published.
+    """
+    entry = published(name)
+    cached = cached_file(entry)
+    if cached is not None:
+        return load(cached)
+    data, source = _bring(entry, mirror_given(mirror))
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != entry.sha256:
+        raise EmbeddingError(
+            f"{source} is not the published {name}: its SHA-256 is {digest[:12]}..., not "
+            f"{entry.sha256[:12]}...; "
+            "nothing was kept, try another mirror"
+        )
+    target = cache_folder() / f"{name}.pt"
+    try:
+        write_bytes(target, data)
+    except OSError as error:
+        raise EmbeddingError(
+            f"{target} cannot be written: {error.strerror or error}; set XDG_CACHE_HOME"
+        ) from None
+    return load(target)
+
+
+def cached_file(entry: Published) -> Path | None:
+    """The cached file of a published embedding when it is there and still what was published."""
+    path = cache_folder() / f"{entry.name}.pt"
+    try:
+        return path if sha256_file(path) == entry.sha256 else None
+    except OSError:
+        return None
+
+
+def mirrored_file(entry: Published, mirror: str | None = None) -> Path | None:
+    """The file of a published embedding in a mirror that is a folder on this machine; None without one."""
+    place = mirror_given(mirror)
+    if not place or is_url(place):
+        return None
+    candidates = (Path(place) / "aesthetic_embeddings" / f"{entry.name}.pt", Path(place) / f"{entry.name}.pt")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def mirror_given(mirror: str | None) -> str | None:
+    """The mirror to use: the one given, else the environment's, else None."""
+    return mirror or os.environ.get(MIRROR_VARIABLE) or None
+
+
+def is_url(place: str) -> bool:
+    """Whether a mirror is an address rather than a folder."""
+    return place.startswith(("http://", "https://"))
+
+
+def _bring(entry: Published, mirror: str | None) -> tuple[bytes, str]:
+    if not mirror:
+        return _get(entry.url), entry.url
+    if is_url(mirror):
+        url = f"{mirror.rstrip('/')}/aesthetic_embeddings/{entry.name}.pt"
+        return _get(url), url
+    path = mirrored_file(entry, mirror)
+    if path is None:
+        raise EmbeddingError(
+            f"the mirror {mirror} has no aesthetic_embeddings/{entry.name}.pt and no {entry.name}.pt"
+        )
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES), str(path)
+    except OSError as error:
+        raise EmbeddingError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _get(url: str) -> bytes:
+    """The body at `url`, within bounds of time and size."""
+    advice = f"check the network, or name a mirror with --mirror or ${MIRROR_VARIABLE}"
+    deadline = time.monotonic() + TOTAL_SECONDS
+    try:
+        with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer:  # noqa: S310 - http only
+            return _read_bounded(answer, url, deadline)
+    except urllib.error.HTTPError as error:
+        raise EmbeddingError(f"{url} answers {error.code} {error.reason}; {advice}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise EmbeddingError(f"{url} cannot be fetched: {reason}; {advice}") from None
+
+
+def _read_bounded(answer: object, url: str, deadline: float) -> bytes:
+    body = bytearray()
+    # read1 returns what one read of the socket gave, so a server that drips cannot outlast the deadline.
+    while chunk := answer.read1(_CHUNK):  # type: ignore[attr-defined]
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise EmbeddingError(f"{url} sends more than {MAX_BYTES // 1024**2} MB; an embedding is a few kB")
+        if time.monotonic() > deadline:
+            raise EmbeddingError(
+                f"{url} took longer than {TOTAL_SECONDS:.0f} seconds; try again or another mirror"
+            )
+    return bytes(body)

@@ -1,0 +1,90 @@
+"""What a person may call an embedding by: a file, a run, a published name."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from .artefact import Embedding, load
+from .catalogue import catalogue
+from .errors import EmbeddingError
+from .fetching import cached_file, fetch, mirror_given, mirrored_file
+
+RUNS = Path("runs")
+FILE = "embedding.pt"
+
+
+def find(name_or_path: str | Path, mirror: str | None = None, runs: Path = RUNS) -> Embedding:
+    """The embedding meant by a file, a run folder, the name of a run under `runs`, or a published name.
+
+    A published one comes from the cache or the mirror (`mirror`, else `$VISUNEX_MIRROR`); without either it
+    is not fetched from the network, the error says how. Raises EmbeddingError, listing the known names.
+    """
+    given = str(name_or_path)
+    local = _local_file(given, runs)
+    if local is not None:
+        return _named(load(local))
+    if given in catalogue():
+        return _published(given, mirror)
+    raise EmbeddingError(
+        f"no embedding called {given!r}: no such file, no {runs / given / FILE}, and not one of the "
+        "published "
+        f"{', '.join(catalogue())}"
+        + (
+            f"; runs here: {', '.join(known)}"
+            if (known := [path.parent.name for path in run_files(runs)])
+            else ""
+        )
+    )
+
+
+def findable(
+    mirror: str | None = None, runs: Path = RUNS, folders: tuple[Path, ...] = ()
+) -> Iterator[Embedding]:
+    """Every embedding that can be had here without the network; files that do not load are left out.
+
+    Published ones in the cache or in a mirror folder, those of the runs, and the `*.pt` files of `folders`.
+    """
+    paths = [cached_file(entry) or mirrored_file(entry, mirror) for entry in catalogue().values()]
+    paths += run_files(runs)
+    paths += [path for folder in folders for path in sorted(folder.glob("*.pt"))]
+    seen = set()
+    for path in paths:
+        if path is not None and path.resolve() not in seen:
+            seen.add(path.resolve())
+            try:
+                yield _named(load(path))
+            except EmbeddingError:
+                continue
+
+
+def run_files(runs: Path = RUNS) -> list[Path]:
+    """The embeddings of the runs under `runs`, by name."""
+    return sorted(runs.glob(f"*/{FILE}"))
+
+
+def _local_file(given: str, runs: Path) -> Path | None:
+    path = Path(given)
+    candidates = [path, path / FILE]
+    if "/" not in given and given not in ("", ".", ".."):
+        candidates.append(runs / given / FILE)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _published(name: str, mirror: str | None) -> Embedding:
+    entry = catalogue()[name]
+    cached = cached_file(entry)
+    if cached is not None:
+        return load(cached)
+    if not mirror_given(mirror):
+        raise EmbeddingError(
+            f"{name} is published but not on this machine; bring it with `visunex-data embeddings fetch "
+            f"{name}`"
+        )
+    return fetch(name, mirror)
+
+
+def _named(embedding: Embedding) -> Embedding:
+    """A run's file is always called `embedding`; its folder is the name that tells it from others."""
+    if embedding.path is not None and embedding.path.name == FILE:
+        return replace(embedding, name=embedding.path.absolute().parent.name)
+    return embedding
