@@ -114,10 +114,10 @@ def test_a_bad_server_is_named_within_bounds(server: str, monkeypatch: pytest.Mo
 def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(EmbeddingError, match="aivazovsky, cloudcore"):
         fetch("nonsense")
-    with pytest.raises(EmbeddingError, match="has no aesthetic_embeddings/fantasy.pt"):
+    with pytest.raises(EmbeddingError, match=r"has no aesthetic_embeddings/fantasy.pt"):
         fetch("fantasy", str(tmp_path))
     save(tmp_path / "runs" / "mine" / "embedding.pt", np.ones(4), {})
-    with pytest.raises(EmbeddingError, match="aivazovsky.*runs here: mine"):
+    with pytest.raises(EmbeddingError, match=r"aivazovsky.*runs here: mine"):
         find("nonsense")
 
 
@@ -147,5 +147,5 @@ def test_a_cache_that_cannot_be_written_says_so(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(EmbeddingError, match="cannot be written.*XDG_CACHE_HOME"):
+    with pytest.raises(EmbeddingError, match=r"cannot be written.*XDG_CACHE_HOME"):
         fetch("fantasy", str(reference))
