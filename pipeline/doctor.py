@@ -82,7 +82,9 @@ def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(existing).free
     detail = f"{free / 1024**3:.0f} GiB free for {folder}"
     if not os.access(existing, os.W_OK):
-        return Finding("disk", "fault", f"{existing} cannot be written to", "choose another folder with --run")
+        return Finding(
+            "disk", "fault", f"{existing} cannot be written to", "choose another folder with --run"
+        )
     if free < _ENOUGH_DISK:
         return Finding("disk", "note", detail, "2000 pictures at their original size take about 2 GiB")
     return Finding("disk", "ok", detail)
@@ -128,8 +130,7 @@ def as_text(findings: list[Finding]) -> str:
     """The findings as lines: a mark, what, detail, and advice where there is some."""
     marks: dict[Verdict, str] = {"ok": "ok   ", "note": "note ", "fault": "FAULT"}
     return "\n".join(
-        f"{marks[each.verdict]} {each.what:<16} {each.detail}" + (f"\n{'':23}-> {each.advice}" if each.advice else "")
+        f"{marks[each.verdict]} {each.what:<16} {each.detail}"
+        + (f"\n{'':23}-> {each.advice}" if each.advice else "")
         for each in findings
     )
-
-

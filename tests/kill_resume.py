@@ -1,6 +1,6 @@
 """Kill `visunex-data run demo_flower` with SIGKILL at random moments, resume it, and compare with an undisturbed run.
 
-    python tests/kill_resume.py --times 20
+python tests/kill_resume.py --times 20
 """
 
 import argparse
@@ -19,7 +19,15 @@ from pathlib import Path
 import polars as pl
 import torch
 
-RECIPE = ["demo_flower", "--set", "filter.top=60", "--set", "download.shard_size=10", "--set", "download.deadline=1"]
+RECIPE = [
+    "demo_flower",
+    "--set",
+    "filter.top=60",
+    "--set",
+    "download.shard_size=10",
+    "--set",
+    "download.deadline=1",
+]
 
 
 @dataclass(frozen=True)

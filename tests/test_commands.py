@@ -29,7 +29,9 @@ ALL = list(every_command(main, "visunex-data"))
 
 
 @pytest.mark.parametrize(("name", "command"), ALL, ids=[name for name, _ in ALL])
-def test_every_command_has_help_with_an_example_and_stands_in_the_readme(name: str, command: click.Command) -> None:
+def test_every_command_has_help_with_an_example_and_stands_in_the_readme(
+    name: str, command: click.Command
+) -> None:
     assert command.help is not None
     assert "Example" in command.help
     assert name in README, f"the README does not show `{name}`"
@@ -51,4 +53,13 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
-    assert not loaded & {"torch", "open_clip", "diffusers", "transformers", "img2dataset", "polars", "pyarrow", "pydantic"}
+    assert not loaded & {
+        "torch",
+        "open_clip",
+        "diffusers",
+        "transformers",
+        "img2dataset",
+        "polars",
+        "pyarrow",
+        "pydantic",
+    }

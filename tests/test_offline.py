@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 AUDIT = Path(__file__).parent / "audit"
-LOOPBACK = re.compile(r"'(127\.0\.0\.1|localhost|::1)'|^socket\.connect '|getaddrinfo \(None")  # or a Unix socket
+LOOPBACK = re.compile(
+    r"'(127\.0\.0\.1|localhost|::1)'|^socket\.connect '|getaddrinfo \(None"
+)  # or a Unix socket
 
 
 def addresses_asked_for(log: Path) -> list[str]:
@@ -36,7 +38,14 @@ def test_the_audit_sees_a_connection(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["pipeline.download", "pipeline.encode", "pipeline.filter", "pipeline.shards", "generate.sampler", "demo.server"],
+    [
+        "pipeline.download",
+        "pipeline.encode",
+        "pipeline.filter",
+        "pipeline.shards",
+        "generate.sampler",
+        "demo.server",
+    ],
 )
 def test_importing_asks_for_nothing(tmp_path: Path, module: str) -> None:
     done, asked = audited(tmp_path, sys.executable, "-c", f"import visunex.{module}")
