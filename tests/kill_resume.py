@@ -1,4 +1,4 @@
-"""Kill `visunex-data run demo_flower` with SIGKILL at random moments, resume it, and compare with an undisturbed run.
+"""Kill `visunex-data run demo_flower` -9 at random moments, resume, compare with an undisturbed run.
 
 python tests/kill_resume.py --times 20
 """

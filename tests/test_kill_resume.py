@@ -1,4 +1,4 @@
-"""A run killed at any instant resumes to the same result; `python tests/kill_resume.py --times 20` for more."""
+"""A run killed at any instant resumes to the same result; `python tests/kill_resume.py` does so often."""
 
 import importlib.util
 from pathlib import Path

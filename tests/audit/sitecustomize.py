@@ -1,4 +1,4 @@
-"""Loaded at the start of every Python process whose PYTHONPATH names this folder: notes each address asked for."""
+"""Loaded first by every Python process whose PYTHONPATH names this folder: notes each address asked for."""
 
 import os
 import sys
