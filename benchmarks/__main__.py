@@ -3,8 +3,8 @@
     python -m benchmarks              # all of them
     python -m benchmarks steer filter # these; the others' sections are kept
 
-Each benchmark is a module of this folder that prints one Markdown section. Speeds are compared within one run:
-the ratios hold, the seconds are those of one machine on one day.
+Each benchmark is a module of this folder that prints one Markdown section. Speeds are compared in one run,
+so the ratios hold; the seconds are those of one machine on one day.
 """
 
 import importlib.metadata
