@@ -1,0 +1,384 @@
+"""Selected rows -> WebDataset shards, until as many pictures are had as were asked for.
+
+img2dataset lays out, resizes and writes the shards, in worker processes (`engine.py`); its fetch function is
+ours (`fetch.py`). Its Reader and its process pool are not used: the one retries a full disk for minutes and
+loads everything in the parent, the other waits for ever when a worker dies.
+"""
+
+import contextlib
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from visunex.base.console import Progress, human_time
+from visunex.base.files import atomic, sha256_file
+
+from .candidates import Candidates, load_candidates
+from .crew import Crew
+from .errors import DownloadError, FewerImagesError
+from .fetch import FetchSettings, is_passing
+from .jobs import EngineSettings, ShardJob, Tally, shard_name
+from .pictures import Limits
+from .rounds import CLASSES_OF_SUCCESS, Result, choose, is_made, read_shard, round_size
+from .rundir import RunDir
+
+if TYPE_CHECKING:
+    from visunex.recipes import Download, Recipe
+
+__all__ = ["DownloadReport", "download"]
+
+_MOST_PROCESSES = 16  # workers wait for the network most of the time
+_PATIENCE = 60.0  # seconds beyond the deadline within which some row of a shard must end
+_WORK = "_tmp"  # where shards are made, beside those that are finished
+
+
+@dataclass(frozen=True)
+class DownloadReport:
+    """What the download did. The counts of `classes` add up to `attempted`."""
+
+    target: int
+    candidates: int
+    attempted: int
+    had: int
+    chosen: int
+    min_images: int
+    classes: dict[str, int]
+    shards: int
+    shards_made_now: int
+    rounds: int
+    megabytes: float
+    seconds: float
+    pictures_per_second: float
+    insecure: bool
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """The classes of links that gave no picture, most frequent first."""
+        return {name: count for name, count in self.classes.items() if name not in CLASSES_OF_SUCCESS}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for JSON."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """The report for a person."""
+        lines = [
+            f"{self.chosen} of {self.target} pictures: the best that {self.attempted} candidates gave",
+            *(f"  {count:>7}  {name}" for name, count in self.classes.items()),
+            f"{self.shards_made_now} shards made in {human_time(self.seconds)}: "
+            f"{self.pictures_per_second:.0f} pictures/s, {self.megabytes:.1f} MB",
+        ]
+        if self.insecure:
+            lines.append("TLS certificates were not verified (--insecure).")
+        return "\n".join(lines)
+
+
+def download(
+    run: RunDir,
+    recipe: "Recipe",
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> DownloadReport:
+    """Fetch candidates of `run.selected`, best first, until `filter.top` pictures are had.
+
+    The caller holds the run's lock. Writes `run.shards` and `run.downloaded`. A shard that is finished is not
+    made again; running again after the candidates were used up tries those that failed for reasons of the
+    moment, or all with `retry_failed`.
+
+    Raises FewerImagesError with fewer than `download.min_images` pictures, everything being kept;
+    DownloadError; StaleRunError; UsageError.
+    """
+    settings = recipe.download
+    candidates = load_candidates(run.selected, settings)
+    run.begin("download", _made_from(run, settings), overwrite=overwrite)
+    with _work_folder(run.shards) as work, progress or Progress("download", recipe.filter.top) as shown:
+        stage = _Stage(run, settings, candidates, recipe.filter.top, work, shown)
+        report = stage.work(again=run.downloaded.exists(), retry_failed=retry_failed)
+    run.record("download", report.as_dict())
+    if report.chosen < report.min_images:
+        raise FewerImagesError(_too_few(report))
+    return report
+
+
+def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:
+    """What decides the shards' bytes. Patience, speed and retries only decide how much of the web answers."""
+    keys = {"shard_size", "max_bytes", "resize", "check", "min_image_size", "max_pixels", "max_aspect_ratio"}
+    decisive = settings.model_dump(include=keys | {"verify_hash", "ignore_robots_tag"})
+    withdrawn = Path(settings.exclude_urls) if settings.exclude_urls else None
+    return {
+        "selection": sha256_file(run.selected),
+        "exclude_urls": sha256_file(withdrawn) if withdrawn else None,
+        "perceptual_hash": settings.dedupe_images == "near",
+        **decisive,
+    }
+
+
+def _too_few(report: DownloadReport) -> str:
+    worst = ", ".join(f"{name} {count}" for name, count in list(report.failures.items())[:3])
+    hint = " (--allow-private permits private addresses)" if "private_address" in report.failures else ""
+    return (
+        f"{report.chosen} pictures could be had of {report.attempted} candidates, fewer than min_images = "
+        f"{report.min_images}; everything is kept\n"
+        f"Reasons: {worst or 'no candidates'}{hint}. Running again retries failures of the moment."
+    )
+
+
+@contextlib.contextmanager
+def _work_folder(shards: Path) -> Iterator[Path]:
+    """An empty folder for shards in the making, gone at the end. A killed process may have left one."""
+    work = shards / _WORK
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+class _Stage:
+    """One download at work: the results of finished shards, and the live counts of those in the making."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        settings: "Download",
+        candidates: Candidates,
+        target: int,
+        work: Path,
+        shown: Progress,
+    ) -> None:
+        self.run, self.settings, self.candidates, self.target = run, settings, candidates, target
+        self._work, self._shown = work, shown
+        self._results: dict[int, list[Result]] = {}
+        self._live: dict[int, Tally] = {}
+        self._made = self._rounds = self._received = 0
+        self._began = time.monotonic()
+
+    def work(self, *, again: bool, retry_failed: bool) -> DownloadReport:
+        """Rounds until the target is met or there are no more candidates; then the table and the report."""
+        with Crew(self._engine_settings(), self._processes(), self._prepare, self._patience()) as crew:
+            if retry_failed:
+                self._read(range(self._made_prefix()))
+                self._retry(crew, every_class=True)
+            self._rounds_until_enough(crew)
+            if again and not retry_failed and self._good() < self.target:
+                self._retry(crew, every_class=False)
+        return self._finish()
+
+    def _rounds_until_enough(self, crew: Crew) -> None:
+        """The same rounds whether or not an earlier process has made some of the shards."""
+        size, tried = self.settings.shard_size, 0
+        while tried < self.candidates.shards:
+            good = self._good(tried)
+            if good >= self.target:
+                return
+            rows = min(tried * size, self.candidates.count)
+            upto = min(tried + -(-round_size(self.target, good, rows) // size), self.candidates.shards)
+            missing = [shard for shard in range(tried, upto) if not is_made(self.run.shards, shard)]
+            self._rounds += 1
+            self._make(crew, [self._job(shard) for shard in missing])
+            self._read(range(tried, upto))
+            tried = upto
+
+    def _made_prefix(self) -> int:
+        shards = range(self.candidates.shards)
+        return next((shard for shard in shards if not is_made(self.run.shards, shard)), len(shards))
+
+    def _retry(self, crew: Crew, *, every_class: bool) -> None:
+        """Make shards again in which failures are worth another try; their pictures are taken over."""
+        jobs = [job for shard in sorted(self._results) if (job := self._retry_job(shard, every_class))]
+        self._make(crew, jobs)
+        self._read(job.shard for job in jobs)
+
+    def _retry_job(self, shard: int, every_class: bool) -> ShardJob | None:
+        failed = [result for result in self._results[shard] if not result.had]
+        final = {
+            result.rank: result.error_message or "" for result in failed if not _retries(result, every_class)
+        }
+        if len(final) == len(failed):
+            return None
+        return self._job(shard, final, earlier=True)
+
+    def _job(self, shard: int, final: Mapping[int, str] | None = None, *, earlier: bool = False) -> ShardJob:
+        known = {**(final or {}), **self.candidates.excluded}
+        return ShardJob(
+            shard,
+            self._work / shard_name(shard),
+            verdicts=self.candidates.of_shard(known, shard),
+            expected=self.candidates.of_shard(self.candidates.expected, shard),
+            hash_type=self.candidates.hash_type,
+            earlier=earlier,
+        )
+
+    def _prepare(self, job: ShardJob) -> None:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        try:
+            job.folder.mkdir()
+            self.candidates.write_rows(job.shard, job.folder / "rows.arrow")
+        except OSError as error:
+            raise DownloadError(f"{job.folder}: {error.strerror or error}; what is done is kept") from None
+
+    def _make(self, crew: Crew, jobs: Sequence[ShardJob]) -> None:
+        good = self._good()
+        self._live.clear()
+        crew.run(jobs, lambda tally: self._show(tally, good))
+        self._received += sum(tally.received for tally in self._live.values())
+        self._made += len(jobs)
+        self._live.clear()
+
+    def _read(self, shards: Iterable[int]) -> None:
+        self._results.update((shard, read_shard(self.run.shards, shard)) for shard in shards)
+
+    def _ordered(self, shards: int | None = None) -> list[Result]:
+        return [
+            result
+            for shard in sorted(self._results)
+            if shards is None or shard < shards
+            for result in self._results[shard]
+        ]
+
+    def _choose(self, results: Sequence[Result]) -> dict[int, str]:
+        settings = self.settings
+        return choose(
+            results, self.target, settings.dedupe_images, keep_placeholders=settings.keep_placeholders
+        )
+
+    def _good(self, shards: int | None = None) -> int:
+        """How many pictures count so far, in all finished shards or the first `shards`."""
+        return sum(found == "chosen" for found in self._choose(self._ordered(shards)).values())
+
+    def _show(self, tally: Tally, good: int) -> None:
+        """Done / target, rate and ETA come from Progress; the rest of the live line from here."""
+        self._live[tally.shard] = tally
+        live = self._live.values()
+        tried, had = sum(tally.attempted for tally in live), sum(tally.succeeded for tally in live)
+        failures = sum((Counter(tally.failures) for tally in live), Counter[str]())
+        megabytes = (self._received + sum(tally.received for tally in live)) / 1e6
+        parts = [f"{100 * had / tried:.0f} % of links alive"] if tried else []
+        parts.append(f"{megabytes / (time.monotonic() - self._began):.1f} MB/s")
+        parts += [f"{name} {count}" for name, count in failures.most_common(3)]
+        self._shown.update(min(good + had, self.target), ", ".join(parts))
+
+    def _finish(self) -> DownloadReport:
+        results = self._ordered()
+        found = self._choose(results)
+        write_downloaded(self.run.downloaded, self.candidates, results, found)
+        self._shown.update(sum(name == "chosen" for name in found.values()), "")
+        return self._report(results, found)
+
+    def _report(self, results: Sequence[Result], found: Mapping[int, str]) -> DownloadReport:
+        classes = Counter(found.get(result.rank) or result.error_class or "unknown" for result in results)
+        seconds = time.monotonic() - self._began
+        fetched = sum(len(self._results[shard]) for shard in self._results) if self._made else 0
+        return DownloadReport(
+            target=self.target,
+            candidates=self.candidates.count,
+            attempted=len(results),
+            had=len(found),
+            chosen=classes["chosen"],
+            min_images=self.settings.min_images,
+            classes=_sorted_classes(classes),
+            shards=len(self._results),
+            shards_made_now=self._made,
+            rounds=self._rounds,
+            megabytes=round(self._received / 1e6, 3),
+            seconds=round(seconds, 3),
+            pictures_per_second=round(fetched / seconds, 1),
+            insecure=self.settings.insecure,
+        )
+
+    def _processes(self) -> int:
+        return self.settings.processes or min(os.cpu_count() or 1, _MOST_PROCESSES)
+
+    def _patience(self) -> float:
+        return 2 * self.settings.deadline + _PATIENCE
+
+    def _engine_settings(self) -> EngineSettings:
+        settings, processes = self.settings, self._processes()
+        return EngineSettings(
+            output=self.run.shards,
+            columns=self.candidates.columns,
+            shard_size=settings.shard_size,
+            threads=settings.threads,
+            fetch=_fetch_settings(settings, processes),
+            limits=Limits(
+                settings.min_image_size,
+                settings.max_pixels,
+                settings.max_aspect_ratio,
+                settings.check == "decode",
+            ),
+            resize=settings.resize,
+            perceptual_hash=settings.dedupe_images == "near",
+        )
+
+
+def _fetch_settings(settings: "Download", processes: int) -> FetchSettings:
+    """A worker's share: the limits of a host hold for all processes together."""
+    return FetchSettings(
+        deadline=settings.deadline,
+        max_bytes=settings.max_bytes,
+        retries=settings.retries,
+        connections=settings.threads,
+        host_connections=max(1, settings.host_connections // processes),
+        host_rate=settings.host_rate / processes if settings.host_rate else None,
+        allow_private=settings.allow_private,
+        insecure=settings.insecure,
+        ignore_robots_tag=settings.ignore_robots_tag,
+        contact=settings.contact,
+    )
+
+
+def _retries(result: Result, every_class: bool) -> bool:
+    kind = result.error_class or ""
+    return kind != "excluded" and (every_class or is_passing(kind))
+
+
+def _sorted_classes(classes: Mapping[str, int]) -> dict[str, int]:
+    """Successes first, then failures by number."""
+    order = {name: position for position, name in enumerate(CLASSES_OF_SUCCESS)}
+    return dict(sorted(classes.items(), key=lambda item: (order.get(item[0], len(order)), -item[1], item[0])))
+
+
+def write_downloaded(
+    path: Path, candidates: Candidates, results: Sequence[Result], found: Mapping[int, str]
+) -> None:
+    """Write the candidates with `status`, `error_message`, `error_class` and `chosen`.
+
+    `status` is img2dataset's, or `not_attempted`; `error_class` also says why a picture that was had does not
+    count (`duplicate`, `placeholder`).
+    """
+    count = candidates.count
+    status = ["not_attempted"] * count
+    message: list[str | None] = [None] * count
+    kind = message.copy()
+    for result in results:
+        status[result.rank] = result.status
+        message[result.rank] = result.error_message
+        dropped = found.get(result.rank)
+        kind[result.rank] = result.error_class or (dropped if dropped not in ("chosen", "spare") else None)
+    table = candidates.table
+    for name, values in {
+        "key": [candidates.key(rank) for rank in range(count)],
+        "status": status,
+        "error_message": message,
+        "error_class": kind,
+    }.items():
+        table = _with_column(table, name, pa.array(values, pa.string()))
+    table = _with_column(table, "chosen", pa.array([found.get(rank) == "chosen" for rank in range(count)]))
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    position = table.schema.get_field_index(name)
+    return table.append_column(name, values) if position < 0 else table.set_column(position, name, values)

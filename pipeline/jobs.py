@@ -1,0 +1,90 @@
+"""What the download command and its worker processes say to each other."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .fetch import FetchSettings
+from .pictures import Limits
+
+__all__ = [
+    "OOM_SHARD_COUNT",
+    "Broken",
+    "EngineSettings",
+    "Finished",
+    "Ready",
+    "ShardJob",
+    "Tally",
+    "shard_name",
+]
+
+OOM_SHARD_COUNT = 5  # digits of a shard's number in file names and keys, as img2dataset has it
+
+
+def shard_name(shard: int) -> str:
+    """The stem of a shard's files: `00012`."""
+    return f"{shard:0{OOM_SHARD_COUNT}d}"
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What holds for all shards of a download. `columns` of the rows include `url` and `caption`."""
+
+    output: Path
+    columns: tuple[str, ...]
+    shard_size: int
+    threads: int
+    fetch: FetchSettings
+    limits: Limits
+    resize: int | None = None
+    perceptual_hash: bool = False
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One shard to make: its rows lie in `folder/rows.arrow`, its files are made in `folder`.
+
+    `verdicts` (row in the shard -> error message) are rows not to fetch. `expected` (row -> hash) are the
+    hashes that files must have, made with `hash_type`. `earlier` means that pictures which an earlier attempt
+    left in the output folder are taken over from there.
+    """
+
+    shard: int
+    folder: Path
+    verdicts: dict[int, str] = field(default_factory=dict)
+    expected: dict[int, str] = field(default_factory=dict)
+    hash_type: str = "sha256"
+    earlier: bool = False
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far a worker is with its shard. `failures` counts by class; `open_rows` are being worked on."""
+
+    shard: int
+    attempted: int
+    succeeded: int
+    received: int
+    failures: dict[str, int]
+    open_rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker has loaded what it needs."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A shard is made and in its place."""
+
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A shard could not be made. `fatal` says why trying again would end the same (disk full)."""
+
+    shard: int
+    reason: str
+    lost_rows: tuple[int, ...] = ()
+    fatal: str | None = None

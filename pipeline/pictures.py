@@ -1,0 +1,185 @@
+"""Is it a picture, whole and of a sane size? Told from a file's first and last bytes, without decoding it."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+__all__ = ["Limits", "Picture", "PictureError", "difference_hash", "inspect"]
+
+# Raster formats that CLIP preprocessing reads everywhere. Not EPS (runs Ghostscript), not PSD, not FITS.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "MPO", "JPEG2000", "ICO", "PPM", "TGA")
+
+
+class PictureError(Exception):
+    """Why bytes are not taken as a picture: a class to count (`kind`) and a sentence."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind, self.message = kind, message
+
+    @property
+    def described(self) -> str:
+        """The refusal in one line that begins with its class."""
+        return f"{self.kind}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a picture must be like. `decode` also decodes every pixel, which finds damage inside a file."""
+
+    min_side: int = 0
+    max_pixels: int = 100_000_000
+    max_aspect_ratio: float | None = None
+    decode: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a file's header says: Pillow's name of the format, and the size in pixels."""
+
+    format: str
+    width: int
+    height: int
+
+
+def inspect(data: bytes, limits: Limits) -> Picture:
+    """The format and size of a whole picture within `limits`.
+
+    Raises PictureError: not_an_image, too_many_pixels, too_small, aspect_ratio, truncated or damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
+            picture = Picture(str(image.format), *image.size)
+            _check_size(picture, limits)
+            _check_whole(data, picture.format, image, decode=limits.decode)
+    except (PictureError, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise PictureError("too_many_pixels", "the header announces a decompression bomb") from None
+    except UnidentifiedImageError:
+        raise _not_an_image(data) from None
+    except Exception as error:  # parsers of hostile bytes raise anything
+        raise _unreadable(error) from None
+    return picture
+
+
+@lru_cache(maxsize=1)
+def _known_formats() -> list[str]:
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _check_size(picture: Picture, limits: Limits) -> None:
+    width, height = picture.width, picture.height
+    if width < 1 or height < 1:
+        raise PictureError("damaged", "the picture has no pixels")
+    if width * height > limits.max_pixels:
+        raise PictureError("too_many_pixels", f"more than {limits.max_pixels} pixels (--max-pixels)")
+    if min(width, height) < limits.min_side:
+        raise PictureError(
+            "too_small", f"its shorter side is below {limits.min_side} pixels (--min-image-size)"
+        )
+    longest = limits.max_aspect_ratio
+    if longest is not None and max(width, height) > longest * min(width, height):
+        raise PictureError(
+            "aspect_ratio", f"longer than {longest:g} times its shorter side (--max-aspect-ratio)"
+        )
+
+
+def _check_whole(data: bytes, kind: str, image: Image.Image, *, decode: bool) -> None:
+    check = _WHOLE.get(kind)
+    if check is not None and not check(data):
+        raise PictureError("truncated", "the file ends before the picture does")
+    if decode or check is None:
+        image.load()
+
+
+def _jpeg_is_whole(data: bytes) -> bool:
+    """An end marker after the first scan: inside compressed data none can occur, in a thumbnail it does."""
+    position = 2
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            return False
+        marker = data[position + 1]
+        if marker == 0xFF:  # padding
+            position += 1
+        elif marker == 0xDA:
+            return data.rfind(b"\xff\xd9", position) != -1
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return False
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """All chunks up to IEND, each with the right checksum. Raises PictureError where a checksum is wrong."""
+    position, view = 8, memoryview(data)
+    while position + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if end + 4 > len(data):
+            return name == b"IEND"
+        if zlib.crc32(view[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise PictureError("damaged", "a checksum inside the file is wrong")
+        if name == b"IEND":
+            return True
+        position = end + 4
+    return False
+
+
+def _webp_is_whole(data: bytes) -> bool:
+    """As many bytes as the RIFF header announces."""
+    return len(data) >= 8 + int.from_bytes(data[4:8], "little")
+
+
+def _gif_is_whole(data: bytes) -> bool:
+    """The trailer; some encoders put zeros behind it."""
+    return data.rstrip(b"\0")[-1:] == b";"
+
+
+_WHOLE: dict[str, Callable[[bytes], bool]] = {
+    "JPEG": _jpeg_is_whole,
+    "MPO": _jpeg_is_whole,
+    "PNG": _png_is_whole,
+    "WEBP": _webp_is_whole,
+    "GIF": _gif_is_whole,
+}
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF")
+
+
+def _not_an_image(data: bytes) -> PictureError:
+    start = data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<svg" in start:
+        return PictureError("not_an_image", "an SVG drawing, not a raster picture")
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<!--", b"<script")):
+        return PictureError("not_an_image", "an HTML page")
+    if data.startswith(_MAGIC):
+        return PictureError("truncated", "the file ends before the picture does")
+    return PictureError("not_an_image", "no format of pictures that is known")
+
+
+def _unreadable(error: Exception) -> PictureError:
+    reason = str(error).lower()
+    if "truncated" in reason or "unexpected end" in reason or isinstance(error, EOFError):
+        return PictureError("truncated", "the file ends before the picture does")
+    return PictureError("damaged", f"the picture cannot be decoded ({type(error).__name__})")
+
+
+def difference_hash(data: bytes) -> int:
+    """A 64-bit perceptual hash: whether each of 8 x 8 spots is brighter than its right neighbour (dHash).
+
+    Raises whatever Pillow raises when the picture cannot be decoded.
+    """
+    with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
+        image.draft("L", (64, 64))
+        grey: Any = image.convert("L").resize((9, 8), Image.Resampling.BOX)
+    pixels = grey.tobytes()
+    bits = (
+        pixels[9 * row + column] > pixels[9 * row + column + 1] for row in range(8) for column in range(8)
+    )
+    return sum(bit << position for position, bit in enumerate(bits))

@@ -1,0 +1,106 @@
+"""A worker process of the download: `python -m visunex.pipeline.worker FD`, started by `crew.py`.
+
+It takes jobs from a socket and dies with the process at the other end, however that ends: when the socket
+closes, there is nobody left to work for.
+"""
+
+import contextlib
+import os
+import queue
+import sys
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+from .jobs import Broken, EngineSettings, Finished, Ready, ShardJob
+
+_REPORT_EVERY = 0.25  # seconds
+
+
+def main() -> None:
+    """Work until told to stop, or until the other end is gone."""
+    connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    settings: EngineSettings = connection.recv()
+    jobs: queue.SimpleQueue[ShardJob | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, jobs), daemon=True).start()
+    _keep_light()
+    from .engine import Engine
+
+    engine = Engine(settings)
+    outbox = _Outbox(connection)
+    outbox.send(Ready())
+    while (job := jobs.get()) is not None:
+        with outbox.reporting(engine):
+            done = _make(engine, job)
+        outbox.send(done)
+
+
+def _listen(connection: Any, jobs: "queue.SimpleQueue[ShardJob | None]") -> None:
+    try:
+        while True:
+            jobs.put(connection.recv())
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _keep_light() -> None:
+    """Spare what img2dataset loads and workers never use: it halves their start-up time and memory.
+
+    torch is optional to webdataset; wandb would only be asked to log, and albumentations asks the network for
+    updates when it is loaded.
+    """
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    os.environ["WANDB_MODE"] = "disabled"
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+    sys.modules.setdefault("wandb", type(sys)("wandb"))
+
+
+def _make(engine: Any, job: ShardJob) -> Finished | Broken:
+    from .engine import LostRowsError
+
+    try:
+        return Finished(engine.make(job))
+    except LostRowsError as error:
+        return Broken(job.shard, str(error), lost_rows=error.rows)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return Broken(job.shard, traceback.format_exc(), fatal=f"{error.strerror or error}{where}")
+    except Exception:
+        return Broken(job.shard, traceback.format_exc())
+
+
+class _Outbox:
+    """The way to the parent, used by the main thread and the one that reports progress."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection, self._lock = connection, threading.Lock()
+
+    def send(self, message: object) -> None:
+        """Send a message; when nobody is there to read it, this process ends."""
+        try:
+            with self._lock:
+                self._connection.send(message)
+        except OSError:
+            os._exit(1)
+
+    @contextlib.contextmanager
+    def reporting(self, engine: Any) -> Any:
+        """Send the engine's tally every quarter of a second during the block."""
+        stop = threading.Event()
+
+        def report() -> None:
+            while not stop.wait(_REPORT_EVERY):
+                self.send(engine.progress.tally())
+
+        reporter = threading.Thread(target=report, daemon=True)
+        reporter.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            reporter.join()
+
+
+if __name__ == "__main__":
+    main()
