@@ -49,7 +49,7 @@ class Result:
 
 
 def is_made(shards: Path, shard: int) -> bool:
-    """Whether a shard is finished: its `_stats.json` is there and whole, and so are the files it vouches for."""
+    """Whether a shard is finished: its `_stats.json` is there and whole, and its files are there."""
     name = shard_name(shard)
     try:
         json.loads((shards / f"{name}_stats.json").read_text())
@@ -132,7 +132,7 @@ def _placeholders(results: Iterable[Result]) -> set[str | None]:
 
 
 class _NearIndex:
-    """Hashes, to be found again with up to `_NEAR` wrong bits: then one of `_NEAR` + 1 bands of bits is intact."""
+    """Finds hashes with up to `_NEAR` wrong bits: then one of `_NEAR` + 1 bands of bits is intact."""
 
     def __init__(self) -> None:
         self._bands: list[dict[int, list[int]]] = [defaultdict(list) for _ in _BANDS]
