@@ -1,6 +1,7 @@
 """A recipe from start to end. Each stage finds what is already done, so running again goes on."""
 
 import contextlib
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,12 @@ class RunReport:
             "download": self.download.as_dict(),
             "encode": self.encode.as_dict(),
         }
+
+    def as_text(self) -> str:
+        """The report for a person: what each stage did, and where the files are."""
+        stages = {"filter": self.filter, "download": self.download, "encode": self.encode}
+        parts = [f"{name}\n{textwrap.indent(report.as_text(), '  ')}" for name, report in stages.items()]
+        return "\n\n".join([*parts, f"files\n  {self.run}/ (open report.html)"])
 
 
 def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> RunReport:

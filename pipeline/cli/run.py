@@ -1,0 +1,43 @@
+"""`visunex-data run`."""
+
+from pathlib import Path
+
+import click
+
+from visunex.base.console import Command, show
+
+from ..rundir import RunDir
+from .options import overwrite_option, set_option
+
+
+@click.command("run", cls=Command)
+@click.argument("recipe")
+@click.option(
+    "--run",
+    "folder",
+    envvar="VISUNEX_RUN",
+    metavar="DIR",
+    help="The run folder.  [default: runs/NAME, after the recipe]",
+)
+@overwrite_option
+@set_option
+def command(recipe: str, folder: str | None, overwrite: bool, settings: tuple[str, ...]) -> None:
+    """Filter, download and encode, as a recipe says.
+
+    RECIPE is the name of a shipped recipe or the path of a file. Stopped at any time, the same command goes on
+    from there; nothing that is done is done again.
+
+    \b
+    Examples:
+        visunex-data run fantasy
+        visunex-data run my_recipe.toml --set filter.top=500 --run runs/small
+    """
+    from visunex.recipes import load
+
+    from ..run import run_recipe
+
+    loaded = load(recipe, settings)
+    run = RunDir(Path(folder or f"runs/{loaded.name}"))
+    with run.locked():
+        report = run_recipe(run, loaded, overwrite=overwrite)
+    show(report.as_dict(), report.as_text())
