@@ -20,6 +20,7 @@ __all__ = [
     "GuardedSSLSocket",
     "GuardedSocket",
     "connect",
+    "is_intranet",
     "is_public",
     "resolve",
     "spending",
@@ -27,8 +28,17 @@ __all__ = [
 
 _DNS_KEPT = 300.0  # seconds that an answer of the name service is used for
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-# Networks that carry an IPv4 address inside: the well-known and the local prefix of NAT64.
-_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # carries an IPv4 address in its last bits
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # carries one anywhere; older Pythons think it public
+_INTRANET = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+        "::1/128", "fc00::/7",
+    )
+)  # fmt: skip
+# Where clouds hand out credentials, inside networks that are private otherwise.
+_METADATA = tuple(ipaddress.ip_address(address) for address in ("100.100.100.200", "fd00:ec2::254"))
 
 
 class FetchError(Exception):
@@ -120,14 +130,29 @@ class Address:
 
 def is_public(ip: str) -> bool:
     """Whether an address is of the open internet, also when it is an IPv4 address in the clothes of IPv6."""
-    address = ipaddress.ip_address(ip)
-    return all(_is_global(candidate) for candidate in (address, *_embedded(address)))
+    return all(_is_global(address) for address in _meant(ipaddress.ip_address(ip)))
+
+
+def is_intranet(ip: str) -> bool:
+    """Whether an address may belong to a server of one's own: loopback, private or shared.
+
+    Link-local addresses (169.254.169.254 hands out a machine's credentials), multicast and the like are
+    neither public nor of an intranet.
+    """
+    return all(
+        address not in _METADATA and any(address in network for network in _INTRANET)
+        for address in _meant(ipaddress.ip_address(ip))
+    )
+
+
+def _meant(address: _IPAddress) -> list[_IPAddress]:
+    """The address that packets go to in the end: those embedded in it, if there are any, else itself."""
+    return _embedded(address) or [address]
 
 
 def _is_global(address: _IPAddress) -> bool:
-    mapped = isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None
-    translated = any(address in network for network in _NAT64)
-    return mapped or translated or (address.is_global and not address.is_multicast)
+    routed = address.is_global and not address.is_multicast and not address.is_reserved
+    return routed and address not in _LOCAL_NAT64
 
 
 def _embedded(address: _IPAddress) -> list[_IPAddress]:
@@ -138,7 +163,7 @@ def _embedded(address: _IPAddress) -> list[_IPAddress]:
     ]
     if address.teredo is not None:
         inner += address.teredo
-    if any(address in network for network in _NAT64):
+    if address in _NAT64:
         inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return inner
 
@@ -201,13 +226,14 @@ def connect(host: str, port: int, *, allow_private: bool) -> socket.socket:
     budget = _current.budget
     assert budget is not None, "connect() belongs inside `with spending(budget)`"  # noqa: S101
     addresses = resolve(host, port, budget)
-    if not allow_private:
-        addresses = [address for address in addresses if is_public(address.ip)]
-        if not addresses:
-            raise FetchError(
-                "private_address", "the host's address is not public (--allow-private permits it)"
-            )
-    return _first_that_answers(addresses, budget)
+    allowed = [address for address in addresses if is_public(address.ip)]
+    if allow_private:
+        allowed += [address for address in addresses if is_intranet(address.ip)]
+    if not allowed:
+        permitted = any(is_intranet(address.ip) for address in addresses)
+        hint = " (--allow-private permits it)" if permitted else ""
+        raise FetchError("private_address", f"the host's address is not public{hint}")
+    return _first_that_answers(allowed, budget)
 
 
 def _first_that_answers(addresses: list[Address], budget: Budget) -> socket.socket:
