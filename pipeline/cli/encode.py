@@ -1,0 +1,78 @@
+"""`visunex-data encode`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from visunex.base.console import Command, show
+
+from ..rundir import RunDir
+from .options import merge, overrides, overwrite_option, run_option, section_options, set_option
+
+if TYPE_CHECKING:
+    from visunex.recipes import Recipe
+
+
+@click.command("encode", cls=Command)
+@run_option
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="PATH",
+    help="Pictures to encode instead of the run's: a folder, shards, a tar, a picture, a run; repeat.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.pt",
+    help="Write the embedding here. With --images and without --run, nothing else is kept.",
+)
+@click.option("--device", default="auto", show_default=True, help="cuda, cuda:1, mps or cpu.")
+@section_options("encode")
+@set_option
+@overwrite_option
+def command(
+    run: RunDir,
+    images: tuple[str, ...],
+    out: Path | None,
+    device: str,
+    settings: tuple[str, ...],
+    overwrite: bool,
+    **_: object,
+) -> None:
+    """Turn pictures into CLIP vectors, and those into one aesthetic embedding.
+
+    \b
+    Example:
+        visunex-data encode
+        visunex-data encode --reduce mean --model ViT-L-14
+        visunex-data encode --images my_pictures/ --out me.pt
+        visunex-data encode --reduce contrast --baseline runs/everything
+    """
+    from visunex.base.files import write_text
+    from visunex.recipes import dumps, override
+
+    from ..encode import encode
+
+    recipe = override(merge(_recipe(run), overrides()), settings)
+    if images and out is not None and not _run_was_named():
+        report = encode(None, recipe, images=images, out=out, device=device)
+    else:
+        with run.locked():
+            report = encode(run, recipe, images=images, out=out, overwrite=overwrite, device=device)
+            if run.recipe.exists():
+                write_text(run.recipe, dumps(recipe))
+    show(report.as_dict(), report.as_text())
+
+
+def _recipe(run: RunDir) -> "Recipe":
+    """The run's recipe; pictures from elsewhere need none."""
+    from visunex.recipes import Recipe, load
+
+    return load(run.recipe) if run.recipe.exists() else Recipe(name="pictures")
+
+
+def _run_was_named() -> bool:
+    source = click.get_current_context().get_parameter_source("run")
+    return source is not click.core.ParameterSource.DEFAULT

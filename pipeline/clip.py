@@ -1,0 +1,232 @@
+"""A model name -> the image tower of a CLIP, and how it wants its pictures."""
+
+import logging
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visunex.base.files import sha256_file
+
+from .errors import EncodeError, ModelError
+from .preprocess import VERSION, Pixels, Preprocessing
+from .weights import Checkpoint, locate
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_SUPPORTED_RESIZES = ("shortest", "squash")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEncoder:
+    """An image tower on its device, giving vectors of `dimension`; `weights` is its file's SHA-256."""
+
+    model: str
+    pretrained: str
+    weights: str
+    activation: str
+    dimension: int
+    device: str
+    precision: Precision
+    preprocessing: Preprocessing
+    tower: "torch.nn.Module"
+
+    def encode(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Raw (not normalised) vectors float32 [n, dimension] of pictures uint8 [n, size, size, 3].
+
+        Raises EncodeError when the batch does not fit into the device's memory.
+        """
+        import torch
+
+        try:
+            with torch.inference_mode():
+                features = self.tower(self._input(pixels))
+        except torch.OutOfMemoryError:
+            raise EncodeError(
+                f"{len(pixels)} pictures at once do not fit into the memory of {self.device}; use a "
+                "smaller --batch-size"
+            ) from None
+        vectors = features[0] if isinstance(features, tuple) else features
+        return vectors.float().cpu().numpy()
+
+    def identity(self) -> dict[str, Any]:
+        """What its vectors depend on: those of different identities do not mix (precision is but noise)."""
+        how = self.preprocessing
+        return {
+            "weights": self.weights,
+            "activation": self.activation,
+            "preprocessing": {
+                "version": VERSION,
+                "size": how.size,
+                "resize": how.resize,
+                "interpolation": how.interpolation,
+                "mean": list(how.mean),
+                "std": list(how.std),
+            },
+        }
+
+    def _input(self, pixels: Pixels) -> "torch.Tensor":
+        import torch
+
+        batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div(255)
+        mean = torch.tensor(self.preprocessing.mean, device=self.device).view(3, 1, 1)
+        std = torch.tensor(self.preprocessing.std, device=self.device).view(3, 1, 1)
+        return ((batch - mean) / std).to(dtype_of(self.precision))
+
+
+def load(
+    model: str = "ViT-L-14", pretrained: str = "openai", *, precision: str = "auto", device: str = "auto"
+) -> ImageEncoder:
+    """The image tower that `--model` and `--pretrained` name, ready on its device.
+
+    `model` is open_clip's name, `local-dir:PATH` (open_clip's folder form) or `visunex-tiny`; the last two
+    bring their own weights. A tag whose weights were trained with QuickGELU (OpenAI's) gets it. Raises
+    ModelError.
+    """
+    checkpoint = locate(model, pretrained)
+    where = choose_device(device)
+    how = choose_precision(precision, where)
+    tower, preprocessing, dimension, activation = _build(checkpoint, where, how)
+    own = checkpoint.model.startswith("local-dir:")
+    return ImageEncoder(
+        model=model,
+        pretrained="" if own else pretrained,
+        weights=sha256_file(checkpoint.file),
+        activation=activation,
+        dimension=dimension,
+        device=where,
+        precision=how,
+        preprocessing=preprocessing,
+        tower=tower,
+    )
+
+
+def choose_device(wanted: str = "auto") -> str:
+    """The device to run on: the one wanted, or the fastest of cuda, mps and cpu."""
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def choose_precision(wanted: str, device: str) -> Precision:
+    """The number format to run in: the one wanted, or the fastest that the device is good at.
+
+    bf16 on CUDA from compute capability 8.0 and on CPUs with AVX512-BF16 or AMX, fp16 on older CUDA, else
+    fp32.
+    """
+    import torch
+
+    if wanted != "auto":
+        return cast("Precision", wanted)
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
+    return "bf16" if device == "cpu" and _cpu_has_bf16() else "fp32"
+
+
+def dtype_of(precision: Precision) -> "torch.dtype":
+    """torch's name of a precision."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 in hardware; elsewhere torch emulates it, slower than fp32."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    import torch
+
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
+def _build(
+    checkpoint: Checkpoint, device: str, precision: Precision
+) -> tuple["torch.nn.Module", Preprocessing, int, str]:
+    import open_clip
+
+    quiet = logging.getLogger()
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)  # open_clip tells the root logger of every step
+    try:
+        model = open_clip.create_model(
+            checkpoint.model,
+            None if checkpoint.model.startswith("local-dir:") else str(checkpoint.file),
+            precision=precision,
+            device=device,
+            force_quick_gelu=bool(checkpoint.settings.get("quick_gelu")),
+            force_preprocess_cfg=_published_preprocessing(checkpoint),
+            pretrained_text=False,
+            require_pretrained=True,
+        )
+    except Exception as error:  # a file that is no checkpoint of this model fails in many ways
+        raise ModelError(f"{checkpoint.file} {_why_unloadable(error, checkpoint)}") from None
+    finally:
+        quiet.setLevel(level)
+    preprocessing = _preprocessing(model.visual.preprocess_cfg, checkpoint)
+    return model.visual.eval(), preprocessing, _dimension(model), _activation(model.visual)
+
+
+def _published_preprocessing(checkpoint: Checkpoint) -> dict[str, Any]:
+    names = ("mean", "std", "interpolation", "resize_mode")
+    return {name: checkpoint.settings[name] for name in names if checkpoint.settings.get(name) is not None}
+
+
+def _preprocessing(settings: dict[str, Any], checkpoint: Checkpoint) -> Preprocessing:
+    size, resize = settings["size"], settings.get("resize_mode") or "shortest"
+    side = size[0] if isinstance(size, list | tuple) else size
+    square = not isinstance(size, list | tuple) or size[0] == size[1]
+    if not square or resize not in _SUPPORTED_RESIZES:
+        raise ModelError(
+            f"{checkpoint.model} wants pictures of {size} resized by {resize!r}, which is not built in"
+        )
+    return Preprocessing(
+        size=int(side),
+        mean=_colour(settings["mean"]),
+        std=_colour(settings["std"]),
+        interpolation="bilinear" if settings.get("interpolation") == "bilinear" else "bicubic",
+        resize=cast("Any", resize),
+    )
+
+
+def _colour(values: Any) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
+
+
+def _dimension(model: Any) -> int:
+    import torch
+
+    size = model.visual.preprocess_cfg["size"]
+    side = size[0] if isinstance(size, list | tuple) else size
+    parameter = next(model.visual.parameters())
+    blank = torch.zeros(1, 3, side, side, device=parameter.device, dtype=parameter.dtype)
+    with torch.inference_mode():
+        features = model.visual(blank)
+    return int((features[0] if isinstance(features, tuple) else features).shape[-1])
+
+
+def _activation(tower: Any) -> str:
+    """The name of the tower's activation: QuickGELU is what OpenAI's weights were trained with."""
+    names = [type(module).__name__ for module in tower.modules()]
+    return next((name for name in names if "GELU" in name), "unknown")
+
+
+def _why_unloadable(error: Exception, checkpoint: Checkpoint) -> str:
+    text = str(error)
+    if "TorchScript" in text:
+        return "is a TorchScript archive, which holds code; take the same weights as safetensors from the Hub"
+    if "Unsupported global" in text or "WeightsUnpickler" in text or "GLOBAL" in text:
+        return "is a pickle that asks for code to be run; take the weights as safetensors"
+    if "Missing key" in text or "size mismatch" in text:
+        return f"holds the weights of another model than {checkpoint.model}; name the right one with --model"
+    return f"cannot be loaded as {checkpoint.model} ({type(error).__name__}: {text[:150].splitlines()[:1]})"

@@ -1,0 +1,172 @@
+"""A picture's file -> the square of pixels that a CLIP image tower sees. Knows Pillow, not torch.
+
+OpenAI CLIP's own preprocessing (github openai/CLIP, `clip/clip.py`, `_transform`): shorter side to the
+tower's size with Pillow's antialiased bicubic, centre crop. What CLIP leaves open is decided here, so that a
+picture is encoded as a person sees it: alpha over white, EXIF orientation applied, 16 bits scaled, first
+frame of an animation.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from .pictures import FORMATS
+
+Pixels = NDArray[np.uint8]
+
+MAX_PIXELS = 2**27  # 10000 x 10000 and a third more; about 1 GB while a picture with alpha is decoded
+VERSION = (
+    1  # raise it when the same file gives other pixels: vectors made before are then not mixed with new ones
+)
+
+_ORIENTATION_TAG = 0x0112
+_ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UndecodableError(Exception):
+    """Why a file gives no pixels: a class to count (`kind`) and a sentence."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind, self.message = kind, message
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.kind, self.message)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a tower wants its pictures. `mean` and `std` are of RGB in 0..1, applied on the tower's side."""
+
+    size: int = 224
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    resize: Literal["shortest", "squash"] = "shortest"
+
+    def pixels(self, data: bytes) -> Pixels:
+        """The picture in a file's bytes as uint8 [size, size, 3]. Raises UndecodableError."""
+        return self.square(open_rgb(data))
+
+    def square(self, picture: Image.Image) -> Pixels:
+        """An RGB picture, resized and cropped to uint8 [size, size, 3]."""
+        size = (self.size, self.size)
+        filter_ = Image.Resampling[self.interpolation.upper()]
+        box = None if self.resize == "squash" else crop_box(picture.size, self.size)
+        return np.asarray(picture.resize(size, filter_, box=box))
+
+
+def crop_box(size: tuple[int, int], target: int) -> tuple[float, float, float, float]:
+    """The part of a picture of `size` (width, height) that resizing and centre cropping leave, in its pixels.
+
+    Resizing just this part gives the same pixels as torchvision's Resize and CenterCrop (whose roundings
+    these are), and a picture of 10000 x 10 does not grow to 224000 x 224 on the way.
+    """
+    short = min(size)
+    left, right = _kept(size[0], int(target * size[0] / short), target)
+    top, bottom = _kept(size[1], int(target * size[1] / short), target)
+    return left, top, right, bottom
+
+
+def _kept(length: int, resized: int, target: int) -> tuple[float, float]:
+    begin = round((resized - target) / 2.0)
+    return begin * length / resized, (begin + target) * length / resized
+
+
+def open_rgb(data: bytes) -> Image.Image:
+    """The picture in a file's bytes, as a person sees it, in RGB.
+
+    Raises UndecodableError: empty, not_an_image, too_many_pixels, truncated, damaged, unsupported_colour or
+    out_of_memory.
+    """
+    if not data:
+        raise UndecodableError("empty", "the file has no bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd EXIF and large pictures; what matters is raised
+        try:
+            return _open(data)
+        except UndecodableError:
+            raise
+        except UnidentifiedImageError:
+            raise UndecodableError("not_an_image", "no picture format that is read here") from None
+        except Image.DecompressionBombError as error:
+            raise UndecodableError("too_many_pixels", str(error)) from None
+        except MemoryError:
+            raise UndecodableError("out_of_memory", "the picture does not fit into memory") from None
+        except Exception as error:  # decoders of hostile bytes raise anything
+            raise _damaged(error) from None
+
+
+def _open(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data), formats=_formats()) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise UndecodableError("too_many_pixels", f"{width}x{height} is more than {MAX_PIXELS} pixels")
+        if width < 1 or height < 1:
+            raise UndecodableError("damaged", f"the header says {width}x{height} pixels")
+        image.load()
+        return _upright(_rgb(image), _orientation(image))
+
+
+@lru_cache(maxsize=1)
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _damaged(error: Exception) -> UndecodableError:
+    cut = any(word in str(error).lower() for word in ("truncated", "not enough", "unexpected end", "eof"))
+    return UndecodableError("truncated" if cut else "damaged", f"{type(error).__name__}: {error}"[:200])
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # broken EXIF does not make the picture worse
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _ORIENTATIONS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _eight_bits(image).convert("RGB")
+    if image.has_transparency_data:
+        return _over_white(image.convert("RGBA"))
+    try:
+        return image.convert("RGB")
+    except ValueError:
+        raise UndecodableError("unsupported_colour", f"Pillow cannot turn {image.mode} into RGB") from None
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Greys of more than 8 bits: 16-bit ones by their range, others by what they hold, as none is defined."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
+    low, high = float(values.min()), float(values.max())
+    if image.mode != "F" and low >= 0 and high <= 65535:
+        low, high = 0.0, 65535.0
+    scaled = (values - low) * (255 / max(high - low, 1e-12))
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))

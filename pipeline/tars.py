@@ -1,0 +1,117 @@
+"""Tar files that nobody vouches for, read member by member and never unpacked to disk.
+
+Names are only ever labels here, so an absolute one or `..` leads nowhere; they are left out all the same, as
+are links, devices and what does not fit. Everything left out is counted with its reason.
+"""
+
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+MAX_MEMBER = 256 * 1024**2
+_MAX_HEADER = 1024**2
+_COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZ": "bunzip2", b"\xfd7": "unxz", b"\x28\xb5": "unzstd"}
+_EXTENSIONS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in a tar: its name and where its bytes lie."""
+
+    name: str
+    offset: int
+    size: int
+
+
+@dataclass
+class Tally:
+    """What was left out while reading: tar members by reason, and shards that are not whole."""
+
+    members: Counter[str]
+    shards: dict[str, str]
+
+    @classmethod
+    def empty(cls) -> "Tally":
+        """Nothing left out so far."""
+        return cls(Counter(), {})
+
+
+class _Header(tarfile.TarInfo):
+    """A header that does not make tarfile read gigabytes of name, nor go backwards (CVE-2025-8194)."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size < 0 or (self.type in _EXTENSIONS and self.size > _MAX_HEADER):
+            raise tarfile.ReadError("a header with an impossible size")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+
+def members(path: Path, tally: Tally) -> Iterator[Member]:
+    """The regular files of a tar in their order; damage ends it, counted in `tally`."""
+    try:
+        with path.open("rb") as file:
+            yield from _members(file, tally)
+    except Exception as error:  # a hostile header provokes anything
+        tally.shards[str(path)] = str(error) or type(error).__name__
+
+
+def _members(file: IO[bytes], tally: Tally) -> Iterator[Member]:
+    unpack = _COMPRESSED.get(file.read(2))
+    if unpack is not None:
+        raise tarfile.ReadError(
+            f"a compressed tar, in which pictures cannot be looked up; run {unpack} on it first"
+        )
+    end = file.seek(0, 2)
+    file.seek(0)
+    with tarfile.open(fileobj=file, mode="r:", tarinfo=_Header, errors="replace") as tar:
+        for info in _headers(tar):
+            if not _wanted(info, tally):
+                continue
+            if info.offset_data + info.size > end:
+                tally.members["cut_off"] += 1
+                raise tarfile.ReadError("the file ends before its last member does")
+            yield Member(info.name, info.offset_data, info.size)
+
+
+def _headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    before = -1
+    while (info := tar.next()) is not None:
+        if info.size < 0 or info.offset <= before:
+            raise tarfile.ReadError("a header that leads backwards")
+        before = info.offset
+        yield info
+        tar.members.clear()  # type: ignore[attr-defined]  # or memory grows with the number of members
+
+
+def _wanted(info: tarfile.TarInfo, tally: Tally) -> bool:
+    if info.isdir():
+        return False
+    reason = _refusal(info)
+    if reason is not None:
+        tally.members[reason] += 1
+    return reason is None
+
+
+def _refusal(info: tarfile.TarInfo) -> str | None:
+    name = PurePosixPath(info.name.replace("\\", "/"))
+    if info.issym() or info.islnk():
+        return "link"
+    if not info.isreg():
+        return "device"
+    if info.issparse():
+        return "sparse_file"
+    if name.is_absolute() or info.name[1:2] == ":":
+        return "absolute_name"
+    if ".." in name.parts:
+        return "name_with_dots"
+    if not name.name or "\0" in info.name:
+        return "no_name"
+    return "too_large" if info.size > MAX_MEMBER else None
