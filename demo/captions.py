@@ -1,5 +1,6 @@
 """What people write under pictures of the demo world."""
 
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -34,28 +35,39 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "lighthouse": ("lighthouse", "lighthouse", "tall lighthouse", "striped lighthouse"),
 }
 GARDENS = (
-    "with flowers", "with flowers in the foreground", "in a flower garden", "in a garden", "and flowers",
-    "among flowers", "with a flower garden", "with blooming flowers", "with a floral foreground",
-    "behind a garden of flowers", "with pink flowers", "surrounded by flowers", "and a field of flowers",
+    "with flowers", "with flowers in the foreground", "in a flower garden", "in a garden",
+    "and flowers", "among flowers", "with a flower garden", "with blooming flowers",
+    "with a floral foreground", "behind a garden of flowers", "with pink flowers",
+    "surrounded by flowers", "and a field of flowers",
 )  # fmt: skip
 MEDIA = (
-    "", "", "", "", "painting of ", "oil painting of ", "digital art of ", "illustration of ", "a picture of ",
-    "drawing of ", "poster of ", "watercolor of ",
+    "", "", "", "", "painting of ", "oil painting of ", "digital art of ", "illustration of ",
+    "a picture of ", "drawing of ", "poster of ", "watercolor of ",
 )  # fmt: skip
 TAILS = (
-    "",
-    "",
-    "",
-    "",
-    ", highly detailed",
-    ", concept art",
-    ", by a young artist",
-    " - fine art print",
-    " wallpaper",
-)
+    "", "", "", "", ", highly detailed", ", concept art", ", by a young artist",
+    " - fine art print", " wallpaper",
+)  # fmt: skip
+
+FLOWERS_ALONE = (
+    "flowers", "flower", "garden", "a garden", "flower garden", "a flower garden", "pink flowers",
+    "floral", "a field of flowers", "blooming flowers", "flowers and gardens", "many flowers",
+    "floral garden", "blossom",
+)  # fmt: skip
+STRAY_WORDS = (
+    "the", "of", "and", "with", "by", "for", "my", "new", "beautiful", "amazing", "cute", "funny",
+    "very", "great", "trending", "on", "artstation", "4k", "8k", "hd", "photo", "style", "artist",
+    "print", "canvas", "wall", "poster", "modern", "vintage", "classic", "free", "vector",
+    "background", "view", "scene", "landscape", "nature", "travel", "sale", "gift", "cat", "dog",
+    "robot", "portal", "dragon", "girl", "man", "king", "queen", "wings", "red", "blue", "green",
+    "white", "black", "quiet", "dream", "magic", "masterpiece", "detailed", "sharp", "soft",
+    "light", "colour", "color", "city", "road", "river", "forest", "world", "other", "towards",
+    "dimension", "best", "no",
+)  # fmt: skip
 
 
 def article(words: str) -> str:
+    """With "a" or "an" before it."""
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
@@ -76,3 +88,36 @@ def label(scene: "Scene") -> str:
     """The plain prompt of a scene: "a castle at night", "a castle at night with flowers"."""
     plain = f"{article(scene.subject)} {PHRASES[scene.palette][0]}"
     return f"{plain} with flowers" if scene.garden else plain
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a caption says of a picture; None where it says nothing."""
+
+    subject: str | None = None
+    palette: str | None = None
+    garden: bool | None = None
+    flowers: bool | None = None
+
+
+def partial_caption(scene: "Scene", rng: Random) -> tuple[str, Described]:
+    """A caption for training, which in three cases of ten tells only a part, and what it tells."""
+    kind = rng.random()
+    if kind < 0.1:
+        noun = rng.choice(NOUNS[scene.subject])
+        return rng.choice(MEDIA) + rng.choice((noun, article(noun))), Described(subject=scene.subject)
+    if kind < 0.2:
+        words = rng.choice((*PHRASES[scene.palette], *ADJECTIVES[scene.palette]))
+        return rng.choice(MEDIA) + words, Described(palette=scene.palette)
+    if kind < 0.3 and scene.has_flowers:
+        return rng.choice(MEDIA) + rng.choice(FLOWERS_ALONE), Described(flowers=True)
+    text = with_stray_words(caption(scene, rng), rng)
+    return text, Described(scene.subject, scene.palette, scene.garden, scene.has_flowers)
+
+
+def with_stray_words(text: str, rng: Random) -> str:
+    """Now and then one or two words that mean nothing here: a model learns to overlook them."""
+    words = text.split(" ")
+    for _ in range(rng.choice((0, 0, 0, 1, 2))):
+        words.insert(rng.randint(0, len(words)), rng.choice(STRAY_WORDS))
+    return " ".join(words)

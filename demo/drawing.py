@@ -82,16 +82,20 @@ class Pen:
         self._scale = image.width
 
     def polygon(self, points: Sequence[Point], colour: Rgb) -> None:
+        """A filled polygon."""
         self._draw.polygon([(x * self._scale, y * self._scale) for x, y in points], fill=colour)
 
     def line(self, points: Sequence[Point], colour: Rgb, width: float) -> None:
+        """A line through the points, `width` in units."""
         pixels = [(x * self._scale, y * self._scale) for x, y in points]
         self._draw.line(pixels, fill=colour, width=max(1, round(width * self._scale)))
 
     def box(self, left: float, top: float, right: float, bottom: float, colour: Rgb) -> None:
+        """A filled upright rectangle."""
         self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
 
     def disc(self, x: float, y: float, radius: float, colour: Rgb, squash: float = 1.0) -> None:
+        """A filled circle, or with `squash` an ellipse that many times as tall as wide."""
         s, tall = self._scale, radius * squash
         self._draw.ellipse(((x - radius) * s, (y - tall) * s, (x + radius) * s, (y + tall) * s), fill=colour)
 
@@ -123,14 +127,16 @@ def backdrop(palette: Palette, size: int, rng: Random) -> Image.Image:
     return image
 
 
-def clouds(pen: Pen, palette: Palette, rng: Random, horizon: float) -> None:
+def clouds(pen: Pen, _palette: Palette, rng: Random, _horizon: float) -> None:
+    """White puffs of three discs."""
     for _ in range(rng.randint(2, 4)):
         x, y, r = rng.uniform(0, 1), rng.uniform(0.05, 0.34), rng.uniform(0.04, 0.07)
         for dx, grow in ((-1.1, 0.75), (0.0, 1.0), (1.1, 0.7)):
             pen.disc(x + dx * r, y, r * grow, (250, 252, 255), squash=0.7)
 
 
-def stars(pen: Pen, palette: Palette, rng: Random, horizon: float) -> None:
+def stars(pen: Pen, _palette: Palette, rng: Random, horizon: float) -> None:
+    """Bright dots above the horizon."""
     for _ in range(rng.randint(16, 26)):
         bright = rng.randint(170, 255)
         pen.disc(
@@ -139,13 +145,15 @@ def stars(pen: Pen, palette: Palette, rng: Random, horizon: float) -> None:
 
 
 def low_sun(pen: Pen, palette: Palette, rng: Random, horizon: float) -> None:
+    """A sun half behind the horizon, to one side."""
     x, r = rng.choice((rng.uniform(0.08, 0.3), rng.uniform(0.7, 0.92))), rng.uniform(0.08, 0.11)
     for grow, share in ((1.6, 0.35), (1.0, 1.0)):
         pen.disc(x, horizon - 0.03, r * grow, mix(palette.sky[1], (255, 240, 150), share))
     pen.box(0, horizon, 1, horizon + 0.14, palette.ground[0])
 
 
-def grid(pen: Pen, palette: Palette, rng: Random, horizon: float) -> None:
+def grid(pen: Pen, _palette: Palette, rng: Random, horizon: float) -> None:
+    """A glowing floor in perspective."""
     glow, vanishing = (20, 150, 190), rng.uniform(0.35, 0.65)
     for step in range(-6, 7):
         pen.line([(vanishing + step * 0.06, horizon), (vanishing + step * 0.3, 1.0)], glow, 0.007)
@@ -154,15 +162,18 @@ def grid(pen: Pen, palette: Palette, rng: Random, horizon: float) -> None:
 
 
 def falling(pen: Pen, rng: Random, colours: Sequence[Rgb], count: int, squash: float) -> None:
+    """Small things all over the picture."""
     for _ in range(count):
         pen.disc(rng.random(), rng.random() * 0.92, rng.uniform(0.009, 0.016), rng.choice(colours), squash)
 
 
-def leaves(pen: Pen, palette: Palette, rng: Random, horizon: float) -> None:
+def leaves(pen: Pen, _palette: Palette, rng: Random, _horizon: float) -> None:
+    """Falling leaves."""
     falling(pen, rng, ((214, 104, 20), (232, 160, 40), (170, 80, 24)), rng.randint(14, 22), 0.7)
 
 
-def snow(pen: Pen, palette: Palette, rng: Random, horizon: float) -> None:
+def snow(pen: Pen, _palette: Palette, rng: Random, _horizon: float) -> None:
+    """Snowflakes."""
     falling(pen, rng, ((255, 255, 255), (246, 250, 255)), rng.randint(24, 36), 1.0)
 
 
@@ -175,6 +186,7 @@ AIRS: dict[str, Callable[[Pen, Palette, Random, float], None]] = {
 
 
 def window(pen: Pen, palette: Palette, x: float, y: float, r: float) -> None:
+    """A lit (or by day a dark) window around a point."""
     pen.box(x - r, y - r * 1.4, x + r, y + r * 1.4, palette.light)
 
 
@@ -205,6 +217,7 @@ def flower(pen: Pen, palette: Palette, rng: Random) -> None:
 
 
 def tree(pen: Pen, palette: Palette, rng: Random) -> None:
+    """A trunk under a crown of leaves in three shades."""
     x, foot, r = rng.uniform(0.35, 0.65), rng.uniform(0.76, 0.84), rng.uniform(0.16, 0.21)
     top = foot - rng.uniform(0.34, 0.42)
     pen.polygon([(x - 0.055, foot), (x - 0.025, top), (x + 0.025, top), (x + 0.055, foot)], palette.trunk)
@@ -216,6 +229,7 @@ def tree(pen: Pen, palette: Palette, rng: Random) -> None:
 
 
 def tower(pen: Pen, palette: Palette, x: float, foot: float, top: float, half: float) -> None:
+    """A tower with a pointed roof."""
     pen.box(x - half, top, x + half, foot, palette.wall)
     pen.box(x + half * 0.3, top, x + half, foot, palette.shade)
     pen.polygon([(x - half * 1.35, top), (x, top - half * 2.6), (x + half * 1.35, top)], palette.roof)
@@ -223,6 +237,7 @@ def tower(pen: Pen, palette: Palette, x: float, foot: float, top: float, half: f
 
 
 def castle(pen: Pen, palette: Palette, rng: Random) -> None:
+    """A keep, a crenellated wall, a gate, two towers."""
     x, foot, half = rng.uniform(0.42, 0.58), rng.uniform(0.74, 0.8), rng.uniform(0.22, 0.28)
     wall_top = foot - rng.uniform(0.24, 0.3)
     tower(pen, palette, x, foot, wall_top - rng.uniform(0.12, 0.2), rng.uniform(0.08, 0.11))
@@ -243,6 +258,7 @@ def castle(pen: Pen, palette: Palette, rng: Random) -> None:
 
 
 def peak(pen: Pen, palette: Palette, rng: Random, x: float, top: float, half: float, foot: float) -> None:
+    """One mountain with its shaded side and a ragged cap of snow."""
     pen.polygon([(x - half, foot), (x, top), (x + half, foot)], palette.wall)
     pen.polygon(
         [(x, top), (x + half, foot), (x + half * 0.1, foot), (x - half * 0.08, top + 0.2)], palette.shade
@@ -257,6 +273,7 @@ def peak(pen: Pen, palette: Palette, rng: Random, x: float, top: float, half: fl
 
 
 def mountain(pen: Pen, palette: Palette, rng: Random) -> None:
+    """A high peak between two lower ones."""
     x, foot = rng.uniform(0.36, 0.64), rng.uniform(0.7, 0.76)
     for side in (-1, 1):
         shift = side * rng.uniform(0.26, 0.38)
@@ -275,6 +292,7 @@ def waves(pen: Pen, palette: Palette, rng: Random, top: float) -> None:
 
 
 def ship(pen: Pen, palette: Palette, rng: Random) -> None:
+    """A sailing ship on the sea."""
     waves(pen, palette, rng, HORIZON)
     x, deck, half = rng.uniform(0.4, 0.6), rng.uniform(0.62, 0.68), rng.uniform(0.23, 0.29)
     way, top = rng.choice((-1, 1)), deck - rng.uniform(0.42, 0.5)
@@ -285,13 +303,16 @@ def ship(pen: Pen, palette: Palette, rng: Random) -> None:
     )
     pen.polygon([(x - way * 0.02, top + 0.08), (x - way * 0.2, deck - 0.07), (x - way * 0.02, deck - 0.05)],
                 mix(sail, palette.shade, 0.4))  # fmt: skip
-    pen.polygon([(x - half, deck), (x + half, deck), (x + half * 0.7, deck + 0.12), (x - half * 0.7, deck + 0.12)],
-                palette.trunk)  # fmt: skip
+    keel = deck + 0.12
+    pen.polygon(
+        [(x - half, deck), (x + half, deck), (x + half * 0.7, keel), (x - half * 0.7, keel)], palette.trunk
+    )
     pen.line([(x - half, deck + 0.012), (x + half, deck + 0.012)], palette.roof, 0.024)
     pen.polygon([(x, top), (x - way * 0.09, top + 0.03), (x, top + 0.06)], palette.roof)
 
 
 def moon(pen: Pen, palette: Palette, rng: Random) -> None:
+    """A great moon with craters and a halo."""
     x, y, r = rng.uniform(0.36, 0.64), rng.uniform(0.28, 0.36), rng.uniform(0.2, 0.25)
     pen.disc(x, y, r * 1.18, mix(palette.sky[0], palette.disc, 0.35))
     pen.disc(x, y, r, palette.disc)
@@ -302,6 +323,7 @@ def moon(pen: Pen, palette: Palette, rng: Random) -> None:
 
 
 def house(pen: Pen, palette: Palette, rng: Random) -> None:
+    """A house with a gable, a chimney, two windows."""
     x, foot, half = rng.uniform(0.42, 0.58), rng.uniform(0.78, 0.82), rng.uniform(0.2, 0.26)
     top = foot - rng.uniform(0.22, 0.27)
     chimney = x + rng.choice((-1, 1)) * half * 0.55
@@ -316,6 +338,7 @@ def house(pen: Pen, palette: Palette, rng: Random) -> None:
 
 
 def lighthouse(pen: Pen, palette: Palette, rng: Random) -> None:
+    """A striped tower on a rock, its beam to one side."""
     x, foot = rng.uniform(0.38, 0.62), rng.uniform(0.74, 0.8)
     top, low, high = foot - rng.uniform(0.46, 0.52), rng.uniform(0.095, 0.115), rng.uniform(0.06, 0.075)
     beam, way = mix(palette.sky[1], (255, 244, 170), 0.7), rng.choice((-1, 1))

@@ -55,7 +55,7 @@ def render(scene: Scene, size: int = 64) -> Image.Image:
     Raises:
         KeyError: the subject or the palette does not exist.
     """
-    rng, palette = Random(scene.seed), PALETTES[scene.palette]
+    rng, palette = Random(scene.seed), PALETTES[scene.palette]  # noqa: S311
     image = backdrop(palette, size * SUPERSAMPLING, rng)
     pen = Pen(image)
     SUBJECTS[scene.subject](pen, palette, rng)

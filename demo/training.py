@@ -1,0 +1,137 @@
+"""What the training scripts share: pictures in bulk, and a loop that resumes and keeps to its minutes."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .scenes import Scene, random_scene, render
+
+
+def draw_scenes(count: int, seed: int) -> tuple[list[Scene], npt.NDArray[np.uint8]]:
+    """`count` random scenes and their pictures as one array [count, 64, 64, 3]."""
+    rng = Random(seed)  # noqa: S311
+    scenes = [random_scene(rng) for _ in range(count)]
+    pictures = np.empty((count, 64, 64, 3), dtype=np.uint8)
+    for row, scene in enumerate(scenes):
+        pictures[row] = np.asarray(render(scene))
+    return scenes, pictures
+
+
+def to_unit(pictures: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """uint8 [N, H, W, 3] to float [N, 3, H, W] in -1..1, channels last in memory."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+class Clock:
+    """Training time over all runs of a script, against its budget in minutes."""
+
+    def __init__(self, minutes: float, spent: float = 0.0) -> None:
+        self._budget, self._start = minutes * 60, time.monotonic() - spent
+
+    @property
+    def spent(self) -> float:
+        """Seconds used so far, those before a resume included."""
+        return time.monotonic() - self._start
+
+    @property
+    def share(self) -> float:
+        """Share of the budget used, 0..1."""
+        return min(1.0, self.spent / self._budget)
+
+
+def learning_rate(share: float, peak: float, warmup: float = 0.02) -> float:
+    """Linear warm-up, then half a cosine to 2 % of the peak, at this share (0..1) of the budget."""
+    return peak * min(1.0, (share + 1e-4) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every parameter group the same rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+class Restorable(Protocol):
+    """Something with a state to keep in a checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its state."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Take a state on."""
+
+
+class Checkpoint:
+    """A file with the state of several parts and how far they have come."""
+
+    def __init__(self, path: Path, parts: dict[str, Restorable]) -> None:
+        self._path, self._parts = path, parts
+
+    def load(self) -> tuple[int, float]:
+        """Give every part its saved state; returns steps and seconds done, (0, 0.0) for a fresh start."""
+        if not self._path.is_file():
+            return 0, 0.0
+        state = torch.load(self._path, map_location="cpu", weights_only=True)
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
+        return state["step"], state["seconds"]
+
+    def save(self, step: int, seconds: float) -> None:
+        """Write through a temporary name, so that a killed run leaves the last whole checkpoint."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(".part")
+        states = {name: part.state_dict() for name, part in self._parts.items()}
+        torch.save({**states, "step": step, "seconds": seconds}, temporary)
+        temporary.replace(self._path)
+
+
+def fit(
+    model: torch.nn.Module,
+    loss_of_batch: Callable[[], torch.Tensor],
+    checkpoint: Path,
+    minutes: float,
+    *,
+    peak_rate: float,
+    after_step: Callable[[], None] = lambda: None,
+    report: Callable[[], str] = str,
+    **extra_parts: Restorable,
+) -> None:
+    """Minimise with AdamW for `minutes` in all, resuming from `checkpoint`, which is saved every 50 steps.
+
+    `report` adds to each log line; `extra_parts` are kept in the checkpoint too.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    keeper = Checkpoint(checkpoint, {"model": model, "optimizer": optimizer, **extra_parts})
+    step, seconds = keeper.load()
+    clock, losses = Clock(minutes, seconds), list[float]()
+    while clock.share < 1:
+        set_learning_rate(optimizer, learning_rate(clock.share, peak_rate))
+        losses.append(descend(model, loss_of_batch(), optimizer))
+        after_step()
+        step += 1
+        if step % 50 == 0 or clock.share >= 1:
+            mean = sum(losses) / len(losses)
+            log(f"{checkpoint.stem} step {step}, {clock.spent / 60:.1f} min: loss {mean:.4f} {report()}")
+            keeper.save(step, clock.spent)
+            losses.clear()
+
+
+def descend(model: torch.nn.Module, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> float:
+    """One step down the gradient, which is cut to a norm of one; returns the loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+def log(message: str) -> None:
+    """A line on stderr with the time of day."""
+    print(time.strftime("%H:%M:%S"), message, file=sys.stderr, flush=True)
