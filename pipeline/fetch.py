@@ -181,7 +181,19 @@ class Fetcher:
         raise FetchError("too_many_redirects", f"more than {MOST_REDIRECTS} redirects")
 
     def _visit(self, target: Url, budget: Budget) -> tuple[bytes, str | None]:
-        """The body behind one hop, or where it redirects to."""
+        """The body behind one hop, or where it redirects to.
+
+        A kept connection that its server has closed by now says nothing about the URL: the next one is used.
+        """
+        while True:
+            budget.connected = False
+            try:
+                return self._ask(target, budget)
+            except Exception as error:
+                if budget.connected or _classed(error).kind != "reset":
+                    raise
+
+    def _ask(self, target: Url, budget: Budget) -> tuple[bytes, str | None]:
         pool = self._manager.connection_from_host(target.host, target.port, target.scheme)
         response = pool.urlopen(
             "GET",

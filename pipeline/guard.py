@@ -53,10 +53,14 @@ class FetchError(Exception):
 
 @dataclass
 class Budget:
-    """What is left for one URL: until `ends` (of `time.monotonic()`), and bytes yet to receive."""
+    """What is left for one URL: until `ends` (of `time.monotonic()`), and bytes yet to receive.
+
+    `connected` notes whether a new connection was made since it was last set to False.
+    """
 
     ends: float
     bytes_left: int
+    connected: bool = False
 
     def seconds_left(self) -> float:
         """Seconds until the deadline. Raises TimeoutError when there are none."""
@@ -225,6 +229,7 @@ def connect(host: str, port: int, *, allow_private: bool) -> socket.socket:
     """
     budget = _current.budget
     assert budget is not None, "connect() belongs inside `with spending(budget)`"  # noqa: S101
+    budget.connected = True
     addresses = resolve(host, port, budget)
     allowed = [address for address in addresses if is_public(address.ip)]
     if allow_private:

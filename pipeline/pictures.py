@@ -65,7 +65,7 @@ def inspect(data: bytes, limits: Limits) -> Picture:
     except UnidentifiedImageError:
         raise _not_an_image(data) from None
     except Exception as error:  # parsers of hostile bytes raise anything
-        raise _unreadable(error) from None
+        raise _unreadable(data, error) from None
     return picture
 
 
@@ -163,9 +163,10 @@ def _not_an_image(data: bytes) -> PictureError:
     return PictureError("not_an_image", "no format of pictures that is known")
 
 
-def _unreadable(error: Exception) -> PictureError:
+def _unreadable(data: bytes, error: Exception) -> PictureError:
     reason = str(error).lower()
-    if "truncated" in reason or "unexpected end" in reason or isinstance(error, EOFError):
+    cut = data.startswith(b"RIFF") and not _webp_is_whole(data)  # Pillow calls this one "no decoder"
+    if cut or "truncated" in reason or "unexpected end" in reason or isinstance(error, EOFError):
         return PictureError("truncated", "the file ends before the picture does")
     return PictureError("damaged", f"the picture cannot be decoded ({type(error).__name__})")
 
