@@ -1,7 +1,10 @@
-"""Text towers with random weights, and the method written out plainly: what `steer.py` must agree with."""
+"""Towers and whole models with random weights, and the method written out plainly: what `steer.py` must
+match."""
 
 import copy
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,3 +83,151 @@ def small_tower() -> CLIPTextModel:
 @pytest.fixture(scope="session")
 def full_tower() -> CLIPTextModel:
     return random_tower(768, 12)
+
+
+def random_model(folder: Path, levels: int = 4, *, projected: bool = True) -> Path:
+    """A whole Stable Diffusion of the original's shape, tiny and untrained, as a diffusers folder of
+    files."""
+    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModelWithProjection
+
+    from visunex.generate.tokens import clip_tokenizer
+
+    torch.manual_seed(1)
+    UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=64,
+        attention_head_dim=8,
+    ).save_pretrained(folder / "unet")
+    AutoencoderKL(
+        block_out_channels=(32,) * levels,
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        sample_size=8 * 2 ** (levels - 1),
+    ).save_pretrained(folder / "vae")
+    PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    ).save_pretrained(folder / "scheduler")
+    config = random_tower(64, 2, vocab_size=49408, num_attention_heads=1).config
+    kind = CLIPTextModelWithProjection if projected else CLIPTextModel
+    kind(config).save_pretrained(folder / "text_encoder")
+    clip_tokenizer().save_pretrained(folder / "tokenizer")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def unprojected_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_model(tmp_path_factory.mktemp("models") / "plain", levels=3, projected=False)
+
+
+@pytest.fixture(scope="session")
+def embedding_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("embeddings") / "gardens.pt"
+    torch.save(torch.randn(1, 64, generator=torch.Generator().manual_seed(3)), path)
+    return path
+
+
+# diffusers' names -> the original's: of the UNet's and the autoencoder's blocks, then of what is in a block.
+UNET_BLOCK = [
+    (r"time_embedding\.linear_(\d)", lambda m, k: f"time_embed.{(int(m[1]) - 1) * 2}"),
+    (r"conv_in", lambda m, k: "input_blocks.0.0"),
+    (r"conv_norm_out", lambda m, k: "out.0"),
+    (r"conv_out", lambda m, k: "out.2"),
+    (
+        r"down_blocks\.(\d)\.resnets\.(\d)",
+        lambda m, k: f"input_blocks.{1 + int(m[1]) * (k + 1) + int(m[2])}.0",
+    ),
+    (
+        r"down_blocks\.(\d)\.attentions\.(\d)",
+        lambda m, k: f"input_blocks.{1 + int(m[1]) * (k + 1) + int(m[2])}.1",
+    ),
+    (
+        r"down_blocks\.(\d)\.downsamplers\.0\.conv",
+        lambda m, k: f"input_blocks.{(int(m[1]) + 1) * (k + 1)}.0.op",
+    ),
+    (r"mid_block\.resnets\.(\d)", lambda m, k: f"middle_block.{2 * int(m[1])}"),
+    (r"mid_block\.attentions\.0", lambda m, k: "middle_block.1"),
+    (r"up_blocks\.(\d)\.resnets\.(\d)", lambda m, k: f"output_blocks.{int(m[1]) * (k + 1) + int(m[2])}.0"),
+    (r"up_blocks\.(\d)\.attentions\.(\d)", lambda m, k: f"output_blocks.{int(m[1]) * (k + 1) + int(m[2])}.1"),
+    (r"up_blocks\.0\.upsamplers\.0\.conv", lambda m, k: f"output_blocks.{k}.1.conv"),
+]
+UNET_INNER = {
+    ".norm1.": ".in_layers.0.",
+    ".conv1.": ".in_layers.2.",
+    ".norm2.": ".out_layers.0.",
+    ".conv2.": ".out_layers.3.",
+    ".time_emb_proj.": ".emb_layers.1.",
+    ".conv_shortcut.": ".skip_connection.",
+}
+VAE_BLOCK = [
+    (r"(en|de)coder\.conv_norm_out", lambda m, n: f"{m[1]}coder.norm_out"),
+    (r"encoder\.down_blocks\.(\d)\.resnets\.", lambda m, n: f"encoder.down.{m[1]}.block."),
+    (r"encoder\.down_blocks\.(\d)\.downsamplers\.0", lambda m, n: f"encoder.down.{m[1]}.downsample"),
+    (r"decoder\.up_blocks\.(\d)\.resnets\.", lambda m, n: f"decoder.up.{n - 1 - int(m[1])}.block."),
+    (r"decoder\.up_blocks\.(\d)\.upsamplers\.0", lambda m, n: f"decoder.up.{n - 1 - int(m[1])}.upsample"),
+    (r"(en|de)coder\.mid_block\.resnets\.(\d)", lambda m, n: f"{m[1]}coder.mid.block_{int(m[2]) + 1}"),
+    (r"(en|de)coder\.mid_block\.attentions\.0", lambda m, n: f"{m[1]}coder.mid.attn_1"),
+]
+VAE_INNER = {
+    ".conv_shortcut.": ".nin_shortcut.",
+    ".group_norm.": ".norm.",
+    ".to_q.": ".q.",
+    ".to_k.": ".k.",
+    ".to_v.": ".v.",
+    ".to_out.0.": ".proj_out.",
+}
+
+
+def renamed(name: str, blocks: list, inner: dict, number: int) -> str:
+    for pattern, replacement in blocks:
+        if match := re.match(pattern, name):
+            name = replacement(match, number) + name[match.end() :]
+            break
+    if ".transformer_blocks." not in name:
+        for theirs, ours in inner.items():
+            name = name.replace(theirs, ours)
+    return name
+
+
+def original_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a diffusers folder under the names that CompVis's checkpoints have."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+    vae = AutoencoderKL.from_pretrained(folder / "vae")
+    tower = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    found = {}
+    for name, value in unet.state_dict().items():
+        key = renamed(name, UNET_BLOCK, UNET_INNER, unet.config.layers_per_block)
+        found["model.diffusion_model." + key] = value
+    levels = len(vae.config.block_out_channels)
+    for name, value in vae.state_dict().items():
+        key = renamed(name, VAE_BLOCK, VAE_INNER, levels)
+        linear = ".mid.attn_1." in key and key.endswith("weight") and ".norm." not in key
+        found["first_stage_model." + key] = value[:, :, None, None] if linear else value
+    for name, value in tower.state_dict().items():
+        prefix = "" if name.startswith("text_model.") else "text_model."
+        found["cond_stage_model.transformer." + prefix + name] = value
+    found["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    found["model_ema.decay"] = torch.tensor(0.9999)
+    return {name: value.contiguous() for name, value in found.items()}
+
+
+@pytest.fixture(scope="session")
+def checkpoint_weights(model_folder: Path) -> dict[str, Tensor]:
+    return original_weights(model_folder)

@@ -1,0 +1,132 @@
+"""The options of `visunex-generate`: the original script's names, each with a hyphenated twin."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["generate_options"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+FILE = click.Path(path_type=Path, dir_okay=False)
+AT_LEAST_ONE, NOT_NEGATIVE = click.IntRange(min=1), click.IntRange(min=0)
+
+
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers from 0, separated by commas."""
+
+    name = "N,N,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Parse `0,5,8` into `(0, 5, 8)`."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isdecimal() for part in parts):
+            self.fail(f"{value!r} is not a list of numbers of steps such as 0,5,8,20", param, ctx)
+        return tuple(map(int, parts))
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names or paths, separated by commas."""
+
+    name = "NAME,NAME,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Parse `a,b` into `("a", "b")`."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def option(name: str, help_text: str, *more: str, **settings: Any) -> Callable[[Function], Function]:
+    """A click option under `name`, its twin with the other of `_` and `-`, and `more` names."""
+    bare = name.removeprefix("--")
+    twins = dict.fromkeys((name, "--" + bare.replace("_", "-"), "--" + bare.replace("-", "_"), *more))
+    shown = not settings.get("is_flag") and settings.get("default") not in (None, "")
+    return click.option(*twins, bare.replace("-", "_"), help=help_text, show_default=shown, **settings)
+
+
+WHAT = [
+    option("--prompt", "What the picture shows."),
+    option("--from-file", "Read the prompts from this file, one a line.", type=FILE),
+    option("--negative_prompt", "What the picture must not show.", default=""),
+    option(
+        "--model",
+        "Hub name, diffusers folder, .safetensors or .ckpt, visunex-tiny.",
+        "--ckpt",
+        default=MODEL,
+    ),
+    option("--from-image", "Make this picture again, from what it says of itself.", type=FILE),
+    option("--recipe", "Take defaults from the [generate] part of this recipe (name or file)."),
+]
+TASTE = [
+    option("--aesthetic_embedding", "The taste: a path, or the name of a run or of a published embedding."),
+    option("--aesthetic_steps", "Steps towards the taste; 0: none.", type=NOT_NEGATIVE, default=10),
+    option("--aesthetic_lr", "Length of each such step.", type=float, default=1e-4),
+    option(
+        "--text-encoder",
+        "The tower to personalise: the model's own, or OpenAI's as the original did.",
+        type=click.Choice(["model", "openai"]),
+        default="model",
+    ),
+    option("--sweep-steps", "One labelled grid over these aesthetic steps, e.g. 0,5,8,20.", type=Numbers()),
+    option("--sweep-embeddings", "One labelled grid over these embeddings, e.g. a,b,c.", type=Names()),
+]
+SAMPLING = [
+    option("--ddim_steps", "Steps of the sampler.", type=AT_LEAST_ONE, default=50),
+    option("--plms", "Sample with PLMS.", is_flag=True),
+    option("--scheduler", "Sample with ddim, plms or one of diffusers' others.", default="ddim"),
+    option("--ddim_eta", "Share of new noise in each DDIM step.", type=click.FloatRange(min=0), default=0.0),
+    option("--scale", "Guidance scale; 1: no guidance.", type=float, default=7.5),
+    option("--H", "Height in pixels.  [default: the model's]", type=int),
+    option("--W", "Width in pixels.  [default: the model's]", type=int),
+    option("--C", "Latent channels: the model's, or it is refused.", type=int),
+    option("--f", "Pixels per latent: the model's, or it is refused.", type=int),
+    option("--n_samples", "Pictures in a batch.", type=AT_LEAST_ONE, default=1),
+    option("--n_iter", "Batches for each prompt.", type=AT_LEAST_ONE, default=1),
+    option("--seed", "Seed of the noise.", type=click.IntRange(0, 2**64 - 1), default=42),
+    option("--fixed_code", "The same starting noise for every batch.", is_flag=True),
+    option(
+        "--rng",
+        "Where noise is drawn; cpu: the same on every machine.",
+        type=click.Choice(["device", "cpu"]),
+        default="device",
+    ),
+]
+MACHINE = [
+    option(
+        "--precision",
+        "full: fp32; autocast: fp16 on a GPU.",
+        type=click.Choice(["full", "autocast"]),
+        default="autocast",
+    ),
+    option("--device", "cpu, cuda, mps, ...; auto: a GPU if there is one.", default="auto"),
+    option("--lowvram", "Keep only the part at work on the GPU, decode in tiles.", is_flag=True),
+    option("--safety_checker", "Black out what the safety checker objects to.", is_flag=True),
+]
+OUTPUT = [
+    option(
+        "--outdir",
+        "Folder for samples/00000.png and grid-0000.png.",
+        type=click.Path(path_type=Path),
+        default="outputs",
+    ),
+    option("--n_rows", "Pictures in a row of the grid.  [default: n_samples]", type=NOT_NEGATIVE, default=0),
+    option("--skip_grid", "Save no grid.", is_flag=True),
+    option("--skip_save", "Save no single pictures.", is_flag=True),
+]
+
+
+def generate_options(function: Function) -> Function:
+    """Give a command every option of `visunex-generate`, in the order in which `--help` shows them."""
+    for add in reversed(WHAT + TASTE + SAMPLING + MACHINE + OUTPUT):
+        function = add(function)
+    return function
