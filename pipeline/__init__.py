@@ -2,6 +2,6 @@
 
 import os
 
-# img2dataset loads albumentations, which asks the network for updates at import, and wandb, which likes to report.
+# img2dataset loads albumentations, which asks the network for updates at import, and wandb, which reports.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("WANDB_MODE", "disabled")

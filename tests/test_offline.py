@@ -41,6 +41,7 @@ def test_the_audit_sees_a_connection(tmp_path: Path) -> None:
     [
         "pipeline.download",
         "pipeline.encode",
+        "pipeline.engine",
         "pipeline.filter",
         "pipeline.shards",
         "generate.sampler",
