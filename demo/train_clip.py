@@ -26,7 +26,7 @@ from .captions import STRAY_WORDS, Described, caption, partial_caption
 from .scenes import PALETTES, SUBJECTS, Scene, label, random_scene
 from .tiny import transformers_text_tower
 from .tokens import write_tokenizer
-from .training import draw_scenes, fit, log
+from .training import draw_scenes, fit, is_first, log, start_processes
 
 MODEL_CFG = {
     "embed_dim": 768,
@@ -191,7 +191,9 @@ def export(model: CLIP, clip_folder: Path, sd_folder: Path) -> None:
         halves(model.state_dict()), clip_folder / "open_clip_model.safetensors", metadata={"format": "pt"}
     )
     tower = transformers_text_tower(clip_folder)
-    tower.text_model.config.save_pretrained(sd_folder / "text_encoder")
+    # transformers loads a model as its configuration says, diffusers as float32: else the two would clash.
+    tower.config.dtype, tower.config.architectures = torch.float32, ["CLIPTextModel"]
+    tower.config.save_pretrained(sd_folder / "text_encoder")
     # The names of Stable Diffusion 1.x's own files, which every version of transformers reads.
     text = {name: t for name, t in halves(tower.state_dict()).items() if name.startswith("text_model.")}
     save_file(text, sd_folder / "text_encoder" / "model.safetensors", metadata={"format": "pt"})
@@ -218,14 +220,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
+    start_processes(seed=0)
     folder = arguments.out / "clip"
     write_tokenizer(folder, vocabulary_texts())
     tokenizer = CLIPTokenizer.from_pretrained(folder)
     model = CLIP(**write_config(folder, len(tokenizer)))
     log(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens")
     train(model, tokenizer, arguments.checkpoint, arguments.minutes)
-    export(model, folder, arguments.out / "sd")
+    if is_first():
+        export(model, folder, arguments.out / "sd")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Train the tiny Stable Diffusion, autoencoder and UNet, with visunex-tiny's text tower.
 
-    python -m visunex.demo.train_diffusion --out demo/weights --vae-minutes 35 --unet-minutes 75
+    torchrun --nproc-per-node 2 -m visunex.demo.train_diffusion --out demo/weights
 
 Writes `OUT/sd`, an ordinary diffusers folder. Needs the text tower that `train_clip` wrote there. A run that
-was stopped goes on from its checkpoints.
+was stopped goes on from its checkpoints. One process for each core; each draws scenes of its own.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from .autoencoder import encode_latents, train_autoencoder
 from .captions import partial_caption
 from .scenes import PALETTES, SUBJECTS, Scene
-from .training import draw_scenes, fit, log, to_unit
+from .training import draw_scenes, fit, is_first, log, start_processes, to_unit
 
-PEAK_RATE = 1.5e-3
+PEAK_RATE = 1.2e-3
 EMPTY_SHARE = 0.1  # of captions left out, so that guidance has something to guide away from
 SNR_CAP = 5.0
 CAPTIONS_EACH = 64
@@ -74,7 +74,7 @@ def text_states(tower: CLIPTextModel, tokenizer: CLIPTokenizer, texts: list[str]
     return torch.cat([tower(part).last_hidden_state.half() for part in ids.split(64)])
 
 
-def build_corpus(vae: AutoencoderKL, sd_folder: Path, count: int = 20_000, seed: int = 3) -> Corpus:
+def build_corpus(vae: AutoencoderKL, sd_folder: Path, seed: int, count: int = 12_000) -> Corpus:
     """Everything that training reads, computed once."""
     scenes, pictures = draw_scenes(count, seed)
     latents = encode_latents(vae, to_unit(pictures)) * vae.config.scaling_factor
@@ -111,7 +111,7 @@ def diffusion_loss(unet: UNet2DConditionModel, corpus: Corpus, size: int) -> tor
     return (errors * snr.clamp(max=SNR_CAP) / snr).mean()
 
 
-def train_unet(corpus: Corpus, checkpoint: Path, minutes: float, size: int = 64) -> UNet2DConditionModel:
+def train_unet(corpus: Corpus, checkpoint: Path, minutes: float, size: int = 32) -> UNet2DConditionModel:
     """Train for `minutes` in all, resuming from `checkpoint`; returns the averaged weights."""
     unet = new_unet(corpus.texts.shape[-1])
     average = EMAModel(unet.parameters(), decay=0.998, use_ema_warmup=True, power=0.75)
@@ -155,15 +155,16 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, default=Path("runs/train"))
     parser.add_argument("--vae-minutes", type=float, default=35)
     parser.add_argument("--unet-minutes", type=float, default=75)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
+    start_processes(seed=0)
     vae = train_autoencoder(arguments.checkpoints / "vae.pt", arguments.vae_minutes)
-    corpus = build_corpus(vae, arguments.out / "sd")
+    corpus = build_corpus(vae, arguments.out / "sd", seed=torch.initial_seed())
     log(f"{len(corpus.latents)} latents, scaling factor {vae.config.scaling_factor:.4f}")
     unet = train_unet(corpus, arguments.checkpoints / "unet.pt", arguments.unet_minutes)
-    export(vae, unet, arguments.out / "sd")
+    if is_first():
+        export(vae, unet, arguments.out / "sd")
 
 
 if __name__ == "__main__":
