@@ -1,0 +1,186 @@
+"""Metadata -> `selected.parquet`: the rows that pass the recipe's conditions, the best first."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from visunex.base.console import human_time
+from visunex.base.files import atomic, write_text
+from visunex.recipes import Recipe, dumps
+
+from .columns import ROLES, column
+from .conditions import conditions
+from .errors import FilterError, SourceError
+from .jobs import OOM_SHARD_COUNT
+from .keywords import nearest_words
+from .reading import read_into, selected_names
+from .rundir import RunDir
+from .selection import Selection
+from .sources import ResolvedSource, Table, open_table, resolve
+
+__all__ = ["FilterReport", "filter_rows"]
+
+SAMPLE_ROWS = 200_000  # captions looked through for words to suggest
+
+
+@dataclass(frozen=True)
+class FilterReport:
+    """What became of the rows: `rows` = the sum of `dropped` + `selected`.
+
+    A row is counted with the first condition that it failed, in the order of `dropped`. `duplicates` share
+    their URL (caption, hash) with a kept row of higher rank; `beyond_reserve` rank below the last row kept.
+    `passed` counts the rows before those two. Scores are null where the source has none.
+    """
+
+    source: str
+    files: int
+    rows: int
+    dropped: dict[str, int]
+    passed: int
+    selected: int
+    top: int
+    best_score: float | None
+    top_score: float | None
+    last_score: float | None
+    seconds: float
+    reused: bool = False
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows read in a second, everything included."""
+        return self.rows / max(self.seconds, 1e-9)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for JSON."""
+        return {**asdict(self), "rows_per_second": self.rows_per_second}
+
+    def as_text(self) -> str:
+        """The report for a person: how many rows each condition left out, and what is kept."""
+        lines = [f"{self.rows:,} rows of {self.source}" + (" (as filtered before)" if self.reused else "")]
+        lines += [
+            f"  {-count:>12,}  {name.replace('_', ' ')}" for name, count in self.dropped.items() if count
+        ]
+        wanted, spare = min(self.top, self.selected), max(0, self.selected - self.top)
+        lines.append(f"  {self.selected:>12,}  selected: the {wanted:,} best, and {spare:,} in reserve")
+        if self.best_score is not None:
+            scores = (f"{score:.3f}" for score in (self.best_score, self.top_score) if score is not None)
+            lines.append(f"  scores {' to '.join(scores)} among the {wanted:,} best")
+        if self.selected < self.top:
+            lines.append(f"  fewer than the {self.top:,} asked for; other keywords or bounds may find more")
+        lines.append(f"  {human_time(self.seconds)}, {self.rows_per_second:,.0f} rows/s")
+        return "\n".join(lines)
+
+
+def filter_rows(
+    run: RunDir, recipe: Recipe, *, overwrite: bool = False, metadata: str | None = None
+) -> FilterReport:
+    """Select a recipe's candidates into `run.selected`, and write `run.recipe`; the caller holds the lock.
+
+    `metadata` says where the source's bytes lie, when not where its name says. When the run already holds the
+    selection of the same contents and settings, that is kept. Raises SourceError, UsageError, FilterError (no
+    row passes) and StaleRunError (the run holds another selection, and `overwrite` is False).
+    """
+    started = time.monotonic()
+    try:
+        source = resolve(metadata or recipe.source.data)
+    except SourceError:
+        if not overwrite and (known := _as_before(run, _made_from(recipe, None))):
+            return known  # it was read once; resuming needs no network
+        raise
+    made_from = _made_from(recipe, source)
+    if not overwrite and (known := _as_before(run, made_from)):
+        return known
+    table = open_table(source, recipe.source.columns)
+    wanted = conditions(recipe.filter, table.roles, table.schema)
+    unique_by = _unique_by(recipe, table)
+    run.begin("filter", made_from=made_from, overwrite=overwrite)
+    selection = Selection(recipe.filter.candidates, unique_by)
+    counts = read_into(selection, table, wanted)
+    report = _finish(run, recipe, table, counts, selection, time.monotonic() - started)
+    run.record("filter", report.as_dict())
+    return report
+
+
+def _made_from(recipe: Recipe, source: ResolvedSource | None) -> dict[str, Any]:
+    """What the selection depends on; without the source's contents when it cannot be looked at."""
+    columns = {f"{role}_column": getattr(recipe.source.columns, role) for role in ROLES}
+    settings = recipe.filter.model_dump(mode="json") | {"shard_size": recipe.download.shard_size} | columns
+    contents = {"contents": source.identity} if source else {}
+    return {"source": recipe.source.data, **contents, **settings}
+
+
+def _as_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | None:
+    """The report of a selection that is there already and was made from just this."""
+    before = run.made_from("filter")
+    if (
+        before is None
+        or {**before, **made_from} != before
+        or not (run.selected.exists() and run.recipe.exists())
+    ):
+        return None
+    noted = run.reports().get("filter")
+    fields = FilterReport.__dataclass_fields__
+    if noted is None or not fields.keys() <= noted.keys():
+        return None
+    return FilterReport(**{**{name: noted[name] for name in fields}, "reused": True})
+
+
+def _unique_by(recipe: Recipe, table: Table) -> str | None:
+    """The column of the selection that tells duplicates."""
+    how = recipe.filter.dedupe
+    if how in ("url", "caption"):
+        return how
+    if how == "none":
+        return None
+    column(table.roles, table.schema, "hash", "--dedupe hash")
+    return selected_names(table)[table.roles["hash"]]
+
+
+def _finish(
+    run: RunDir, recipe: Recipe, table: Table, counts: dict[str, int], selection: Selection, seconds: float
+) -> FilterReport:
+    rows = selection.rows()
+    total = counts.pop("rows")
+    if rows is None or rows.is_empty():
+        raise FilterError(_nothing(recipe, table, total, counts))
+    _write(run, recipe, rows)
+    top = recipe.filter.top
+    best = [rows["score"][at] for at in (0, min(top, rows.height) - 1, -1)]
+    return FilterReport(
+        source=recipe.source.data,
+        files=len(table.source.paths),
+        rows=total,
+        dropped={**counts, "duplicates": selection.duplicates, "beyond_reserve": selection.beyond},
+        passed=selection.added,
+        selected=rows.height,
+        top=top,
+        best_score=best[0],
+        top_score=best[1],
+        last_score=best[2],
+        seconds=seconds,
+    )
+
+
+def _write(run: RunDir, recipe: Recipe, rows: pl.DataFrame) -> None:
+    digits = OOM_SHARD_COUNT + len(str(recipe.download.shard_size)) - 1
+    ranks = pl.int_range(rows.height, dtype=pl.Int64, eager=True).cast(pl.String)
+    with atomic(run.selected) as path:
+        rows.insert_column(0, ranks.str.zfill(digits).alias("key")).write_parquet(path)
+    write_text(run.recipe, dumps(recipe))
+
+
+def _nothing(recipe: Recipe, table: Table, total: int, counts: dict[str, int]) -> str:
+    """Why no row is left: which conditions dropped them, and which words do occur."""
+    if not total:
+        return f"{recipe.source.data} has no rows"
+    drops = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+    message = f"none of the {total:,} rows passes (dropped by {drops})"
+    wanted = recipe.filter
+    if not wanted.keywords or wanted.match == "regex" or not counts.get("keywords"):
+        return message
+    caption = column(table.roles, table.schema, "caption", "--keywords")
+    sample = table.rows.select(caption).head(SAMPLE_ROWS).collect(engine="streaming").to_series()
+    near = nearest_words(sample, wanted.keywords)
+    return f"{message}\nWords that do occur: {', '.join(near)}" if near else message
