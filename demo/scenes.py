@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from .captions import caption, label
-from .drawing import FLOWER_COLOURS, PALETTES, SUBJECTS, SUPERSAMPLING, Pen, backdrop, garden
+from .drawing import SUBJECTS, SUPERSAMPLING, Pen, backdrop, garden
+from .palettes import FLOWER_COLOURS, PALETTES
 
 __all__ = [
     "FLOWER_COLOURS",
