@@ -32,7 +32,7 @@ _READING = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 def read_into(selection: Selection, table: Table, wanted: Sequence[Condition]) -> dict[str, int]:
-    """Feed every row that passes into `selection`; returns how many `rows` there are and each condition drops.
+    """Feed every row that passes into `selection`; returns the number of `rows` and what each drops.
 
     Raises SourceError for a broken file, by name; UsageError for a `where` that fails on a value.
     """

@@ -130,7 +130,8 @@ def get(url: str, headers: Mapping[str, str], *, most: int, redirect: bool = Tru
         with error:
             return Answer(error.code, error.headers, error.read(1000), url)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise SourceError(f"{url} cannot be reached: {_why(error)}") from None
+        host = urllib.parse.urlsplit(url).netloc or url
+        raise SourceError(f"{host} cannot be reached: {_why(error)}") from None
 
 
 def _why(error: BaseException) -> str:

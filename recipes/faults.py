@@ -95,7 +95,7 @@ def _fault(detail: ErrorDetails, lines: Mapping[Path, int], overridden: Mapping[
     index = next((part for part in detail["loc"] if isinstance(part, int)), None)
     key = ".".join(names) + (f"[{index}]" if index is not None else "")
     line = next((lines[names[:size]] for size in range(len(names), 0, -1) if names[:size] in lines), None)
-    return Fault(key, _words(detail, names), line, _brought_by(overridden, names))
+    return Fault(key, in_words(detail, names), line, _brought_by(overridden, names))
 
 
 def _brought_by(overridden: Mapping[str, Any], names: Path) -> bool:
@@ -104,7 +104,8 @@ def _brought_by(overridden: Mapping[str, Any], names: Path) -> bool:
     return any(path[: len(names)] == names[: len(path)] for path in paths)
 
 
-def _words(detail: ErrorDetails, names: Path) -> str:
+def in_words(detail: ErrorDetails, names: Path) -> str:
+    """What pydantic found wrong with the key `names`, in the words of a recipe."""
     kind = detail["type"]
     if kind == "extra_forbidden":
         return _unknown(names)

@@ -1,0 +1,79 @@
+"""`visunex-data filter`."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from visunex.base.console import Command, show
+
+from ..rundir import RunDir
+from .options import merge, overrides, overwrite_option, run_option, section_options, set_option
+
+if TYPE_CHECKING:
+    from visunex.recipes import Recipe
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def column_options(function: F) -> F:
+    """`--url-column NAME` and the like: the source's own names, where they are not recognised."""
+    from visunex.recipes import Columns
+
+    for role, field in reversed(Columns.model_fields.items()):
+        function = click.option(f"--{role}-column", metavar="NAME", help=field.description)(function)
+    return function
+
+
+@click.command("filter", cls=Command)
+@click.argument("source", required=False)
+@click.option("--recipe", "base", metavar="NAME|FILE", help="Start from this recipe instead of the defaults.")
+@run_option
+@section_options("filter")
+@column_options
+@set_option
+@overwrite_option
+def command(
+    source: str | None,
+    base: str | None,
+    run: RunDir,
+    settings: tuple[str, ...],
+    overwrite: bool,
+    **columns: str | None,
+) -> None:
+    """Choose the rows of a data set's metadata by caption, score and size.
+
+    SOURCE is a known name, a parquet file, a folder or a quoted pattern of such, or an https://, s3:// or hf://
+    address; without it, LAION's improved_aesthetics_6.5plus. A keyword is found anywhere in a caption, whatever
+    its case. The best-scored rows are kept, with a reserve behind them, as about half of such links are dead.
+
+    \b
+    Examples:
+        visunex-data filter --keywords flower,garden --top 2000
+        visunex-data filter 'metadata/*.parquet' --keywords castle --exclude sand --min-score 6.5
+        visunex-data filter my.parquet --match word --keywords art --where "WIDTH >= 2 * HEIGHT"
+        visunex-data filter --recipe flower_plant --top 500 --run runs/small
+    """
+    from ..filter import filter_rows
+
+    recipe = _recipe(
+        source, base, {role: name for role, name in columns.items() if name is not None}, settings
+    )
+    with run.locked():
+        report = filter_rows(run, recipe, overwrite=overwrite)
+    show(report.as_dict(), report.as_text())
+
+
+def _recipe(
+    source: str | None, base: str | None, columns: dict[str, str], settings: tuple[str, ...]
+) -> "Recipe":
+    """The base recipe with the command line's settings over it."""
+    from visunex.recipes import Recipe, load, override
+
+    recipe = load(base) if base else Recipe(name="custom")
+    changes = overrides()
+    # Whether keywords are split at commas depends on how they match, which the base may say.
+    changes = {**changes, "filter": {"match": recipe.filter.match, **changes.get("filter", {})}}
+    told = {f"source.columns.{option.removesuffix('_column')}": name for option, name in columns.items()}
+    recipe = override(merge(recipe, changes), told | ({"source.data": source} if source else {}))
+    return override(recipe, settings)
