@@ -83,7 +83,7 @@ class _Inert:
 def _read_pickled(path: Path) -> dict[str, Tensor]:
     from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-    archive = path.open("rb").read(2) == b"PK"
+    archive = _start(path, 2) == b"PK"
     asked = get_unsafe_globals_in_checkpoint(path) if archive else []
     # The first public checkpoints carry their trainer's callbacks along.
     trainers = [name for name in asked if name.startswith("pytorch_lightning.")]
@@ -102,15 +102,22 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
 
 
 def _reason(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return "there is no such file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if path.stat().st_size == 0:
         return "the file is empty"
-    if path.open("rb").read(23) == b"version https://git-lfs":
+    if _start(path, 23) == b"version https://git-lfs":
         return "it is a git-lfs pointer; run `git lfs pull` where it came from"
     if "weights_only" in str(error) or "Unsupported" in str(error):
         return "it asks for code to be run, or is no checkpoint"
     return "it is broken, cut off or another kind of file"
+
+
+def _start(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(count)
 
 
 def _check_kind(weights: Weights, path: Path) -> None:
@@ -209,6 +216,10 @@ def _diffusers_part(kind: str, config: Mapping[str, Any], weights: Weights, dtyp
         )
         # diffusers renames the dictionary's entries away while it converts them
         part = getattr(diffusers, kind).from_single_file(dict(weights), config=folder, torch_dtype=dtype)
+    prefix = UNET if kind == "UNet2DConditionModel" else VAE
+    missing = len(part.state_dict()) - sum(name.startswith(prefix) for name in weights)
+    if missing > 0:  # diffusers would leave them random
+        raise ValueError(f"{missing} weights under `{prefix}` are missing")
     return part.eval()
 
 

@@ -99,7 +99,9 @@ def _other(name: str, config: Mapping[str, Any], steps: int) -> Any:
 def _library() -> list[str]:
     from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 
-    return [member.name.removesuffix("Scheduler") for member in KarrasDiffusionSchedulers]
+    # EDM's has a noise schedule of its own, which is not the model's.
+    names = [member.name.removesuffix("Scheduler") for member in KarrasDiffusionSchedulers]
+    return [name for name in names if name != "EDMEuler"]
 
 
 def _plain(name: str) -> str:

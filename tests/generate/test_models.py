@@ -165,7 +165,7 @@ def test_a_file_cut_off_is_refused(tmp_path, checkpoint_weights):
     [
         ("no-such-thing", "not a folder, not a file, not a Hub name"),
         ("./nowhere", "not a folder"),
-        ("missing.safetensors", "No such file"),
+        ("missing.safetensors", "no such file"),
         ("someone/unheard-of-model", "check the name and the network"),
     ],
 )
