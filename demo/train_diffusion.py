@@ -30,14 +30,17 @@ CAPTIONS_EACH = 64
 CONTENTS = list(product(SUBJECTS, PALETTES, (False, True)))
 
 # Stable Diffusion 1.x's own schedule: what runs this model runs the large ones.
-SCHEDULER = PNDMScheduler(
-    beta_start=0.00085,
-    beta_end=0.012,
-    beta_schedule="scaled_linear",
-    num_train_timesteps=1000,
-    set_alpha_to_one=False,
-    skip_prk_steps=True,
-    steps_offset=1,
+SCHEDULER = PNDMScheduler.from_config(
+    {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "steps_offset": 1,
+        "clip_sample": False,  # PNDM knows nothing of it, but DDIM made from this configuration must not clip
+    }
 )
 
 
