@@ -21,9 +21,9 @@ from .pictures import FORMATS
 Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 2**27  # 10000 x 10000 and a third more; about 1 GB while a picture with alpha is decoded
-VERSION = (
-    1  # raise it when the same file gives other pixels: vectors made before are then not mixed with new ones
-)
+_MAX_RESIZED = 2**24  # pixels of a resized picture before its crop
+# Raise it when the same file gives other pixels: vectors made before are then not mixed with new ones.
+VERSION = 1
 
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = {
@@ -64,34 +64,37 @@ class Preprocessing:
 
     def square(self, picture: Image.Image) -> Pixels:
         """An RGB picture, resized and cropped to uint8 [size, size, 3]."""
-        size = (self.size, self.size)
         filter_ = Image.Resampling[self.interpolation.upper()]
-        box = None if self.resize == "squash" else crop_box(picture.size, self.size)
-        return np.asarray(picture.resize(size, filter_, box=box))
+        if self.resize == "squash":
+            return np.asarray(picture.resize((self.size, self.size), filter_))
+        return np.asarray(_shortest(picture, self.size, filter_))
 
 
-def crop_box(size: tuple[int, int], target: int) -> tuple[float, float, float, float]:
-    """The part of a picture of `size` (width, height) that resizing and centre cropping leave, in its pixels.
+def _shortest(picture: Image.Image, target: int, filter_: Image.Resampling) -> Image.Image:
+    """Shorter side to `target`, centre crop, with the roundings of torchvision's Resize and CenterCrop."""
+    short = min(picture.size)
+    wide, high = (int(target * side / short) for side in picture.size)
+    left, top = round((wide - target) / 2.0), round((high - target) / 2.0)
+    if wide * high <= _MAX_RESIZED:
+        return picture.resize((wide, high), filter_).crop((left, top, left + target, top + target))
+    # A picture of 10000 x 10 would grow to 224000 x 224. Resizing only the part that is kept is the same
+    # up to the order in which Pillow takes rows and columns.
+    across, down = picture.width / wide, picture.height / high
+    box = (left * across, top * down, (left + target) * across, (top + target) * down)
+    return picture.resize((target, target), filter_, box=_within(box, picture.size))
 
-    Resizing just this part gives the same pixels as torchvision's Resize and CenterCrop (whose roundings
-    these are), and a picture of 10000 x 10 does not grow to 224000 x 224 on the way.
-    """
-    short = min(size)
-    left, right = _kept(size[0], int(target * size[0] / short), target)
-    top, bottom = _kept(size[1], int(target * size[1] / short), target)
-    return left, top, right, bottom
 
-
-def _kept(length: int, resized: int, target: int) -> tuple[float, float]:
-    begin = round((resized - target) / 2.0)
-    return begin * length / resized, (begin + target) * length / resized
+def _within(
+    box: tuple[float, float, float, float], size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    left, top, right, bottom = box
+    return left, top, min(right, size[0]), min(bottom, size[1])
 
 
 def open_rgb(data: bytes) -> Image.Image:
     """The picture in a file's bytes, as a person sees it, in RGB.
 
-    Raises UndecodableError: empty, not_an_image, too_many_pixels, truncated, damaged, unsupported_colour or
-    out_of_memory.
+    Raises UndecodableError: empty, not_an_image, too_many_pixels, truncated, damaged or out_of_memory.
     """
     if not data:
         raise UndecodableError("empty", "the file has no bytes")
@@ -150,10 +153,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         return _eight_bits(image).convert("RGB")
     if image.has_transparency_data:
         return _over_white(image.convert("RGBA"))
-    try:
-        return image.convert("RGB")
-    except ValueError:
-        raise UndecodableError("unsupported_colour", f"Pillow cannot turn {image.mode} into RGB") from None
+    return image.convert("RGB")
 
 
 def _over_white(image: Image.Image) -> Image.Image:

@@ -79,6 +79,15 @@ def _members(file: IO[bytes], tally: Tally) -> Iterator[Member]:
                 tally.members["cut_off"] += 1
                 raise tarfile.ReadError("the file ends before its last member does")
             yield Member(info.name, info.offset_data, info.size)
+        _require_end(file, tar.offset)
+
+
+def _require_end(file: IO[bytes], offset: int) -> None:
+    """tarfile takes a broken header for the end; the real end is a block of zeros."""
+    file.seek(offset)
+    block = file.read(tarfile.BLOCKSIZE)
+    if block != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("a header is broken" if block else "the file is cut off: it has no end mark")
 
 
 def _headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
