@@ -157,6 +157,15 @@ def reset_once(connection: socket.socket, request: Request) -> None:
         connection.sendall(response(picture(request.path)))
 
 
+OPEN = threading.Event()  # whether the site behind `closed-for-now` works
+
+
+@behaviour("http_503")
+def closed_for_now(connection: socket.socket, request: Request) -> None:
+    closed = response(b"", status="503 Service Unavailable")
+    connection.sendall(response(picture(request.path)) if OPEN.is_set() else closed)
+
+
 # Statuses.
 for status in (
     "204 No Content",
@@ -294,9 +303,9 @@ answers("png-huge", "too_many_pixels", lambda _: response(png_header(2**31 - 1, 
 
 @functools.cache
 def gzip_bomb() -> bytes:
-    """A quarter of a gigabyte in a quarter of a megabyte."""
+    """64 MiB in 64 KiB."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return b"".join(packer.compress(b"\0" * 2**24) for _ in range(16)) + packer.flush()
+    return b"".join(packer.compress(b"\0" * 2**24) for _ in range(4)) + packer.flush()
 
 
 # Nonsense.
