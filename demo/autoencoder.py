@@ -11,6 +11,7 @@ from .training import draw_scenes, fit, to_unit
 PEAK_RATE = 1.2e-3
 KL_WEIGHT = 5e-4
 EDGE_WEIGHT = 0.5
+LATENT_NOISE = 0.05
 
 
 def new_autoencoder() -> AutoencoderKL:
@@ -58,6 +59,28 @@ def train_autoencoder(checkpoint: Path, minutes: float, seed: int = 1, batch: in
     fit(vae, loss, checkpoint, minutes, peak_rate=PEAK_RATE)
     set_scaling(vae, to_unit(pictures[:2000]))
     return vae
+
+
+def decoder_loss(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
+    """Reconstruction from latents with a little noise, since a UNet's are never quite an encoder's."""
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            latents = vae.encode(pictures).latent_dist.mean
+        output = vae.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
+    return reconstruction_loss(output.float(), pictures)
+
+
+def polish_decoder(vae: AutoencoderKL, checkpoint: Path, minutes: float, seed: int, batch: int = 8) -> None:
+    """Train the decoder on for `minutes` in all; the encoder, and so the latents that a UNet knows, stay."""
+    for part in (vae.encoder, vae.quant_conv):
+        part.requires_grad_(False)
+    _, pictures = draw_scenes(20_000, seed)
+
+    def loss() -> torch.Tensor:
+        rows = torch.randint(len(pictures), (batch,)).numpy()
+        return decoder_loss(vae, to_unit(pictures[rows]))
+
+    fit(vae, loss, checkpoint, minutes, peak_rate=PEAK_RATE)
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNe
 from diffusers.training_utils import EMAModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .autoencoder import encode_latents, train_autoencoder
+from .autoencoder import encode_latents, polish_decoder, train_autoencoder
 from .captions import partial_caption
 from .scenes import PALETTES, SUBJECTS, Scene
 from .training import draw_scenes, fit, is_first, log, start_processes, to_unit
@@ -156,8 +156,9 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder with sd/, as train_clip wrote it")
     parser.add_argument("--checkpoints", type=Path, default=Path("runs/train"))
-    parser.add_argument("--vae-minutes", type=float, default=35)
-    parser.add_argument("--unet-minutes", type=float, default=75)
+    parser.add_argument("--vae-minutes", type=float, default=25)
+    parser.add_argument("--unet-minutes", type=float, default=70)
+    parser.add_argument("--decoder-minutes", type=float, default=15)
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -166,6 +167,9 @@ def main() -> None:
     corpus = build_corpus(vae, arguments.out / "sd", seed=torch.initial_seed())
     log(f"{len(corpus.latents)} latents, scaling factor {vae.config.scaling_factor:.4f}")
     unet = train_unet(corpus, arguments.checkpoints / "unet.pt", arguments.unet_minutes)
+    polish_decoder(
+        vae, arguments.checkpoints / "decoder.pt", arguments.decoder_minutes, seed=torch.initial_seed()
+    )
     if is_first():
         export(vae, unet, arguments.out / "sd")
 
