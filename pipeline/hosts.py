@@ -32,7 +32,8 @@ class HostLimits:
         host = self._enter(name)
         try:
             with host.free:
-                time.sleep(self._until_turn(host))
+                if self._pause:
+                    time.sleep(self._until_turn(host))
                 yield time.monotonic() - began
         finally:
             self._leave(name, host)
@@ -51,8 +52,6 @@ class HostLimits:
                 self._hosts.pop(name, None)
 
     def _until_turn(self, host: _Host) -> float:
-        if not self._pause:
-            return 0.0
         with host.lock:
             now = time.monotonic()
             turn = max(now, host.next_turn)
