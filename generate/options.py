@@ -51,7 +51,9 @@ def option(name: str, help_text: str, *more: str, **settings: Any) -> Callable[[
     bare = name.removeprefix("--")
     twins = dict.fromkeys((name, "--" + bare.replace("_", "-"), "--" + bare.replace("-", "_"), *more))
     shown = not settings.get("is_flag") and settings.get("default") not in (None, "")
-    return click.option(*twins, bare.replace("-", "_"), help=help_text, show_default=shown, **settings)
+    return click.option(
+        *twins, bare.replace("-", "_").lower(), help=help_text, show_default=shown, **settings
+    )
 
 
 WHAT = [

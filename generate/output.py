@@ -104,10 +104,11 @@ def read_making(path: Path) -> Making:
         raise PictureError(f"{path} does not say how it was made: it holds no `{JSON_KEY}` text")
     try:
         making = TypeAdapter(Making).validate_json(text)
-        making.prompt  # noqa: B018 - the position must be one of the prompts'
-        return making
-    except (ValidationError, IndexError):
-        raise PictureError(f"{path} says how it was made in a form that this version cannot read") from None
+    except ValidationError:
+        making = None
+    if making is None or not 0 <= making.position < len(making.prompts) or making.batch < 0:
+        raise PictureError(f"{path} says how it was made in a form that this version cannot read")
+    return making
 
 
 class Writer:

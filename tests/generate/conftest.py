@@ -2,16 +2,19 @@
 match."""
 
 import copy
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# Tiny models on a shared machine: threads would cost more than they bring, here and in every process started.
+os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
-# Tiny models on a shared machine: threads would cost more than they bring, and results must not vary.
 torch.set_num_threads(1)
 
 
@@ -85,12 +88,15 @@ def full_tower() -> CLIPTextModel:
     return random_tower(768, 12)
 
 
-def random_model(folder: Path, levels: int = 4, *, projected: bool = True) -> Path:
-    """A whole Stable Diffusion of the original's shape, tiny and untrained, as a diffusers folder of
-    files."""
-    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModelWithProjection
+def random_model(folder: Path, levels: int = 4, *, projected: bool = True, clip_words: bool = False) -> Path:
+    """A whole Stable Diffusion of the original's shape, tiny and untrained, as a diffusers folder of files.
 
+    `projected` gives its text tower a projection, `clip_words` CLIP's own vocabulary.
+    """
+    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+    from visunex.demo.tokens import write_tokenizer
     from visunex.generate.tokens import clip_tokenizer
 
     torch.manual_seed(1)
@@ -118,16 +124,25 @@ def random_model(folder: Path, levels: int = 4, *, projected: bool = True) -> Pa
         set_alpha_to_one=False,
         steps_offset=1,
     ).save_pretrained(folder / "scheduler")
-    config = random_tower(64, 2, vocab_size=49408, num_attention_heads=1).config
+    if clip_words:
+        clip_tokenizer().save_pretrained(folder / "tokenizer")
+    else:
+        write_tokenizer(folder / "tokenizer", ["a castle at night, a ship, a fox"], 530)
+    words = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    config = random_tower(64, 2, vocab_size=len(words), num_attention_heads=1).config
     kind = CLIPTextModelWithProjection if projected else CLIPTextModel
     kind(config).save_pretrained(folder / "text_encoder")
-    clip_tokenizer().save_pretrained(folder / "tokenizer")
     return folder
 
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_model(tmp_path_factory.mktemp("models") / "clip", clip_words=True)
 
 
 @pytest.fixture(scope="session")
@@ -229,5 +244,5 @@ def original_weights(folder: Path) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="session")
-def checkpoint_weights(model_folder: Path) -> dict[str, Tensor]:
-    return original_weights(model_folder)
+def checkpoint_weights(clip_folder: Path) -> dict[str, Tensor]:
+    return original_weights(clip_folder)

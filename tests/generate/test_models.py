@@ -11,13 +11,12 @@ from visunex.generate import models
 from visunex.generate.errors import CheckpointError, UsageError
 from visunex.generate.tokens import clip_tokenizer
 
-# transformers' own remark on a tower that is loaded without its projection is not ours to fix
 PROMPTS = ["a portal", "It's 123 über-colourful 🎨 ...", "", "x" * 400]
 
 
 @pytest.fixture(scope="module")
-def folder_model(model_folder):
-    return models.load(str(model_folder), device="cpu")
+def folder_model(clip_folder):
+    return models.load(str(clip_folder), device="cpu")
 
 
 def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -27,7 +26,7 @@ def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     )
 
 
-def test_a_folder(folder_model, model_folder):
+def test_a_folder(folder_model):
     assert folder_model.channels == 4
     assert folder_model.factor == 8
     assert folder_model.size == (64, 64)

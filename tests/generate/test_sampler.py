@@ -13,7 +13,7 @@ from visunex.generate.sampler import build_scheduler, denoise, groups
 from visunex.generate.schedulers import canonical, names, original_timesteps
 
 # diffusers' schedulers under numpy 2
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 SCALE = 7.5
 SHAPE = (2, 4, 8, 8)

@@ -1,0 +1,367 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from visunex.generate.cli import main
+from visunex.generate.output import read_making
+
+COMMAND = [sys.executable, "-m", "visunex.generate.cli"]
+
+
+@pytest.fixture
+def generate(tmp_path, monkeypatch, model_folder):
+    """Run the command in a folder of its own on the tiny model, with four steps unless told otherwise."""
+    monkeypatch.chdir(tmp_path)
+    tiny = ["--model", str(model_folder), "--device", "cpu", "--ddim_steps", "4"]
+
+    def run(*options: object, model: bool = True) -> Result:
+        return CliRunner().invoke(main, [*(tiny if model else []), *map(str, options)])
+
+    return run
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def refused(result: Result, code: int, *said: str) -> None:
+    """It ended with this code and a sentence of at most a few lines, no traceback."""
+    assert result.exit_code == code, result.output
+    for text in said:
+        assert text in result.output
+    assert "Traceback" not in result.output
+    assert not Path("outputs").exists()
+
+
+def test_a_prompt_becomes_pictures_and_a_grid(generate, embedding_file):
+    result = generate(
+        "--prompt", "a castle", "--n_samples", 2, "--n_iter", 2, "--aesthetic_embedding", embedding_file
+    )
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in Path("outputs").iterdir()) == ["grid-0000.png", "samples"]
+    assert len(list(Path("outputs/samples").iterdir())) == 4
+    assert pixels("outputs/grid-0000.png").shape == (2 * 66 + 2, 2 * 66 + 2, 3)
+    assert "4 pictures" in result.stdout
+    assert "outputs/samples/00000.png to outputs/samples/00003.png" in result.stdout
+    assert "Sampling: 8/8 steps" in result.stderr
+    making = read_making(Path("outputs/samples/00002.png"))
+    assert (making.batch, making.position, making.aesthetic_steps) == (1, 0, 10)
+
+
+def test_hyphens_do_as_well(generate):
+    assert (
+        generate(
+            "--prompt", "a castle", "--n-samples", 2, "--skip-grid", "--negative-prompt", "fog"
+        ).exit_code
+        == 0
+    )
+    assert read_making(Path("outputs/samples/00001.png")).negative_prompt == "fog"
+    assert not Path("outputs/grid-0000.png").exists()
+
+
+def test_the_report_as_json(generate):
+    result = generate("--prompt", "a castle", "--json", "--outdir", "pictures", "--skip_save")
+    report = json.loads(result.stdout)
+    assert report["pictures"] == 1
+    assert report["samples"] == []
+    assert report["grids"] == ["pictures/grid-0000.png"]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("--plms",),
+        ("--ddim_eta", 0.7, "--n_samples", 2),
+        ("--scheduler", "euler-ancestral-discrete", "--rng", "cpu"),
+        ("--fixed_code", "--negative_prompt", "fog", "--W", 96, "--scale", 3),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+def test_a_picture_is_made_again_bit_for_bit(generate, embedding_file, how):
+    taste = ("--aesthetic_embedding", embedding_file, "--aesthetic_steps", 2, "--aesthetic_lr", 1e-3)
+    first = generate("--prompt", "a castle", "--n_iter", 2, "--seed", 9, *taste, *how)
+    assert first.exit_code == 0, first.output
+    last = sorted(Path("outputs/samples").iterdir())[-1]
+    result = generate("--from-image", last, "--outdir", "again", model=False)
+    assert result.exit_code == 0, result.output
+    assert Path("again/samples/00000.png").read_bytes() == last.read_bytes()
+    assert [path.name for path in Path("again").iterdir()] == ["samples"]
+
+
+def test_a_picture_of_a_file_of_prompts_is_made_again(generate):
+    Path("prompts.txt").write_text("a castle\n\na ship\na fox\n")
+    generate("--from-file", "prompts.txt", "--n_samples", 2, "--n_iter", 2)
+    samples = sorted(Path("outputs/samples").iterdir())
+    assert [read_making(path).prompt for path in samples] == ["a castle", "a ship", "a fox"] * 2
+    for number in (1, 5):
+        generate("--from-image", samples[number], "--outdir", f"again{number}", model=False)
+        assert Path(f"again{number}/samples/00000.png").read_bytes() == samples[number].read_bytes()
+
+
+def test_a_picture_made_again_with_something_changed(generate, embedding_file):
+    generate("--prompt", "a castle", "--n_samples", 2)
+    generate("--from-image", "outputs/samples/00001.png", "--prompt", "a ship", "--outdir", "other")
+    made = read_making(Path("other/samples/00000.png"))
+    assert (made.prompt, made.position) == ("a ship", 1)
+    generate(
+        "--from-image",
+        "outputs/samples/00001.png",
+        "--aesthetic_embedding",
+        embedding_file,
+        "--sweep-steps",
+        "0,2",
+    )
+    assert np.array_equal(pixels("outputs/samples/00002.png"), pixels("outputs/samples/00001.png"))
+    assert pixels("outputs/grid-0001.png").shape[1] == 2 * 68 + 4
+
+
+def test_another_model_or_embedding_under_the_same_name_is_refused(
+    generate, embedding_file, unprojected_folder
+):
+    mine = Path("mine.pt")
+    mine.write_bytes(embedding_file.read_bytes())
+    assert generate("--prompt", "a castle", "--aesthetic_embedding", mine, "--outdir", "first").exit_code == 0
+    torch.save(torch.ones(1, 64), mine)
+    image = "first/samples/00000.png"
+    refused(generate("--from-image", image, model=False), 1, "made with another embedding")
+    assert (
+        generate("--from-image", image, "--aesthetic_embedding", mine, "--outdir", "b", model=False).exit_code
+        == 0
+    )
+    noted = read_making(Path(image))
+    assert noted.model_fingerprint
+    Path("model").symlink_to(noted.model)
+    assert generate("--prompt", "a castle", "--model", "model", "--outdir", "second").exit_code == 0
+    Path("model").unlink()
+    Path("model").symlink_to(unprojected_folder)
+    again = generate("--from-image", "second/samples/00000.png", model=False)
+    refused(again, 1, "made with another model")
+
+
+def test_a_sweep_of_steps_is_one_labelled_grid_over_the_same_noise(generate, embedding_file):
+    result = generate(
+        "--prompt",
+        "a castle",
+        "--sweep-steps",
+        "0,2,5",
+        "--aesthetic_embedding",
+        embedding_file,
+        "--n_samples",
+        2,
+        "--aesthetic_lr",
+        1e-3,
+    )
+    assert result.exit_code == 0, result.output
+    samples = sorted(Path("outputs/samples").iterdir())
+    assert [read_making(path).aesthetic_steps for path in samples] == [0, 0, 2, 2, 5, 5]
+    grid = pixels("outputs/grid-0000.png")
+    assert grid.shape[1] == 3 * 68 + 4
+    top = grid.shape[0] - 2 * 68
+    for column in range(3):
+        for row in range(2):
+            y, x = top + row * 68, 4 + column * 68
+            assert np.array_equal(grid[y : y + 64, x : x + 64], pixels(samples[2 * column + row]))
+    generate("--prompt", "a castle", "--n_samples", 2, "--outdir", "plain")
+    assert np.array_equal(pixels("plain/samples/00001.png"), pixels(samples[1]))
+
+
+def test_a_sweep_of_embeddings(generate, embedding_file):
+    Path("runs/night").mkdir(parents=True)
+    torch.save(torch.randn(1, 64), "runs/night/embedding.pt")
+    result = generate(
+        "--prompt", "a castle", "--sweep-embeddings", f"{embedding_file}, night", "--aesthetic_steps", 2
+    )
+    assert result.exit_code == 0, result.output
+    assert [read_making(path).aesthetic_embedding for path in sorted(Path("outputs/samples").iterdir())] == [
+        str(embedding_file),
+        "night",
+    ]
+    both = generate(
+        "--prompt",
+        "a castle",
+        "--sweep-embeddings",
+        f"{embedding_file},night",
+        "--sweep-steps",
+        "0,1",
+        "--skip_save",
+    )
+    assert both.exit_code == 0, both.output
+    assert pixels("outputs/grid-0001.png").shape[1] == 2 * 68 + 4
+
+
+def test_a_recipe_gives_defaults(generate, embedding_file):
+    Path("runs/gardens").mkdir(parents=True)
+    Path("runs/gardens/embedding.pt").write_bytes(embedding_file.read_bytes())
+    Path("gardens.toml").write_text(
+        'name = "gardens"\n[source]\ndata = "metadata.parquet"\n[filter]\nkeywords = ["flower"]\n'
+        '[generate]\nprompt = "a castle"\naesthetic_steps = 3\nscale = 5.0\nddim_steps = 30\n'
+    )
+    result = generate("--recipe", "gardens.toml", "--scale", 4)
+    assert result.exit_code == 0, result.output
+    made = read_making(Path("outputs/samples/00000.png"))
+    assert (made.prompt, made.aesthetic_embedding, made.aesthetic_steps) == ("a castle", "gardens", 3)
+    assert (made.scale, made.ddim_steps) == (4.0, 4)
+
+
+def test_tokens_beyond_the_towers_length_are_named(generate):
+    result = generate("--prompt", "word " * 80)
+    assert result.exit_code == 0
+    assert "The last 5 tokens are left out" in result.stderr
+
+
+def test_the_safety_checker_blacks_out(generate, tmp_path, model_folder):
+    import shutil
+
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from transformers import CLIPConfig, CLIPImageProcessor
+
+    guarded = shutil.copytree(model_folder, tmp_path / "guarded")
+    vision = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision |= {"image_size": 32, "patch_size": 8}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=32))
+    with torch.no_grad():
+        checker.concept_embeds_weights.fill_(-2)  # any cosine is above: it objects to everything
+    checker.save_pretrained(guarded / "safety_checker")
+    size = {"height": 32, "width": 32}
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(
+        guarded / "feature_extractor"
+    )
+    result = generate("--prompt", "a castle", "--safety_checker", "--model", guarded)
+    assert result.exit_code == 0, result.output
+    assert pixels("outputs/samples/00000.png").max() == 0
+    assert "1 blacked out" in result.stdout
+    generate("--prompt", "a castle", "--model", guarded, "--outdir", "open")
+    assert pixels("open/samples/00000.png").max() > 0
+
+
+def test_faults_in_what_is_asked_for(generate, embedding_file):
+    castle = ("--prompt", "a castle")
+    refused(generate(), 2, "the prompt is empty")
+    refused(generate("--prompt", "  "), 2, "the prompt is empty")
+    refused(generate(*castle, "--aesthetic_steps", -1), 2, "-1")
+    refused(generate(*castle, "--aesthetic_lr", 0), 2, "--aesthetic_lr is 0")
+    refused(generate(*castle, "--H", 500), 2, "--H is 500", "496 or 504")
+    refused(generate(*castle, "--f", 16), 2, "--f is 16", "has 8")
+    refused(generate(*castle, "--C", 3), 2, "--C is 3", "has 4")
+    refused(
+        generate(*castle, "--scheduler", "fancy"),
+        2,
+        "unknown scheduler 'fancy'",
+        "ddim, plms",
+        "EulerDiscrete",
+    )
+    refused(generate(*castle, "--plms", "--ddim_eta", 0.5), 2, "--ddim_eta must be 0")
+    refused(generate(*castle, "--ddim_steps", 2000), 2, "1 to 1000")
+    refused(generate(*castle, "--sweep-steps", "0,5"), 2, "--aesthetic_embedding")
+    refused(generate(*castle, "--sweep-steps", "5,x"), 2, "0,5,8,20")
+    refused(generate(*castle, "--device", "warp"), 2, "no device 'warp'")
+    refused(generate("--from-file", "missing.txt"), 2, "missing.txt")
+    Path("empty.txt").write_text("\n\n")
+    refused(generate("--from-file", "empty.txt"), 2, "holds no prompt")
+    Path("binary.txt").write_bytes(b"\xff\xfe\x00")
+    refused(generate("--from-file", "binary.txt"), 2, "UTF-8")
+
+
+def test_things_that_are_not_there_or_do_not_fit(generate, embedding_file):
+    castle = ("--prompt", "a castle")
+    missing = generate(*castle, "--aesthetic_embedding", "flowr")
+    refused(missing, 1, "no embedding called 'flowr'", "sac_8plus", "flower_plant")
+    torch.save(torch.randn(1, 1024), "h.pt")
+    refused(
+        generate(*castle, "--aesthetic_embedding", "h.pt"),
+        1,
+        "this embedding is 1x1024 (ViT-H-14), the model needs 1x64",
+    )
+    Path("broken.ckpt").write_text("junk")
+    refused(generate(*castle, "--model", "broken.ckpt"), 1, "broken.ckpt cannot be read as a checkpoint")
+    refused(generate(*castle, "--model", "nowhere/at/all"), 1, "no model 'nowhere/at/all'")
+    refused(generate("--from-image", "missing.png"), 1, "no picture missing.png")
+    refused(generate(*castle, "--safety_checker"), 1, "safety checker", "hf download")
+    refused(generate(*castle, "--text-encoder", "openai"), 1, "openai/clip-vit-large-patch14")
+
+
+def test_help_has_examples_and_loads_nothing_heavy():
+    command = [sys.executable, "-X", "importtime", "-m", "visunex.generate.cli", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "visunex-generate --prompt" in done.stdout
+    loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert not {"torch", "diffusers", "transformers", "numpy", "PIL"} & loaded
+
+
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from visunex.generate import output
+write = output.Writer.sample
+def limited(self, image, making):
+    if len(self.written) == 2:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    return write(self, image, making)
+output.Writer.sample = limited
+from visunex.generate.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_full_disk_keeps_what_was_made(tmp_path, model_folder):
+    options = [
+        "--model",
+        model_folder,
+        "--device",
+        "cpu",
+        "--ddim_steps",
+        "2",
+        "--prompt",
+        "a castle",
+        "--n_iter",
+        "4",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *options], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1, done.stderr
+    assert "no picture could be written" in done.stderr
+    assert "the 2 written before are kept" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in (tmp_path / "outputs/samples").iterdir()) == [
+        "00000.png",
+        "00001.png",
+    ]
+
+
+def test_ctrl_c_keeps_what_was_made(tmp_path, model_folder):
+    options = [
+        "--model",
+        model_folder,
+        "--device",
+        "cpu",
+        "--ddim_steps",
+        "2",
+        "--prompt",
+        "a castle",
+        "--n_iter",
+        "9999",
+    ]
+    with subprocess.Popen([*COMMAND, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        second = tmp_path / "outputs/samples/00001.png"
+        deadline = time.monotonic() + 120
+        while not second.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Interrupted" in errors
+    assert "Traceback" not in errors
+    made = sorted((tmp_path / "outputs/samples").iterdir())
+    assert len(made) >= 2
+    assert all(pixels(path).shape == (64, 64, 3) for path in made[:-1])
