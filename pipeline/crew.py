@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from .errors import DownloadError
-from .jobs import Broken, EngineSettings, Finished, ShardJob, Tally
+from .jobs import Broken, EngineSettings, Finished, Ready, ShardJob, Tally
 
 __all__ = ["Crew"]
 
@@ -127,8 +127,9 @@ class Crew:
         except (EOFError, OSError):
             self._dismiss(worker, "its worker process died", open_rows_are_to_blame=False)
             return
-        worker.ready = True
         match message:
+            case Ready():
+                worker.ready, worker.moved = True, time.monotonic()
             case Tally():
                 self._note(worker, message)
             case Finished(tally):

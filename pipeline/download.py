@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DownloadReport", "download"]
 
-_MOST_PROCESSES = 16  # workers wait for the network most of the time
+_MOST_PROCESSES = 16  # two per core, as each shard ends with waiting for the slowest of its links
 _PATIENCE = 60.0  # seconds beyond the deadline within which some row of a shard must end
 _WORK = "_tmp"  # where shards are made, beside those that are finished
 
@@ -298,10 +298,11 @@ class _Stage:
         )
 
     def _processes(self) -> int:
-        return self.settings.processes or min(os.cpu_count() or 1, _MOST_PROCESSES)
+        return self.settings.processes or min(2 * (os.cpu_count() or 1), _MOST_PROCESSES)
 
     def _patience(self) -> float:
-        return 2 * self.settings.deadline + _PATIENCE
+        pause = self._processes() / self.settings.host_rate if self.settings.host_rate else 0.0
+        return 2 * self.settings.deadline + _PATIENCE + 2 * pause
 
     def _engine_settings(self) -> EngineSettings:
         settings, processes = self.settings, self._processes()

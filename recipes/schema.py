@@ -12,6 +12,7 @@ Match = Literal["substring", "word", "regex"]
 Dedupe = Literal["url", "caption", "hash", "none"]
 Reduction = Literal["mean", "unit-mean", "score-weighted", "median", "contrast"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Score = Literal["mean", "median", "any"]
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -40,6 +41,9 @@ class Columns(Section):
     punsafe: Text | None = Field(default=None, description="Column with the probability of being unsafe.")
     pwatermark: Text | None = Field(default=None, description="Column with the probability of a watermark.")
     hash: Text | None = Field(default=None, description="Column with a hash of the picture or row.")
+    ratings: Text | None = Field(
+        default=None, description="Column with the number of people who rated the picture."
+    )
 
 
 class Source(Section):
@@ -68,6 +72,13 @@ class Filter(Section):
     )
     min_score: float | None = Field(default=None, description="Lowest aesthetic score.")
     max_score: float | None = Field(default=None, description="Highest aesthetic score.")
+    score: Score = Field(
+        default="mean",
+        description="Which score of pictures that people rated (SAC): the ratings' mean, median or highest.",
+    )
+    min_ratings: Count | None = Field(
+        default=None, description="Fewest people who rated the picture (SAC)."
+    )
     min_width: Count | None = Field(default=None, description="Smallest width in pixels.")
     min_height: Count | None = Field(default=None, description="Smallest height in pixels.")
     min_similarity: float | None = Field(
@@ -122,9 +133,13 @@ def split_keywords(text: str, *, whole: bool = False) -> tuple[str, ...]:
 class Download(Section):
     """How the pictures are fetched and stored."""
 
+    images: Text | None = Field(
+        default=None,
+        description="take the pictures from this tar (a path or address; sac-{000..086}.tar: several)",
+    )
     min_images: Annotated[int, Field(ge=0, description="with fewer pictures than this the command fails")] = 1
     shard_size: Literal[10, 100, 1000, 10000] = Field(default=1000, description="candidates in one shard")
-    processes: Count | None = Field(default=None, description="worker processes; one per core when absent")
+    processes: Count | None = Field(default=None, description="worker processes; two per core when absent")
     threads: Count = Field(default=32, description="pictures that one process fetches at the same time")
     deadline: Annotated[
         float, Field(gt=0, le=3600, description="seconds for one picture, everything included")

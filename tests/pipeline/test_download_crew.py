@@ -1,0 +1,77 @@
+"""The crew of workers: what stalls or dies is done again, and in the end given up with a sentence."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import downloads
+import hostile
+import pytest
+
+from visunex.pipeline.candidates import Candidates, load_candidates
+from visunex.pipeline.crew import Crew
+from visunex.pipeline.errors import DownloadError
+from visunex.pipeline.fetch import FetchSettings
+from visunex.pipeline.jobs import EngineSettings, ShardJob, Tally
+from visunex.pipeline.pictures import Limits
+from visunex.pipeline.rounds import read_shard
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[hostile.HostileServer]:
+    with hostile.hostile() as running:
+        yield running
+
+
+def crew_for(path: Path, urls: list[str], patience: float = 60.0, **changes: Any) -> tuple[Crew, Candidates]:
+    run, recipe = downloads.ready_run(path, urls, len(urls))
+    candidates = load_candidates(run.selected, recipe.download)
+    settings = EngineSettings(
+        output=path,
+        columns=changes.pop("columns", candidates.columns),
+        shard_size=10,
+        threads=8,
+        fetch=FetchSettings(deadline=30, allow_private=True),
+        limits=Limits(),
+        **changes,
+    )
+
+    def prepare(job: ShardJob) -> None:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        job.folder.mkdir()
+        candidates.write_rows(job.shard, job.folder / "rows.arrow")
+
+    return Crew(settings, 1, prepare, patience), candidates
+
+
+def test_a_shard_on_which_nothing_moves_is_begun_anew_without_the_rows_that_stall(
+    server: hostile.HostileServer, tmp_path: Path
+) -> None:
+    """Two links hang for longer than the watchdog's patience; a fault in the fetch would look like this."""
+    names = ["good", "hang", "good", "404", "hang", "good"]
+    urls = [f"{server.base}/{name}/{number}.jpg" for number, name in enumerate(names)]
+    crew, _ = crew_for(tmp_path, urls, patience=2.0)
+    heard: list[Tally] = []
+    with crew:
+        crew.run([ShardJob(0, tmp_path / "work")], heard.append)
+    classes = [result.error_class for result in read_shard(tmp_path, 0)]
+    assert classes == [None, "stalled", None, "http_404", "stalled", None]
+    assert (heard[-1].attempted, heard[-1].succeeded) == (6, 3)
+    assert heard[-1].failures == {"stalled": 2, "http_404": 1}
+
+
+def test_a_shard_that_cannot_be_made_is_given_up(server: hostile.HostileServer, tmp_path: Path) -> None:
+    crew, _ = crew_for(tmp_path, [f"{server.base}/good/a.jpg"], columns=("caption",))
+    with pytest.raises(DownloadError, match="shard 0 could not be made in 3 tries"), crew:
+        crew.run([ShardJob(0, tmp_path / "work")], lambda _: None)
+
+
+def test_workers_are_kept_for_further_rounds(server: hostile.HostileServer, tmp_path: Path) -> None:
+    crew, _ = crew_for(tmp_path, [f"{server.base}/good/{number}.jpg" for number in range(20)])
+    with crew:
+        crew.run([ShardJob(0, tmp_path / "work0")], lambda _: None)
+        first = crew._workers[0].process.pid
+        crew.run([ShardJob(1, tmp_path / "work1")], lambda _: None)
+        assert [worker.process.pid for worker in crew._workers] == [first]
+    assert len(read_shard(tmp_path, 1)) == 10
