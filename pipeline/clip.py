@@ -73,7 +73,7 @@ class ImageEncoder:
     def _input(self, pixels: Pixels) -> "torch.Tensor":
         import torch
 
-        batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div(255)
+        batch = torch.tensor(pixels).to(self.device).permute(0, 3, 1, 2).float().div(255)
         mean = torch.tensor(self.preprocessing.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self.preprocessing.std, device=self.device).view(3, 1, 1)
         return ((batch - mean) / std).to(dtype_of(self.precision))
@@ -107,10 +107,15 @@ def load(
 
 
 def choose_device(wanted: str = "auto") -> str:
-    """The device to run on: the one wanted, or the fastest of cuda, mps and cpu."""
+    """The device to run on: the one wanted, or the fastest of cuda, mps and cpu. Raises ModelError."""
     import torch
 
     if wanted != "auto":
+        try:
+            torch.empty(0, device=wanted)
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            raise ModelError(f"there is no device {wanted!r} here ({reason}); leave out --device") from None
         return wanted
     if torch.cuda.is_available():
         return "cuda"
@@ -173,7 +178,8 @@ def _build(
     finally:
         quiet.setLevel(level)
     preprocessing = _preprocessing(model.visual.preprocess_cfg, checkpoint)
-    return model.visual.eval(), preprocessing, _dimension(model), _activation(model.visual)
+    tower = model.visual.eval()
+    return tower, preprocessing, _dimension(tower, preprocessing.size, device, precision), _activation(tower)
 
 
 def _published_preprocessing(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -203,15 +209,12 @@ def _colour(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _dimension(model: Any) -> int:
+def _dimension(tower: Any, size: int, device: str, precision: Precision) -> int:
     import torch
 
-    size = model.visual.preprocess_cfg["size"]
-    side = size[0] if isinstance(size, list | tuple) else size
-    parameter = next(model.visual.parameters())
-    blank = torch.zeros(1, 3, side, side, device=parameter.device, dtype=parameter.dtype)
+    blank = torch.zeros(1, 3, size, size, device=device, dtype=dtype_of(precision))
     with torch.inference_mode():
-        features = model.visual(blank)
+        features = tower(blank)
     return int((features[0] if isinstance(features, tuple) else features).shape[-1])
 
 
