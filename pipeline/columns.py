@@ -9,7 +9,9 @@ from visunex.recipes import Columns
 
 from .errors import SourceError
 
-Role = Literal["url", "caption", "score", "width", "height", "similarity", "punsafe", "pwatermark", "hash"]
+Role = Literal[
+    "url", "caption", "score", "width", "height", "similarity", "punsafe", "pwatermark", "hash", "ratings"
+]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
 Roles = Mapping[Role, str]
 Schema = Mapping[str, pl.DataType]
@@ -25,6 +27,7 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
     "punsafe": ("punsafe", "p_unsafe"),
     "pwatermark": ("pwatermark", "p_watermark"),
     "hash": ("hash", "md5", "sha256"),
+    "ratings": ("ratings", "num_ratings", "rating_count"),
 }
 _TEXTS: frozenset[Role] = frozenset({"url", "caption"})
 _NUMBERS: frozenset[Role] = frozenset(ROLES) - _TEXTS - {"hash"}

@@ -21,6 +21,7 @@ from .keywords import any_of
 _BOUNDS: tuple[tuple[str, Role, str], ...] = (
     ("min_score", "score", "ge"),
     ("max_score", "score", "le"),
+    ("min_ratings", "ratings", "ge"),
     ("min_width", "width", "ge"),
     ("min_height", "height", "ge"),
     ("min_similarity", "similarity", "ge"),

@@ -7,12 +7,14 @@ from typing import Any
 import polars as pl
 
 from visunex.base.console import human_time
+from visunex.base.errors import UsageError
 from visunex.base.files import atomic, write_text
-from visunex.recipes import Recipe, dumps
+from visunex.recipes import Columns, Recipe, dumps
 
 from .columns import ROLES, column
 from .conditions import conditions
 from .errors import FilterError, SourceError
+from .formats import as_parquet
 from .jobs import OOM_SHARD_COUNT
 from .keywords import nearest_words
 from .reading import read_into, selected_names
@@ -92,7 +94,7 @@ def filter_rows(
     made_from = _made_from(recipe, source)
     if not overwrite and (known := _as_before(run, made_from)):
         return known
-    table = open_table(source, recipe.source.columns)
+    table = open_table(as_parquet(source, run.path / ".visunex" / "source"), _told(recipe))
     wanted = conditions(recipe.filter, table.roles, table.schema)
     unique_by = _unique_by(recipe, table)
     run.begin("filter", made_from=made_from, overwrite=overwrite)
@@ -101,6 +103,16 @@ def filter_rows(
     report = _finish(run, recipe, table, counts, selection, time.monotonic() - started)
     run.record("filter", report.as_dict())
     return report
+
+
+def _told(recipe: Recipe) -> Columns:
+    """The columns that the recipe names; people's ratings come as several scores, of which it names one."""
+    told, which = recipe.source.columns, recipe.filter.score
+    if which == "mean":
+        return told
+    if told.score is not None:
+        raise UsageError(f"--score {which} chooses among SAC's scores, so --score-column cannot name one too")
+    return told.model_copy(update={"score": f"score_{which}"})
 
 
 def _made_from(recipe: Recipe, source: ResolvedSource | None) -> dict[str, Any]:

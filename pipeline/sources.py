@@ -27,6 +27,8 @@ __all__ = ["Known", "ResolvedSource", "Table", "broken_file", "catalogue", "open
 
 # What a parquet file ends in says where each column's pages lie, how many they are and between what bounds.
 TAIL_BYTES = 1 << 16
+# Of a folder, the files of the first of these that it has.
+SUFFIXES = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".csv.gz", ".csv.zst")
 INDEX = "__index_level_0__"  # pandas' row labels, no data
 _SCHEMES: Mapping[str, Callable[[str], Remote]] = {
     "http": locate_on_web,
@@ -122,7 +124,10 @@ def _local_files(address: str) -> list[Path]:
     path = Path(address).expanduser()
     try:
         if path.is_dir():
-            return _some(sorted(path.rglob("*.parquet")), f"{address} is a folder without parquet files")
+            files = (sorted(path.rglob(f"*{suffix}")) for suffix in SUFFIXES)
+            return _some(
+                next(filter(None, files), []), f"{address} is a folder without {', '.join(SUFFIXES)}"
+            )
         if path.exists():
             return [path]
     except (OSError, ValueError) as error:
@@ -151,11 +156,16 @@ def _unknown(name: str) -> str:
 def _local_identity(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
+            head = {} if path.suffix == ".parquet" else {"head": _sha256(file.read(TAIL_BYTES))}
             size = file.seek(0, 2)
             file.seek(max(0, size - TAIL_BYTES))
-            return {"file": path.name, "size": size, "tail": hashlib.sha256(file.read()).hexdigest()}
+            return {"file": path.name, "size": size, "tail": _sha256(file.read()), **head}
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def open_table(source: ResolvedSource, told: Columns) -> Table:

@@ -76,9 +76,7 @@ class Filter(Section):
         default="mean",
         description="Which score of pictures that people rated (SAC): the ratings' mean, median or highest.",
     )
-    min_ratings: Count | None = Field(
-        default=None, description="Fewest people who rated the picture (SAC)."
-    )
+    min_ratings: Count | None = Field(default=None, description="Fewest people who rated the picture (SAC).")
     min_width: Count | None = Field(default=None, description="Smallest width in pixels.")
     min_height: Count | None = Field(default=None, description="Smallest height in pixels.")
     min_similarity: float | None = Field(
