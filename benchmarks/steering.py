@@ -14,7 +14,7 @@ from visunex.generate.steer import personalise
 
 PROMPTS = ("a castle at night", "a ship at sunset", "a lighthouse in winter", "a house by day")
 STEPS = (0, 5, 10, 20)
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 1e-4
 SEEDS = 16
 GUIDANCE = 4.0
 
