@@ -1,7 +1,9 @@
 """A model name -> the image tower of a CLIP, and how it wants its pictures."""
 
+import contextlib
 import logging
 import platform
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -106,6 +108,38 @@ def load(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class TextEncoder:
+    """The text tower of the same model, for putting words beside pictures."""
+
+    model: str
+    device: str
+    network: Any
+    tokenizer: Any
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Raw (not normalised) vectors float32 [n, D] of texts; what exceeds the context is cut off."""
+        import torch
+
+        with torch.inference_mode():
+            vectors = self.network.encode_text(self.tokenizer(list(texts)).to(self.device))
+        return vectors.float().cpu().numpy()
+
+
+def load_text(model: str = "ViT-L-14", pretrained: str = "openai", *, device: str = "auto") -> TextEncoder:
+    """The text tower of the model that `load` takes the image tower of, in fp32. Raises ModelError."""
+    import open_clip
+
+    checkpoint, where = locate(model, pretrained), choose_device(device)
+    network = _model(checkpoint, where, "fp32")
+    try:
+        with _quiet():
+            tokenizer = open_clip.get_tokenizer(checkpoint.model)
+    except Exception as error:
+        raise ModelError(f"{model} has no tokenizer that can be loaded here ({error})") from None
+    return TextEncoder(model, where, network, tokenizer)
+
+
 def choose_device(wanted: str = "auto") -> str:
     """The device to run on: the one wanted, or the fastest of cuda, mps and cpu. Raises ModelError."""
     import torch
@@ -157,29 +191,42 @@ def _cpu_has_bf16() -> bool:
 def _build(
     checkpoint: Checkpoint, device: str, precision: Precision
 ) -> tuple["torch.nn.Module", Preprocessing, int, str]:
+    model = _model(checkpoint, device, precision)
+    preprocessing = _preprocessing(model.visual.preprocess_cfg, checkpoint)
+    tower = model.visual
+    return tower, preprocessing, _dimension(tower, preprocessing.size, device, precision), _activation(tower)
+
+
+def _model(checkpoint: Checkpoint, device: str, precision: Precision) -> Any:
+    """open_clip's model with both towers. Raises ModelError."""
     import open_clip
 
-    quiet = logging.getLogger()
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)  # open_clip tells the root logger of every step
     try:
-        model = open_clip.create_model(
-            checkpoint.model,
-            None if checkpoint.model.startswith("local-dir:") else str(checkpoint.file),
-            precision=precision,
-            device=device,
-            force_quick_gelu=bool(checkpoint.settings.get("quick_gelu")),
-            force_preprocess_cfg=_published_preprocessing(checkpoint),
-            pretrained_text=False,
-            require_pretrained=True,
-        )
+        with _quiet():
+            return open_clip.create_model(
+                checkpoint.model,
+                None if checkpoint.model.startswith("local-dir:") else str(checkpoint.file),
+                precision=precision,
+                device=device,
+                force_quick_gelu=bool(checkpoint.settings.get("quick_gelu")),
+                force_preprocess_cfg=_published_preprocessing(checkpoint),
+                pretrained_text=False,
+                require_pretrained=True,
+            ).eval()
     except Exception as error:  # a file that is no checkpoint of this model fails in many ways
         raise ModelError(f"{checkpoint.file} {_why_unloadable(error, checkpoint)}") from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """open_clip tells the root logger of every step."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
     finally:
-        quiet.setLevel(level)
-    preprocessing = _preprocessing(model.visual.preprocess_cfg, checkpoint)
-    tower = model.visual.eval()
-    return tower, preprocessing, _dimension(tower, preprocessing.size, device, precision), _activation(tower)
+        root.setLevel(level)
 
 
 def _published_preprocessing(checkpoint: Checkpoint) -> dict[str, Any]:

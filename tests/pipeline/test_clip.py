@@ -308,6 +308,22 @@ def test_models_that_cannot_be_had_are_named(tmp_path: Path, small: str) -> None
         weights._from_address("ViT-L-14", "metaclip_400m", "https://x/l14_400m.pt")
 
 
+def test_words_lie_near_the_pictures_they_name() -> None:
+    from random import Random
+
+    from visunex.demo.scenes import label, random_scene, render
+
+    rng = Random("pictures and their names")
+    scenes = [random_scene(rng) for _ in range(20)]
+    tower, words = load("visunex-tiny", precision="fp32"), clip.load_text("visunex-tiny")
+    pixels = np.stack([tower.preprocessing.square(render(scene)) for scene in scenes])
+    vectors = words.encode([label(scene) for scene in scenes])
+    assert (vectors.shape, vectors.dtype) == ((20, 768), np.float32)
+    right = cosines(tower.encode(pixels), vectors)
+    wrong = cosines(tower.encode(pixels), np.roll(vectors, 1, axis=0))
+    assert right.mean() > wrong.mean() + 0.1
+
+
 def test_preprocessing_that_is_not_built_is_refused(tmp_path: Path, small: str) -> None:
     folder = Path(small.removeprefix("local-dir:"))
     config = json.loads((folder / "open_clip_config.json").read_text())
