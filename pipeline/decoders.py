@@ -8,7 +8,7 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import connection
 from typing import Any, Self
@@ -20,16 +20,19 @@ from .preprocess import Pixels, Preprocessing, UndecodableError
 from .shards import Sample
 
 CHUNK = 4  # pictures handed to a worker at once
+# A worker's answers are at most some 100 bytes for each task. All that can be under way fit into the smallest
+# buffer
+# that a system gives a pipe (8 KB), so a worker never waits for the parent while the parent waits for it.
+_MOST_TASKS = 64
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A sample and its pixels, uint8 [size, size, 3]; or why there are none."""
+    """A sample and its pixels, uint8 [size, size, 3]; or the class of reason why there are none."""
 
     sample: Sample
     pixels: Pixels | None
-    reason: str | None = None
-    detail: str = ""
+    reason: str = ""
 
 
 def decode_here(samples: Iterable[Sample], preprocessing: Preprocessing) -> Iterator[Decoded]:
@@ -38,7 +41,7 @@ def decode_here(samples: Iterable[Sample], preprocessing: Preprocessing) -> Iter
         try:
             yield Decoded(sample, preprocessing.pixels(sample.read()))
         except UndecodableError as error:
-            yield Decoded(sample, None, error.kind, error.message)
+            yield Decoded(sample, None, error.kind)
 
 
 @dataclass
@@ -52,7 +55,7 @@ class _Worker:
 class _Task:
     slot: int
     samples: list[Sample]
-    failures: list[tuple[str, str] | None] | None = None
+    failures: list[str] | None = None  # for each sample, empty where there are pixels
 
 
 class Decoders:
@@ -65,7 +68,7 @@ class Decoders:
     def __init__(self, preprocessing: Preprocessing, workers: int, ahead: int) -> None:
         self._preprocessing = preprocessing
         self._count = workers
-        self._slots = workers + -(-ahead // CHUNK)
+        self._slots = min(workers + -(-ahead // CHUNK), workers * _MOST_TASKS)
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
@@ -120,7 +123,7 @@ class Decoders:
         worker = min(self._workers, key=lambda worker: len(worker.tasks))
         worker.tasks.append(task)
         try:
-            worker.pipe.send((slot, samples))
+            worker.pipe.send((slot, [replace(each, key="", caption=None, url=None) for each in samples]))
         except OSError:
             raise self._death(worker) from None
         return task
@@ -138,10 +141,8 @@ class Decoders:
     def _results(self, task: _Task) -> Iterator[Decoded]:
         assert task.failures is not None  # noqa: S101 - for the type checker: `_decode_there` waited for it
         for index, (sample, failure) in enumerate(zip(task.samples, task.failures, strict=True)):
-            if failure is None:
-                yield Decoded(sample, self._memory[task.slot, index].copy())
-            else:
-                yield Decoded(sample, None, *failure)
+            pixels = None if failure else self._memory[task.slot, index].copy()
+            yield Decoded(sample, pixels, failure)
 
     def _death(self, worker: _Worker) -> EncodeError:
         worker.process.join(timeout=5)
@@ -174,9 +175,9 @@ def _work(pipe: connection.Connection, shared: Any, preprocessing: Preprocessing
         return  # the parent has no more use for this worker, or is gone
 
 
-def _decode_into(target: Pixels, sample: Sample, preprocessing: Preprocessing) -> tuple[str, str] | None:
+def _decode_into(target: Pixels, sample: Sample, preprocessing: Preprocessing) -> str:
     try:
         target[:] = preprocessing.pixels(sample.read())
     except UndecodableError as error:
-        return error.kind, error.message
-    return None
+        return error.kind
+    return ""

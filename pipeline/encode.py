@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from visunex.aesthetic_embeddings import save
 from visunex.base.console import Progress, human_time
 from visunex.base.errors import UsageError
-from visunex.base.files import fingerprint
 
 from .clip import ImageEncoder, load
 from .embedding import Checks, check, provenance, reduce_folder
@@ -52,11 +51,12 @@ class EncodeReport:
     embedding: str
     seconds: float
     encoded_now: int
+    encoding_seconds: float
 
     @property
     def images_per_second(self) -> float:
-        """Pictures encoded by this call in a second, everything included."""
-        return self.encoded_now / max(self.seconds, 1e-9)
+        """Pictures encoded by this call in a second of encoding: reading, decoding, tower and writing."""
+        return self.encoded_now / max(self.encoding_seconds, 1e-9)
 
     def as_dict(self) -> dict[str, Any]:
         """The report for JSON."""
@@ -117,8 +117,10 @@ def encode(
     if run is not None:
         run.begin("encode", _made_from(run, places, bool(images), encoder), overwrite=overwrite)
     with _vectors_folder(run) as folder:
+        loaded = time.monotonic()
         with progress or Progress("encode", count_chosen(places)) as shown:
             account, fresh = encode_vectors(places, folder, encoder, settings, shown)
+        encoding_seconds = time.monotonic() - loaded
         _require_some(account, places)
         vectors, baseline = read_vectors(folder), _baseline(folder, encoder, settings)
         vector = reduce_folder(vectors, settings.reduce, baseline)
@@ -146,6 +148,7 @@ def encode(
         embedding=str(targets[-1]),
         seconds=round(time.monotonic() - started, 3),
         encoded_now=fresh,
+        encoding_seconds=round(encoding_seconds, 3),
     )
     if run is not None:
         run.record("encode", report.as_dict())
@@ -173,7 +176,7 @@ def _run_places(run: RunDir | None) -> list[Source]:
 def _made_from(run: RunDir, places: Sequence[Source], given: bool, encoder: ImageEncoder) -> dict[str, Any]:
     own = None if given else run.identity("download")
     return {
-        "images": own or fingerprint(listing(places)),
+        "images": own or listing(places),
         "model": encoder.model,
         "precision": encoder.precision,
         **encoder.identity(),

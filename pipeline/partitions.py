@@ -130,7 +130,7 @@ def _encode_part(
     failures: list[tuple[str, Sample]] = []
     for batch in _batched(decoded, batch_size):
         good = [each for each in batch if each.pixels is not None]
-        failures += [(each.reason or "damaged", each.sample) for each in batch if each.pixels is None]
+        failures += [(each.reason, each.sample) for each in batch if each.pixels is None]
         if good:
             found = encoder.encode(np.stack([each.pixels for each in good if each.pixels is not None]))
             sound = [bool(np.isfinite(row).all() and row.any()) for row in found]

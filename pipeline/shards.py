@@ -1,5 +1,7 @@
 """Pictures to encode: shards, single tars, folders and runs -> `Sample`s in an order that never changes."""
 
+import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -95,9 +97,13 @@ def samples(places: Iterable[Source], tally: Tally | None = None) -> Iterator[Sa
         yield from part.samples
 
 
-def listing(places: Iterable[Source]) -> list[list[Any]]:
-    """Name, size and time of every file that pictures come from: what tells that they have changed."""
-    return [entry for source in places for entry in _entries(source)]
+def listing(places: Iterable[Source]) -> str:
+    """SHA-256 over name, size and time of every file that pictures come from: it tells when they change."""
+    digest = hashlib.sha256()
+    for source in places:
+        for entry in _entries(source):
+            digest.update(json.dumps(entry).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _sources(place: Path) -> list[Source]:
