@@ -11,7 +11,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from visunex.base.console import Progress, human_time
 from visunex.base.files import atomic, sha256_file
 
+from .archive import Spool, collect, places_of
 from .candidates import Candidates, load_candidates
 from .crew import Crew
 from .errors import DownloadError, FewerImagesError
@@ -29,6 +30,7 @@ from .jobs import EngineSettings, ShardJob, Tally, shard_name
 from .pictures import Limits
 from .rounds import CLASSES_OF_SUCCESS, Result, choose, is_made, read_shard, round_size
 from .rundir import RunDir
+from .sac import SCHEME
 
 if TYPE_CHECKING:
     from visunex.recipes import Download, Recipe
@@ -42,7 +44,10 @@ _WORK = "_tmp"  # where shards are made, beside those that are finished
 
 @dataclass(frozen=True)
 class DownloadReport:
-    """What the download did. The counts of `classes` add up to `attempted`."""
+    """What the download did. The counts of `classes` add up to `attempted`.
+
+    `left_out` counts, by reason, members of the tar that was looked through, where there was one.
+    """
 
     target: int
     candidates: int
@@ -58,6 +63,7 @@ class DownloadReport:
     seconds: float
     pictures_per_second: float
     insecure: bool
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def failures(self) -> dict[str, int]:
@@ -76,6 +82,7 @@ class DownloadReport:
             f"{self.shards_made_now} shards made in {human_time(self.seconds)}: "
             f"{self.pictures_per_second:.0f} pictures/s, {self.megabytes:.1f} MB",
         ]
+        lines += [f"{count:>9}  members of the tar left out: {why}" for why, count in self.left_out.items()]
         if self.insecure:
             lines.append("TLS certificates were not verified (--insecure).")
         return "\n".join(lines)
@@ -101,9 +108,13 @@ def download(
     settings = recipe.download
     candidates = load_candidates(run.selected, settings)
     run.begin("download", _made_from(run, settings), overwrite=overwrite)
+    spool = _spool(run, settings, candidates, anew=retry_failed)
     with _work_folder(run.shards) as work, progress or Progress("download", recipe.filter.top) as shown:
-        stage = _Stage(run, settings, candidates, recipe.filter.top, work, shown)
-        report = stage.work(again=run.downloaded.exists(), retry_failed=retry_failed)
+        stage = _Stage(run, settings, candidates, recipe.filter.top, work, shown, spool)
+        again = run.downloaded.exists() and settings.images is None  # a tar says the same every time
+        report = stage.work(again=again, retry_failed=retry_failed)
+    if spool is not None:
+        shutil.rmtree(spool.folder, ignore_errors=True)
     run.record("download", report.as_dict())
     if report.chosen < report.min_images:
         raise FewerImagesError(_too_few(report))
@@ -119,8 +130,25 @@ def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:
         "selection": sha256_file(run.selected),
         "exclude_urls": sha256_file(withdrawn) if withdrawn else None,
         "perceptual_hash": settings.dedupe_images == "near",
+        **({} if settings.images is None else {"images": settings.images}),
         **decisive,
     }
+
+
+def _spool(run: RunDir, settings: "Download", candidates: Candidates, *, anew: bool) -> Spool | None:
+    """The candidates' pictures out of the tar that the settings name; None when they come from the web.
+
+    Once a download is finished, all its shards are made and the tar is not needed again.
+    """
+    urls = candidates.table["url"].to_pylist()
+    if settings.images is None:
+        if any(url and url.startswith(SCHEME) for url in urls[:1]):
+            raise DownloadError("these pictures lie in tars, not on the web: name them with --images sac.tar")
+        return None
+    folder = run.path / ".visunex" / "pictures"
+    if run.downloaded.exists() and not anew:
+        return None
+    return collect(places_of(settings.images), urls, folder, _fetch_settings(settings, 1))
 
 
 def _too_few(report: DownloadReport) -> str:
@@ -156,9 +184,10 @@ class _Stage:
         target: int,
         work: Path,
         shown: Progress,
+        spool: Spool | None = None,
     ) -> None:
         self.run, self.settings, self.candidates, self.target = run, settings, candidates, target
-        self._work, self._shown = work, shown
+        self._work, self._shown, self._spool = work, shown, spool
         self._results: dict[int, list[Result]] = {}
         self._live: dict[int, Tally] = {}
         self._made = self._rounds = self._received = 0
@@ -295,6 +324,7 @@ class _Stage:
             seconds=round(seconds, 3),
             pictures_per_second=round(fetched / seconds, 1),
             insecure=self.settings.insecure,
+            left_out={} if self._spool is None else self._spool.left_out,
         )
 
     def _processes(self) -> int:
@@ -320,6 +350,7 @@ class _Stage:
             ),
             resize=settings.resize,
             perceptual_hash=settings.dedupe_images == "near",
+            spool=None if self._spool is None else self._spool.folder,
         )
 
 

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from img2dataset.resizer import Resizer
 from img2dataset.writer import WebDatasetSampleWriter
 
+from .archive import SpoolReader
 from .fetch import Fetcher
 from .jobs import OOM_SHARD_COUNT, EngineSettings, ShardJob, Tally, shard_name
 from .pictures import Limits, PictureError, difference_hash, inspect
@@ -240,6 +241,7 @@ class Engine(seam.Downloader):
         )
         self.settings = settings
         self.fetcher = Fetcher(settings.fetch)
+        self.spool = None if settings.spool is None else SpoolReader(settings.spool)
         self.progress = Progress(-1)
         seam.download_image = self._download_image
 
@@ -283,13 +285,20 @@ class Engine(seam.Downloader):
         return self.earlier.get(f"{self.job.shard * size + index:0{digits}d}") if self.earlier else None
 
     def _fetch(self, index: int, url: str) -> tuple[io.BytesIO | None, str | None]:
-        fetched = self.fetcher.fetch(url)
-        if fetched.body is None:
-            return None, fetched.described
+        body, message = self._bytes(url)
+        if body is None:
+            return None, message
         expected = self.job.expected.get(index)
-        if expected is not None and hashlib.new(self.job.hash_type, fetched.body).hexdigest() != expected:
+        if expected is not None and hashlib.new(self.job.hash_type, body).hexdigest() != expected:
             return None, f"hash_mismatch: not the file whose {self.job.hash_type} the data set names"
-        return io.BytesIO(fetched.body), None
+        return io.BytesIO(body), None
+
+    def _bytes(self, url: str) -> tuple[bytes | None, str]:
+        """The picture's file, from the tar that was looked through or from the web, or why there is none."""
+        if self.spool is not None:
+            return self.spool.get(url), "not_in_tar: the tar has no such member, or none that can be taken"
+        fetched = self.fetcher.fetch(url)
+        return fetched.body, fetched.described
 
 
 def _row_count(path: Path) -> int:

@@ -35,7 +35,7 @@ HEADROOM = 512 * 1024  # bytes of headers, chunk sizes and redirects allowed bes
 FIRST_PAUSE = 0.2  # seconds before the first retry; doubled before each further one
 _CHUNK = 256 * 1024
 _MOST_HOSTS_OPEN = 64
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _UNWANTED = frozenset({"noai", "noimageai", "noindex", "noimageindex"})
 _TOKEN = "visunex"  # noqa: S105
 
@@ -153,6 +153,10 @@ class Fetcher:
         """Close the connections that were kept."""
         self._manager.clear()
 
+    def pool(self, target: Url) -> HTTPConnectionPool:
+        """The guarded connections to a checked URL's host, to be used `with spending(budget)`."""
+        return self._manager.connection_from_host(target.host, target.port, target.scheme)
+
     def fetch(self, url: str) -> Fetched:
         """The bytes behind `url`, or why there are none. Never raises."""
         budget = Budget(time.monotonic() + self.settings.deadline, self.settings.max_bytes + HEADROOM)
@@ -194,8 +198,7 @@ class Fetcher:
                     raise
 
     def _ask(self, target: Url, budget: Budget) -> tuple[bytes, str | None]:
-        pool = self._manager.connection_from_host(target.host, target.port, target.scheme)
-        response = pool.urlopen(
+        response = self.pool(target).urlopen(
             "GET",
             target.request_uri,
             headers=self._headers,
@@ -205,7 +208,7 @@ class Fetcher:
             preload_content=False,
         )
         try:
-            location = response.headers.get("Location") if response.status in _REDIRECTS else None
+            location = response.headers.get("Location") if response.status in REDIRECTS else None
             if location is not None:
                 return b"", location
             self._check_headers(response)

@@ -27,7 +27,10 @@ def shard_name(shard: int) -> str:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """What holds for all shards of a download. `columns` of the rows include `url` and `caption`."""
+    """What holds for all shards of a download. `columns` of the rows include `url` and `caption`.
+
+    `spool` is the folder with pictures taken from a tar, where they do not come from the web.
+    """
 
     output: Path
     columns: tuple[str, ...]
@@ -37,6 +40,7 @@ class EngineSettings:
     limits: Limits
     resize: int | None = None
     perceptual_hash: bool = False
+    spool: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Tally:
         return cls(Counter(), {})
 
 
-class _Header(tarfile.TarInfo):
+class SafeHeader(tarfile.TarInfo):
     """A header that does not make tarfile read gigabytes of name, nor go backwards (CVE-2025-8194)."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
@@ -71,26 +71,27 @@ def _members(file: IO[bytes], tally: Tally) -> Iterator[Member]:
         )
     end = file.seek(0, 2)
     file.seek(0)
-    with tarfile.open(fileobj=file, mode="r:", tarinfo=_Header, errors="replace") as tar:
-        for info in _headers(tar):
+    with tarfile.open(fileobj=file, mode="r:", tarinfo=SafeHeader, errors="replace") as tar:
+        for info in headers(tar):
             if not _wanted(info, tally):
                 continue
             if info.offset_data + info.size > end:
                 tally.members["cut_off"] += 1
                 raise tarfile.ReadError("the file ends before its last member does")
             yield Member(info.name, info.offset_data, info.size)
-        _require_end(file, tar.offset)
+        require_end(file, tar.offset)
 
 
-def _require_end(file: IO[bytes], offset: int) -> None:
-    """tarfile takes a broken header for the end; the real end is a block of zeros."""
+def require_end(file: IO[bytes], offset: int) -> None:
+    """Raise ReadError where tarfile took a broken header for the end, which is a block of zeros."""
     file.seek(offset)
     block = file.read(tarfile.BLOCKSIZE)
     if block != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("a header is broken" if block else "the file is cut off: it has no end mark")
 
 
-def _headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The headers of a tar in their order. Raises ReadError for one that leads backwards."""
     before = -1
     while (info := tar.next()) is not None:
         if info.size < 0 or info.offset <= before:
@@ -103,13 +104,14 @@ def _headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 def _wanted(info: tarfile.TarInfo, tally: Tally) -> bool:
     if info.isdir():
         return False
-    reason = _refusal(info)
+    reason = refusal(info)
     if reason is not None:
         tally.members[reason] += 1
     return reason is None
 
 
-def _refusal(info: tarfile.TarInfo) -> str | None:
+def refusal(info: tarfile.TarInfo) -> str | None:
+    """Why a member is left out, as a class to count; None for a plain file with a harmless name."""
     name = PurePosixPath(info.name.replace("\\", "/"))
     if info.issym() or info.islnk():
         return "link"
