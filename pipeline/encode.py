@@ -8,17 +8,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from visunex.aesthetic_embeddings import save
 from visunex.base.console import Progress, human_time
 from visunex.base.errors import UsageError
 
-from .clip import ImageEncoder, load
+from .clip import ImageEncoder, load, load_text
 from .embedding import Checks, check, provenance, reduce_folder
-from .errors import EncodeError
+from .errors import EncodeError, ModelError
 from .partitions import Account, count_chosen, encode_vectors
 from .rundir import RunDir
 from .shards import Source, listing, run_sources, sources
 from .vectors import VectorFolder, is_vector_folder, read_vectors
+from .words import Word, captions_of, nearest_words
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
@@ -32,7 +36,8 @@ class EncodeReport:
     """What encoding gave: `images` = `encoded` + the sum of `failed`.
 
     `left_out` counts what in tars and folders was no picture to begin with; `damaged` names shards that are
-    not whole; `examples` names up to five pictures for each reason.
+    not whole; `examples` names up to five pictures for each reason. `words` are those of the captions that
+    lie nearest to the embedding.
     """
 
     images: int
@@ -48,6 +53,7 @@ class EncodeReport:
     dimension: int
     reduction: str
     checks: Checks
+    words: tuple[Word, ...]
     embedding: str
     seconds: float
     encoded_now: int
@@ -75,6 +81,8 @@ class EncodeReport:
         rate = f"{self.images_per_second:.1f} pictures/s ({self.precision} on {self.device})"
         lines.append(f"  {human_time(self.seconds)}, {rate}")
         lines.append(f"{self.embedding}: 1x{self.dimension}, {self.reduction}, norm {self.checks.norm:.4g}")
+        if self.words:
+            lines.append(f"  nearest words: {', '.join(each.word for each in self.words)}")
         lines += self._reference_lines()
         return "\n".join(lines)
 
@@ -125,6 +133,7 @@ def encode(
         vectors, baseline = read_vectors(folder), _baseline(folder, encoder, settings)
         vector = reduce_folder(vectors, settings.reduce, baseline)
         checks = check(vector, vectors, recipe.reference)
+        words = _words(vector, vectors, settings, device)
     story = provenance(
         recipe, encoder, checks, images=_images_of(account), places=[str(place) for place in images]
     )
@@ -145,6 +154,7 @@ def encode(
         dimension=encoder.dimension,
         reduction=settings.reduce,
         checks=checks,
+        words=words,
         embedding=str(targets[-1]),
         seconds=round(time.monotonic() - started, 3),
         encoded_now=fresh,
@@ -153,6 +163,20 @@ def encode(
     if run is not None:
         run.record("encode", report.as_dict())
     return report
+
+
+def _words(
+    vector: NDArray[np.float32], vectors: VectorFolder, settings: "Encode", device: str
+) -> tuple[Word, ...]:
+    """What the embedding is about; nothing where the pictures have no captions, or the model no words."""
+    captions = captions_of(part.metadata for part in vectors.parts if part.metadata is not None)
+    if not any(captions):
+        return ()
+    try:
+        encoder = load_text(settings.model, settings.pretrained, device=device)
+    except ModelError:  # weights of an image tower alone, or a tokenizer that is not here
+        return ()
+    return nearest_words(vector, captions, encoder)
 
 
 def _check_request(run: RunDir | None, out: Path | None) -> None:
