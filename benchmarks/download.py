@@ -250,7 +250,7 @@ def from_hostile(path: Path, seed: int, count: int, target: int) -> Outcome:
     deadline, shard, threads, processes = 4.0, 100, 32, 4
     with hostile.hostile(shuffle=0.3, seed=seed) as server:
         urls = hostile_urls(server.base, count)
-        limits = {"max_pixels": 10**7, "max_bytes": 2**21, "host_connections": 1000, "deadline": deadline}
+        limits = {"max_pixels": 10**7, "host_connections": 1000, "deadline": deadline}
         run = make_run(path, urls, target, shard_size=shard, threads=threads, processes=processes, **limits)
         command = [sys.executable, "-m", "visunex.pipeline.cli", "download", "--run", str(path), "--json"]
         began, peak = time.perf_counter(), 0.0

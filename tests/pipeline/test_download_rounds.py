@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visunex.pipeline.rounds import Result, choose, is_made, round_size
@@ -49,6 +49,7 @@ def test_the_same_address_three_times_is_none() -> None:
     values=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20),
     flips=st.lists(st.tuples(st.integers(0, 19), st.sets(st.integers(0, 63), max_size=8)), max_size=20),
 )
+@settings(deadline=None)
 def test_near_duplicates_are_found_as_by_comparing_all_with_all(
     values: list[int], flips: list[tuple[int, set[int]]]
 ) -> None:
@@ -64,6 +65,7 @@ def test_near_duplicates_are_found_as_by_comparing_all_with_all(
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 30))
+@settings(deadline=None)
 def test_every_picture_had_has_one_class(successes: list[bool], target: int) -> None:
     results = [had(rank) if ok else failed(rank) for rank, ok in enumerate(successes)]
     classes = choose(results, target)
