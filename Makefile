@@ -6,7 +6,7 @@ PACKAGES := aesthetic_embeddings base demo generate pipeline recipes
 # torch's own pool on top of pytest's workers would oversubscribe the machine
 TEST_ENV := NO_ALBUMENTATIONS_UPDATE=1 WANDB_MODE=disabled HF_HUB_OFFLINE=1
 
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo test test-slow lint format readme bench clean
 help:
 	@echo "make demo    the whole job on a small drawn world, offline"
 	@echo "make test    the tests with coverage (test-slow: the long ones too)"
@@ -19,8 +19,11 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[datasets]" --group dev
 	touch $@
 
+DEMO := runs/demo_flower
 demo: $(VENV)/.installed
-	$(BIN)/python -m visunex.demo.tour
+	$(BIN)/visunex-data run demo_flower --run $(DEMO)
+	$(BIN)/visunex-generate --recipe demo_flower --aesthetic_embedding $(DEMO)/embedding.pt \
+		--sweep-steps 0,5,10,20 --n_samples 4 --skip_save --outdir $(DEMO)/pictures
 
 test: $(VENV)/.installed
 	rm -f .coverage .coverage.*
@@ -46,6 +49,9 @@ lint: $(VENV)/.installed .types
 format: $(VENV)/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+readme: $(VENV)/.installed
+	$(BIN)/python tests/test_readme.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
