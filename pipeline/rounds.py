@@ -87,39 +87,28 @@ def round_size(target: int, good: int, tried: int) -> int:
     return max(1, math.ceil((target - good) / rate))
 
 
+Dedupe = Literal["exact", "near", "none"]
+
+
 def choose(
-    results: Sequence[Result],
-    target: int,
-    dedupe: Literal["exact", "near", "none"] = "exact",
-    *,
-    keep_placeholders: bool = False,
+    results: Sequence[Result], target: int, dedupe: Dedupe = "exact", *, keep_placeholders: bool = False
 ) -> dict[int, str]:
     """The class of every picture that was had, by rank; `chosen` are the best `target` that count.
 
     `results` in order of rank. See `CLASSES_OF_SUCCESS`.
     """
     placeholders = set() if keep_placeholders else _placeholders(results)
-    seen, near = set[str | None](), _NearIndex()
-    classes: dict[int, str] = {}
-    chosen = 0
+    before, classes, chosen = _Before(dedupe), dict[int, str](), 0
     for result in results:
         if not result.had:
             continue
         if result.sha256 in placeholders:
             classes[result.rank] = "placeholder"
-        elif dedupe != "none" and result.sha256 in seen:
-            classes[result.rank] = "duplicate"
-        elif dedupe == "near" and near.has(result.dhash):
-            classes[result.rank] = "near_duplicate"
-        elif chosen < target:
-            classes[result.rank] = "chosen"
-            chosen += 1
-            seen.add(result.sha256)
-            near.add(result.dhash)
+        elif (repeated := before.shows(result)) is not None:
+            classes[result.rank] = repeated
         else:
-            classes[result.rank] = "spare"
-            seen.add(result.sha256)
-            near.add(result.dhash)
+            classes[result.rank] = "chosen" if chosen < target else "spare"
+            chosen += 1
     return classes
 
 
@@ -129,6 +118,25 @@ def _placeholders(results: Iterable[Result]) -> set[str | None]:
         if result.had and len(urls[result.sha256]) < _MANY_URLS:
             urls[result.sha256].add(result.url)
     return {sha256 for sha256, found in urls.items() if len(found) >= _MANY_URLS}
+
+
+class _Before:
+    """The pictures of better rank, to tell whether one is among them already."""
+
+    def __init__(self, dedupe: Dedupe) -> None:
+        self._dedupe, self._files, self._looks = dedupe, set[str | None](), _NearIndex()
+
+    def shows(self, result: Result) -> str | None:
+        """`duplicate`, `near_duplicate`, or None: then the picture is remembered."""
+        if self._dedupe == "none":
+            return None
+        if result.sha256 in self._files:
+            return "duplicate"
+        if self._dedupe == "near" and self._looks.has(result.dhash):
+            return "near_duplicate"
+        self._files.add(result.sha256)
+        self._looks.add(result.dhash)
+        return None
 
 
 class _NearIndex:
