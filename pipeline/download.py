@@ -11,24 +11,22 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from visunex.base.console import Progress, human_time
-from visunex.base.files import atomic, sha256_file
+from visunex.base.console import Progress
+from visunex.base.files import sha256_file
 
 from .archive import Spool, collect, places_of
 from .candidates import Candidates, load_candidates
 from .crew import Crew
+from .downloaded import DownloadReport, sorted_classes, write_downloaded
 from .errors import DownloadError, FewerImagesError
-from .fetch import FetchSettings, is_passing
+from .failures import is_passing
+from .fetch import FetchSettings
 from .jobs import EngineSettings, ShardJob, Tally, shard_name
 from .pictures import Limits
-from .rounds import CLASSES_OF_SUCCESS, Result, choose, is_made, read_shard, round_size
+from .rounds import Result, choose, is_made, read_shard, round_size
 from .rundir import RunDir
 from .sac import SCHEME
 
@@ -40,52 +38,6 @@ __all__ = ["DownloadReport", "download"]
 _MOST_PROCESSES = 16  # two per core, as each shard ends with waiting for the slowest of its links
 _PATIENCE = 60.0  # seconds beyond the deadline within which some row of a shard must end
 _WORK = "_tmp"  # where shards are made, beside those that are finished
-
-
-@dataclass(frozen=True)
-class DownloadReport:
-    """What the download did. The counts of `classes` add up to `attempted`.
-
-    `left_out` counts, by reason, members of the tar that was looked through, where there was one.
-    """
-
-    target: int
-    candidates: int
-    attempted: int
-    had: int
-    chosen: int
-    min_images: int
-    classes: dict[str, int]
-    shards: int
-    shards_made_now: int
-    rounds: int
-    megabytes: float
-    seconds: float
-    pictures_per_second: float
-    insecure: bool
-    left_out: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def failures(self) -> dict[str, int]:
-        """The classes of links that gave no picture, most frequent first."""
-        return {name: count for name, count in self.classes.items() if name not in CLASSES_OF_SUCCESS}
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report for JSON."""
-        return asdict(self)
-
-    def as_text(self) -> str:
-        """The report for a person."""
-        lines = [
-            f"{self.chosen} of {self.target} pictures: the best that {self.attempted} candidates gave",
-            *(f"  {count:>7}  {name}" for name, count in self.classes.items()),
-            f"{self.shards_made_now} shards made in {human_time(self.seconds)}: "
-            f"{self.pictures_per_second:.0f} pictures/s, {self.megabytes:.1f} MB",
-        ]
-        lines += [f"{count:>9}  members of the tar left out: {why}" for why, count in self.left_out.items()]
-        if self.insecure:
-            lines.append("TLS certificates were not verified (--insecure).")
-        return "\n".join(lines)
 
 
 def download(
@@ -316,7 +268,7 @@ class _Stage:
             had=len(found),
             chosen=classes["chosen"],
             min_images=self.settings.min_images,
-            classes=_sorted_classes(classes),
+            classes=sorted_classes(classes),
             shards=len(self._results),
             shards_made_now=self._made,
             rounds=self._rounds,
@@ -373,44 +325,3 @@ def _fetch_settings(settings: "Download", processes: int) -> FetchSettings:
 def _retries(result: Result, every_class: bool) -> bool:
     kind = result.error_class or ""
     return kind != "excluded" and (every_class or is_passing(kind))
-
-
-def _sorted_classes(classes: Mapping[str, int]) -> dict[str, int]:
-    """Successes first, then failures by number."""
-    order = {name: position for position, name in enumerate(CLASSES_OF_SUCCESS)}
-    return dict(sorted(classes.items(), key=lambda item: (order.get(item[0], len(order)), -item[1], item[0])))
-
-
-def write_downloaded(
-    path: Path, candidates: Candidates, results: Sequence[Result], found: Mapping[int, str]
-) -> None:
-    """Write the candidates with `status`, `error_message`, `error_class` and `chosen`.
-
-    `status` is img2dataset's, or `not_attempted`; `error_class` also says why a picture that was had does not
-    count (`duplicate`, `placeholder`).
-    """
-    count = candidates.count
-    status = ["not_attempted"] * count
-    message: list[str | None] = [None] * count
-    kind = message.copy()
-    for result in results:
-        status[result.rank] = result.status
-        message[result.rank] = result.error_message
-        dropped = found.get(result.rank)
-        kind[result.rank] = result.error_class or (dropped if dropped not in ("chosen", "spare") else None)
-    table = candidates.table
-    for name, values in {
-        "key": [candidates.key(rank) for rank in range(count)],
-        "status": status,
-        "error_message": message,
-        "error_class": kind,
-    }.items():
-        table = _with_column(table, name, pa.array(values, pa.string()))
-    table = _with_column(table, "chosen", pa.array([found.get(rank) == "chosen" for rank in range(count)]))
-    with atomic(path) as temporary:
-        pq.write_table(table, temporary)
-
-
-def _with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
-    position = table.schema.get_field_index(name)
-    return table.append_column(name, values) if position < 0 else table.set_column(position, name, values)

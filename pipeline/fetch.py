@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urljoin
@@ -20,14 +19,15 @@ from urllib.parse import urljoin
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, InsecureRequestWarning, LocationParseError, ReadTimeoutError
+from urllib3.exceptions import InsecureRequestWarning, LocationParseError
 from urllib3.util import Url, parse_url
 
 from . import guard
-from .guard import Budget, FetchError, GuardedSSLSocket, spending
+from .failures import FetchError, classed
+from .guard import Budget, GuardedSSLSocket, spending
 from .hosts import HostLimits
 
-__all__ = ["FetchSettings", "Fetched", "Fetcher", "is_passing"]
+__all__ = ["FetchSettings", "Fetched", "Fetcher"]
 
 MOST_REDIRECTS = 5
 LONGEST_RETRY_AFTER = 10.0  # seconds; a server that asks for more patience is not asked again
@@ -38,8 +38,6 @@ _MOST_HOSTS_OPEN = 64
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _UNWANTED = frozenset({"noai", "noimageai", "noindex", "noimageindex"})
 _TOKEN = "visunex"  # noqa: S105
-
-_PASSING = frozenset({"timeout", "reset", "unreachable", "http_408", "http_425", "http_429", "stalled"})
 
 
 @dataclass(frozen=True)
@@ -78,11 +76,6 @@ class Fetched:
     def described(self) -> str:
         """The failure in one line that begins with its class: `http_404: the server says Not Found`."""
         return f"{self.error}: {self.message}" if self.message else str(self.error)
-
-
-def is_passing(kind: str) -> bool:
-    """Whether a class of failure is one of the moment, so that a later run may find the picture."""
-    return kind in _PASSING or kind.startswith("http_5")
 
 
 class _Connection(HTTPConnection):
@@ -165,7 +158,7 @@ class Fetcher:
                 try:
                     return Fetched(url, self._follow(url, budget), tries=tries)
                 except Exception as error:
-                    failure = _classed(error)
+                    failure = classed(error)
                 pause = _pause_before_retry(failure, tries)
                 if tries > self.settings.retries or pause is None or budget.ends - time.monotonic() <= pause:
                     break
@@ -194,7 +187,7 @@ class Fetcher:
             try:
                 return self._ask(target, budget)
             except Exception as error:
-                if budget.connected or _classed(error).kind != "reset":
+                if budget.connected or classed(error).kind != "reset":
                     raise
 
     def _ask(self, target: Url, budget: Budget) -> tuple[bytes, str | None]:
@@ -304,62 +297,3 @@ def _pause_before_retry(failure: FetchError, tries: int) -> float | None:
     if failure.wait is None:
         return pause
     return max(pause, failure.wait) if failure.wait <= LONGEST_RETRY_AFTER else None
-
-
-def _classed(error: Exception) -> FetchError:
-    """Any error as one with a class. What urllib3 wraps is judged by its innermost cause."""
-    chain = list(_causes(error))
-    for cause in chain:
-        if isinstance(cause, FetchError):
-            return cause
-    for cause in chain:
-        if isinstance(cause, (TimeoutError, ReadTimeoutError)):
-            return FetchError("timeout", "no whole answer before the deadline (--deadline)")
-    for cause in chain:
-        if isinstance(cause, ssl.SSLError):
-            return _tls_error(cause)
-    for cause in chain:
-        found = _CLASSES.get(type(cause).__name__)
-        if found is not None:
-            return FetchError(*found, transient=found[0] in _TRANSIENT)
-    if any(isinstance(cause, (HTTPError, HTTPException, OSError)) for cause in chain):
-        return FetchError("bad_response", f"the server's answer makes no sense ({type(chain[-1]).__name__})")
-    return FetchError("bad_url" if isinstance(error, ValueError) else "internal", type(chain[-1]).__name__)
-
-
-_TRANSIENT = frozenset({"reset", "truncated"})
-_CLASSES = {
-    "ConnectionResetError": ("reset", "the server hung up"),
-    "BrokenPipeError": ("reset", "the server hung up"),
-    "ConnectionAbortedError": ("reset", "the server hung up"),
-    "RemoteDisconnected": ("reset", "the server hung up without an answer"),
-    "IncompleteRead": ("truncated", "the server sends fewer bytes than it announced"),
-    "InvalidChunkLength": ("bad_response", "the chunks of the answer make no sense"),
-    "DecodeError": ("bad_encoding", "the body is not in the encoding that its header names"),
-    "LocationParseError": ("bad_url", "this is no URL"),
-    "InvalidURL": ("bad_url", "this is no URL"),
-    "UnicodeError": ("bad_url", "the host's name cannot be written"),
-}
-
-
-def _tls_error(error: ssl.SSLError) -> FetchError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return FetchError(
-            "tls_certificate", f"its certificate is not trusted: {error.verify_message} (--insecure)"
-        )
-    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return FetchError("reset", "the server hung up", transient=True)
-    return FetchError("tls", f"TLS fails ({error.reason or type(error).__name__})")
-
-
-def _causes(error: BaseException) -> Iterable[BaseException]:
-    """An error and what caused it, outermost first: by `raise from`, by context and as urllib3's argument."""
-    queue, seen = [error], set[int]()
-    while queue:
-        current = queue.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        linked = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
-        queue += [item for item in linked if isinstance(item, BaseException)]

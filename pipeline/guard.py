@@ -13,10 +13,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from .failures import FetchError
+
 __all__ = [
     "Address",
     "Budget",
-    "FetchError",
     "GuardedSSLSocket",
     "GuardedSocket",
     "connect",
@@ -39,16 +40,6 @@ _INTRANET = tuple(
 )  # fmt: skip
 # Where clouds hand out credentials, inside networks that are private otherwise.
 _METADATA = tuple(ipaddress.ip_address(address) for address in ("100.100.100.200", "fd00:ec2::254"))
-
-
-class FetchError(Exception):
-    """Why a URL gives no picture: a class to count (`kind`), a sentence, and whether to try again."""
-
-    def __init__(
-        self, kind: str, message: str, *, transient: bool = False, wait: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.kind, self.message, self.transient, self.wait = kind, message, transient, wait
 
 
 @dataclass

@@ -10,8 +10,9 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import urljoin
 
 from .errors import DownloadError
+from .failures import FetchError
 from .fetch import MOST_REDIRECTS, REDIRECTS, Fetcher, FetchSettings, checked_url
-from .guard import Budget, FetchError, spending
+from .guard import Budget, spending
 
 if TYPE_CHECKING:
     import urllib3

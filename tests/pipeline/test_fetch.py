@@ -12,7 +12,8 @@ import pytest
 
 from visunex.pipeline import fetch as fetch_module
 from visunex.pipeline import guard
-from visunex.pipeline.fetch import Fetched, Fetcher, FetchSettings, is_passing, is_unwanted
+from visunex.pipeline.failures import is_passing
+from visunex.pipeline.fetch import Fetched, Fetcher, FetchSettings, is_unwanted
 from visunex.pipeline.pictures import Limits, PictureError, inspect
 
 DEADLINE = 4.0
