@@ -4,8 +4,8 @@ from .arithmetic import compare, mix
 from .artefact import Embedding, load, save
 from .catalogue import Published, catalogue
 from .errors import EmbeddingError
-from .fetching import fetch
-from .finding import find, findable
+from .fetching import fetch, get_bytes, is_url, mirror_given
+from .finding import find, find_published, findable
 from .reduction import reduce
 
 __all__ = [
@@ -16,8 +16,12 @@ __all__ = [
     "compare",
     "fetch",
     "find",
+    "find_published",
     "findable",
+    "get_bytes",
+    "is_url",
     "load",
+    "mirror_given",
     "mix",
     "reduce",
     "save",

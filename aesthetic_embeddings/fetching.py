@@ -85,10 +85,10 @@ def is_url(place: str) -> bool:
 
 def _bring(entry: Published, mirror: str | None) -> tuple[bytes, str]:
     if not mirror:
-        return _get(entry.url), entry.url
+        return get_bytes(entry.url), entry.url
     if is_url(mirror):
         url = f"{mirror.rstrip('/')}/aesthetic_embeddings/{entry.name}.pt"
-        return _get(url), url
+        return get_bytes(url), url
     path = mirrored_file(entry, mirror)
     if path is None:
         raise EmbeddingError(
@@ -101,8 +101,8 @@ def _bring(entry: Published, mirror: str | None) -> tuple[bytes, str]:
         raise EmbeddingError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _get(url: str) -> bytes:
-    """The body at `url`, within bounds of time and size."""
+def get_bytes(url: str) -> bytes:
+    """The body at `url`, within bounds of time and size. Raises EmbeddingError, with advice."""
     advice = f"check the network, or name a mirror with --mirror or ${MIRROR_VARIABLE}"
     deadline = time.monotonic() + TOTAL_SECONDS
     try:

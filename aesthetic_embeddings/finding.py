@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .artefact import Embedding, load
-from .catalogue import catalogue
+from .catalogue import catalogue, published
 from .errors import EmbeddingError
 from .fetching import cached_file, fetch, mirror_given, mirrored_file
 
@@ -24,7 +24,7 @@ def find(name_or_path: str | Path, mirror: str | None = None, runs: Path = RUNS)
     if local is not None:
         return _named(load(local))
     if given in catalogue():
-        return _published(given, mirror)
+        return find_published(given, mirror)
     raise EmbeddingError(
         f"no embedding called {given!r}: no such file, no {runs / given / FILE}, and not one of the "
         "published "
@@ -70,8 +70,12 @@ def _local_file(given: str, runs: Path) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def _published(name: str, mirror: str | None) -> Embedding:
-    entry = catalogue()[name]
+def find_published(name: str, mirror: str | None = None) -> Embedding:
+    """A published embedding from the cache or the mirror, whatever files here have its name.
+
+    Raises EmbeddingError.
+    """
+    entry = published(name)
     cached = cached_file(entry)
     if cached is not None:
         return load(cached)

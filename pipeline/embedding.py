@@ -3,17 +3,27 @@
 import importlib.metadata
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.aesthetic_embeddings import Embedding, EmbeddingError, compare, find, reduce
+from visunex.aesthetic_embeddings import (
+    Embedding,
+    EmbeddingError,
+    catalogue,
+    compare,
+    find,
+    find_published,
+    reduce,
+)
 from visunex.aesthetic_embeddings.sums import Sum
 from visunex.base.files import fingerprint, sha256_file
 
+from .bootstrap import block_sums, cosine_interval
+from .errors import EncodeError
 from .vectors import VectorFolder
 
 if TYPE_CHECKING:
@@ -27,13 +37,53 @@ _LIBRARIES = ("visunex", "torch", "open_clip_torch", "pillow", "numpy")
 
 @dataclass(frozen=True)
 class ReferenceCheck:
-    """How the embedding compares to the published one that its recipe names; `note` says why it could not."""
+    """How the embedding compares to the published one that its recipe names; `note` says why it could not.
+
+    `low` and `high` bound 95 % of the cosines when the images are drawn again: how far it is expected to
+    matter which of the wanted ones were had.
+    """
 
     name: str
     cosine: float | None = None
     largest_difference: float | None = None
     tolerance: float | None = None
     note: str = ""
+    low: float | None = None
+    high: float | None = None
+    had: int | None = None
+    wanted: int | None = None
+
+    @property
+    def reproduced(self) -> bool | None:
+        """Whether the difference keeps to the tolerance; None where either is unknown."""
+        if self.largest_difference is None or self.tolerance is None:
+            return None
+        return self.largest_difference <= self.tolerance
+
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        had = "" if self.wanted is None else f", {self.had:,} of the {self.wanted:,} wanted images were had"
+        if self.cosine is None:
+            return [f"  not compared to {self.name}: {self.note}{had}"]
+        lines = [f"  cosine {self.cosine:.6f} to the published {self.name}{had}"]
+        if self.low is not None and self.high is not None:
+            lines.append(
+                f"  drawing images again, 95 % of the cosines lie in {self.low:.4f} to {self.high:.4f}"
+            )
+        if self.reproduced is not None:
+            verdict = "reproduced" if self.reproduced else "NOT reproduced"
+            lines.append(
+                f"  {verdict}: differs by at most {self.largest_difference:.2g} ({self.tolerance:g})"
+            )
+        return lines
+
+    def require_reproduced(self) -> None:
+        """Raise EncodeError when the recipe names a tolerance that the result does not keep to."""
+        if self.reproduced is False:
+            raise EncodeError(
+                f"the result differs from the published {self.name} by up to {self.largest_difference:.3g}, "
+                f"more than the recipe's tolerance of {self.tolerance:g}; everything is kept"
+            )
 
 
 @dataclass(frozen=True)
@@ -61,12 +111,39 @@ def reduce_folder(
     )
 
 
-def check(vector: NDArray[np.float32], vectors: VectorFolder, reference: "Reference | None") -> Checks:
-    """The figures for an embedding made of `vectors`."""
+def check(
+    vector: NDArray[np.float32],
+    vectors: VectorFolder,
+    recipe: "Recipe",
+    baseline: VectorFolder | None = None,
+    wanted: int | None = None,
+) -> Checks:
+    """The figures for an embedding made of `vectors`; `wanted` is how many images the recipe asks for."""
+    reference = None if recipe.reference is None else check_reference(vector, recipe.reference)
+    if reference is not None and recipe.reference is not None:
+        reference = replace(reference, had=len(vectors), wanted=wanted)
+        if reference.cosine is not None:
+            interval = _interval(vectors, recipe.encode.reduce, recipe.reference, baseline) or (None, None)
+            reference = replace(reference, low=interval[0], high=interval[1])
     return Checks(
         norm=float(np.linalg.norm(vector.astype(np.float64))),
         mean_pairwise_cosine=_mean_pairwise_cosine(vectors),
-        reference=None if reference is None else _check_reference(vector, reference),
+        reference=reference,
+    )
+
+
+def _interval(
+    vectors: VectorFolder, how: "Reduction", reference: "Reference", baseline: VectorFolder | None
+) -> tuple[float, float] | None:
+    """The cosine's interval. The median has none: each draw would take as long as the embedding itself."""
+    if how == "median":
+        return None
+    scores = vectors.scores() if how == "score-weighted" else None
+    weights = None if scores is None or not np.ptp(scores) else scores - scores.min()
+    own = block_sums(vectors.raw() if how == "mean" else vectors.units(), len(vectors), weights)
+    other = None if baseline is None else block_sums(baseline.units(), len(baseline))
+    return (
+        None if own is None else cosine_interval(own, _published(reference).vector.astype(np.float64), other)
     )
 
 
@@ -96,10 +173,15 @@ def provenance(
         "baseline": recipe.encode.baseline,
         "images": dict(images),
         "checks": asdict(checks),
-        "libraries": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _LIBRARIES},
-        },
+        "libraries": library_versions(),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """What the numbers may depend on beside the recipe."""
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
 
 
@@ -115,16 +197,24 @@ def _mean_pairwise_cosine(vectors: VectorFolder) -> float | None:
     return float((np.square(total.value()).sum() - count) / (count * (count - 1)))
 
 
-def _check_reference(vector: NDArray[np.float32], reference: "Reference") -> ReferenceCheck:
+def check_reference(vector: NDArray[np.float32], reference: "Reference") -> ReferenceCheck:
+    """The comparison with the published embedding, or the note why there is none."""
     made = Embedding("this embedding", vector)
     try:
-        published = find(reference.name)
-        _same_file(published.path, reference)
+        published = _published(reference)
         cosine = compare(made, published)
     except EmbeddingError as error:
         return ReferenceCheck(reference.name, tolerance=reference.tolerance, note=str(error))
     difference = float(np.abs(published.vector.astype(np.float64) - vector).max())
     return ReferenceCheck(reference.name, cosine, difference, reference.tolerance)
+
+
+def _published(reference: "Reference") -> Embedding:
+    """The file that was published, and not a run of the same name."""
+    named = reference.name in catalogue()
+    published = find_published(reference.name) if named else find(reference.name)
+    _same_file(published.path, reference)
+    return published
 
 
 def _same_file(path: Path | None, reference: "Reference") -> None:

@@ -83,19 +83,11 @@ class EncodeReport:
         lines.append(f"{self.embedding}: 1x{self.dimension}, {self.reduction}, norm {self.checks.norm:.4g}")
         if self.words:
             lines.append(f"  nearest words: {', '.join(each.word for each in self.words)}")
-        lines += self._reference_lines()
+        lines += self.checks.reference.lines() if self.checks.reference else []
         return "\n".join(lines)
 
     def _example(self, kind: str) -> str:
         return next(iter(self.examples.get(kind, [])), "?")
-
-    def _reference_lines(self) -> list[str]:
-        reference = self.checks.reference
-        if reference is None:
-            return []
-        if reference.cosine is None:
-            return [f"  not compared to {reference.name}: {reference.note}"]
-        return [f"  cosine {reference.cosine:.6f} to the published {reference.name}"]
 
 
 def encode(
@@ -132,7 +124,8 @@ def encode(
         _require_some(account, places)
         vectors, baseline = read_vectors(folder), _baseline(folder, encoder, settings)
         vector = reduce_folder(vectors, settings.reduce, baseline)
-        checks = check(vector, vectors, recipe.reference)
+        wanted = None if images or run is None else recipe.filter.top
+        checks = check(vector, vectors, recipe, baseline, wanted)
         words = _words(vector, vectors, settings, device)
     story = provenance(
         recipe, encoder, checks, images=_images_of(account), places=[str(place) for place in images]
@@ -162,6 +155,8 @@ def encode(
     )
     if run is not None:
         run.record("encode", report.as_dict())
+    if checks.reference is not None:
+        checks.reference.require_reproduced()
     return report
 
 

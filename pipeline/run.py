@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from visunex.base.files import write_bytes
+from visunex.base.files import write_bytes, write_text
 
 from .rundir import RunDir
 
@@ -17,32 +17,33 @@ if TYPE_CHECKING:
     from .download import DownloadReport
     from .encode import EncodeReport
     from .filter import FilterReport
+    from .published import VectorsReport
 
 DEMO_SOURCE = "demo"
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """What the three stages did."""
+    """What the stages did. Of published vectors an embedding is made without the first two."""
 
     run: Path
-    filter: "FilterReport"
-    download: "DownloadReport"
-    encode: "EncodeReport"
+    filter: "FilterReport | None"
+    download: "DownloadReport | None"
+    encode: "EncodeReport | VectorsReport"
+
+    def _stages(self) -> "dict[str, FilterReport | DownloadReport | EncodeReport | VectorsReport]":
+        stages = {"filter": self.filter, "download": self.download, "encode": self.encode}
+        return {name: report for name, report in stages.items() if report is not None}
 
     def as_dict(self) -> dict[str, Any]:
         """The report for JSON: one entry per stage."""
-        return {
-            "run": str(self.run),
-            "filter": self.filter.as_dict(),
-            "download": self.download.as_dict(),
-            "encode": self.encode.as_dict(),
-        }
+        return {"run": str(self.run), **{name: report.as_dict() for name, report in self._stages().items()}}
 
     def as_text(self) -> str:
         """The report for a person: what each stage did, and where the files are."""
-        stages = {"filter": self.filter, "download": self.download, "encode": self.encode}
-        parts = [f"{name}\n{textwrap.indent(report.as_text(), '  ')}" for name, report in stages.items()]
+        parts = [
+            f"{name}\n{textwrap.indent(report.as_text(), '  ')}" for name, report in self._stages().items()
+        ]
         return "\n\n".join([*parts, f"files\n  {self.run}/ (open report.html)"])
 
 
@@ -51,15 +52,42 @@ def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> Run
 
     Raises the errors of the three stages; what is done by then is kept.
     """
+    from visunex.recipes import dumps
+
     from .download import download
     from .encode import encode
     from .filter import filter_rows
+    from .published import reduce_published
 
+    if recipe.encode.vectors:
+        write_text(run.recipe, dumps(recipe))
+        return RunReport(run.path, None, None, reduce_published(run, recipe, overwrite=overwrite))
+    _make_baseline(recipe)
     with served(recipe, run) as metadata:
         filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=metadata)
         downloaded = download(run, recipe, overwrite=overwrite)
         encoded = encode(run, recipe, overwrite=overwrite)
     return RunReport(run.path, filtered, downloaded, encoded)
+
+
+def _make_baseline(recipe: "Recipe") -> None:
+    """Run the shipped recipe that a contrast names as its baseline, beside this run, unless that was done."""
+    from visunex.recipes import load, names
+
+    from .encode import RUNS
+
+    name = recipe.encode.baseline
+    baseline = RunDir(RUNS / str(name))
+    if name not in names() or Path(name).exists() or baseline.embedding.exists():
+        return
+    settings = recipe.download.model_dump(include={"images", "allow_private"}, exclude_none=True)
+    given = {f"download.{key}": value for key, value in settings.items()} | {
+        "source.data": recipe.source.data,
+        "encode.model": recipe.encode.model,
+        "encode.pretrained": recipe.encode.pretrained,
+    }
+    with baseline.locked():
+        run_recipe(baseline, load(name, given))
 
 
 @contextlib.contextmanager

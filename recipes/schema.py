@@ -203,10 +203,19 @@ class Encode(Section):
     baseline: Text | None = Field(
         default=None, description="For contrast: the run, shards or folder whose mean is subtracted."
     )
+    vectors: tuple[Text, ...] = Field(
+        default=(),
+        description="Published vectors, by name or .npy file, in place of pictures.",
+    )
+    baseline_vectors: tuple[Text, ...] = Field(
+        default=(), description="For contrast of published vectors: those whose mean is subtracted."
+    )
 
     @model_validator(mode="after")
     def _contrast_has_baseline(self) -> "Encode":
-        if (self.reduce == "contrast") != (self.baseline is not None):
+        if self.baseline_vectors and (self.baseline is not None or not self.vectors):
+            raise ValueError("baseline_vectors stand against vectors, in the place of baseline")
+        if (self.reduce == "contrast") != (self.baseline is not None or bool(self.baseline_vectors)):
             raise ValueError(
                 'reduce = "contrast" and baseline belong together: one without the other means nothing'
             )

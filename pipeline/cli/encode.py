@@ -1,5 +1,6 @@
 """`visunex-data encode`."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,15 @@ def command(
     from visunex.recipes import dumps, override
 
     from ..encode import encode
+    from ..published import reduce_published
 
     recipe = override(merge(_recipe(run), overrides()), settings)
+    if recipe.encode.vectors:
+        given = None if out is not None and not _run_was_named() else run
+        with contextlib.nullcontext() if given is None else given.locked():
+            made = reduce_published(given, recipe, out=out, overwrite=overwrite)
+        show(made.as_dict(), made.as_text())
+        return
     if images and out is not None and not _run_was_named():
         report = encode(None, recipe, images=images, out=out, device=device)
     else:

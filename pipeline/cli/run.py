@@ -1,5 +1,6 @@
 """`visunex-data run`."""
 
+import os
 from pathlib import Path
 
 import click
@@ -19,23 +20,34 @@ from .options import overwrite_option, set_option
     metavar="DIR",
     help="The run folder.  [default: runs/NAME, after the recipe]",
 )
+@click.option(
+    "--mirror",
+    envvar="VISUNEX_MIRROR",
+    metavar="DIR|URL",
+    help="Where published embeddings and vectors lie, in place of their own addresses.",
+)
 @overwrite_option
 @set_option
-def command(recipe: str, folder: str | None, overwrite: bool, settings: tuple[str, ...]) -> None:
+def command(
+    recipe: str, folder: str | None, mirror: str | None, overwrite: bool, settings: tuple[str, ...]
+) -> None:
     """Filter, download and encode, as a recipe says.
 
-    RECIPE is the name of a shipped recipe or the path of a file. Stopped at any time, the same command goes on
-    from there; nothing that is done is done again.
+    RECIPE is the name of a shipped recipe or the path of a file. Stopped at any time, the same command goes
+    on from there; nothing that is done is done again.
 
     \b
     Examples:
         visunex-data run fantasy
+        visunex-data run laion_7plus --mirror /data/published
         visunex-data run my_recipe.toml --set filter.top=500 --run runs/small
     """
     from visunex.recipes import load
 
     from ..run import run_recipe
 
+    if mirror:
+        os.environ["VISUNEX_MIRROR"] = mirror
     loaded = load(recipe, settings)
     run = RunDir(Path(folder or f"runs/{loaded.name}"))
     with run.locked():
