@@ -4,7 +4,8 @@ match."""
 import copy
 import os
 import re
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -246,3 +247,11 @@ def original_weights(folder: Path) -> dict[str, Tensor]:
 @pytest.fixture(scope="session")
 def checkpoint_weights(clip_folder: Path) -> dict[str, Tensor]:
     return original_weights(clip_folder)
+
+
+@pytest.fixture
+def small_files_only() -> Iterator[Callable[[int], None]]:
+    """Call it with a number of bytes: from then on no file can be written beyond it, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
