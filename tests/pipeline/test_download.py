@@ -50,7 +50,7 @@ def done(
     """200 URLs, half of them hostile."""
     path = tmp_path_factory.mktemp("runs") / "hostile"
     run, recipe = downloads.ready_run(
-        path, hostile_urls(server.base, 200), TOP, max_pixels=10**7, processes=4
+        path, hostile_urls(server.base, 200), TOP, max_pixels=10**7, processes=4, deadline=3.0
     )
     return run, download(run, recipe)
 
