@@ -48,9 +48,11 @@ def autoencoder_loss(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor
     return reconstruction_loss(output.float(), pictures) + KL_WEIGHT * kl
 
 
-def train_autoencoder(checkpoint: Path, minutes: float, seed: int = 1, batch: int = 8) -> AutoencoderKL:
+def train_autoencoder(
+    checkpoint: Path, minutes: float, count: int, seed: int = 1, batch: int = 8
+) -> AutoencoderKL:
     """Train for `minutes` in all (resumes from `checkpoint`) and return the model, scaling factor set."""
-    vae, (_, pictures) = new_autoencoder(), draw_scenes(20_000, seed)
+    vae, (_, pictures) = new_autoencoder(), draw_scenes(count, seed)
 
     def loss() -> torch.Tensor:
         rows = torch.randint(len(pictures), (batch,)).numpy()
@@ -70,11 +72,13 @@ def decoder_loss(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
     return reconstruction_loss(output.float(), pictures)
 
 
-def polish_decoder(vae: AutoencoderKL, checkpoint: Path, minutes: float, seed: int, batch: int = 8) -> None:
+def polish_decoder(
+    vae: AutoencoderKL, checkpoint: Path, minutes: float, count: int, seed: int, batch: int = 8
+) -> None:
     """Train the decoder on for `minutes` in all; the encoder, and so the latents that a UNet knows, stay."""
     for part in (vae.encoder, vae.quant_conv):
         part.requires_grad_(False)
-    _, pictures = draw_scenes(20_000, seed)
+    _, pictures = draw_scenes(count, seed)
 
     def loss() -> torch.Tensor:
         rows = torch.randint(len(pictures), (batch,)).numpy()

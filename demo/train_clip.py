@@ -1,6 +1,6 @@
 """Train visunex-tiny, a CLIP of 2.5 M parameters for 64x64 pictures, on rendered scenes.
 
-    python -m visunex.demo.train_clip --out demo/weights --minutes 25
+    python -m visunex.demo.train_clip --out demo/weights --minutes 19
 
 Writes `OUT/clip` for open_clip's `local-dir:`, `OUT/sd/text_encoder` and `OUT/sd/tokenizer` for transformers.
 The loss is CLIP's, but knows which captions of a batch describe which pictures, so that a second caption
@@ -166,13 +166,15 @@ def accuracy(model: CLIP, tokenizer: CLIPTokenizer, count: int = 480, seed: int 
     return sum(right) / count
 
 
-def train(model: CLIP, tokenizer: CLIPTokenizer, checkpoint: Path, minutes: float, size: int = 256) -> None:
+def train(
+    model: CLIP, tokenizer: CLIPTokenizer, checkpoint: Path, minutes: float, count: int, size: int = 256
+) -> None:
     """Train for `minutes` in all, resuming from `checkpoint`."""
     rng = Random(torch.initial_seed())  # noqa: S311
-    scenes, pictures = draw_scenes(30_000, seed=2)
+    scenes, pictures = draw_scenes(count, seed=2)
     fit(
         model,
-        lambda: contrastive_loss(model, draw_batch(scenes, pictures, tokenizer, rng, size)),
+        lambda: contrastive_loss(model, draw_batch(scenes, pictures, tokenizer, rng, min(size, count))),
         checkpoint,
         minutes,
         peak_rate=PEAK_RATE,
@@ -209,16 +211,17 @@ def vocabulary_texts(count: int = 20_000) -> list[str]:
     return [caption(random_scene(rng), rng) for _ in range(count)] + [" ".join(STRAY_WORDS)] * 20
 
 
-def main() -> None:
-    """Command line."""
+def main(words: list[str] | None = None) -> None:
+    """Command line; `words` in place of the real one's."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder that gets clip/ and sd/")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/train/clip.pt"))
-    parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--minutes", type=float, default=19)
     parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
+    parser.add_argument("--pictures", type=int, default=30_000, help="how many to draw")
+    arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     start_processes(seed=0)
     folder = arguments.out / "clip"
@@ -226,7 +229,7 @@ def main() -> None:
     tokenizer = CLIPTokenizer.from_pretrained(folder)
     model = CLIP(**write_config(folder, len(tokenizer)))
     log(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens")
-    train(model, tokenizer, arguments.checkpoint, arguments.minutes)
+    train(model, tokenizer, arguments.checkpoint, arguments.minutes, arguments.pictures)
     if is_first():
         export(model, folder, arguments.out / "sd")
 

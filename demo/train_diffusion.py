@@ -77,7 +77,7 @@ def text_states(tower: CLIPTextModel, tokenizer: CLIPTokenizer, texts: list[str]
     return torch.cat([tower(part).last_hidden_state.half() for part in ids.split(64)])
 
 
-def build_corpus(vae: AutoencoderKL, sd_folder: Path, seed: int, count: int = 12_000) -> Corpus:
+def build_corpus(vae: AutoencoderKL, sd_folder: Path, seed: int, count: int) -> Corpus:
     """Everything that training reads, computed once."""
     scenes, pictures = draw_scenes(count, seed)
     latents = encode_latents(vae, to_unit(pictures)) * vae.config.scaling_factor
@@ -149,8 +149,8 @@ def export(vae: AutoencoderKL, unet: UNet2DConditionModel, sd_folder: Path) -> N
     pipeline.save_config(sd_folder)
 
 
-def main() -> None:
-    """Command line."""
+def main(words: list[str] | None = None) -> None:
+    """Command line; `words` in place of the real one's."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -160,16 +160,16 @@ def main() -> None:
     parser.add_argument("--unet-minutes", type=float, default=70)
     parser.add_argument("--decoder-minutes", type=float, default=15)
     parser.add_argument("--threads", type=int, default=1, help="of each process")
-    arguments = parser.parse_args()
+    parser.add_argument("--pictures", type=int, default=12_000, help="how many each process draws")
+    arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     start_processes(seed=0)
-    vae = train_autoencoder(arguments.checkpoints / "vae.pt", arguments.vae_minutes)
-    corpus = build_corpus(vae, arguments.out / "sd", seed=torch.initial_seed())
+    kept, count, seed = arguments.checkpoints, arguments.pictures, torch.initial_seed()
+    vae = train_autoencoder(kept / "vae.pt", arguments.vae_minutes, count)
+    corpus = build_corpus(vae, arguments.out / "sd", seed, count)
     log(f"{len(corpus.latents)} latents, scaling factor {vae.config.scaling_factor:.4f}")
-    unet = train_unet(corpus, arguments.checkpoints / "unet.pt", arguments.unet_minutes)
-    polish_decoder(
-        vae, arguments.checkpoints / "decoder.pt", arguments.decoder_minutes, seed=torch.initial_seed()
-    )
+    unet = train_unet(corpus, kept / "unet.pt", arguments.unet_minutes)
+    polish_decoder(vae, kept / "decoder.pt", arguments.decoder_minutes, count, seed)
     if is_first():
         export(vae, unet, arguments.out / "sd")
 
