@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,7 @@ def making_of(
     )
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of what decides about the bits of a picture."""
     ours = {name: importlib.metadata.version(name) for name in VERSIONS}

@@ -138,12 +138,13 @@ def _parts(name: str, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _tiny_parts(dtype: torch.dtype) -> dict[str, Any]:
-    from visunex.demo.tiny import CLIP_FOLDER, SD_FOLDER, transformers_text_tower
+    from visunex.demo.tiny import SD_FOLDER, text_projection
 
-    parts = _diffusers_parts(str(SD_FOLDER), dtype)
-    if parts["own_projection"] is None and CLIP_FOLDER.is_dir():
-        parts["own_projection"] = transformers_text_tower().text_projection.weight.detach()
-    return parts
+    if not (SD_FOLDER / "unet").is_dir():
+        raise CheckpointError(
+            f"{TINY_MODEL} is not installed with this copy of visunex: {SD_FOLDER} is not there"
+        )
+    return _diffusers_parts(str(SD_FOLDER), dtype) | {"own_projection": text_projection()}
 
 
 def _diffusers_parts(name: str, dtype: torch.dtype) -> dict[str, Any]:

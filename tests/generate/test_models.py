@@ -43,6 +43,13 @@ def test_a_folder_with_another_autoencoder(unprojected_folder):
         _ = model.text_projection
 
 
+def test_the_demo_worlds_model():
+    model = models.load("visunex-tiny", device="cpu")
+    assert model.size == (64, 64)
+    assert model.dtype == torch.float32  # its files hold fp16
+    assert model.text_projection.shape[1] == model.text_model.config.hidden_size
+
+
 @pytest.mark.parametrize("ending", ["safetensors", "ckpt", "legacy.ckpt"])
 def test_one_file_gives_the_same_model_offline(tmp_path, folder_model, checkpoint_weights, ending):
     path = tmp_path / f"finetune.{ending}"
