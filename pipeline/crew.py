@@ -7,6 +7,7 @@ can be handed to any other distributor (Ray, Spark) as it is.
 """
 
 import contextlib
+import logging
 import multiprocessing
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from .errors import DownloadError
 from .jobs import Broken, EngineSettings, Finished, Ready, ShardJob, Tally
 
 __all__ = ["Crew"]
+
+_log = logging.getLogger(__name__)
 
 MOST_TRIES = 3  # times that a shard is begun before the stage gives up
 _TICK = 0.25  # seconds
@@ -135,8 +138,9 @@ class Crew:
             case Finished(tally):
                 self._on_tally(tally)
                 worker.job = None
-            case Broken(fatal=str(sentence)):
-                raise DownloadError(f"the shards cannot be written: {sentence}; what is done is kept")
+            case Broken(reason=reason, fatal=str(sentence)):
+                _log.debug("%s", reason)
+                raise DownloadError(f"the shards cannot be made: {sentence}; what is done is kept")
             case Broken(reason=reason, lost_rows=rows) if worker.job is not None:
                 job, worker.job = worker.job, None
                 self._again(_without(job, rows, "internal: lost by img2dataset"), reason)
@@ -164,6 +168,7 @@ class Crew:
         self._again(_without(worker.job, rows, f"stalled: {reason}"), reason)
 
     def _again(self, job: ShardJob, reason: str) -> None:
+        _log.debug("shard %d is begun again: %s", job.shard, reason)
         tries = self._tries[job.shard] = self._tries.get(job.shard, 0) + 1
         if tries >= MOST_TRIES:
             raise DownloadError(

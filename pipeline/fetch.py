@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import InsecureRequestWarning, LocationParseError
+from urllib3.exceptions import ClosedPoolError, InsecureRequestWarning, LocationParseError
 from urllib3.util import Url, parse_url
 
 from . import guard
@@ -186,6 +186,8 @@ class Fetcher:
             budget.connected = False
             try:
                 return self._ask(target, budget)
+            except ClosedPoolError:  # to make room for another host's, between being found and being used
+                continue
             except Exception as error:
                 if budget.connected or classed(error).kind != "reset":
                     raise

@@ -26,8 +26,13 @@ def main() -> None:
     settings: EngineSettings = connection.recv()
     jobs: queue.SimpleQueue[ShardJob | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, jobs), daemon=True).start()
-    engine = _engine_class(settings)(settings)
     outbox = _Outbox(connection)
+    try:
+        engine = _engine_class(settings)(settings)
+    except Exception as error:
+        sentence = f"a worker cannot start ({type(error).__name__}: {error})"
+        outbox.send(Broken(-1, traceback.format_exc(), fatal=sentence))
+        return
     outbox.send(Ready())
     while (job := jobs.get()) is not None:
         with outbox.reporting(engine):

@@ -27,14 +27,9 @@ def server() -> Iterator[hostile.HostileServer]:
 def crew_for(path: Path, urls: list[str], patience: float = 60.0, **changes: Any) -> tuple[Crew, Candidates]:
     run, recipe = downloads.ready_run(path, urls, len(urls))
     candidates = load_candidates(run.selected, recipe.download)
+    defaults = {"columns": candidates.columns, "fetch": FetchSettings(deadline=30, allow_private=True)}
     settings = EngineSettings(
-        output=path,
-        columns=changes.pop("columns", candidates.columns),
-        shard_size=10,
-        threads=8,
-        fetch=FetchSettings(deadline=30, allow_private=True),
-        limits=Limits(),
-        **changes,
+        **{"output": path, "shard_size": 10, "threads": 8, "limits": Limits(), **defaults, **changes}
     )
 
     def prepare(job: ShardJob) -> None:
@@ -64,6 +59,12 @@ def test_a_shard_on_which_nothing_moves_is_begun_anew_without_the_rows_that_stal
 def test_a_shard_that_cannot_be_made_is_given_up(server: hostile.HostileServer, tmp_path: Path) -> None:
     crew, _ = crew_for(tmp_path, [f"{server.base}/good/a.jpg"], columns=("caption",))
     with pytest.raises(DownloadError, match="shard 0 could not be made in 3 tries"), crew:
+        crew.run([ShardJob(0, tmp_path / "work")], lambda _: None)
+
+
+def test_a_worker_that_cannot_start_says_why(server: hostile.HostileServer, tmp_path: Path) -> None:
+    crew, _ = crew_for(tmp_path, [f"{server.base}/good/a.jpg"], fetch=None)
+    with pytest.raises(DownloadError, match=r"a worker cannot start \(AttributeError: "), crew:
         crew.run([ShardJob(0, tmp_path / "work")], lambda _: None)
 
 

@@ -158,7 +158,7 @@ def test_a_full_disk_is_a_sentence_and_no_loss(
     process = start(run, preexec_fn=limit)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "Error: the shards cannot be written: File too large" in errors
+    assert "Error: the shards cannot be made: File too large" in errors
     assert "Traceback" not in errors
     assert not list(run.shards.glob("*.tar"))
     finish(run)
