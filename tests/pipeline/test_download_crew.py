@@ -46,7 +46,7 @@ def test_a_shard_on_which_nothing_moves_is_begun_anew_without_the_rows_that_stal
     """Two links hang for longer than the watchdog's patience; a fault in the fetch would look like this."""
     names = ["good", "hang", "good", "404", "hang", "good"]
     urls = [f"{server.base}/{name}/{number}.jpg" for number, name in enumerate(names)]
-    crew, _ = crew_for(tmp_path, urls, patience=2.0)
+    crew, _ = crew_for(tmp_path, urls, patience=8.0)
     heard: list[Tally] = []
     with crew:
         crew.run([ShardJob(0, tmp_path / "work")], heard.append)
