@@ -282,6 +282,49 @@ def test_a_hub_that_does_not_answer_is_given_up_within_seconds(
     assert done.stdout.startswith("ModelError True the weights of ViT-L-14 openai are not here"), done.stderr
 
 
+HUB = """
+import http.server, os, sys, threading
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    def answer(self, body):
+        found = self.path.endswith("/resolve/main/open_clip_pytorch_model.bin") or "/resolve/abc" in self.path
+        data = b"weights" if found else b""
+        self.send_response(200 if found else 404)
+        missing = {"X-Error-Code": "EntryNotFound"}
+        headers = {"X-Repo-Commit": "a" * 40, "ETag": '"' + "e" * 64 + '"'} if found else missing
+        for name, value in {**headers, "Content-Length": str(len(data))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def do_HEAD(self):
+        self.answer(False)
+
+    def do_GET(self):
+        self.answer(True)
+
+    def log_message(self, *_):
+        pass
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+from visunex.pipeline.weights import locate
+print(locate("ViT-L-14", "openai").file.read_bytes().decode())
+os.environ["HF_HUB_OFFLINE"] = "1"
+server.shutdown()
+print(locate("ViT-L-14", "openai").file.read_bytes().decode())
+"""
+
+
+def test_weights_are_fetched_from_the_hub_once(tmp_path: Path) -> None:
+    """A loopback server that speaks the Hub's HTTP and has only the second of the two files asked for."""
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run([sys.executable, "-c", HUB], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["weights", "weights"], done.stderr
+
+
 class Evil:
     def __reduce__(self) -> Any:
         return os.system, ("true",)
