@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import socket
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,14 +92,11 @@ def _disk(folder: Path) -> Finding:
 
 
 def _clip_weights() -> Finding:
-    import open_clip
-    from huggingface_hub import try_to_load_from_cache
+    from .weights import cached
 
-    settings = open_clip.get_pretrained_cfg("ViT-L-14", "openai")
-    repository = settings["hf_hub"].rstrip("/")
-    for name in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"):
-        if isinstance(try_to_load_from_cache(repository, name), str):
-            return Finding("CLIP ViT-L-14", "ok", f"weights cached ({repository})")
+    repository, file = cached("ViT-L-14", "openai")
+    if file is not None:
+        return Finding("CLIP ViT-L-14", "ok", f"weights cached ({repository})")
     return Finding(
         "CLIP ViT-L-14",
         "note",
@@ -108,14 +106,18 @@ def _clip_weights() -> Finding:
 
 
 def _download_seam() -> Finding:
+    """The places in img2dataset where our fetch takes the place of its own."""
     try:
-        version = importlib.metadata.version("img2dataset")
-        from .download import check_seam
-
-        check_seam()
-    except Exception as error:
-        return Finding("download", "fault", str(error), "pip install 'img2dataset==1.47.0'")
-    return Finding("download", "ok", f"the guarded fetch fits img2dataset {version}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its libraries talk to programmers
+            import img2dataset.downloader as seam
+    except ImportError as error:
+        return Finding("download", "fault", str(error), "pip install img2dataset")
+    missing = [name for name in ("download_image", "Downloader", "write_stats") if not hasattr(seam, name)]
+    if missing:
+        detail = f"this img2dataset has no {', '.join(missing)}"
+        return Finding("download", "fault", detail, "pip install 'img2dataset==1.47.0'")
+    return Finding("download", "ok", "the guarded fetch fits this img2dataset")
 
 
 def _hub() -> Finding:

@@ -72,19 +72,28 @@ def _in_folder(folder: Path) -> Checkpoint:
     return Checkpoint(f"{LOCAL_FOLDER}{folder}", Path(weights), settings)
 
 
-def _published(model: str, tag: str, settings: dict[str, Any]) -> Path:
-    """The file of a published tag: cached, or fetched."""
-    repository, _, name = settings.get("hf_hub", "").rpartition("/")
-    if not repository:
-        return _from_address(model, tag, settings.get("url", ""))
+def cached(model: str, tag: str) -> tuple[str, Path | None]:
+    """Where a published tag's weights are on the Hub, and their file if it is on this machine already."""
+    import open_clip
     from huggingface_hub import try_to_load_from_cache
 
-    names = (name,) if name else _FILES
-    for each in names:
-        cached = try_to_load_from_cache(repository, each)
-        if isinstance(cached, str):
-            return Path(cached)
-    return _from_hub(model, tag, repository, names)
+    repository, names = _on_hub(open_clip.get_pretrained_cfg(model, tag))
+    found = (try_to_load_from_cache(repository, name) for name in names if repository)
+    return repository, next((Path(file) for file in found if isinstance(file, str)), None)
+
+
+def _on_hub(settings: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The repository that open_clip's settings name, and the files in it that may hold the weights."""
+    repository, _, name = settings.get("hf_hub", "").rpartition("/")
+    return repository, (name,) if name else _FILES
+
+
+def _published(model: str, tag: str, settings: dict[str, Any]) -> Path:
+    """The file of a published tag: cached, or fetched."""
+    repository, names = _on_hub(settings)
+    if not repository:
+        return _from_address(model, tag, settings.get("url", ""))
+    return cached(model, tag)[1] or _from_hub(model, tag, repository, names)
 
 
 def _from_hub(model: str, tag: str, repository: str, names: tuple[str, ...]) -> Path:
