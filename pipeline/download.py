@@ -11,6 +11,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from .failures import is_passing
 from .fetch import FetchSettings
 from .jobs import EngineSettings, ShardJob, Tally, shard_name
 from .pictures import Limits
-from .rounds import Result, choose, is_made, read_shard, round_size
+from .rounds import PRECOMPUTED, Result, choose, is_made, read_shard, round_size
 from .rundir import RunDir
 from .sac import SCHEME
 
@@ -59,7 +60,10 @@ def download(
     """
     settings = recipe.download
     candidates = load_candidates(run.selected, settings)
-    run.begin("download", _made_from(run, settings), overwrite=overwrite)
+    published = recipe.encode.precomputed
+    made_from = _made_from(run, settings) | ({} if published is None else {"precomputed": published})
+    run.begin("download", made_from, overwrite=overwrite)
+    candidates = candidates if published is None else _without_published(candidates, published)
     spool = _spool(run, settings, candidates, anew=retry_failed)
     with _work_folder(run.shards) as work, progress or Progress("download", recipe.filter.top) as shown:
         stage = _Stage(run, settings, candidates, recipe.filter.top, work, shown, spool)
@@ -85,6 +89,14 @@ def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:
         **({} if settings.images is None else {"images": settings.images}),
         **decisive,
     }
+
+
+def _without_published(candidates: Candidates, place: str) -> Candidates:
+    """The candidates, those excluded whose vectors are published: they need no picture."""
+    from .mixed import look_up
+
+    found = dict.fromkeys(look_up(place, candidates.table).hits, f"{PRECOMPUTED}: its vector is in {place}")
+    return replace(candidates, excluded={**found, **candidates.excluded})
 
 
 def _spool(run: RunDir, settings: "Download", candidates: Candidates, *, anew: bool) -> Spool | None:

@@ -49,6 +49,17 @@ def locate_on_hub(address: str) -> Remote:
     return Remote(tuple(_readable(urls, found)), identity)
 
 
+def hub_folder(address: str) -> tuple[str, dict[str, str]]:
+    """The URL that files of hf://datasets/OWNER/NAME[@REVISION]/PATH begin with, and the headers to send."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        raise SourceError(f"{address}: the Hub may not be asked, as HF_HUB_OFFLINE is set")
+    repository, revision, path = _parts(address)
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    token = _token()
+    base = _DataSet(address, endpoint, repository, revision, token).url("/datasets", "resolve")
+    return f"{base}/{urllib.parse.quote(path)}".rstrip("/"), authorization(token)
+
+
 def _parts(address: str) -> tuple[str, str, str]:
     """The repository, revision and path of an hf:// address."""
     kind, _, rest = address.removeprefix("hf://").partition("/")

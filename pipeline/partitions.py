@@ -143,6 +143,7 @@ def _encode_part(
     notes = {
         "stamp": todo.stamp,
         "identity": encoder.identity(),
+        "model": [encoder.model, encoder.pretrained],
         "images": len(todo.partition.samples),
         "failed": dict(Counter(kind for kind, _ in failures)),
         "examples": _examples(failures),

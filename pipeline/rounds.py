@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from .jobs import shard_name
 
-__all__ = ["CLASSES_OF_SUCCESS", "Result", "choose", "is_made", "read_shard", "round_size"]
+__all__ = ["CLASSES_OF_SUCCESS", "PRECOMPUTED", "Result", "choose", "is_made", "read_shard", "round_size"]
 
 _FIRST_GUESS = (
     0.6  # share of links in LAION's lists that still lead to a picture, before there are own figures
@@ -23,6 +23,7 @@ _MANY_URLS = 3  # from so many addresses the same bytes are a "no longer availab
 _NEAR = 4  # bits of 64 in which the perceptual hashes of near-duplicates may differ
 _BANDS = tuple((13 * band, (1 << (12 if band == 4 else 13)) - 1) for band in range(_NEAR + 1))
 
+PRECOMPUTED = "precomputed"  # the class of rows whose vector is published: their picture is not needed
 CLASSES_OF_SUCCESS = ("chosen", "spare", "duplicate", "near_duplicate", "placeholder")
 
 
@@ -100,6 +101,9 @@ def choose(
     placeholders = set() if keep_placeholders else _placeholders(results)
     before, classes, chosen = _Before(dedupe), dict[int, str](), 0
     for result in results:
+        if result.error_class == PRECOMPUTED:
+            classes[result.rank] = "chosen" if chosen < target else "spare"
+            chosen += classes[result.rank] == "chosen"
         if not result.had:
             continue
         if result.sha256 in placeholders:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .download import DownloadReport
     from .encode import EncodeReport
     from .filter import FilterReport
+    from .mixed import MixedReport
     from .published import VectorsReport
 
 DEMO_SOURCE = "demo"
@@ -29,9 +30,9 @@ class RunReport:
     run: Path
     filter: "FilterReport | None"
     download: "DownloadReport | None"
-    encode: "EncodeReport | VectorsReport"
+    encode: "EncodeReport | MixedReport | VectorsReport"
 
-    def _stages(self) -> "dict[str, FilterReport | DownloadReport | EncodeReport | VectorsReport]":
+    def _stages(self) -> "dict[str, Any]":
         stages = {"filter": self.filter, "download": self.download, "encode": self.encode}
         return {name: report for name, report in stages.items() if report is not None}
 
@@ -57,8 +58,10 @@ def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> Run
     from .download import download
     from .encode import encode
     from .filter import filter_rows
+    from .mixed import encode_precomputed
     from .published import reduce_published
 
+    published = recipe.encode.precomputed is not None
     if recipe.encode.vectors:
         write_text(run.recipe, dumps(recipe))
         return RunReport(run.path, None, None, reduce_published(run, recipe, overwrite=overwrite))
@@ -66,7 +69,11 @@ def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> Run
     with served(recipe, run) as metadata:
         filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=metadata)
         downloaded = download(run, recipe, overwrite=overwrite)
-        encoded = encode(run, recipe, overwrite=overwrite)
+        encoded = (
+            encode_precomputed(run, recipe, overwrite=overwrite)
+            if published
+            else encode(run, recipe, overwrite=overwrite)
+        )
     return RunReport(run.path, filtered, downloaded, encoded)
 
 

@@ -58,7 +58,8 @@ class VectorFolder:
 
     def identities(self) -> list[dict[str, Any]]:
         """What made the parts, where they say so: one entry for each different tower and preprocessing."""
-        found = [notes["identity"] for part in self.parts if (notes := read_notes(part)) is not None]
+        noted = [notes for part in self.parts if (notes := read_notes(part)) is not None]
+        found = [notes["identity"] for notes in noted if "identity" in notes]
         return list({json.dumps(each, sort_keys=True): each for each in found}.values())
 
 
@@ -120,19 +121,25 @@ def part_paths(folder: Path, number: int) -> Part:
 
 
 def write_part(
-    part: Part, raw: NDArray[np.float32], samples: Sequence[Sample], notes: Mapping[str, Any]
+    part: Part,
+    raw: NDArray[np.float32],
+    samples: Sequence[Sample],
+    notes: Mapping[str, Any],
+    norms: NDArray[np.float64] | None = None,
 ) -> None:
     """Write raw vectors [n, D] normalised, then their samples and `notes`, which marks the part done.
 
+    `norms` [n] are given where the vectors are normalised already: their raw lengths, NaN where unknown.
     The same input gives the same bytes.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     wide = raw.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1)
+    lengths = np.linalg.norm(wide, axis=1)
+    norms = lengths if norms is None else norms
     with atomic(part.vectors) as temporary, temporary.open("wb") as file:
-        np.save(file, (wide / norms[:, None]).astype(np.float32), allow_pickle=False)
+        np.save(file, (wide / lengths[:, None]).astype(np.float32), allow_pickle=False)
     text = {name: [getattr(each, name) for each in samples] for name in ("key", "caption", "url")}
     columns = {
         "image_path": pa.array([each.where for each in samples], pa.string()),

@@ -203,6 +203,10 @@ class Encode(Section):
     baseline: Text | None = Field(
         default=None, description="For contrast: the run, shards or folder whose mean is subtracted."
     )
+    precomputed: Text | None = Field(
+        default=None,
+        description="Take the rows' vectors from this folder, https:// or hf:// address where it has them.",
+    )
     vectors: tuple[Text, ...] = Field(
         default=(),
         description="Published vectors, by name or .npy file, in place of pictures.",

@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -49,22 +49,27 @@ def command(
         visunex-data encode
         visunex-data encode --reduce mean --model ViT-L-14
         visunex-data encode --images my_pictures/ --out me.pt
+        visunex-data encode --precomputed /data/laion2B-en/vectors
         visunex-data encode --reduce contrast --baseline runs/everything
     """
     from visunex.base.files import write_text
     from visunex.recipes import dumps, override
 
     from ..encode import encode
+    from ..mixed import encode_precomputed
     from ..published import reduce_published
 
     recipe = override(merge(_recipe(run), overrides()), settings)
+    report: Any
     if recipe.encode.vectors:
         given = None if out is not None and not _run_was_named() else run
         with contextlib.nullcontext() if given is None else given.locked():
-            made = reduce_published(given, recipe, out=out, overwrite=overwrite)
-        show(made.as_dict(), made.as_text())
-        return
-    if images and out is not None and not _run_was_named():
+            report = reduce_published(given, recipe, out=out, overwrite=overwrite)
+    elif recipe.encode.precomputed is not None and not images:
+        with run.locked():
+            report = encode_precomputed(run, recipe, out=out, overwrite=overwrite, device=device)
+            write_text(run.recipe, dumps(recipe))
+    elif images and out is not None and not _run_was_named():
         report = encode(None, recipe, images=images, out=out, device=device)
     else:
         with run.locked():

@@ -1,0 +1,297 @@
+"""Vectors that somebody else has computed: the rows wanted out of millions, found by link or hash.
+
+The layout is clip-retrieval's (`img_emb/img_emb_N.npy` beside `metadata/metadata_N.parquet`), in a folder,
+behind an address or on the Hub. Of the metadata the one column is read that rows are found by, of the vectors
+only the rows wanted.
+"""
+
+import ast
+import json
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from visunex.base.console import Progress
+
+from .errors import EncodeError
+from .hub import hub_folder
+from .ranges import LocalFile, RangedFile, RemoteFile, Web, as_file, coalesced
+
+__all__ = ["Found", "Hit", "PublishedFolder", "Wanted", "find", "open_folder", "read_rows"]
+
+_BATCH = 1 << 17
+_MOST_PARTS = 100_000
+_NAMES = ("{name}_{number}.{suffix}", "{name}_{number:03d}.{suffix}", "{name}_{number:04d}.{suffix}")
+_FLOATS = ("<f2", "<f4", "<f8")
+
+
+@dataclass(frozen=True)
+class PublishedPart:
+    """One pair of files."""
+
+    vectors: RangedFile
+    metadata: RangedFile
+
+
+@dataclass(frozen=True)
+class PublishedFolder:
+    """A folder of vectors, wherever it lies."""
+
+    place: str
+    parts: tuple[PublishedPart, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The rows looked for, by rank: their URLs, and where the data set has them, hashes (null: none)."""
+
+    urls: Sequence[str | None]
+    hashes: Sequence[int | str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Where a row's vector lies, and its raw norm where the folder says so."""
+
+    part: int
+    row: int
+    norm: float | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the rows that were found lie, by rank; `by` is the column, `rows` how many were looked at."""
+
+    hits: Mapping[int, Hit]
+    by: str
+    rows: int
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def open_folder(place: str) -> PublishedFolder:
+    """The parts of a folder, an http(s):// address or hf://datasets/OWNER/NAME/PATH. Raises EncodeError."""
+    if place.startswith("hf://"):
+        address, headers = hub_folder(place)
+        parts = tuple(_remote_parts(address, Web(headers)))
+    elif place.startswith(("http://", "https://")):
+        parts = tuple(_remote_parts(place.rstrip("/"), Web({})))
+    else:
+        parts = tuple(_local_parts(Path(place)))
+    if not parts:
+        raise EncodeError(
+            f"{place} holds no img_emb/img_emb_N.npy with metadata/metadata_N.parquet, as clip-retrieval "
+            "lays them out"
+        )
+    return PublishedFolder(place, parts)
+
+
+def _local_parts(folder: Path) -> Iterator[PublishedPart]:
+    vectors, tables = _numbered(folder / "img_emb", "npy"), _numbered(folder / "metadata", "parquet")
+    for number in sorted(vectors.keys() & tables.keys()):
+        yield PublishedPart(LocalFile(vectors[number]), LocalFile(tables[number]))
+
+
+def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
+    pattern = re.compile(rf"{folder.name}_(\d+)\.{suffix}")
+    found = {path: pattern.fullmatch(path.name) for path in folder.glob(f"*.{suffix}")}
+    return {int(match[1]): path for path, match in found.items() if match}
+
+
+def _remote_parts(address: str, web: Web) -> Iterator[PublishedPart]:
+    """Parts 0, 1, 2, ... until the server has no more: a web server lists nothing."""
+    pattern = next((each for each in _NAMES if _remote(address, "metadata", each, 0, web).exists()), None)
+    for number in range(_MOST_PARTS if pattern else 0):
+        metadata = _remote(address, "metadata", pattern or "", number, web)
+        if number and not metadata.exists():
+            return
+        yield PublishedPart(_remote(address, "img_emb", pattern or "", number, web), metadata)
+
+
+def _remote(address: str, kind: str, pattern: str, number: int, web: Web) -> RemoteFile:
+    suffix = "npy" if kind == "img_emb" else "parquet"
+    return RemoteFile(f"{address}/{kind}/{pattern.format(name=kind, number=number, suffix=suffix)}", web)
+
+
+def find(folder: PublishedFolder, wanted: Wanted) -> Found:
+    """Where the wanted rows lie: by `url`, else by `hash`. The first of several counts.
+
+    Raises EncodeError for metadata that cannot be read or has neither column.
+    """
+    by, values = _key(folder, wanted)
+    where: dict[Any, list[int]] = {}
+    for rank, value in enumerate(values):
+        if value is not None:
+            where.setdefault(value, []).append(rank)
+    hits: dict[int, Hit] = {}
+    notes: dict[str, Any] = {}
+    rows = 0
+    with Progress("look up vectors", None, unit="rows") as shown, ThreadPoolExecutor(2) as pool:
+        looked = pool.map(lambda number: _look_up(folder, number, by, list(where)), range(len(folder.parts)))
+        for own, count, said in looked:
+            rows += count
+            notes = notes or said
+            shown.advance(count)
+            for value, hit in own:
+                for rank in where[value]:
+                    hits.setdefault(rank, hit)
+    return Found(hits, by, rows, notes)
+
+
+def _key(folder: PublishedFolder, wanted: Wanted) -> tuple[str, Sequence[Any]]:
+    """The metadata's column that rows are found by, and the wanted values of it."""
+    names = _opened(folder.parts[0]).schema_arrow.names
+    by_lower_case = {name.lower(): name for name in names}
+    if "url" in by_lower_case:
+        return by_lower_case["url"], wanted.urls
+    if "hash" in by_lower_case and wanted.hashes is not None:
+        return by_lower_case["hash"], wanted.hashes
+    raise EncodeError(
+        f"{folder.place}: its metadata has no column url, nor a hash that the selection has too; it has "
+        f"{', '.join(names)}"
+    )
+
+
+def _opened(part: PublishedPart) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(as_file(part.metadata), pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise EncodeError(
+            f"{part.metadata.name} is no parquet file that can be read: {_line(error)}"
+        ) from None
+
+
+def _look_up(
+    folder: PublishedFolder, number: int, by: str, values: Sequence[Any]
+) -> tuple[list[tuple[Any, Hit]], int, dict[str, Any]]:
+    """The wanted values in one part and where each lies, how many rows there are, what the part notes."""
+    part = folder.parts[number]
+    file = _opened(part)
+    names = file.schema_arrow.names
+    if by not in names:
+        raise EncodeError(f"{part.metadata.name} has no column {by!r} as the first part has")
+    found: list[tuple[Any, Hit]] = []
+    begin = 0
+    try:
+        for group in range(file.num_row_groups):
+            places = _places(file, group, by, values)
+            norms = _norms(file, group) if places and "norm" in names else None
+            for at, index in places:
+                found.append((values[index], Hit(number, begin + at, None if norms is None else norms[at])))
+            begin += file.metadata.row_group(group).num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise EncodeError(f"{part.metadata.name} cannot be read: {_line(error)}") from None
+    return found, begin, _notes(file)
+
+
+def _places(file: pq.ParquetFile, group: int, by: str, values: Sequence[Any]) -> list[tuple[int, int]]:
+    """(row of the group, index of the wanted value) for each row that has one."""
+    lookup: pa.Array | None = None
+    places, begin = [], 0
+    for batch in file.iter_batches(_BATCH, [group], [by], use_threads=False):
+        column = batch.column(0)
+        lookup = _lookup(column.type, values) if lookup is None else lookup
+        indices = pc.index_in(column, value_set=lookup)
+        rows = np.flatnonzero(indices.is_valid().to_numpy(zero_copy_only=False))
+        places += [(begin + int(row), indices[int(row)].as_py()) for row in rows]
+        begin += len(column)
+    return places
+
+
+def _lookup(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowException, TypeError, OverflowError):
+        raise EncodeError(
+            f"rows cannot be found by a column of {kind}: the selection's values are of another kind"
+        ) from None
+
+
+def _norms(file: pq.ParquetFile, group: int) -> list[float | None]:
+    values = file.read_row_group(group, columns=["norm"], use_threads=False).column(0).cast(pa.float64())
+    return values.to_pylist()
+
+
+def _notes(file: pq.ParquetFile) -> dict[str, Any]:
+    try:
+        noted = json.loads((file.schema_arrow.metadata or {})[b"visunex"])
+    except (KeyError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def read_rows(folder: PublishedFolder, hits: Sequence[Hit]) -> NDArray[np.float32]:
+    """The vectors [n, D] of the hits, in their order. Raises EncodeError for files that hold no such."""
+    rows: list[NDArray[np.float32] | None] = [None] * len(hits)
+    for number in sorted({hit.part for hit in hits}):
+        own = sorted((hit.row, index) for index, hit in enumerate(hits) if hit.part == number)
+        vectors = _read_part(folder.parts[number].vectors, [row for row, _ in own])
+        for (_, index), vector in zip(own, vectors, strict=True):
+            rows[index] = vector
+    found = [row for row in rows if row is not None]
+    if len({len(row) for row in found}) > 1:
+        raise EncodeError(
+            f"{folder.place} has parts of different dimensions: they come from different towers"
+        )
+    return np.stack(found) if found else np.zeros((0, 0), np.float32)
+
+
+def _read_part(file: RangedFile, rows: Sequence[int]) -> list[NDArray[np.float32]]:
+    start, count, dimension, kind = _header(file)
+    if rows[-1] >= count:
+        raise EncodeError(
+            f"{file.name} has {count} vectors, its metadata more rows: they do not belong together"
+        )
+    width = dimension * kind.itemsize
+    wanted = [(start + row * width, start + (row + 1) * width) for row in rows]
+    blocks = coalesced(wanted, gap=width)  # a row between costs less than another request
+    data = dict(zip(blocks, file.read_many(blocks), strict=True))
+    vectors, block = [], iter(data.items())
+    (begin, end), bytes_ = next(block)
+    for first, last in wanted:
+        while last > end:
+            (begin, end), bytes_ = next(block)
+        row = np.frombuffer(bytes_[first - begin : last - begin], dtype=kind)
+        if len(row) < dimension or not np.isfinite(row).all() or not row.any():
+            raise EncodeError(f"{file.name}: a vector in it is cut off, zero or not finite")
+        vectors.append(row.astype(np.float32))
+    return vectors
+
+
+def _header(file: RangedFile) -> tuple[int, int, int, "np.dtype[Any]"]:
+    """Where the data of an .npy file begins, its shape [n, D] and type (numpy.lib.format, 1 to 3)."""
+    start = file.read(0, 4096)
+    try:
+        if start[:6] != b"\x93NUMPY":
+            raise ValueError
+        size, at = (
+            (struct.unpack("<H", start[8:10])[0], 10)
+            if start[6] == 1
+            else (struct.unpack("<I", start[8:12])[0], 12)
+        )
+        text = ast.literal_eval(start[at : at + size].decode("latin1"))
+        count, dimension = text["shape"]
+        if text["fortran_order"] or text["descr"] not in _FLOATS or not 0 < dimension <= 1 << 16:
+            raise ValueError
+        kind = np.dtype(text["descr"])
+        if at + size + count * dimension * kind.itemsize > file.size:
+            raise EncodeError(f"{file.name} is cut off: it should hold {count} vectors")
+    except (ValueError, KeyError, TypeError, SyntaxError, struct.error, MemoryError, RecursionError):
+        raise EncodeError(
+            f"{file.name} holds no vectors [n, D] of floats as numpy.save writes them"
+        ) from None
+    return at + size, int(count), int(dimension), kind
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
