@@ -40,7 +40,6 @@ class Condition:
 
     name: str
     passes: pl.Expr
-    on_numbers: bool = False
 
 
 def conditions(wanted: Filter, roles: Roles, schema: Schema) -> list[Condition]:
@@ -48,14 +47,14 @@ def conditions(wanted: Filter, roles: Roles, schema: Schema) -> list[Condition]:
 
     Raises SourceError for a column that is missing, UsageError for a keyword or `where` that makes no sense.
     """
-    return [*_bounds(wanted, roles, schema), *_on_captions(wanted, roles, schema), _has_url(roles, schema)]
+    return [*_bounds(wanted, roles, schema), *_on_captions(wanted, roles, schema)]
 
 
 def _bounds(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]:
     for key, role, comparison in _BOUNDS:
         if (bound := getattr(wanted, key)) is not None:
             values = column(roles, schema, role, _option(key))
-            yield Condition(key, getattr(values, comparison)(bound).fill_null(False), on_numbers=True)
+            yield Condition(key, getattr(values, comparison)(bound).fill_null(False))
 
 
 def _on_captions(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]:
@@ -67,11 +66,6 @@ def _on_captions(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condi
         yield Condition("exclude", any_of(caption, wanted.exclude, wanted.match).not_().fill_null(False))
     if wanted.where is not None:
         yield Condition("where", where(wanted.where, schema).fill_null(False))
-
-
-def _has_url(roles: Roles, schema: Schema) -> Condition:
-    url = column(roles, schema, "url", "the download")
-    return Condition("no_url", url.str.len_bytes().gt(0).fill_null(False))
 
 
 def _option(key: str) -> str:

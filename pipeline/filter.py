@@ -17,9 +17,8 @@ from .errors import FilterError, SourceError
 from .formats import as_parquet
 from .jobs import OOM_SHARD_COUNT
 from .keywords import nearest_words
-from .reading import read_into, selected_names
+from .reading import Reading, read, selected_names
 from .rundir import RunDir
-from .selection import Selection
 from .sources import ResolvedSource, Table, open_table, resolve
 
 __all__ = ["FilterReport", "filter_rows"]
@@ -98,9 +97,8 @@ def filter_rows(
     wanted = conditions(recipe.filter, table.roles, table.schema)
     unique_by = _unique_by(recipe, table)
     run.begin("filter", made_from=made_from, overwrite=overwrite)
-    selection = Selection(recipe.filter.candidates, unique_by)
-    counts = read_into(selection, table, wanted)
-    report = _finish(run, recipe, table, counts, selection, time.monotonic() - started)
+    reading = read(table, wanted, recipe.filter.candidates, unique_by)
+    report = _finish(run, recipe, table, reading, time.monotonic() - started)
     run.record("filter", report.as_dict())
     return report
 
@@ -150,27 +148,24 @@ def _unique_by(recipe: Recipe, table: Table) -> str | None:
     return selected_names(table)[table.roles["hash"]]
 
 
-def _finish(
-    run: RunDir, recipe: Recipe, table: Table, counts: dict[str, int], selection: Selection, seconds: float
-) -> FilterReport:
-    rows = selection.rows()
-    total = counts.pop("rows")
-    if rows is None or rows.is_empty():
-        raise FilterError(_nothing(recipe, table, total, counts))
+def _finish(run: RunDir, recipe: Recipe, table: Table, reading: Reading, seconds: float) -> FilterReport:
+    rows = reading.selected
+    if rows.is_empty():
+        raise FilterError(_nothing(recipe, table, reading))
     _write(run, recipe, rows)
     top = recipe.filter.top
-    best = [rows["score"][at] for at in (0, min(top, rows.height) - 1, -1)]
+    best, at_top, last = (rows["score"][at] for at in (0, min(top, rows.height) - 1, -1))
     return FilterReport(
         source=recipe.source.data,
         files=len(table.source.paths),
-        rows=total,
-        dropped={**counts, "duplicates": selection.duplicates, "beyond_reserve": selection.beyond},
-        passed=selection.added,
+        rows=reading.rows,
+        dropped=reading.dropped,
+        passed=reading.passed,
         selected=rows.height,
         top=top,
-        best_score=best[0],
-        top_score=best[1],
-        last_score=best[2],
+        best_score=best,
+        top_score=at_top,
+        last_score=last,
         seconds=seconds,
     )
 
@@ -183,14 +178,14 @@ def _write(run: RunDir, recipe: Recipe, rows: pl.DataFrame) -> None:
     write_text(run.recipe, dumps(recipe))
 
 
-def _nothing(recipe: Recipe, table: Table, total: int, counts: dict[str, int]) -> str:
+def _nothing(recipe: Recipe, table: Table, reading: Reading) -> str:
     """Why no row is left: which conditions dropped them, and which words do occur."""
-    if not total:
+    if not reading.rows:
         return f"{recipe.source.data} has no rows"
-    drops = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-    message = f"none of the {total:,} rows passes (dropped by {drops})"
+    drops = ", ".join(f"{name} {count:,}" for name, count in reading.dropped.items() if count)
+    message = f"none of the {reading.rows:,} rows passes (dropped by {drops})"
     wanted = recipe.filter
-    if not wanted.keywords or wanted.match == "regex" or not counts.get("keywords"):
+    if not wanted.keywords or wanted.match == "regex" or not reading.dropped["keywords"]:
         return message
     caption = column(table.roles, table.schema, "caption", "--keywords")
     sample = table.rows.select(caption).head(SAMPLE_ROWS).collect(engine="streaming").to_series()

@@ -1,13 +1,15 @@
-"""A source's rows as one stream through the conditions, into a selection.
+"""A source's rows in one pass through the conditions, into a selection.
 
-The texts, which are nearly all of the data, are read once; what the conditions on numbers drop is counted
-ahead of that, from the few columns that they need. Memory does not grow with the number of rows.
+The conditions go to the scan as one predicate, so that the other columns are decoded only for rows that pass;
+the predicate counts what each condition drops, and also keeps back rows that score too low to be among the
+best. So the data are read once, and memory does not grow with them.
 """
 
+import threading
 from collections.abc import Sequence
-from functools import reduce
-from operator import and_
+from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from visunex.base.console import Progress
@@ -18,9 +20,9 @@ from .errors import SourceError, UsageError
 from .selection import CANONICAL, Selection
 from .sources import INDEX, Table, broken_file
 
-__all__ = ["read_into", "selected_names"]
+__all__ = ["Reading", "read", "selected_names"]
 
-_FAILED = "__failed__"
+_AT, _SCORE = "__at__", "__score__"
 _KINDS: dict[Role, pl.DataType] = {
     "url": pl.String(),
     "caption": pl.String(),
@@ -31,59 +33,118 @@ _KINDS: dict[Role, pl.DataType] = {
 _READING = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
-def read_into(selection: Selection, table: Table, wanted: Sequence[Condition]) -> dict[str, int]:
-    """Feed every row that passes into `selection`; returns the number of `rows` and what each drops.
+@dataclass(frozen=True)
+class Reading:
+    """What became of the rows: `rows` = the sum of `dropped` + those `selected`, the best first."""
+
+    rows: int
+    dropped: dict[str, int]
+    passed: int
+    selected: pl.DataFrame
+
+
+class Sieve:
+    """The conditions as a predicate for a scan, called with batches of rows from several threads.
+
+    It counts `rows` and what each condition dropped, and lets a row through when it passes them all and is
+    among the `most` best-scored so far: a superset, in whatever order the batches come, of the `most` best.
+    """
+
+    def __init__(self, wanted: Sequence[Condition], score: pl.Expr | None, most: int) -> None:
+        self.wanted, self.score, self.most = wanted, score, most
+        self.rows = 0
+        self.dropped = dict.fromkeys((condition.name for condition in wanted), 0)
+        self._best = pl.Series(_SCORE, [], pl.Float64)
+        self._lock = threading.Lock()
+
+    @property
+    def least(self) -> float | None:
+        """The score of the last of the `most` best so far; None while there are fewer: all go through."""
+        return self._best[-1] if len(self._best) == self.most else None
+
+    def columns(self) -> list[str]:
+        """The columns that it needs to see."""
+        expressions = [condition.passes for condition in self.wanted]
+        expressions += [] if self.score is None else [self.score]
+        return sorted({name for expression in expressions for name in expression.meta.root_names()})
+
+    def __call__(self, batch: pl.Series) -> pl.Series:
+        """Which rows of a batch (a struct of `columns()`) go through."""
+        rows = batch.struct.unnest().with_row_index(_AT)
+        dropped = {}
+        for condition in self.wanted:
+            passing = rows.filter(condition.passes)
+            dropped[condition.name] = rows.height - passing.height
+            rows = passing
+        if self.score is not None:
+            rows = self._high_enough(rows.select(_AT, self.score.cast(pl.Float64).alias(_SCORE)))
+        with self._lock:
+            self.rows += len(batch)
+            for name, count in dropped.items():
+                self.dropped[name] += count
+        through = np.zeros(len(batch), dtype=bool)
+        through[rows[_AT].to_numpy()] = True
+        return pl.Series(through)
+
+    def _high_enough(self, rows: pl.DataFrame) -> pl.DataFrame:
+        if self.least is not None:
+            rows = rows.filter(pl.col(_SCORE) >= self.least)
+        with self._lock:
+            known = pl.concat([self._best, rows[_SCORE].drop_nulls()])
+            self._best = known.top_k(self.most).sort(descending=True)
+            least = self.least
+        return rows if least is None else rows.filter(pl.col(_SCORE) >= least)
+
+
+def read(table: Table, wanted: Sequence[Condition], count: int, unique_by: str | None) -> Reading:
+    """Select the best `count` rows among those that pass, no two of which share `unique_by`.
 
     Raises SourceError for a broken file, by name; UsageError for a `where` that fails on a value.
     """
-    numbers = [condition for condition in wanted if condition.on_numbers]
-    others = [condition for condition in wanted if not condition.on_numbers]
+    score = column(table.roles, table.schema, "score", "ranking") if "score" in table.roles else None
+    most = 2 * count
     try:
-        left = _count_passing(table, numbers)
-        counts = {"rows": left[0]} | {c.name: left[n] - left[n + 1] for n, c in enumerate(numbers)}
-        return counts | _stream(table, numbers, others, left[-1], selection)
+        while True:
+            sieve, selection = Sieve(wanted, score, most), Selection(count, unique_by)
+            _pass_through(table, sieve, selection)
+            if _is_complete(sieve, selection):
+                return _reading(sieve, selection)
+            most *= 8  # so many duplicates among the best: look deeper
     except _READING as error:
         raise _explained(table, wanted, error) from None
 
 
-def _count_passing(table: Table, numbers: Sequence[Condition]) -> list[int]:
-    """How many rows there are, how many pass the first condition, the first two, and so on."""
-    so_far = pl.lit(True)
-    sums = [pl.len()]
-    for condition in numbers:
-        so_far = so_far & condition.passes
-        sums.append(so_far.sum())
-    named = (each.cast(pl.Int64).alias(str(n)) for n, each in enumerate(sums))
-    return list(table.rows.select(named).collect(engine="streaming").row(0))
+def _pass_through(table: Table, sieve: Sieve, selection: Selection) -> None:
+    total = table.rows.select(pl.len()).collect(engine="streaming").item()
+    seen = sieve.columns() or [table.roles["url"]]
+    predicate = pl.struct(seen).map_batches(sieve, return_dtype=pl.Boolean, is_elementwise=True)
+    rows = table.rows.filter(predicate).select(_selected_columns(table))
+    with Progress("filter", total, unit="rows") as progress:
+        for batch in rows.collect_batches(maintain_order=False, engine="streaming"):
+            selection.add(batch)
+            progress.update(sieve.rows)
+        progress.update(sieve.rows)
+    if sieve.rows != total:
+        raise SourceError(
+            f"{table.source.name} changed while it was read: {sieve.rows:,} rows, then {total:,}"
+        )
 
 
-def _stream(
-    table: Table, numbers: Sequence[Condition], others: Sequence[Condition], rows: int, selection: Selection
-) -> dict[str, int]:
-    """Send the rows that pass into `selection`; `rows` is how many pass the conditions on numbers.
-
-    The scan itself applies these and the first other one: so other columns are decoded only where needed.
-    """
-    first, rest = others[0], others[1:]
-    passing = table.rows.filter(reduce(and_, (c.passes for c in (*numbers, first))))
-    batches = passing.select(_failed(rest), *_selected_columns(table)).collect_batches(
-        maintain_order=False, engine="streaming"
-    )
-    arrived, dropped = 0, dict.fromkeys((c.name for c in rest), 0)
-    with Progress("filter", None, unit="rows that match") as progress:
-        for batch in batches:
-            arrived += batch.height
-            for n, condition in enumerate(rest):
-                dropped[condition.name] += int((batch[_FAILED] == n).sum())
-            selection.add(batch.filter(pl.col(_FAILED).is_null()).drop(_FAILED))
-            progress.advance(batch.height)
-    return {first.name: rows - arrived, **dropped}
+def _is_complete(sieve: Sieve, selection: Selection) -> bool:
+    """Whether no row that the sieve kept back could have been selected."""
+    kept = selection.rows()
+    if sieve.least is None or kept is None:
+        return True
+    return kept.height == selection.count and kept["score"][-1] >= sieve.least
 
 
-def _failed(rest: Sequence[Condition]) -> pl.Expr:
-    """The number of the first condition that a row fails; null when it passes all."""
-    tests = [pl.when(~condition.passes).then(pl.lit(n, pl.UInt8)) for n, condition in enumerate(rest)]
-    return pl.coalesce(*tests, pl.lit(None, pl.UInt8)).alias(_FAILED)
+def _reading(sieve: Sieve, selection: Selection) -> Reading:
+    kept = selection.rows()
+    selected = pl.DataFrame() if kept is None else kept
+    passed = sieve.rows - sum(sieve.dropped.values())
+    left_out = selection.left_out()
+    beyond = passed - selected.height - sum(left_out.values())
+    return Reading(sieve.rows, {**sieve.dropped, **left_out, "beyond_reserve": beyond}, passed, selected)
 
 
 def _selected_columns(table: Table) -> list[pl.Expr]:
@@ -94,7 +155,7 @@ def _selected_columns(table: Table) -> list[pl.Expr]:
 
 
 def _canonical(table: Table, role: Role, kind: pl.DataType) -> pl.Expr:
-    if role not in table.roles:
+    if role != "url" and role not in table.roles:
         return pl.lit(None, kind)
     return column(table.roles, table.schema, role, "the selection").cast(kind, strict=False)
 

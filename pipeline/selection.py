@@ -12,29 +12,30 @@ import polars as pl
 # The columns every batch has, in this order; others may follow.
 CANONICAL = ("url", "caption", "score", "width", "height")
 RANK = ("score", "url", "caption")
-_COPIES = "__copies__"
+_WHY, _COUNT = "__why__", "__count__"
 SETTLE_AT = 1 << 16
 
 
 class Selection:
     """Takes batches with `add`; `rows()` then are the best `count`, of which no two share `unique_by`.
 
-    A row counts as a duplicate when it shares `unique_by` with a kept row and ranks no lower than the last
-    kept one; every row that ranks below is `beyond`. So kept + duplicates + beyond is the number added.
-    Rows whose `unique_by` is null are no duplicates of each other.
+    Left out are duplicates (they share `unique_by`, not null, with a kept row) and rows without a URL. They
+    are counted as such where they rank no lower than the last kept row; what ranks below it is beyond.
     """
 
     def __init__(self, count: int, unique_by: str | None) -> None:
         self.count, self.unique_by = count, unique_by
-        self.added = 0
         self._kept: pl.DataFrame | None = None
         self._waiting: list[pl.DataFrame] = []
-        self._duplicates: list[pl.DataFrame] = []
+        self._left_out: list[pl.DataFrame] = []
 
     def add(self, batch: pl.DataFrame) -> None:
         """Take a batch of candidates: the columns of CANONICAL (scores finite or null), and others."""
-        self.added += batch.height
-        self._waiting.append(self._above_threshold(batch))
+        if (last := self._last()) is not None:
+            if last["score"] is not None:  # scores alone leave few rows, for which comparing texts is cheap
+                batch = batch.filter(pl.col("score") >= last["score"])
+            batch = batch.filter(_no_lower_than(last))
+        self._waiting.append(_compact(batch))
         if sum(frame.height for frame in self._waiting) > max(SETTLE_AT, 4 * self.count):
             self._settle()
 
@@ -44,29 +45,20 @@ class Selection:
             self._settle()
         return self._kept
 
-    @property
-    def duplicates(self) -> int:
-        """How many rows repeat a kept one, among those that rank no lower than the last kept."""
+    def left_out(self) -> dict[str, int]:
+        """How many rows were left out as `no_url` and as `duplicates`."""
         self.rows()
-        return int(sum(frame[_COPIES].sum() for frame in self._duplicates))
+        counts = {"no_url": 0, "duplicates": 0}
+        for frame in self._left_out:
+            for why, count in frame.group_by(_WHY).agg(pl.col(_COUNT).sum()).rows():
+                counts[why] += count
+        return counts
 
-    @property
-    def beyond(self) -> int:
-        """How many rows rank below the last kept one."""
-        kept = self.rows()
-        return self.added - self.duplicates - (0 if kept is None else kept.height)
-
-    def _full(self) -> bool:
-        return self._kept is not None and self._kept.height == self.count
-
-    def _above_threshold(self, batch: pl.DataFrame) -> pl.DataFrame:
-        """The rows that may still be kept or be duplicates: no lower in rank than the last of a full set."""
-        if self._kept is None or not self._full():
-            return batch
-        last = self._kept.row(-1, named=True)
-        if last["score"] is not None:  # scores alone leave few rows, for which comparing texts is cheap
-            batch = batch.filter(pl.col("score") >= last["score"])
-        return batch.filter(_no_lower_than(last))
+    def _last(self) -> dict[str, Any] | None:
+        """The last row of a full set: what ranks lower is of no interest any more."""
+        if self._kept is None or self._kept.height < self.count:
+            return None
+        return self._kept.row(-1, named=True)
 
     def _settle(self) -> None:
         """Rank what has arrived together with what was kept, and keep the best of both."""
@@ -74,26 +66,32 @@ class Selection:
         self._waiting = []
         for part in (_best_scores(rows, 2 * self.count), rows):  # the short way is long enough, nearly always
             ranked = rank(part)
-            first = self._first_of_its_kind(ranked)
-            kept = ranked.filter(first).head(self.count)
+            reasons = self._reasons(ranked)
+            kept = ranked.filter(reasons.is_null()).head(self.count)
             if kept.height == self.count or part.height == rows.height:
                 break
-        self._kept = kept
-        self._duplicates.append(ranked.filter(~first).select(RANK).with_columns(pl.lit(1).alias(_COPIES)))
-        self._prune_duplicates()
+        self._kept = _compact(kept)
+        out = ranked.select(RANK).with_columns(reasons, pl.lit(1).alias(_COUNT)).filter(reasons.is_not_null())
+        self._leave_out(out)
 
-    def _first_of_its_kind(self, ranked: pl.DataFrame) -> pl.Series:
-        if self.unique_by is None:
-            return pl.repeat(True, ranked.height, eager=True)
-        values = ranked[self.unique_by]
-        return values.is_first_distinct() | values.is_null()
+    def _reasons(self, ranked: pl.DataFrame) -> pl.Series:
+        """Why each row is left out, null where it is not."""
+        has_url = pl.col("url").str.len_bytes().gt(0).fill_null(False)
+        first = pl.lit(True)
+        if self.unique_by is not None:
+            own = pl.col(self.unique_by)
+            first = own.is_null() | pl.when(has_url).then(own).is_first_distinct()
+        reason = pl.when(~has_url).then(pl.lit("no_url")).when(~first).then(pl.lit("duplicates"))
+        return ranked.select(reason.alias(_WHY)).to_series()
 
-    def _prune_duplicates(self) -> None:
-        """Forget duplicates that have fallen below the last kept row, and count equal ones in one line."""
-        known = pl.concat(self._duplicates)
-        if self._kept is not None and self._full():
-            known = known.filter(_no_lower_than(self._kept.row(-1, named=True)))
-        self._duplicates = [known.group_by(RANK).agg(pl.col(_COPIES).sum())]
+    def _leave_out(self, rows: pl.DataFrame) -> None:
+        """Remember what is left out, by rank, equal rows in one line; forget what no longer matters."""
+        known = pl.concat([*self._left_out, rows])
+        if (last := self._last()) is not None:
+            known = known.filter(_no_lower_than(last))
+        self._left_out = [
+            _compact(known.group_by(_WHY, *RANK).agg(pl.col(_COUNT).sum()).select(rows.columns))
+        ]
 
 
 def rank(rows: pl.DataFrame) -> pl.DataFrame:
@@ -111,6 +109,12 @@ def _sorted(rows: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
     return rows.sort(order, descending=[name == "score" for name in order], nulls_last=True)
 
 
+def _compact(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same rows with texts of their own: as views they would hold on to whole pages of the file."""
+    texts = [name for name, kind in rows.schema.items() if kind == pl.String]
+    return rows.with_columns(pl.concat_str(name, pl.lit("")) for name in texts)
+
+
 def _best_scores(rows: pl.DataFrame, count: int) -> pl.DataFrame:
     """At least the `count` best-scored rows, with all that tie with the last of them."""
     if rows.height <= count or rows.height - rows["score"].null_count() < count:
@@ -119,10 +123,10 @@ def _best_scores(rows: pl.DataFrame, count: int) -> pl.DataFrame:
 
 
 def _no_lower_than(last: dict[str, Any]) -> pl.Expr:
-    """Whether a row ranks no lower than `last` by score, URL and caption."""
+    """Whether a row ranks no lower than `last` by score, URL (none comes first) and caption."""
     score, url, caption = (last[name] for name in RANK)
     as_good = pl.col("score").is_null() if score is None else pl.col("score") == score
     better = pl.col("score").is_not_null() if score is None else pl.col("score") > score
     before = pl.lit(True) if caption is None else pl.col("caption") <= caption
-    tie = (pl.col("url") < url) | ((pl.col("url") == url) & before)
-    return (better | (as_good & tie)).fill_null(False)
+    own = pl.col("url").fill_null("")
+    return (better | (as_good & ((own < url) | ((own == url) & before)))).fill_null(False)
