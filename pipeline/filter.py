@@ -14,10 +14,9 @@ from visunex.recipes import Columns, Recipe, dumps
 from .columns import ROLES, column
 from .conditions import conditions
 from .errors import FilterError, SourceError
-from .formats import as_parquet
-from .jobs import OOM_SHARD_COUNT
 from .keywords import nearest_words
 from .reading import Reading, read, selected_names
+from .remote import PARQUET_MAGIC
 from .rundir import RunDir
 from .sources import ResolvedSource, Table, open_table, resolve
 
@@ -93,7 +92,7 @@ def filter_rows(
     made_from = _made_from(recipe, source)
     if not overwrite and (known := _as_before(run, made_from)):
         return known
-    table = open_table(as_parquet(source, run.path / ".visunex" / "source"), _told(recipe))
+    table = open_table(_as_parquet(source, run), _told(recipe))
     wanted = conditions(recipe.filter, table.roles, table.schema)
     unique_by = _unique_by(recipe, table)
     run.begin("filter", made_from=made_from, overwrite=overwrite)
@@ -101,6 +100,23 @@ def filter_rows(
     report = _finish(run, recipe, table, reading, time.monotonic() - started)
     run.record("filter", report.as_dict())
     return report
+
+
+def _as_parquet(source: ResolvedSource, run: RunDir) -> ResolvedSource:
+    """The source, or what it is converted to; what can convert loads only when something is to be."""
+    if all("://" in path or _is_parquet(path) for path in source.paths):
+        return source
+    from .formats import as_parquet
+
+    return as_parquet(source, run.path / ".visunex" / "source")
+
+
+def _is_parquet(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a text, as polars takes it
+            return file.read(4) == PARQUET_MAGIC
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _told(recipe: Recipe) -> Columns:
@@ -171,6 +187,8 @@ def _finish(run: RunDir, recipe: Recipe, table: Table, reading: Reading, seconds
 
 
 def _write(run: RunDir, recipe: Recipe, rows: pl.DataFrame) -> None:
+    from .jobs import OOM_SHARD_COUNT
+
     digits = OOM_SHARD_COUNT + len(str(recipe.download.shard_size)) - 1
     ranks = pl.int_range(rows.height, dtype=pl.Int64, eager=True).cast(pl.String)
     with atomic(run.selected) as path:

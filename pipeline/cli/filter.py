@@ -45,7 +45,7 @@ def command(
 
     SOURCE is a known name, a parquet file, a folder or a quoted pattern of such, or an https://, s3:// or
     hf:// address; without it, LAION's improved_aesthetics_6.5plus. A keyword is found anywhere in a caption,
-    whatever its case. The best-scored rows are kept, and a reserve behind them, as half of the links are dead.
+    whatever its case. The best-scored rows are kept, and a reserve behind them: half of the links are dead.
 
     \b
     Examples:
