@@ -16,13 +16,14 @@ def schema_table() -> str:
     """Every key of a recipe as a Markdown table: key, type, default, meaning."""
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for path in all_keys():
-        field = _field(path)
+        field = key_field(path)
         cells = (f"`{'.'.join(path)}`", _type(field.annotation), _default(field), field.description or "")
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
 
-def _field(path: tuple[str, ...]) -> FieldInfo:
+def key_field(path: tuple[str, ...]) -> FieldInfo:
+    """The field behind a recipe's key."""
     model: Any = Recipe
     for name in path[:-1]:
         model = section_type(model.model_fields[name].annotation)

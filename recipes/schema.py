@@ -13,6 +13,7 @@ Dedupe = Literal["url", "caption", "hash", "none"]
 Reduction = Literal["mean", "unit-mean", "score-weighted", "median", "contrast"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Score = Literal["mean", "median", "any"]
+Predictor = Literal["V1", "V2", "people"]
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -72,6 +73,10 @@ class Filter(Section):
     )
     min_score: float | None = Field(default=None, description="Lowest aesthetic score.")
     max_score: float | None = Field(default=None, description="Highest aesthetic score.")
+    predictor: Predictor | None = Field(
+        default=None,
+        description="Whose scores the thresholds mean: LAION's predictor V1 or V2, or people's.",
+    )
     score: Score = Field(
         default="mean",
         description="Which score of pictures that people rated (SAC): the ratings' mean, median or highest.",

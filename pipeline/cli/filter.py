@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from visunex.base.console import Command, show
+from visunex.base.errors import UsageError
 
 from ..rundir import RunDir
 from .options import merge, overrides, overwrite_option, run_option, section_options, set_option
@@ -26,7 +27,7 @@ def column_options(function: F) -> F:
 
 
 @click.command("filter", cls=Command)
-@click.argument("source", required=False)
+@click.argument("sources", metavar="[SOURCE]", nargs=-1)
 @click.option("--recipe", "base", metavar="NAME|FILE", help="Start from this recipe instead of the defaults.")
 @run_option
 @section_options("filter")
@@ -34,7 +35,7 @@ def column_options(function: F) -> F:
 @set_option
 @overwrite_option
 def command(
-    source: str | None,
+    sources: tuple[str, ...],
     base: str | None,
     run: RunDir,
     settings: tuple[str, ...],
@@ -56,12 +57,20 @@ def command(
     """
     from ..filter import filter_rows
 
-    recipe = _recipe(
-        source, base, {role: name for role, name in columns.items() if name is not None}, settings
-    )
+    told = {option: name for option, name in columns.items() if name is not None}
+    recipe = _recipe(_one(sources), base, told, settings)
     with run.locked():
         report = filter_rows(run, recipe, overwrite=overwrite)
     show(report.as_dict(), report.as_text())
+
+
+def _one(sources: tuple[str, ...]) -> str | None:
+    if len(sources) > 1:
+        raise UsageError(
+            f"give one SOURCE, not {len(sources)}: put a pattern in quotes ('metadata/*.parquet'), "
+            f"so that the shell leaves it alone, or name the folder"
+        )
+    return sources[0] if sources else None
 
 
 def _recipe(
