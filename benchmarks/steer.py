@@ -12,7 +12,7 @@ from visunex.generate.steer import personalise
 
 TOKENS = (8, 20, 40, 77)  # of a prompt, the start and the end of the text not counted; 77 is cut to 75
 REPEATS = 5
-STEPS = 5
+STEPS = 10  # the command's default
 LR = 1e-4
 
 

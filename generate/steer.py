@@ -4,12 +4,13 @@ The method (V. Gallego, "Personalizing Text-to-Image Generation via Aesthetic Gr
 the parameters of the text tower are moved a few Adam steps to raise the cosine between the prompt's projected
 text feature and the embedding, and the moved tower's last hidden state conditions the sampler.
 
-Three savings change nothing but rounding:
+Four savings change nothing but rounding:
 
 - attention is causal and the feature is read at the end-of-text token, so steps run on the prompt cut there;
 - token rows that the prompt does not use get a zero gradient and Adam leaves them still: only used rows move;
 - the moved values stand in for the tower's own during a call and are then dropped: no reload, no deep copy,
-  and the tower itself is never written to.
+  and the tower itself is never written to;
+- each value takes its step inside the backward pass, where its gradient is at hand.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.optim.adam import adam
 
 from .errors import EmbeddingSizeError, SteeringError, UsageError
 
@@ -99,15 +101,45 @@ def _ascend(
     on_step: OnStep | None,
 ) -> None:
     """Move `values` in place: `steps` of Adam up the cosine between the text feature and `target`."""
-    optimizer = torch.optim.Adam(values.values(), lr=lr, fused=True)
+    for value in values.values():
+        _step_when_its_gradient_is_known(value, lr)
     for step in range(steps):
         feature = _hidden(text_model, values, ids)[0, -1] @ projection.T
         cosine = _unit(feature) @ target
         if on_step:
             on_step(step, cosine.item())
-        optimizer.zero_grad()
         (-cosine).backward()
-        optimizer.step()
+
+
+def _step_when_its_gradient_is_known(value: Tensor, lr: float) -> None:
+    """Let backward take the value's Adam step as soon as it has the gradient, still in the processor's cache.
+
+    The gradients of the whole tower are then never held at once, let alone read from memory again.
+    """
+    first, second = torch.zeros_like(value), torch.zeros_like(value)  # moments of the gradient
+    count = torch.zeros((), device=value.device)
+
+    def step(value: Tensor) -> None:
+        if value.grad is not None:
+            adam(
+                [value],
+                [value.grad],
+                [first],
+                [second],
+                [],
+                [count],
+                fused=True,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=lr,
+                weight_decay=0.0,
+                eps=1e-8,
+                maximize=False,
+            )
+            value.grad = None
+
+    value.register_post_accumulate_grad_hook(step)
 
 
 def _hidden(text_model: nn.Module, values: dict[str, Tensor], ids: Tensor) -> Tensor:

@@ -269,9 +269,9 @@ def test_schedulers_go_by_several_names():
 def test_low_memory_makes_the_same_picture(model_folder, sampler):
     frugal = Sampler.load(str(model_folder), device="cpu", lowvram=True)
     settings = Settings(steps=3, samples=2)
-    assert same(
-        pictures(frugal, "a castle", settings, taste()), pictures(sampler, "a castle", settings, taste())
-    )
+    ours, theirs = (pictures(each, "a castle", settings, taste()) for each in (frugal, sampler))
+    # decoding one by one may round a value to its neighbour
+    assert np.abs(np.subtract(ours, theirs, dtype=int)).max() <= 1
 
 
 def test_noise_can_be_skipped():
