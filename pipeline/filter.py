@@ -18,7 +18,7 @@ from .keywords import nearest_words
 from .reading import Reading, read, selected_names
 from .remote import PARQUET_MAGIC
 from .rundir import RunDir
-from .sources import ResolvedSource, Table, open_table, resolve
+from .sources import ResolvedSource, Table, open_table, require_predictor, resolve
 
 __all__ = ["FilterReport", "filter_rows"]
 
@@ -93,6 +93,7 @@ def filter_rows(
     if not overwrite and (known := _as_before(run, made_from)):
         return known
     table = open_table(_as_parquet(source, run), _told(recipe))
+    require_predictor(table, recipe.filter.predictor)
     wanted = conditions(recipe.filter, table.roles, table.schema)
     unique_by = _unique_by(recipe, table)
     run.begin("filter", made_from=made_from, overwrite=overwrite)

@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import io
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from . import sac
 from .errors import SourceError
 from .sources import ResolvedSource
 
-__all__ = ["as_parquet", "convert_file", "kind_of"]
+__all__ = ["as_parquet", "convert_file", "convert_to", "kind_of"]
 
 BLOCK = 16 << 20  # bytes of text looked at together
 LONGEST_LINE = 64 << 20
@@ -95,6 +96,20 @@ def convert_file(path: Path, folder: Path) -> int:
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         said = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise SourceError(f"{path} cannot be read as {kind}: {said}") from None
+
+
+def convert_to(path: Path, target: Path) -> int:
+    """Convert a file to one parquet file, whatever its blocks hold; returns the rows. Raises SourceError."""
+    import polars as pl
+
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".visunex-") as name:
+        rows = convert_file(path, Path(name))
+        parts = [pl.scan_parquet(part) for part in _parts(Path(name))]
+        if not parts:
+            raise SourceError(f"{path} has no rows")
+        with atomic(target) as temporary:
+            pl.concat(parts, how="diagonal_relaxed").sink_parquet(temporary)
+    return rows
 
 
 def _write(tables: Iterator[pa.Table], folder: Path) -> int:
@@ -176,7 +191,7 @@ def _tsv(path: Path) -> Iterator[pa.Table]:
 def _header(file: IO[bytes], path: Path, separator: str) -> list[str]:
     import csv
 
-    line = file.readline(1 << 20)
+    line = file.read(1 << 20).partition(b"\n")[0]
     if not line.strip():
         raise SourceError(f"{path} is empty: its first line should name the columns")
     names = next(csv.reader([line.decode("utf-8-sig")], delimiter=separator))
@@ -199,7 +214,8 @@ def _jsonl(path: Path) -> Iterator[pa.Table]:
     """One object a line. A line longer than LONGEST_LINE is an error, however long the file is."""
     with _unpacked(path) as file:
         for number, block in enumerate(_blocks(file, path)):
-            yield _objects(block, path, number)
+            if block.strip():
+                yield _objects(block, path, number)
 
 
 def _blocks(file: IO[bytes], path: Path) -> Iterator[bytes]:

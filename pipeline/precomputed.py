@@ -31,7 +31,10 @@ __all__ = ["Found", "Hit", "PublishedFolder", "Wanted", "find", "open_folder", "
 
 _BATCH = 1 << 17
 _MOST_PARTS = 100_000
-_NAMES = ("{name}_{number}.{suffix}", "{name}_{number:03d}.{suffix}", "{name}_{number:04d}.{suffix}")
+_NAMES = (
+    "{name}_{number}.{suffix}",
+    *(f"{{name}}_{{number:0{width}d}}.{{suffix}}" for width in (2, 3, 4, 5)),
+)
 _FLOATS = ("<f2", "<f4", "<f8")
 
 

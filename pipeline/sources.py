@@ -23,7 +23,17 @@ from .errors import SourceError
 from .hub import locate_on_hub
 from .remote import Remote, locate_in_bucket, locate_on_web
 
-__all__ = ["Known", "ResolvedSource", "Table", "broken_file", "catalogue", "open_table", "resolve"]
+__all__ = [
+    "Known",
+    "ResolvedSource",
+    "Table",
+    "broken_file",
+    "catalogue",
+    "open_table",
+    "predictor_of",
+    "require_predictor",
+    "resolve",
+]
 
 # What a parquet file ends in says where each column's pages lie, how many they are and between what bounds.
 TAIL_BYTES = 1 << 16
@@ -193,9 +203,37 @@ def _same_roles(
 ) -> None:
     for role, name in first.items():
         if own.get(role) != name:
+            if role == "score":
+                _same_predictor(name, own.get(role), reference, path)
             raise SourceError(
                 f"{path} has no column {name!r} for the {role}, as {reference} has; it has {listed(schema)}"
             )
+
+
+def _same_predictor(first: str, second: str | None, reference: str, path: str) -> None:
+    one, other = predictor_of(first), predictor_of(second)
+    if one and other and one != other:
+        raise SourceError(
+            f"{reference} has scores of the predictor {one} ({first}), {path} of {other} ({second}): these "
+            "are different scales, so they are not mixed in one run"
+        )
+
+
+def predictor_of(score: str | None) -> str | None:
+    """The predictor behind a score column of LAION's: V2 sets say AESTHETIC_SCORE, V1 sets `aesthetic`."""
+    return {"aesthetic_score": "V2", "aesthetic": "V1"}.get((score or "").lower())
+
+
+def require_predictor(table: Table, wanted: str | None) -> None:
+    """Raise SourceError when the scores are another predictor's than the recipe's thresholds mean."""
+    known = catalogue().get(table.source.name)
+    people = "people" if "score_median" in table.schema else None
+    found = predictor_of(table.roles.get("score")) or people or (known.predictor if known else None)
+    if wanted is not None and found is not None and found != wanted:
+        raise SourceError(
+            f"{table.source.name} has scores of {found}, the recipe's thresholds mean those of {wanted}: "
+            "these are different scales; choose other thresholds, and say so with --predictor"
+        )
 
 
 def _schemas(source: ResolvedSource) -> Iterable[Schema]:

@@ -11,6 +11,7 @@ COMMANDS = {
     "download": "Fetch the chosen pictures as WebDataset shards.",
     "encode": "Turn pictures into CLIP vectors, and those into one aesthetic embedding.",
     "run": "Filter, download and encode, as a recipe says.",
+    "sources": "List and show the data sets known by name; convert metadata to parquet.",
     "recipes": "List, show, check and copy recipes.",
     "embeddings": "List, show, compare, mix and fetch aesthetic embeddings.",
     "doctor": "Look over this machine: what works, what is missing, what to do.",
