@@ -30,6 +30,7 @@ _KINDS: dict[Role, pl.DataType] = {
     "width": pl.Int64(),
     "height": pl.Int64(),
 }
+_ROW = "__row__"
 _READING = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
@@ -114,11 +115,22 @@ def read(table: Table, wanted: Sequence[Condition], count: int, unique_by: str |
         raise _explained(table, wanted, error) from None
 
 
+def _seen(sieve: Sieve, table: Table) -> list[str]:
+    """The columns that the sieve looks at. Where no number is among them, the row's number is, too.
+
+    A predicate over texts alone polars also asks about a column's dictionary and about null, which the sieve
+    would count as rows.
+    """
+    own = sieve.columns() or [table.roles["url"]]
+    return own if any(table.schema[name].is_numeric() for name in own) else [*own, _ROW]
+
+
 def _pass_through(table: Table, sieve: Sieve, selection: Selection) -> None:
     total = table.rows.select(pl.len()).collect(engine="streaming").item()
-    seen = sieve.columns() or [table.roles["url"]]
+    seen = _seen(sieve, table)
     predicate = pl.struct(seen).map_batches(sieve, return_dtype=pl.Boolean, is_elementwise=True)
-    rows = table.rows.filter(predicate).select(_selected_columns(table))
+    rows = table.rows.with_row_index(_ROW) if _ROW in seen else table.rows
+    rows = rows.filter(predicate).select(_selected_columns(table))
     with Progress("filter", total, unit="rows") as progress:
         for batch in rows.collect_batches(maintain_order=False, engine="streaming"):
             selection.add(batch)

@@ -230,3 +230,19 @@ def test_ten_gigabytes_of_one_line_take_little_memory(tmp_path: Path, suffix: st
     message, megabytes = done.stdout.strip().rsplit("\n", 1)
     assert path.name in message
     assert int(megabytes) < 4 * (LONGEST_LINE >> 20)
+
+
+@pytest.mark.parametrize("columns", [{"url": ["http://x/1", "http://x/1", None, "http://x/2"]}, None])
+def test_a_source_of_few_columns_is_counted_row_by_row(
+    tmp_path: Path, columns: dict[str, Any] | None
+) -> None:
+    """polars asks a predicate over one column about the column's dictionary, too."""
+    texts = {
+        "url": [f"http://x/{row}" for row in range(100)],
+        "text": ["a flower", None, "a castle", "x"] * 25,
+    }
+    pq.write_table(pa.table(columns or texts), tmp_path / "x.parquet")
+    report = filter_rows(
+        RunDir(tmp_path / "run"), recipe(tmp_path / "x.parquet", keywords=() if columns else ("flower",))
+    )
+    assert (report.rows, report.selected) == ((4, 2) if columns else (100, 25))
