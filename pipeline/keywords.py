@@ -9,7 +9,6 @@ Captions are taken as they are: "é" as one character does not find "e" with a c
 
 import difflib
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from functools import cache, reduce
 from operator import or_
@@ -67,12 +66,15 @@ def _spell(character: str) -> str:
 @cache
 def variants(character: str) -> tuple[str, ...]:
     """The characters that Python takes for `character` when case is ignored, itself included, in order."""
-    return tuple(re.findall(re.escape(character), _all_characters(), re.IGNORECASE))
+    alike = tuple(re.findall(re.escape(character), _cased_characters(), re.IGNORECASE))
+    return alike or (character,)
 
 
 @cache
-def _all_characters() -> str:
-    return "".join(map(chr, [*range(0xD800), *range(0xE000, sys.maxunicode + 1)]))
+def _cased_characters() -> str:
+    """Every character that has another case; there are none beyond the first two planes."""
+    planes = map(chr, (*range(0xD800), *range(0xE000, 0x20000)))
+    return "".join(c for c in planes if not c == c.lower() == c.upper() == c.casefold())
 
 
 def nearest_words(captions: pl.Series, keywords: Iterable[str]) -> list[str]:
