@@ -6,11 +6,12 @@ PACKAGES := aesthetic_embeddings base demo generate pipeline recipes
 # torch's own pool on top of pytest's workers would oversubscribe the machine
 TEST_ENV := NO_ALBUMENTATIONS_UPDATE=1 WANDB_MODE=disabled HF_HUB_OFFLINE=1
 
-.PHONY: help demo test test-slow lint format readme bench clean
+.PHONY: help demo test test-slow interop lint format readme bench clean
 help:
 	@echo "make demo    the whole job on a small drawn world, offline"
 	@echo "make test    the tests with coverage (test-slow: the long ones too)"
 	@echo "make lint    format, lint, types, import layers"
+	@echo "make interop clip-retrieval and img2dataset themselves read our files, and we theirs"
 	@echo "make bench   the benchmarks, into docs/"
 
 $(VENV)/.installed: pyproject.toml
@@ -52,6 +53,16 @@ format: $(VENV)/.installed
 
 readme: $(VENV)/.installed
 	$(BIN)/python tests/test_readme.py
+
+# clip-retrieval and img2dataset themselves, older libraries and all, in an environment of their own (7 GB).
+.interop/.installed:
+	$(PYTHON) -m venv .interop
+	.interop/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.interop/bin/python -m pip install --quiet "clip-retrieval==2.45.0" "numpy<2" "pyarrow<16" "setuptools<81"
+	touch $@
+
+interop: $(VENV)/.installed .interop/.installed
+	$(TEST_ENV) $(BIN)/python tests/interop.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks

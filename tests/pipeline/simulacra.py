@@ -43,9 +43,9 @@ def simulacra(folder: Path, rows: int = 50) -> Simulacra:
                 name = f"{entry.row % 3:02d}/{entry.row:06d}.{entry.extension}"
                 pictures[name] = entry.picture()
                 connection.execute("INSERT INTO paths VALUES (?, ?)", (entry.row, name))
-            best = 10 if "flower" in (entry.text or "") else 7
+            worst = 7 if "flower" in (entry.text or "") else 1
             for rater in range(rng.randrange(4)):
-                rating = rng.randrange(best - 4, best + 1)
+                rating = rng.randrange(worst, worst + 4)
                 connection.execute("INSERT INTO ratings VALUES (?, ?, ?, 1)", (rater, entry.row, rating))
     connection.close()
     tar = folder / "sac.tar"

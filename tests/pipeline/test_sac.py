@@ -1,23 +1,29 @@
 """Simulacra Aesthetic Captions: a database of ratings, pictures in a tar, none of it to be trusted."""
 
 import io
+import json
 import sqlite3
 import statistics
 import tarfile
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from downloads import QUICK, chosen, pictures, rows
 from pages import served
 from simulacra import SHAPE, Simulacra, add, simulacra
 
+from visunex.aesthetic_embeddings import load
+from visunex.pipeline.cli import main
 from visunex.pipeline.download import download
 from visunex.pipeline.errors import DownloadError, SourceError
 from visunex.pipeline.filter import filter_rows
 from visunex.pipeline.rundir import RunDir
 from visunex.pipeline.sac import convert
+from visunex.pipeline.vectors import read_vectors
 from visunex.recipes import Recipe
 
 
@@ -238,3 +244,28 @@ def test_a_database_of_views_and_of_other_tables_is_refused(tmp_path: Path) -> N
     wanted = Recipe.model_validate({"name": "sac", "source": {"data": str(path)}})
     with pytest.raises(SourceError, match="has not one table with a column url"):
         filter_rows(RunDir(tmp_path / "run"), wanted)
+
+
+def test_the_recipe_makes_its_baseline_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run sac_8plus`: the pictures rated best minus those rated worst, from a database and a tar."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = simulacra(tmp_path, rows=150)
+    settings = {
+        "source.data": str(made.database), "download.images": str(made.tar), "encode.model": "visunex-tiny",
+        "filter.min_score": "7.5", "download.processes": "1",
+    }  # fmt: skip
+    arguments = [f"--set={key}={value}" for key, value in settings.items()]
+    done = CliRunner().invoke(main, ["run", "sac_8plus", *arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    low = pq.read_table("runs/sac_low/selected.parquet")["score"].to_pylist()
+    high = pq.read_table("runs/sac_8plus/selected.parquet")["score"].to_pylist()
+    assert max(low) <= 3
+    assert min(high) >= 7.5
+    assert report["encode"]["encoded"] == len(high)
+    wanted, baseline = (read_vectors(Path(f"runs/{name}/vectors")) for name in ("sac_8plus", "sac_low"))
+    means = [np.concatenate(list(each.units())).astype(np.float64).mean(0) for each in (wanted, baseline)]
+    np.testing.assert_allclose(load("runs/sac_8plus/embedding.pt").vector[0], means[0] - means[1], atol=1e-6)
+    again = CliRunner().invoke(main, ["run", "sac_8plus_mean", *arguments])
+    assert again.exit_code == 0, again.output
