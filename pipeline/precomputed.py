@@ -166,7 +166,7 @@ def _key(folder: PublishedFolder, wanted: Wanted) -> tuple[str, Sequence[Any]]:
 
 def _opened(part: PublishedPart) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(as_file(part.metadata), pre_buffer=False)
+        return pq.ParquetFile(as_file(part.metadata), pre_buffer=False, buffer_size=part.metadata.buffer)
     except (pa.ArrowException, OSError) as error:
         raise EncodeError(
             f"{part.metadata.name} is no parquet file that can be read: {_line(error)}"

@@ -26,6 +26,7 @@ class RangedFile(Protocol):
     """A file that is read in parts."""
 
     name: str
+    buffer: int  # bytes of a column that are worth reading at once; 0: all
 
     @property
     def size(self) -> int:
@@ -40,6 +41,8 @@ class RangedFile(Protocol):
 
 class LocalFile:
     """A file on this machine, read at positions: neither it nor a page of it is kept."""
+
+    buffer = 1 << 20
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
@@ -88,6 +91,8 @@ class Web:
 
 class RemoteFile:
     """A file behind an address whose server answers range requests."""
+
+    buffer = 0  # each further request costs more than the memory
 
     def __init__(self, url: str, web: Web) -> None:
         self.name, self._web = url, web

@@ -69,13 +69,11 @@ def they_read_ours(folder: Path) -> None:
         "--max_index_memory_usage", "200M", "--nb_cores", "1", cwd=folder)  # fmt: skip
     said = json.loads(run(PEER / "python", "-c", QUERY, "index", vectors, cwd=folder).splitlines()[-1])
     assert said["same"] == list(range(20)), said
-    print(
-        f"clip-retrieval index: {said['rows']} of our vectors [{said['dimension']}], 20 of 20 neighbours right"
-    )
+    print(f"clip-retrieval index: {said['rows']} vectors [{said['dimension']}], 20 of 20 neighbours right")
 
 
 def we_read_theirs(folder: Path) -> None:
-    """encode --precomputed of what clip-retrieval's writer wrote gives the embedding that the pictures gave."""
+    """encode --precomputed of what clip-retrieval's writer wrote: the embedding that the pictures gave."""
     run(PEER / "python", "-c", WRITE, folder / "runs/demo_flower/vectors", folder / "theirs", cwd=folder)
     ours("encode", "--run", "runs/demo_flower", "--precomputed", folder / "theirs", "--reduce", "unit-mean",
          "--overwrite", cwd=folder)  # fmt: skip
@@ -99,7 +97,8 @@ def we_read_img2dataset(folder: Path) -> None:
             "import pyarrow.parquet as pq; pq.write_table(pq.read_table('demo.parquet')[:60], 'few.parquet')"
         )
         run(PEER / "python", "-c", code, cwd=folder)
-        run(PEER / "img2dataset", "--url_list", "few.parquet", "--input_format", "parquet", "--url_col", "URL",
+        run(PEER / "img2dataset", "--url_list", "few.parquet", "--input_format", "parquet",
+            "--url_col", "URL",
             "--caption_col", "TEXT", "--output_format", "webdataset", "--output_folder", "shards",
             "--processes_count", "1", "--thread_count", "8", "--timeout", "3", "--resize_mode", "no",
             "--enable_wandb", "False", cwd=folder)  # fmt: skip
