@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -167,21 +168,55 @@ def _csv(path: Path, separator: str = ",") -> Iterator[pa.Table]:
 
     A quote that is never closed makes a row that does not end: an error, not memory without bound.
     """
-    import pyarrow.csv as csv
-
     with _unpacked(path) as file:
         names = _header(file, path, separator)
     with _unpacked(path) as file:
-        rows = csv.open_csv(
-            file,
-            csv.ReadOptions(block_size=BLOCK),
-            csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-            csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-            ),
-        )
-        for batch in rows:
-            yield _with_numbers(pa.Table.from_batches([batch]))
+        for number, block in enumerate(_records(file, path)):
+            if block.strip():
+                yield _with_numbers(_rows(block, names, separator, skip=1 if number == 0 else 0))
+
+
+def _rows(block: bytes, names: list[str], separator: str, skip: int) -> pa.Table:
+    """The records of one block, which lies in memory: pyarrow's threads must not read a Python file."""
+    import pyarrow.csv as csv
+
+    return csv.read_csv(
+        pa.BufferReader(block),
+        csv.ReadOptions(column_names=names, skip_rows=skip, block_size=len(block) + 1),
+        csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+        csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+        ),
+    )
+
+
+def _records(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    """Blocks of whole records: each ends at a line end outside quotes."""
+    rest, inside = b"", 0  # whether what is left over ends inside quotes
+    while block := file.read(BLOCK):
+        end = _last_record_end(block, inside)
+        if end:
+            yield rest + block[:end]
+            rest, inside = block[end:], 0
+        else:
+            rest += block
+        inside ^= block.count(b'"', end) & 1
+        if len(rest) > LONGEST_LINE:
+            raise SourceError(
+                f"{path} has a row of more than {LONGEST_LINE >> 20} MiB; perhaps a quote is never closed"
+            )
+    if inside:
+        raise SourceError(f"{path} cannot be read as csv: a quote is never closed")
+    if rest:
+        yield rest
+
+
+def _last_record_end(block: bytes, inside: int) -> int:
+    """The end of the last line outside quotes, where the block begins `inside` them; 0 for none."""
+    data = np.frombuffer(block, np.uint8)
+    quotes = np.cumsum(data == ord('"'), dtype=np.uint8)  # wraps around, which keeps what is odd odd
+    ends = np.flatnonzero((data == ord("\n")) & (quotes & 1 == inside))
+    return int(ends[-1]) + 1 if len(ends) else 0
 
 
 def _tsv(path: Path) -> Iterator[pa.Table]:
