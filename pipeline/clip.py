@@ -137,6 +137,8 @@ def load_text(model: str = "ViT-L-14", pretrained: str = "openai", *, device: st
             tokenizer = open_clip.get_tokenizer(checkpoint.model)
     except Exception as error:
         raise ModelError(f"{model} has no tokenizer that can be loaded here ({error})") from None
+    if tokenizer([""]).max() >= network.token_embedding.num_embeddings:  # its end-of-text id is the highest
+        raise ModelError(f"{model} comes without the tokenizer that it was trained with")
     return TextEncoder(model, where, network, tokenizer)
 
 
