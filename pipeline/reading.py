@@ -147,7 +147,10 @@ def _is_complete(sieve: Sieve, selection: Selection) -> bool:
     kept = selection.rows()
     if sieve.least is None or kept is None:
         return True
-    return kept.height == selection.count and kept["score"][-1] >= sieve.least
+    if kept.height < selection.count:
+        return False
+    last = kept["score"][-1]
+    return last is not None and last >= sieve.least
 
 
 def _reading(sieve: Sieve, selection: Selection) -> Reading:
