@@ -8,7 +8,6 @@ import argparse
 import importlib.util
 import json
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -164,7 +163,7 @@ def work(tool: str, path: Path) -> None:
     start, cpu = time.perf_counter(), time.process_time()
     rows = TOOLS[tool](path)
     seconds, used = time.perf_counter() - start, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024  # type: ignore[index]
     print(json.dumps({"rows": rows, "seconds": seconds, "cpu": used, "peak_mb": peak}))
 
 

@@ -79,7 +79,7 @@ def _region(answer: Answer) -> str:
 def look(url: str) -> dict[str, Any]:
     """Ask for a file's first bytes: that it is there, is a parquet file, and can be read in parts."""
     answer = get(url, {"Range": "bytes=0-3"}, most=4)
-    if answer.status >= 400:
+    if answer.status >= 300:
         raise SourceError(f"{url}: {refusal(answer)}")
     if answer.body != PARQUET_MAGIC:
         kind = answer.headers.get("Content-Type", "something")
@@ -101,7 +101,8 @@ def refusal(answer: Answer) -> str:
         410: "gone",
         429: "too many requests",
     }
-    return f"{known.get(answer.status, 'the server failed')} (HTTP {answer.status})"
+    other = "redirected to nowhere" if answer.status < 400 else "the server failed"
+    return f"{known.get(answer.status, other)} (HTTP {answer.status})"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

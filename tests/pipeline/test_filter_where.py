@@ -74,7 +74,8 @@ def test_a_senseless_condition_names_the_columns(text: str, said: str) -> None:
     "text",
     [
         "SUM(WIDTH) > 2", "WIDTH > AVG(WIDTH)", "COUNT(*) > 1", "FIRST(WIDTH) = 1",
-        "COUNT(DISTINCT WIDTH) > 1", "MEDIAN(WIDTH) > 1", "QUANTILE_CONT(WIDTH, 0.5) > WIDTH", "CORR(WIDTH, HEIGHT) > 0",
+        "COUNT(DISTINCT WIDTH) > 1", "MEDIAN(WIDTH) > 1",
+        "QUANTILE_CONT(WIDTH, 0.5) > WIDTH", "CORR(WIDTH, HEIGHT) > 0",
         "ROW_NUMBER() OVER (ORDER BY WIDTH) = 1", "MAX(WIDTH) OVER (PARTITION BY TEXT) = WIDTH",
         "LAG(WIDTH) OVER (ORDER BY WIDTH) = 1", "UNNEST(WIDTH) = 1",
     ],
