@@ -22,6 +22,7 @@ from .sources import ResolvedSource, Table, open_table, require_predictor, resol
 
 __all__ = ["FilterReport", "filter_rows"]
 
+SHARD_DIGITS = 5  # of a shard's number in keys, as img2dataset has it (jobs.OOM_SHARD_COUNT loads much more)
 SAMPLE_ROWS = 200_000  # captions looked through for words to suggest
 
 
@@ -188,9 +189,7 @@ def _finish(run: RunDir, recipe: Recipe, table: Table, reading: Reading, seconds
 
 
 def _write(run: RunDir, recipe: Recipe, rows: pl.DataFrame) -> None:
-    from .jobs import OOM_SHARD_COUNT
-
-    digits = OOM_SHARD_COUNT + len(str(recipe.download.shard_size)) - 1
+    digits = SHARD_DIGITS + len(str(recipe.download.shard_size)) - 1
     ranks = pl.int_range(rows.height, dtype=pl.Int64, eager=True).cast(pl.String)
     with atomic(run.selected) as path:
         rows.insert_column(0, ranks.str.zfill(digits).alias("key")).write_parquet(path)

@@ -6,7 +6,7 @@ best. So the data are read once, and memory does not grow with them.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from visunex.base.console import Progress
 from .columns import Role, column
 from .conditions import Condition
 from .errors import SourceError, UsageError
-from .selection import CANONICAL, Selection
+from .selection import CANONICAL, Selection, own_text
 from .sources import INDEX, Table, broken_file
 
 __all__ = ["Reading", "read", "selected_names"]
@@ -102,44 +102,69 @@ def read(table: Table, wanted: Sequence[Condition], count: int, unique_by: str |
 
     Raises SourceError for a broken file, by name; UsageError for a `where` that fails on a value.
     """
-    score = column(table.roles, table.schema, "score", "ranking") if "score" in table.roles else None
-    most = 2 * count
     try:
-        while True:
-            sieve, selection = Sieve(wanted, score, most), Selection(count, unique_by)
-            _pass_through(table, sieve, selection)
-            if _is_complete(sieve, selection):
-                return _reading(sieve, selection)
-            most *= 8  # so many duplicates among the best: look deeper
+        for in_scan in (True, False):
+            if (reading := _read(table, wanted, count, unique_by, in_scan=in_scan)) is not None:
+                return reading
     except _READING as error:
         raise _explained(table, wanted, error) from None
+    raise SourceError(f"{table.source.name} changed while it was read; run the command again")
 
 
-def _seen(sieve: Sieve, table: Table) -> list[str]:
-    """The columns that the sieve looks at. Where no number is among them, the row's number is, too.
+def _read(
+    table: Table, wanted: Sequence[Condition], count: int, unique_by: str | None, *, in_scan: bool
+) -> Reading | None:
+    """As `read`; None when the sieve has not seen just the rows that there are."""
+    score = column(table.roles, table.schema, "score", "ranking") if "score" in table.roles else None
+    most = 2 * count
+    while True:
+        sieve, selection = Sieve(wanted, score, most), Selection(count, unique_by)
+        total = table.rows.select(pl.len()).collect(engine="streaming").item()
+        with Progress("filter", total, unit="rows") as progress:
+            for batch in _sifted(table, sieve) if in_scan else _sifted_after(table, sieve):
+                selection.add(batch)
+                progress.update(sieve.rows)
+            progress.update(sieve.rows)
+        if sieve.rows != total:
+            return None
+        if _is_complete(sieve, selection):
+            return _reading(sieve, selection)
+        most *= 8  # so many duplicates among the best: look deeper
 
-    A predicate over texts alone polars also asks about a column's dictionary and about null, which the sieve
-    would count as rows.
-    """
-    own = sieve.columns() or [table.roles["url"]]
-    return own if any(table.schema[name].is_numeric() for name in own) else [*own, _ROW]
 
-
-def _pass_through(table: Table, sieve: Sieve, selection: Selection) -> None:
-    total = table.rows.select(pl.len()).collect(engine="streaming").item()
+def _sifted(table: Table, sieve: Sieve) -> Iterator[pl.DataFrame]:
+    """What the sieve lets through, in batches, with the sieve as the scan's predicate."""
     seen = _seen(sieve, table)
     predicate = pl.struct(seen).map_batches(sieve, return_dtype=pl.Boolean, is_elementwise=True)
     rows = table.rows.with_row_index(_ROW) if _ROW in seen else table.rows
-    rows = rows.filter(predicate).select(_selected_columns(table))
-    with Progress("filter", total, unit="rows") as progress:
-        for batch in rows.collect_batches(maintain_order=False, engine="streaming"):
-            selection.add(batch)
-            progress.update(sieve.rows)
-        progress.update(sieve.rows)
-    if sieve.rows != total:
-        raise SourceError(
-            f"{table.source.name} changed while it was read: {sieve.rows:,} rows, then {total:,}"
-        )
+    return _batches(rows.filter(predicate).select(_selected_columns(table)))
+
+
+def _sifted_after(table: Table, sieve: Sieve) -> Iterator[pl.DataFrame]:
+    """The same without trust in how often polars asks a predicate: slower, as every column is read whole."""
+    seen = pl.struct(sieve.columns() or [table.roles["url"]]).alias(_ROW)
+    for batch in _batches(table.rows.select(seen, *_selected_columns(table))):
+        yield batch.filter(sieve(batch[_ROW])).drop(_ROW)
+
+
+def _seen(sieve: Sieve, table: Table) -> list[str]:
+    """The columns that the sieve looks at: at least two, the second a number or the row's.
+
+    A predicate on one column alone polars asks about the values of the column's dictionary, not about rows.
+    """
+    own = sieve.columns() or [table.roles["url"]]
+    if len(own) > 1:
+        return own
+    numbers = (name for name, kind in table.schema.items() if name not in own and kind.is_numeric())
+    return [*own, next(numbers, _ROW)]
+
+
+def _batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """The rows in batches, in any order, with texts of their own."""
+    texts = (name for name, kind in rows.collect_schema().items() if kind == pl.String)
+    yield from rows.with_columns(map(own_text, texts)).collect_batches(
+        maintain_order=False, engine="streaming"
+    )
 
 
 def _is_complete(sieve: Sieve, selection: Selection) -> bool:

@@ -30,12 +30,12 @@ class Selection:
         self._left_out: list[pl.DataFrame] = []
 
     def add(self, batch: pl.DataFrame) -> None:
-        """Take a batch of candidates: the columns of CANONICAL (scores finite or null), and others."""
-        if (last := self._last()) is not None:
-            if last["score"] is not None:  # scores alone leave few rows, for which comparing texts is cheap
-                batch = batch.filter(pl.col("score") >= last["score"])
-            batch = batch.filter(_no_lower_than(last))
-        self._waiting.append(_compact(batch))
+        """Take a batch of candidates: the columns of CANONICAL (scores finite or null), and others.
+
+        Its texts should be its own (see `own_text`), as some of its rows are kept for long.
+        """
+        last = self._last()
+        self._waiting.append(batch if last is None else batch.filter(_no_lower_than(last)))
         if sum(frame.height for frame in self._waiting) > max(SETTLE_AT, 4 * self.count):
             self._settle()
 
@@ -70,7 +70,7 @@ class Selection:
             kept = ranked.filter(reasons.is_null()).head(self.count)
             if kept.height == self.count or part.height == rows.height:
                 break
-        self._kept = _compact(kept)
+        self._kept = kept.with_columns(map(own_text, _texts(kept)))
         out = ranked.select(RANK).with_columns(reasons, pl.lit(1).alias(_COUNT)).filter(reasons.is_not_null())
         self._leave_out(out)
 
@@ -89,9 +89,8 @@ class Selection:
         known = pl.concat([*self._left_out, rows])
         if (last := self._last()) is not None:
             known = known.filter(_no_lower_than(last))
-        self._left_out = [
-            _compact(known.group_by(_WHY, *RANK).agg(pl.col(_COUNT).sum()).select(rows.columns))
-        ]
+        counts = known.group_by(_WHY, *RANK).agg(pl.col(_COUNT).sum()).select(rows.columns)
+        self._left_out = [counts.with_columns(map(own_text, _texts(counts)))]
 
 
 def rank(rows: pl.DataFrame) -> pl.DataFrame:
@@ -109,10 +108,13 @@ def _sorted(rows: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
     return rows.sort(order, descending=[name == "score" for name in order], nulls_last=True)
 
 
-def _compact(rows: pl.DataFrame) -> pl.DataFrame:
-    """The same rows with texts of their own: as views they would hold on to whole pages of the file."""
-    texts = [name for name, kind in rows.schema.items() if kind == pl.String]
-    return rows.with_columns(pl.concat_str(name, pl.lit("")) for name in texts)
+def own_text(name: str) -> pl.Expr:
+    """A column of texts, copied: as views they would hold on to all of the pages that they were read from."""
+    return pl.concat_str(name, pl.lit("")).alias(name)
+
+
+def _texts(rows: pl.DataFrame) -> list[str]:
+    return [name for name, kind in rows.schema.items() if kind == pl.String]
 
 
 def _best_scores(rows: pl.DataFrame, count: int) -> pl.DataFrame:

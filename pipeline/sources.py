@@ -251,7 +251,8 @@ def _schema(path: str, options: Mapping[str, str]) -> Schema:
 def _scan(paths: list[str], options: Mapping[str, str]) -> pl.LazyFrame:
     # No patterns from here on: a path may hold brackets, a URL question marks. polars expands those of S3.
     pattern = any(path.startswith("s3://") for path in paths)
-    return pl.scan_parquet(paths, glob=pattern, storage_options=dict(options) or None)
+    # Without statistics: polars would ask the filter's predicate about bounds of row groups, too.
+    return pl.scan_parquet(paths, glob=pattern, storage_options=dict(options) or None, use_statistics=False)
 
 
 def broken_file(table: Table) -> str | None:

@@ -18,13 +18,14 @@ from filtering import recipe, rows, select
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visunex.pipeline import selection
+from visunex.pipeline import reading, selection
 from visunex.pipeline.errors import FilterError, SourceError, StaleRunError
-from visunex.pipeline.filter import filter_rows
+from visunex.pipeline.filter import SHARD_DIGITS, filter_rows
+from visunex.pipeline.jobs import OOM_SHARD_COUNT
 from visunex.pipeline.rundir import RunDir
 from visunex.recipes import Recipe, load
 
-# --- an independent account of the same, row by row ------------------------------------------------------
+# --- an independent account of the same, row by row  ---
 
 
 def passes(row: dict[str, Any], wanted: Recipe) -> dict[str, bool]:
@@ -189,7 +190,7 @@ def test_how_rows_arrive_makes_no_difference(data: Any, cuts: Any, count: int, s
     assert selected(shuffled) == selected(sorted(data, key=str))
 
 
-# --- what is written -------------------------------------------------------------------------------------
+# --- what is written  ---
 
 
 def test_the_selection_has_the_columns_and_keys_that_the_next_stages_read(tmp_path: Path) -> None:
@@ -203,6 +204,7 @@ def test_the_selection_has_the_columns_and_keys_that_the_next_stages_read(tmp_pa
     }  # fmt: skip
     assert selected["caption"].to_list() == ["rose", "Rosebud"]
     assert selected["key"].to_list() == ["0000000", "0000001"]
+    assert SHARD_DIGITS == OOM_SHARD_COUNT
     assert pq.read_schema(tmp_path / "run" / "selected.parquet").field("url").type == pa.large_string()
     run = RunDir(tmp_path / "run")
     assert load(run.path) == recipe(tmp_path / "m.parquet", keywords=["rose"], shard_size=100)
@@ -271,7 +273,7 @@ def test_float32_scores_meet_a_bound_as_they_read(tmp_path: Path) -> None:
     assert report.dropped["min_score"] == 1
 
 
-# --- order, files, threads -------------------------------------------------------------------------------
+# --- order, files, threads  ---
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +319,7 @@ def test_the_number_of_threads_makes_no_difference(
     assert (tmp_path / "a" / "selected.parquet").read_bytes() == written(tmp_path / "b", source)
 
 
-# --- running again ---------------------------------------------------------------------------------------
+# --- running again  ---
 
 
 def test_running_again_keeps_what_is_there(tmp_path: Path) -> None:
@@ -369,7 +371,7 @@ def test_the_bytes_may_lie_elsewhere_than_the_recipe_says(tmp_path: Path) -> Non
     assert load(run.path).source.data == "demo"
 
 
-# --- nothing left ----------------------------------------------------------------------------------------
+# --- nothing left  ---
 
 
 def test_no_match_names_the_nearest_words(tmp_path: Path) -> None:
@@ -391,3 +393,62 @@ def test_nothing_left_says_what_dropped_the_rows(tmp_path: Path) -> None:
     rows().write_parquet(tmp_path / "empty.parquet")
     with pytest.raises(FilterError, match="has no rows"):
         select(tmp_path / "other", tmp_path / "empty.parquet")
+
+
+# --- how polars asks  ---
+
+
+def in_dictionaries(path: Path, **changes: list[Any]) -> None:
+    """Rows as pyarrow writes them: each column as a dictionary, several row groups, some of them constant."""
+    count = 6_000
+    usual = {"TEXT": [["rose", "oak", None][n // 2_000] for n in range(count)], "WIDTH": [7] * count}
+    table = rows(*[None] * count, **{**usual, **changes}).to_arrow()
+    pq.write_table(table, path, use_dictionary=True, row_group_size=500, compression="snappy")
+
+
+@pytest.mark.parametrize(
+    ("left", "asked"),
+    [
+        (["URL"], {}),
+        (["URL", "WIDTH"], {"min_width": 5}),
+        (["URL", "TEXT"], {"keywords": ["rose"]}),
+        (["URL", "TEXT", "AESTHETIC_SCORE"], {}),
+        (["URL", "TEXT", "AESTHETIC_SCORE"], {"keywords": ["rose"]}),
+        (["URL", "TEXT", "WIDTH"], {"where": "TEXT <> 'oak'"}),
+        (["URL", "TEXT", "WIDTH"], {"where": "TEXT <> 'oak'", "min_width": 5, "keywords": ["rose"]}),
+    ],
+)
+def test_each_row_is_counted_once_however_it_is_stored(
+    left: list[str], asked: dict[str, Any], tmp_path: Path
+) -> None:
+    """polars asks predicates about dictionaries and bounds as well; the report would count these as rows."""
+    in_dictionaries(tmp_path / "all.parquet")
+    (tmp_path / "data").mkdir()
+    for n in range(2):
+        table = pq.read_table(tmp_path / "all.parquet", columns=left)
+        pq.write_table(table, tmp_path / "data" / f"{n}.parquet", use_dictionary=True, row_group_size=500)
+    report, _ = select(tmp_path / "run", tmp_path / "data", top=10, **asked)
+    assert report.rows == 12_000
+    assert report.passed == 12_000 - 8_000 * bool({"keywords", "where"} & set(asked))
+
+
+def test_should_polars_ask_about_something_else_the_counts_are_still_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_dictionaries(tmp_path / "all.parquet")
+    pl.read_parquet(tmp_path / "all.parquet", columns=["URL", "TEXT"]).write_parquet(tmp_path / "m.parquet")
+    wanted = {"keywords": ["rose"], "top": 5}
+    report, selected = select(tmp_path / "a", tmp_path / "m.parquet", **wanted)
+    monkeypatch.setattr(reading, "_seen", lambda sieve, _: sieve.columns())  # TEXT alone: by its dictionary
+    again, same = select(tmp_path / "b", tmp_path / "m.parquet", **wanted)
+    assert (again.dropped, again.rows) == (report.dropped, 6_000)
+    assert same.equals(selected)
+
+
+def test_a_source_that_changes_while_it_is_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_dictionaries(tmp_path / "m.parquet")
+    monkeypatch.setattr(reading.Sieve, "__call__", lambda sieve, batch: batch.is_not_null())  # counts nothing
+    with pytest.raises(SourceError, match="changed while it was read"):
+        select(tmp_path / "run", tmp_path / "m.parquet")
