@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := aesthetic_embeddings base demo generate pipeline recipes
-# torch's own pool on top of pytest's workers would oversubscribe the machine
-TEST_ENV := NO_ALBUMENTATIONS_UPDATE=1 WANDB_MODE=disabled HF_HUB_OFFLINE=1
+# one thread for torch in each of pytest's processes: more would wait for one another
+TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+PYTEST := pytest -n 2 --dist loadfile
 
 .PHONY: help demo test test-slow interop lint format readme bench clean
 help:
@@ -28,12 +29,12 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	rm -f .coverage .coverage.*
-	$(TEST_ENV) $(BIN)/python -m coverage run -m pytest -m "not slow"
+	$(TEST_ENV) $(BIN)/python -m coverage run -m $(PYTEST) -m "not slow"
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
 test-slow: $(VENV)/.installed
-	$(TEST_ENV) $(BIN)/python -m pytest
+	$(TEST_ENV) $(BIN)/python -m pytest --durations=10
 
 # mypy does not see through the editable install's hook, so it is shown the packages under their names.
 .types: Makefile

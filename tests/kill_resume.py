@@ -8,6 +8,7 @@ import hashlib
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -37,6 +38,13 @@ class Outcome:
     selected: bytes
     pictures: dict[str, str]
     embedding: torch.Tensor
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def start(run: Path) -> subprocess.Popen[bytes]:
@@ -99,6 +107,9 @@ def compare(undisturbed: Outcome, resumed: Outcome) -> float:
 def trials(folder: Path, times: int, seed: int) -> list[str]:
     """Run undisturbed, then `times` runs killed once at a random moment and resumed; a line on each."""
     rng = random.Random(seed)
+    os.environ["VISUNEX_DEMO_PORT"] = str(
+        free_port()
+    )  # other demo runs of this machine must not lend a server
     seconds = finish(folder / "undisturbed")
     undisturbed = outcome(folder / "undisturbed")
     lines = [f"undisturbed: {seconds:.1f} s, {len(undisturbed.pictures)} pictures"]

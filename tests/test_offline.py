@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,13 @@ AUDIT = Path(__file__).parent / "audit"
 LOOPBACK = re.compile(
     r"'(127\.0\.0\.1|localhost|::1)'|^socket\.connect '|getaddrinfo \(None"
 )  # or a Unix socket
+
+
+def free_port() -> int:
+    """A port that nobody listens on, so that no other demo run of this machine lends its server."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def addresses_asked_for(log: Path) -> list[str]:
@@ -25,7 +33,11 @@ def audited(tmp_path: Path, *command: str) -> tuple[subprocess.CompletedProcess[
     kept = ("PATH", "HOME", "LANG", "SYSTEMROOT", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
     log = tmp_path / "audit.log"
     environment = {name: os.environ[name] for name in kept if name in os.environ}
-    environment |= {"PYTHONPATH": str(AUDIT), "VISUNEX_AUDIT_LOG": str(log)}
+    environment |= {
+        "PYTHONPATH": str(AUDIT),
+        "VISUNEX_AUDIT_LOG": str(log),
+        "VISUNEX_DEMO_PORT": str(free_port()),
+    }
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     return done, addresses_asked_for(log)
 
