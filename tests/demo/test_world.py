@@ -67,7 +67,8 @@ def test_the_files_are_pictures_of_their_scenes(world: World) -> None:
         assert image.format == {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[entry.extension]
         assert image.size == (entry.size, entry.size)
         drawn = np.asarray(render(entry.scene, entry.size), dtype=float)
-        assert abs(np.asarray(image.convert("RGB"), dtype=float) - drawn).mean() < 10  # JPEG and WebP halve the colours
+        pixels = np.asarray(image.convert("RGB"), dtype=float)
+        assert abs(pixels - drawn).mean() < 10  # JPEG and WebP halve the colours
 
 
 def test_the_placeholder_is_a_picture() -> None:
