@@ -206,13 +206,12 @@ def selected_names(table: Table) -> dict[str, str]:
     The columns of CANONICAL get their role's name; another column of such a name becomes `source_...`.
     """
     names: dict[str, str] = {table.roles[role]: role for role in _KINDS if role in table.roles}
-    taken = {"key", *CANONICAL}
+    ours = {"key", *CANONICAL}
     for own in table.schema:
         if own not in names and (own != INDEX or own in table.roles.values()):
             alias = own
-            while alias in taken:
+            while alias in ours or (alias != own and alias in table.schema):
                 alias = f"source_{alias}"
-            taken.add(alias)
             names[own] = alias
     return names
 
