@@ -139,7 +139,7 @@ def test_another_selection_is_refused_and_overwritten_when_asked(here: Path) -> 
 
 
 def test_ctrl_c_ends_with_130_at_once(here: Path) -> None:
-    """In the middle of a scan that takes long: the same file a thousand times, a slow condition on each row."""
+    """In the middle of a scan that takes long: the same file a thousand times, a slow condition each time."""
     rows(*[f"rose {n}" for n in range(20_000)]).write_parquet("big.parquet")
     Path("many").mkdir()
     for n in range(1000):
