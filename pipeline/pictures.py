@@ -138,8 +138,32 @@ def _webp_is_whole(data: bytes) -> bool:
 
 
 def _gif_is_whole(data: bytes) -> bool:
-    """The trailer; some encoders put zeros behind it."""
-    return data.rstrip(b"\0")[-1:] == b";"
+    """Block by block up to the trailer (GIF89a, appendix A); the byte of the trailer also occurs in pictures."""
+    try:
+        at = 13 + _gif_colours(data[10])
+        while data[at] != ord(";"):
+            if data[at] == ord(","):
+                at = _after_sub_blocks(data, at + 11 + _gif_colours(data[at + 9]))
+            elif data[at] == ord("!"):
+                at = _after_sub_blocks(data, at + 2)
+            elif data[at] == 0:  # some encoders put zeros between blocks
+                at += 1
+            else:
+                return False
+    except IndexError:
+        return False
+    return True
+
+
+def _gif_colours(flags: int) -> int:
+    """The bytes of the colour table that flags announce."""
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _after_sub_blocks(data: bytes, at: int) -> int:
+    while data[at]:
+        at += 1 + data[at]
+    return at + 1
 
 
 _WHOLE: dict[str, Callable[[bytes], bool]] = {
