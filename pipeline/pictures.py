@@ -138,7 +138,7 @@ def _webp_is_whole(data: bytes) -> bool:
 
 
 def _gif_is_whole(data: bytes) -> bool:
-    """Block by block up to the trailer (GIF89a, appendix A); the byte of the trailer also occurs in pictures."""
+    """Block by block up to the trailer (GIF89a, appendix A), whose byte also occurs inside pictures."""
     try:
         at = 13 + _gif_colours(data[10])
         while data[at] != ord(";"):

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before anything imports img2dataset or a Hub client, here and in every process a test starts.
 os.environ.update(
@@ -12,6 +13,10 @@ os.environ.update(
     HF_HUB_OFFLINE="1" if not os.environ.get("VISUNEX_REAL_WEIGHTS") else "0",
     TOKENIZERS_PARALLELISM="false",
 )
+
+# The same examples in every run, and no verdict on how fast a busy machine is.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")
