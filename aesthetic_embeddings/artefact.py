@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from visunex.base.files import write_bytes, write_json
 
 from .errors import EmbeddingError
+from .tensorfile import read_plain, tensor_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -71,17 +72,17 @@ def load(path: str | Path) -> Embedding:
     page, a truncated download.
     """
     path = Path(path)
-    tensor = _read_tensor(path)
-    shape = tuple(tensor.shape)
+    data = _read_bounded(path)
+    plain = read_plain(data)
+    values, dtype, shape = _by_torch(path, data) if plain is None else (plain, plain.dtype.name, plain.shape)
     if len(shape) not in (1, 2) or (len(shape) == 2 and shape[0] != 1) or not 2 <= shape[-1] <= MAX_DIMENSION:
         raise EmbeddingError(
             f"{path} holds a tensor of shape {_times(shape)}; an embedding is one vector, 1xD (1x768 for "
             "ViT-L/14)"
         )
-    vector = tensor.detach().float().reshape(1, -1).numpy().copy()
-    return Embedding(
-        path.stem, checked(vector, str(path)), str(tensor.dtype).removeprefix("torch."), shape, path
-    )
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
+        vector = values.reshape(1, -1).astype(np.float32)
+    return Embedding(path.stem, checked(vector, str(path)), dtype, shape, path)
 
 
 def save(path: str | Path, vector: ArrayLike, provenance: Mapping[str, Any]) -> Embedding:
@@ -93,7 +94,7 @@ def save(path: str | Path, vector: ArrayLike, provenance: Mapping[str, Any]) -> 
     """
     path = Path(path)
     values = checked(np.array(vector, dtype=np.float32).reshape(1, -1), str(path))
-    data = _tensor_bytes(values)
+    data = tensor_bytes(values)
     try:
         write_bytes(path, data)
         digest = hashlib.sha256(data).hexdigest()
@@ -120,19 +121,18 @@ def checked(vector: NDArray[np.float32], what: str) -> NDArray[np.float32]:
     return vector
 
 
-def _tensor_bytes(values: NDArray[np.float32]) -> bytes:
+def _by_torch(path: Path, data: bytes) -> tuple[NDArray[Any], str, tuple[int, ...]]:
+    """Values, type and shape of a file that only torch can read: bfloat16, views, parameters, old formats."""
+    tensor = _unpickled(path, data)
+    dtype, shape = str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
+    # A view may claim to be huge; its size is judged, by its shape, before it is laid out in memory.
+    small = tensor.numel() <= MAX_DIMENSION
+    return tensor.detach().float().numpy() if small else np.empty(0), dtype, shape
+
+
+def _unpickled(path: Path, data: bytes) -> "torch.Tensor":
     import torch
 
-    # Into memory, as torch writes the name of the file it saves to into the archive.
-    buffer = io.BytesIO()
-    torch.save(torch.from_numpy(values.copy()), buffer)
-    return buffer.getvalue()
-
-
-def _read_tensor(path: Path) -> "torch.Tensor":
-    import torch
-
-    data = _read_bounded(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice on odd pickles; ours is the sentence below
