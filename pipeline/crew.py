@@ -13,14 +13,14 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
 from .errors import DownloadError
-from .jobs import Broken, EngineSettings, Finished, Ready, ShardJob, Tally
+from .jobs import MOST_SHARDS_AT_ONCE, Broken, EngineSettings, Finished, Ready, ShardJob, Tally
 
 __all__ = ["Crew"]
 
@@ -32,13 +32,35 @@ _STARTUP = 300.0  # seconds that a worker may take to load img2dataset on a slow
 
 
 @dataclass
+class _Task:
+    """A shard in the hands of a worker, and when that last got on with it."""
+
+    job: ShardJob
+    moved: float
+    tally: Tally | None = None
+
+    @property
+    def open_rows(self) -> tuple[int, ...]:
+        return () if self.tally is None else self.tally.open_rows
+
+    @property
+    def waits_for_slow_links_only(self) -> bool:
+        return self.tally is not None and self.tally.all_begun
+
+
+@dataclass
 class _Worker:
     process: "subprocess.Popen[bytes]"
     connection: "Connection[Any, Any]"
-    job: ShardJob | None = None
-    tally: Tally | None = None
-    moved: float = 0.0  # when it last got on with its job
+    tasks: dict[int, _Task] = field(default_factory=dict)  # by shard
     ready: bool = False
+    alone: bool = False  # with a shard that was begun before, so that it is seen which one is at fault
+
+    @property
+    def takes_another(self) -> bool:
+        if self.alone or len(self.tasks) >= MOST_SHARDS_AT_ONCE:
+            return not self.tasks
+        return all(task.waits_for_slow_links_only for task in self.tasks.values())
 
     def kill(self) -> None:
         self.process.kill()
@@ -49,9 +71,9 @@ class _Worker:
 class Crew:
     """Up to `processes` workers, started when there is work for them and kept for further rounds.
 
-    `prepare` is called with a job before each time it is handed out. A shard on which nothing moves for
-    `patience` seconds is taken from its worker and begun anew; the rows that were open then are not tried
-    again: they are `stalled`.
+    A worker gets its next shard when of those it has only slow links are left. `prepare` is called with a job
+    before each time it is handed out. A shard on which nothing moves for `patience` seconds is taken from its
+    worker and begun anew; the rows that were open then are not tried again: they are `stalled`.
     """
 
     def __init__(
@@ -86,7 +108,7 @@ class Crew:
     def run(self, jobs: Iterable[ShardJob], on_tally: Callable[[Tally], None]) -> None:
         """Have all jobs done; `on_tally` hears how far each shard is. Raises DownloadError."""
         self._waiting, self._tries, self._on_tally = deque(jobs), dict[int, int](), on_tally
-        while self._waiting or any(worker.job for worker in self._workers):
+        while self._waiting or any(worker.tasks for worker in self._workers):
             self._hand_out()
             busy = {worker.connection: worker for worker in self._workers}
             for connection in wait(list(busy), timeout=_TICK):
@@ -94,17 +116,25 @@ class Crew:
             self._end_stalls()
 
     def _hand_out(self) -> None:
-        while self._waiting:
-            worker = next((worker for worker in self._workers if worker.job is None), None)
-            if worker is None:
-                if len(self._workers) >= self._processes:
-                    return
-                worker = self._start()
+        while self._waiting and (worker := self._taker(self._waiting[0])) is not None:
             job = self._waiting.popleft()
             self._prepare(job)
-            worker.job, worker.tally, worker.moved = job, None, time.monotonic()
+            worker.tasks[job.shard] = _Task(job, time.monotonic())
+            worker.alone = job.shard in self._tries
             with contextlib.suppress(OSError):  # a worker that is gone is noticed by its closed connection
                 worker.connection.send(job)
+
+    def _taker(self, job: ShardJob) -> _Worker | None:
+        """A worker for the next shard: an idle one, else a new one, else one that has the fewest."""
+        takers = [worker for worker in self._workers if worker.takes_another]
+        idle = next((worker for worker in takers if not worker.tasks), None)
+        if idle is not None:
+            return idle
+        if len(self._workers) < self._processes:
+            return self._start()
+        if job.shard in self._tries:
+            return None
+        return min(takers, key=lambda worker: len(worker.tasks), default=None)
 
     def _start(self) -> _Worker:
         ours, theirs = multiprocessing.Pipe()
@@ -128,44 +158,55 @@ class Crew:
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
-            self._dismiss(worker, "its worker process died", open_rows_are_to_blame=False)
+            self._dismiss(worker, "its worker process died")
             return
         match message:
             case Ready():
-                worker.ready, worker.moved = True, time.monotonic()
+                worker.ready = True
+                for task in worker.tasks.values():
+                    task.moved = time.monotonic()
             case Tally():
                 self._note(worker, message)
             case Finished(tally):
                 self._on_tally(tally)
-                worker.job = None
+                del worker.tasks[tally.shard]
             case Broken(reason=reason, fatal=str(sentence)):
                 _log.debug("%s", reason)
                 raise DownloadError(f"the shards cannot be made: {sentence}; what is done is kept")
-            case Broken(reason=reason, lost_rows=rows) if worker.job is not None:
-                job, worker.job = worker.job, None
+            case Broken(shard, reason, rows):
+                job = worker.tasks.pop(shard).job
                 self._again(_without(job, rows, "internal: lost by img2dataset"), reason)
 
     def _note(self, worker: _Worker, tally: Tally) -> None:
-        if worker.tally is None or tally != worker.tally:
-            worker.moved = time.monotonic()
-        worker.tally = tally
+        task = worker.tasks[tally.shard]
+        if tally != task.tally:
+            task.tally, task.moved = tally, time.monotonic()
         self._on_tally(tally)
 
     def _end_stalls(self) -> None:
         for worker in list(self._workers):
             patience = self._patience if worker.ready else max(self._patience, _STARTUP)
-            if worker.job is not None and time.monotonic() - worker.moved > patience:
-                self._dismiss(worker, f"nothing moved for {patience:.0f} s", open_rows_are_to_blame=True)
+            late = time.monotonic() - patience
+            stalled = {shard for shard, task in worker.tasks.items() if task.moved < late}
+            if stalled:
+                self._dismiss(worker, f"nothing moved for {patience:.0f} s", stalled)
 
-    def _dismiss(self, worker: _Worker, reason: str, *, open_rows_are_to_blame: bool) -> None:
-        """End a worker and queue its shard again; its open rows are given up when they are to blame."""
+    def _dismiss(self, worker: _Worker, reason: str, stalled: Collection[int] = ()) -> None:
+        """End a worker and queue its shards again.
+
+        Open rows are given up where they are to blame: in shards that `stalled`, and in one that was begun
+        before, with which the worker was alone. A shard that another's stall has interrupted is no further
+        try.
+        """
         self._workers.remove(worker)
         worker.kill()
-        if worker.job is None:
-            return
-        to_blame = open_rows_are_to_blame or self._tries.get(worker.job.shard, 0) > 0
-        rows = worker.tally.open_rows if worker.tally is not None and to_blame else ()
-        self._again(_without(worker.job, rows, f"stalled: {reason}"), reason)
+        for shard, task in worker.tasks.items():
+            to_blame = shard in stalled or shard in self._tries
+            rows = task.open_rows if to_blame else ()
+            if stalled and shard not in stalled:
+                self._waiting.append(task.job)
+            else:
+                self._again(_without(task.job, rows, f"stalled: {reason}"), reason)
 
     def _again(self, job: ShardJob, reason: str) -> None:
         _log.debug("shard %d is begun again: %s", job.shard, reason)

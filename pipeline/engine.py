@@ -1,39 +1,34 @@
-"""Making a shard with img2dataset's own downloader, resizer and writer. Runs in worker processes only.
+"""Making shards with img2dataset's own downloader, resizer and writer. Runs in worker processes only.
 
 img2dataset lays the shard out, resizes and writes; its fetch function is replaced by ours. That seam, the
 module attribute `img2dataset.downloader.download_image`, is guarded by tests/pipeline/test_download_seam.py.
+Several shards can be in work at a time, so that a few slow links of one hold up nothing but themselves.
 """
 
-import contextlib
 import functools
 import hashlib
 import io
 import os
 import tarfile
-import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import img2dataset.downloader as seam
 import pyarrow as pa
 import pyarrow.parquet as pq
 from img2dataset.resizer import Resizer
-from img2dataset.writer import WebDatasetSampleWriter
 
 from .archive import SpoolReader
 from .fetch import Fetcher
 from .jobs import OOM_SHARD_COUNT, EngineSettings, ShardJob, Tally, shard_name
-from .pictures import Limits, PictureError, difference_hash, inspect
+from .pictures import Limits, PictureError, inspect
+from .writer import OrderedWriter
 
 __all__ = ["Engine", "LostRowsError"]
 
-OnRow = Callable[[int, str | None, int], None]
-
 _SIZES = ("width", "height", "original_width", "original_height")
-_HELD_IN_MEMORY = 64 * 2**20  # bytes of pictures that wait for an earlier row; further ones wait on disk
 
 
 class LostRowsError(Exception):
@@ -45,10 +40,11 @@ class LostRowsError(Exception):
 
 
 class Progress:
-    """Counts for the shard in work, written by fetching threads and read by the reporting one."""
+    """Counts for a shard in work, written by fetching threads and read by the reporting one."""
 
     def __init__(self, shard: int) -> None:
         self.shard, self.attempted, self.succeeded, self.received = shard, 0, 0, 0
+        self.rows: int | None = None  # not known before they are read
         self.failures: Counter[str] = Counter()
         self._open: set[int] = set()
         self._lock = threading.Lock()
@@ -73,7 +69,8 @@ class Progress:
         """The counts now."""
         with self._lock:
             counts = self.attempted, self.succeeded, self.received, dict(self.failures), tuple(self._open)
-        return Tally(self.shard, *counts)
+            all_begun = self.rows == self.attempted + len(self._open)
+        return Tally(self.shard, *counts, all_begun)
 
 
 class Earlier:
@@ -135,101 +132,36 @@ class CheckedResizer(Resizer):
         return (*resized, None if message is None else f"damaged: {message}")
 
 
-class OrderedWriter(WebDatasetSampleWriter):
-    """img2dataset's writer with samples in order of their rows: the same pictures make the same bytes."""
-
-    def __init__(
-        self, *args: Any, job: ShardJob, settings: EngineSettings, on_row: OnRow, **kwargs: Any
-    ) -> None:
-        self.on_row, self.perceptual_hash, self._folder = on_row, settings.perceptual_hash, job.folder
-        if self.perceptual_hash:
-            args, kwargs = _with_column(args, kwargs, "dhash")
-        super().__init__(*args, **kwargs)
-        self.tarwriter.mtime = 0
-        self._first, self._next = job.shard * settings.shard_size, 0
-        self._waiting: dict[int, tuple[Any, ...]] = {}
-        self._held = 0
-        self._spool: Any = None
-        self.failure: Exception | None = None
-
-    def write(self, img_str: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
-        """Write a sample when it is its turn. `close` raises a failure again: here it is only printed."""
-        try:
-            if self.perceptual_hash:
-                meta["dhash"] = _hash_or_none(img_str)
-            row = int(key) - self._first
-            self._waiting[row] = (self._hold(img_str) if row != self._next else img_str, key, caption, meta)
-            self._write_those_in_turn()
-            self.on_row(row, meta["error_message"], len(img_str or b""))
-        except Exception as error:
-            self.failure = self.failure or error
-            raise
-
-    def close(self) -> None:
-        """Write what still waits for a row that never came, and finish the files. Raises what `write` met."""
-        while self._waiting and self.failure is None:
-            self._next = min(self._waiting)
-            self._write_those_in_turn()
-        super().close()
-        if self._spool is not None:
-            self._spool.close()
-        if self.failure is not None:
-            raise self.failure
-
-    def _write_those_in_turn(self) -> None:
-        while self._next in self._waiting:
-            image, *sample = self._waiting.pop(self._next)
-            super().write(self._release(image), *sample)
-            self._next += 1
-
-    def _hold(self, image: bytes | None) -> bytes | tuple[int, int] | None:
-        """Keep a picture that has to wait: the bytes, or where they lie on disk when too many wait."""
-        if image is None or self._held + len(image) <= _HELD_IN_MEMORY:
-            self._held += len(image or b"")
-            return image
-        if self._spool is None:
-            self._spool = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
-        position = self._spool.seek(0, os.SEEK_END)
-        self._spool.write(image)
-        return position, len(image)
-
-    def _release(self, held: bytes | tuple[int, int] | None) -> bytes | None:
-        if not isinstance(held, tuple):
-            self._held = max(0, self._held - len(held or b""))
-            return held
-        self._spool.seek(held[0])
-        return self._spool.read(held[1])
-
-
-def _with_column(
-    args: tuple[Any, ...], kwargs: dict[str, Any], name: str
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The writer's arguments with one more column in the schema, which comes fifth or by name."""
-    column = pa.field(name, pa.string())
-    if "schema" in kwargs:
-        return args, {**kwargs, "schema": kwargs["schema"].append(column)}
-    return (*args[:4], args[4].append(column), *args[5:]), kwargs
-
-
-def _hash_or_none(image: bytes | None) -> str | None:
-    with contextlib.suppress(Exception):
-        return None if image is None else f"{difference_hash(image):016x}"
-    return None
-
-
-class Engine(seam.Downloader):
-    """Makes shards, one at a time. Whatever happens to a single URL ends as a row with its error message."""
+class Engine:
+    """What the shards of a worker share: the fetcher with its connections, and the places to fetch at."""
 
     def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self.fetcher = Fetcher(settings.fetch)
+        self.spool = None if settings.spool is None else SpoolReader(settings.spool)
+        self.places = threading.Semaphore(settings.threads)
+        seam.download_image = _download_image
+
+    def shard(self, job: ShardJob) -> "ShardMaker":
+        """What makes the shard of `job`."""
+        return ShardMaker(self, job)
+
+
+class ShardMaker(seam.Downloader):
+    """Makes one shard. Whatever happens to a single URL ends as a row with its error message."""
+
+    def __init__(self, engine: Engine, job: ShardJob) -> None:
+        settings, self.progress = engine.settings, Progress(job.shard)
+        writer = functools.partial(OrderedWriter, job=job, settings=settings, on_row=self.progress.end)
         super().__init__(
-            sample_writer_class=None,  # given anew for each shard
+            sample_writer_class=writer,
             resizer=CheckedResizer(settings.limits, settings.resize),
             thread_count=settings.threads,
             save_caption="caption" in settings.columns,
             extract_exif=False,
-            output_folder=str(settings.output),
+            output_folder=str(job.folder),
             column_list=list(settings.columns),
-            timeout=settings.fetch.deadline,
+            timeout=Deadline(settings.fetch.deadline, self),
             number_sample_per_shard=settings.shard_size,
             oom_shard_count=OOM_SHARD_COUNT,
             compute_hash="sha256",
@@ -239,43 +171,32 @@ class Engine(seam.Downloader):
             user_agent_token=None,
             disallowed_header_directives=None,
         )
-        self.settings = settings
-        self.fetcher = Fetcher(settings.fetch)
-        self.spool = None if settings.spool is None else SpoolReader(settings.spool)
-        self.progress = Progress(-1)
-        seam.download_image = self._download_image
+        self.engine, self.settings, self.job = engine, settings, job
+        self.earlier = Earlier(settings.output, job.shard) if job.earlier else None
 
-    def make(self, job: ShardJob) -> Tally:
-        """Make the shard of `job` and put its files in place, `_stats.json` last.
+    def make(self) -> Tally:
+        """Make the shard and put its files in place, `_stats.json` last.
 
         Raises LostRowsError, OSError, or whatever img2dataset raises; then nothing is put in place.
         """
-        self.job, self.progress = job, Progress(job.shard)
-        self.earlier = Earlier(self.settings.output, job.shard) if job.earlier else None
-        self.output_folder = str(job.folder)
-        self.sample_writer_class = functools.partial(
-            OrderedWriter,
-            job=job,
-            settings=self.settings,
-            on_row=self.progress.end,
-        )
-        rows = _row_count(job.folder / "rows.arrow")
-        self.download_shard((job.shard, str(job.folder / "rows.arrow")))
-        _refuse_lost_rows(job, rows, self.settings.shard_size)
+        table = self.job.folder / "rows.arrow"
+        self.progress.rows = rows = _row_count(table)
+        self.download_shard((self.job.shard, str(table)))
+        _refuse_lost_rows(self.job, rows, self.settings.shard_size)
         if self.earlier is not None:
             self.earlier.close()
-        _publish(job, self.settings.output)
+        _publish(self.job, self.settings.output)
         return self.progress.tally()
 
-    def _download_image(self, row: tuple[int, str], *_: Any, **__: Any) -> tuple[int, Any, str | None]:
-        """In the place of img2dataset's: (row, stream, None) or (row, None, error message). Never raises."""
-        index, url = row
-        self.progress.begin(index)
+    def fetch_row(self, index: int, url: str) -> tuple[int, Any, str | None]:
+        """(row, stream, None) or (row, None, error message). Never raises."""
         try:
-            if index in self.job.verdicts:
-                return index, None, self.job.verdicts[index]
-            kept = self._kept(index)
-            return (index, kept, None) if kept is not None else (index, *self._fetch(index, url))
+            with self.engine.places:
+                self.progress.begin(index)
+                if index in self.job.verdicts:
+                    return index, None, self.job.verdicts[index]
+                kept = self._kept(index)
+                return (index, kept, None) if kept is not None else (index, *self._fetch(index, url))
         except BaseException as error:
             return index, None, f"internal: {type(error).__name__}"
 
@@ -295,10 +216,32 @@ class Engine(seam.Downloader):
 
     def _bytes(self, url: str) -> tuple[bytes | None, str]:
         """The picture's file, from the tar that was looked through or from the web, or why there is none."""
-        if self.spool is not None:
-            return self.spool.get(url), "not_in_tar: the tar has no such member, or none that can be taken"
-        fetched = self.fetcher.fetch(url)
+        if self.engine.spool is not None:
+            return self.engine.spool.get(
+                url
+            ), "not_in_tar: the tar has no such member, or none that can be taken"
+        fetched = self.engine.fetcher.fetch(url)
         return fetched.body, fetched.described
+
+
+class Deadline(float):
+    """The deadline in seconds, which img2dataset passes on as it is, and the shard that it was given for."""
+
+    def __new__(cls, seconds: float, maker: ShardMaker) -> Self:
+        """A number of seconds that knows `maker`."""
+        made = super().__new__(cls, seconds)
+        made.maker = maker
+        return made
+
+    maker: ShardMaker
+
+
+def _download_image(row: tuple[int, str], *given: Any, **named: Any) -> tuple[int, Any, str | None]:
+    """In the place of img2dataset's: (row, stream, None) or (row, None, error message). Never raises."""
+    for deadline in (*given, *named.values()):
+        if isinstance(deadline, Deadline):
+            return deadline.maker.fetch_row(*row)
+    return row[0], None, "internal: this img2dataset does not pass on its timeout"
 
 
 def _row_count(path: Path) -> int:

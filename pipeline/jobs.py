@@ -7,6 +7,7 @@ from .fetch import FetchSettings
 from .pictures import Limits
 
 __all__ = [
+    "MOST_SHARDS_AT_ONCE",
     "OOM_SHARD_COUNT",
     "Broken",
     "EngineSettings",
@@ -17,6 +18,7 @@ __all__ = [
     "shard_name",
 ]
 
+MOST_SHARDS_AT_ONCE = 4  # in one worker, all but the last of which wait for their slowest links only
 OOM_SHARD_COUNT = 5  # digits of a shard's number in file names and keys, as img2dataset has it
 
 
@@ -62,7 +64,10 @@ class ShardJob:
 
 @dataclass(frozen=True)
 class Tally:
-    """How far a worker is with its shard. `failures` counts by class; `open_rows` are being worked on."""
+    """How far a worker is with a shard. `failures` counts by class; `open_rows` are being worked on.
+
+    `all_begun` means that no row waits for its turn any more.
+    """
 
     shard: int
     attempted: int
@@ -70,6 +75,7 @@ class Tally:
     received: int
     failures: dict[str, int]
     open_rows: tuple[int, ...]
+    all_begun: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any
@@ -35,9 +36,7 @@ def main() -> None:
         return
     outbox.send(Ready())
     while (job := jobs.get()) is not None:
-        with outbox.reporting(engine):
-            done = _make(engine, job)
-        outbox.send(done)
+        threading.Thread(target=_work, args=(engine, job, outbox), daemon=True).start()
 
 
 def _listen(connection: Any, jobs: "queue.SimpleQueue[ShardJob | None]") -> None:
@@ -58,6 +57,7 @@ def _engine_class(settings: EngineSettings) -> Any:
     except Exception:  # another img2dataset, which needs them
         for name in [name for name in sys.modules if name.partition(".")[0] in ("img2dataset", "webdataset")]:
             del sys.modules[name]
+        sys.modules.pop("visunex.pipeline.writer", None)
         from .engine import Engine
     return Engine
 
@@ -73,18 +73,36 @@ def _spared(*names: str) -> Iterator[None]:
     sys.modules.update(placeholders, torch=None)  # type: ignore[call-overload]
     try:
         yield
-        sys.modules["pandas"] = None  # type: ignore[assignment]
+        sys.meta_path.insert(0, _Absent())
     finally:
         for name, placeholder in placeholders.items():
             if sys.modules.get(name) is placeholder:
                 del sys.modules[name]
 
 
-def _make(engine: Any, job: ShardJob) -> Finished | Broken:
+class _Absent(MetaPathFinder):
+    """Says that there is no pandas. A None in `sys.modules` would not do: pyarrow's compiled code takes it
+    for the module and fails on the first table that it makes.
+    """
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        """Raise ModuleNotFoundError for pandas and what is in it."""
+        if name.partition(".")[0] == "pandas":
+            raise ModuleNotFoundError("left out of this process", name=name)
+
+
+def _work(engine: Any, job: ShardJob, outbox: "_Outbox") -> None:
+    """Make one shard, reporting on it. The crew gives the next one when only slow links of this are left."""
+    outbox.send(_made(engine, job, outbox))
+
+
+def _made(engine: Any, job: ShardJob, outbox: "_Outbox") -> Finished | Broken:
     from .engine import LostRowsError
 
     try:
-        return Finished(engine.make(job))
+        maker = engine.shard(job)
+        with outbox.reporting(maker.progress):
+            return Finished(maker.make())
     except LostRowsError as error:
         return Broken(job.shard, str(error), lost_rows=error.rows)
     except OSError as error:
@@ -95,7 +113,7 @@ def _make(engine: Any, job: ShardJob) -> Finished | Broken:
 
 
 class _Outbox:
-    """The way to the parent, used by the main thread and the one that reports progress."""
+    """The way to the parent, used by the threads that make shards and those that report on them."""
 
     def __init__(self, connection: Any) -> None:
         self._connection, self._lock = connection, threading.Lock()
@@ -109,13 +127,13 @@ class _Outbox:
             os._exit(1)
 
     @contextlib.contextmanager
-    def reporting(self, engine: Any) -> Iterator[None]:
-        """Send the engine's tally every quarter of a second during the block."""
+    def reporting(self, progress: Any) -> Iterator[None]:
+        """Send the tally of a shard's progress every quarter of a second during the block."""
         stop = threading.Event()
 
         def report() -> None:
             while not stop.wait(_REPORT_EVERY):
-                self.send(engine.progress.tally())
+                self.send(progress.tally())
 
         reporter = threading.Thread(target=report, daemon=True)
         reporter.start()

@@ -56,6 +56,23 @@ def test_a_shard_on_which_nothing_moves_is_begun_anew_without_the_rows_that_stal
     assert heard[-1].failures == {"stalled": 2, "http_404": 1}
 
 
+def test_slow_links_of_a_shard_hold_up_no_other(server: hostile.HostileServer, tmp_path: Path) -> None:
+    """One worker: the shards behind a hanging link are made before it, never with more links at a time."""
+    urls = [f"{server.base}/good/{number}.jpg" for number in range(40)]
+    urls[3] = f"{server.base}/hang/3.jpg"
+    fetch = FetchSettings(deadline=4, allow_private=True)
+    crew, _ = crew_for(tmp_path, urls, fetch=fetch, threads=2)
+    heard: list[Tally] = []
+    server.visits.clear()
+    with crew:
+        crew.run([ShardJob(shard, tmp_path / f"work{shard}") for shard in range(4)], heard.append)
+    assert set(server.visits.values()) == {1}, "no link is asked for twice"
+    finished = list(dict.fromkeys(tally.shard for tally in heard if tally.attempted == 10))
+    assert finished == [1, 2, 3, 0]
+    assert [len([r for r in read_shard(tmp_path, shard) if r.had]) for shard in range(4)] == [9, 10, 10, 10]
+    assert max(len(tally.open_rows) for tally in heard) <= 2
+
+
 def test_a_shard_that_cannot_be_made_is_given_up(server: hostile.HostileServer, tmp_path: Path) -> None:
     crew, _ = crew_for(tmp_path, [f"{server.base}/good/a.jpg"], columns=("caption",))
     with pytest.raises(DownloadError, match="shard 0 could not be made in 3 tries"), crew:
