@@ -1,7 +1,7 @@
 """The conditions a row must pass, in a fixed order: the first one that it fails is charged with it.
 
-Cheap conditions on numbers come first, then those on the caption, then `where`. A null (or NaN) never passes
-a condition that it is tested for: a row without a caption fails `exclude` too.
+Cheap conditions on numbers come first, then those on the caption, then `where`, then likeness. A null (or
+NaN) never passes a condition that it is tested for: a row without a caption fails `exclude` too.
 """
 
 import json
@@ -48,6 +48,14 @@ def conditions(wanted: Filter, roles: Roles, schema: Schema) -> list[Condition]:
     Raises SourceError for a column that is missing, UsageError for a keyword or `where` that makes no sense.
     """
     return [*_bounds(wanted, roles, schema), *_on_captions(wanted, roles, schema)]
+
+
+def on_likeness(likeness: pl.Expr, wanted: Filter) -> list[Condition]:
+    """The conditions on a row's likeness, which is null where it has no vector."""
+    found = [Condition("no_vector", likeness.is_not_null())]
+    if wanted.min_likeness is not None:
+        found.append(Condition("min_likeness", likeness.ge(wanted.min_likeness).fill_null(False)))
+    return found
 
 
 def _bounds(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]:

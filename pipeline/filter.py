@@ -1,8 +1,9 @@
 """Metadata -> `selected.parquet`: the rows that pass the recipe's conditions, the best first."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -12,17 +13,21 @@ from visunex.base.files import atomic, write_text
 from visunex.recipes import Columns, Recipe, dumps
 
 from .columns import ROLES, column
-from .conditions import conditions
+from .conditions import Condition, conditions, on_likeness
 from .errors import FilterError, SourceError
 from .keywords import nearest_words
-from .reading import Reading, read, selected_names
+from .reading import Ranking, Reading, read, selected_names, survivors
 from .remote import PARQUET_MAGIC
 from .rundir import RunDir
 from .sources import ResolvedSource, Table, open_table, require_predictor, resolve
 
+if TYPE_CHECKING:
+    from .likeness import Looks
+
 __all__ = ["FilterReport", "filter_rows"]
 
 SHARD_DIGITS = 5  # of a shard's number in keys, as img2dataset has it (jobs.OOM_SHARD_COUNT loads much more)
+_OF_LIKENESS = frozenset({"like", "like_images", "min_likeness", "rank"})
 SAMPLE_ROWS = 200_000  # captions looked through for words to suggest
 
 
@@ -32,7 +37,8 @@ class FilterReport:
 
     A row is counted with the first condition that it failed, in the order of `dropped`. `duplicates` share
     their URL (caption, hash) with a kept row of higher rank; `beyond_reserve` rank below the last row kept.
-    `passed` counts the rows before those two. Scores are null where the source has none.
+    `passed` counts the rows before those two. `no_vector` lack a published vector to tell their likeness.
+    Of the column `ranked_by` there are the values of the first row, the last wanted and the last in reserve.
     """
 
     source: str
@@ -42,9 +48,13 @@ class FilterReport:
     passed: int
     selected: int
     top: int
+    ranked_by: str
     best_score: float | None
     top_score: float | None
     last_score: float | None
+    best_likeness: float | None
+    top_likeness: float | None
+    last_likeness: float | None
     seconds: float
     reused: bool = False
 
@@ -65,9 +75,13 @@ class FilterReport:
         ]
         wanted, spare = min(self.top, self.selected), max(0, self.selected - self.top)
         lines.append(f"  {self.selected:>12,}  selected: the {wanted:,} best, and {spare:,} in reserve")
-        if self.best_score is not None:
-            scores = (f"{score:.3f}" for score in (self.best_score, self.top_score) if score is not None)
-            lines.append(f"  scores {' to '.join(scores)} among the {wanted:,} best")
+        for name, best, at_top in (
+            ("scores", self.best_score, self.top_score),
+            ("likeness", self.best_likeness, self.top_likeness),
+        ):
+            if best is not None:
+                values = (f"{value:.3f}" for value in (best, at_top) if value is not None)
+                lines.append(f"  {name} {' to '.join(values)} among the {wanted:,} best")
         if self.selected < self.top:
             lines.append(f"  fewer than the {self.top:,} asked for; other keywords or bounds may find more")
         lines.append(f"  {human_time(self.seconds)}, {self.rows_per_second:,.0f} rows/s")
@@ -81,7 +95,8 @@ def filter_rows(
 
     `metadata` says where the source's bytes lie, when not where its name says. When the run already holds the
     selection of the same contents and settings, that is kept. Raises SourceError, UsageError, FilterError (no
-    row passes) and StaleRunError (the run holds another selection, and `overwrite` is False).
+    row passes), StaleRunError (the run holds another selection, and `overwrite` is False); of a recipe with
+    likeness also EncodeError (vectors that cannot be read or compared) and ModelError.
     """
     started = time.monotonic()
     try:
@@ -97,11 +112,34 @@ def filter_rows(
     require_predictor(table, recipe.filter.predictor)
     wanted = conditions(recipe.filter, table.roles, table.schema)
     unique_by = _unique_by(recipe, table)
+    looks = _looks(recipe, table)
     run.begin("filter", made_from=made_from, overwrite=overwrite)
-    reading = read(table, wanted, recipe.filter.candidates, unique_by)
+    likeness = None if looks is None else _likeness(looks, table, wanted)
+    if likeness is not None:
+        wanted = [*wanted, *on_likeness(likeness, recipe.filter)]
+    ranking = Ranking(recipe.filter.ranked_by, likeness)
+    reading = read(table, wanted, recipe.filter.candidates, unique_by, ranking)
     report = _finish(run, recipe, table, reading, time.monotonic() - started)
     run.record("filter", report.as_dict())
     return report
+
+
+def _looks(recipe: Recipe, table: Table) -> "Looks | None":
+    """What pictures shall look like, where the recipe says so; what compares vectors loads only then."""
+    if not recipe.filter.by_likeness:
+        return None
+    from .likeness import looks
+
+    return looks(recipe, table)
+
+
+def _likeness(looks: "Looks", table: Table, wanted: Sequence[Condition]) -> pl.Expr:
+    """The likeness of a row, null where no vector of it is published or it does not pass anyway."""
+    from .cosines import key, measure
+
+    keys = key(table, looks.by)
+    hashes = survivors(table, wanted, keys)
+    return measure(looks.folder, looks.by, hashes, looks.vector).of(keys)
 
 
 def _as_parquet(source: ResolvedSource, run: RunDir) -> ResolvedSource:
@@ -136,6 +174,12 @@ def _made_from(recipe: Recipe, source: ResolvedSource | None) -> dict[str, Any]:
     columns = {f"{role}_column": getattr(recipe.source.columns, role) for role in ROLES}
     settings = recipe.filter.model_dump(mode="json") | {"shard_size": recipe.download.shard_size} | columns
     contents = {"contents": source.identity} if source else {}
+    if recipe.filter.by_likeness:
+        from .likeness import made_from
+
+        settings |= made_from(recipe)
+    else:
+        settings = {name: value for name, value in settings.items() if name not in _OF_LIKENESS}
     return {"source": recipe.source.data, **contents, **settings}
 
 
@@ -171,8 +215,13 @@ def _finish(run: RunDir, recipe: Recipe, table: Table, reading: Reading, seconds
     if rows.is_empty():
         raise FilterError(_nothing(recipe, table, reading))
     _write(run, recipe, rows)
-    top = recipe.filter.top
-    best, at_top, last = (rows["score"][at] for at in (0, min(top, rows.height) - 1, -1))
+    top, by = recipe.filter.top, recipe.filter.ranked_by
+    places = {"best": 0, "top": min(top, rows.height) - 1, "last": -1}
+    values: dict[str, Any] = {
+        f"{place}_{column}": rows[by][at] if column == by else None
+        for place, at in places.items()
+        for column in ("score", "likeness")
+    }
     return FilterReport(
         source=recipe.source.data,
         files=len(table.source.paths),
@@ -181,10 +230,9 @@ def _finish(run: RunDir, recipe: Recipe, table: Table, reading: Reading, seconds
         passed=reading.passed,
         selected=rows.height,
         top=top,
-        best_score=best,
-        top_score=at_top,
-        last_score=last,
+        ranked_by=by,
         seconds=seconds,
+        **values,
     )
 
 

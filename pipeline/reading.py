@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from visunex.base.console import Progress
 
@@ -20,7 +21,7 @@ from .errors import SourceError, UsageError
 from .selection import CANONICAL, Selection, own_text
 from .sources import INDEX, Table, broken_file
 
-__all__ = ["Reading", "read", "selected_names"]
+__all__ = ["Ranking", "Reading", "read", "selected_names", "survivors"]
 
 _AT, _SCORE = "__at__", "__score__"
 _KINDS: dict[Role, pl.DataType] = {
@@ -32,6 +33,14 @@ _KINDS: dict[Role, pl.DataType] = {
 }
 _ROW = "__row__"
 _READING = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The column of the selection that the best rows are highest in; rows' likeness, where it is known."""
+
+    by: str = "score"
+    likeness: pl.Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class Sieve:
     """The conditions as a predicate for a scan, called with batches of rows from several threads.
 
     It counts `rows` and what each condition dropped, and lets a row through when it passes them all and is
-    among the `most` best-scored so far: a superset, in whatever order the batches come, of the `most` best.
+    among the `most` best in `score` so far: a superset, in whatever order they come, of the `most` best.
     """
 
     def __init__(self, wanted: Sequence[Condition], score: pl.Expr | None, most: int) -> None:
@@ -97,14 +106,31 @@ class Sieve:
         return rows if least is None else rows.filter(pl.col(_SCORE) >= least)
 
 
-def read(table: Table, wanted: Sequence[Condition], count: int, unique_by: str | None) -> Reading:
+def survivors(table: Table, wanted: Sequence[Condition], key: pl.Expr) -> NDArray[np.uint64]:
+    """The hashes of the keys, not null, of the rows that pass; raises as `read` does."""
+    passing = table.rows.filter(condition.passes for condition in wanted) if wanted else table.rows
+    try:
+        found = passing.select(key.alias(_ROW)).drop_nulls().select(pl.col(_ROW).hash())
+        return found.collect(engine="streaming").to_series().to_numpy()
+    except _READING as error:
+        raise _explained(table, wanted, error) from None
+
+
+def read(
+    table: Table,
+    wanted: Sequence[Condition],
+    count: int,
+    unique_by: str | None,
+    ranking: Ranking = Ranking(),
+) -> Reading:
     """Select the best `count` rows among those that pass, no two of which share `unique_by`.
 
     Raises SourceError for a broken file, by name; UsageError for a `where` that fails on a value.
     """
     try:
         for in_scan in (True, False):
-            if (reading := _read(table, wanted, count, unique_by, in_scan=in_scan)) is not None:
+            reading = _read(table, wanted, count, unique_by, ranking, in_scan=in_scan)
+            if reading is not None:
                 return reading
     except _READING as error:
         raise _explained(table, wanted, error) from None
@@ -112,16 +138,22 @@ def read(table: Table, wanted: Sequence[Condition], count: int, unique_by: str |
 
 
 def _read(
-    table: Table, wanted: Sequence[Condition], count: int, unique_by: str | None, *, in_scan: bool
+    table: Table,
+    wanted: Sequence[Condition],
+    count: int,
+    unique_by: str | None,
+    ranking: Ranking,
+    *,
+    in_scan: bool,
 ) -> Reading | None:
     """As `read`; None when the sieve has not seen just the rows that there are."""
-    score = column(table.roles, table.schema, "score", "ranking") if "score" in table.roles else None
     most = 2 * count
     while True:
-        sieve, selection = Sieve(wanted, score, most), Selection(count, unique_by)
+        sieve, selection = Sieve(wanted, _rank(table, ranking), most), Selection(count, unique_by, ranking.by)
         total = table.rows.select(pl.len()).collect(engine="streaming").item()
         with Progress("filter", total, unit="rows") as progress:
-            for batch in _sifted(table, sieve) if in_scan else _sifted_after(table, sieve):
+            columns = _selected_columns(table, ranking)
+            for batch in (_sifted if in_scan else _sifted_after)(table, sieve, columns):
                 selection.add(batch)
                 progress.update(sieve.rows)
             progress.update(sieve.rows)
@@ -132,18 +164,24 @@ def _read(
         most *= 8  # so many duplicates among the best: look deeper
 
 
-def _sifted(table: Table, sieve: Sieve) -> Iterator[pl.DataFrame]:
+def _rank(table: Table, ranking: Ranking) -> pl.Expr | None:
+    if ranking.by == "likeness":
+        return ranking.likeness
+    return column(table.roles, table.schema, "score", "ranking") if "score" in table.roles else None
+
+
+def _sifted(table: Table, sieve: Sieve, columns: Sequence[pl.Expr]) -> Iterator[pl.DataFrame]:
     """What the sieve lets through, in batches, with the sieve as the scan's predicate."""
     seen = _seen(sieve, table)
     predicate = pl.struct(seen).map_batches(sieve, return_dtype=pl.Boolean, is_elementwise=True)
     rows = table.rows.with_row_index(_ROW) if _ROW in seen else table.rows
-    return _batches(rows.filter(predicate).select(_selected_columns(table)))
+    return _batches(rows.filter(predicate).select(columns))
 
 
-def _sifted_after(table: Table, sieve: Sieve) -> Iterator[pl.DataFrame]:
+def _sifted_after(table: Table, sieve: Sieve, columns: Sequence[pl.Expr]) -> Iterator[pl.DataFrame]:
     """The same without trust in how often polars asks a predicate: slower, as every column is read whole."""
     seen = pl.struct(sieve.columns() or [table.roles["url"]]).alias(_ROW)
-    for batch in _batches(table.rows.select(seen, *_selected_columns(table))):
+    for batch in _batches(table.rows.select(seen, *columns)):
         yield batch.filter(sieve(batch[_ROW])).drop(_ROW)
 
 
@@ -174,7 +212,7 @@ def _is_complete(sieve: Sieve, selection: Selection) -> bool:
         return True
     if kept.height < selection.count:
         return False
-    last = kept["score"][-1]
+    last = kept[selection.by][-1]
     return last is not None and last >= sieve.least
 
 
@@ -187,9 +225,10 @@ def _reading(sieve: Sieve, selection: Selection) -> Reading:
     return Reading(sieve.rows, {**sieve.dropped, **left_out, "beyond_reserve": beyond}, passed, selected)
 
 
-def _selected_columns(table: Table) -> list[pl.Expr]:
-    """The columns of the selection: the canonical ones, then the source's own."""
+def _selected_columns(table: Table, ranking: Ranking) -> list[pl.Expr]:
+    """The columns of the selection: the canonical ones, the likeness, then the source's own."""
     canonical = [_canonical(table, role, kind).alias(role) for role, kind in _KINDS.items()]
+    canonical += [] if ranking.likeness is None else [ranking.likeness.alias("likeness")]
     own = selected_names(table).items()
     return canonical + [pl.col(name).alias(alias) for name, alias in own if alias not in _KINDS]
 
@@ -203,10 +242,11 @@ def _canonical(table: Table, role: Role, kind: pl.DataType) -> pl.Expr:
 def selected_names(table: Table) -> dict[str, str]:
     """What each of the source's columns is called in the selection; pandas' row labels are left out.
 
-    The columns of CANONICAL get their role's name; another column of such a name becomes `source_...`.
+    The columns of CANONICAL get their role's name; another column of such a name, or of one that the
+    selection has besides, becomes `source_...`.
     """
     names: dict[str, str] = {table.roles[role]: role for role in _KINDS if role in table.roles}
-    ours = {"key", *CANONICAL}
+    ours = {"key", "likeness", *CANONICAL}
     for own in table.schema:
         if own not in names and (own != INDEX or own in table.roles.values()):
             alias = own

@@ -1,7 +1,7 @@
 """The best rows of a stream that may be far larger than memory, each repeated row once.
 
-Rows are ranked by score (the highest first; none comes last), then by URL, caption and the other columns, so
-that neither the order in which they arrive nor how they are cut into batches makes a difference.
+Rows are ranked by a number of theirs (the highest first; none comes last), then by URL, caption and the
+other columns, so that neither the order in which they arrive nor how they are cut into batches matters.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ import polars as pl
 
 # The columns every batch has, in this order; others may follow.
 CANONICAL = ("url", "caption", "score", "width", "height")
-RANK = ("score", "url", "caption")
 _WHY, _COUNT = "__why__", "__count__"
 SETTLE_AT = 1 << 16
 
@@ -23,19 +22,19 @@ class Selection:
     are counted as such where they rank no lower than the last kept row; what ranks below it is beyond.
     """
 
-    def __init__(self, count: int, unique_by: str | None) -> None:
-        self.count, self.unique_by = count, unique_by
+    def __init__(self, count: int, unique_by: str | None, by: str = "score") -> None:
+        self.count, self.unique_by, self.by = count, unique_by, by
         self._kept: pl.DataFrame | None = None
         self._waiting: list[pl.DataFrame] = []
         self._left_out: list[pl.DataFrame] = []
 
     def add(self, batch: pl.DataFrame) -> None:
-        """Take a batch of candidates: the columns of CANONICAL (scores finite or null), and others.
+        """Take a batch of candidates: the columns of CANONICAL (`by` finite or null), and others.
 
         Its texts should be its own (see `own_text`), as some of its rows are kept for long.
         """
         last = self._last()
-        self._waiting.append(batch if last is None else batch.filter(_no_lower_than(last)))
+        self._waiting.append(batch if last is None else batch.filter(_no_lower_than(last, self.by)))
         if sum(frame.height for frame in self._waiting) > max(SETTLE_AT, 4 * self.count):
             self._settle()
 
@@ -64,15 +63,18 @@ class Selection:
         """Rank what has arrived together with what was kept, and keep the best of both."""
         rows = pl.concat([*([] if self._kept is None else [self._kept]), *self._waiting])
         self._waiting = []
-        for part in (_best_scores(rows, 2 * self.count), rows):  # the short way is long enough, nearly always
-            ranked = rank(part)
+        for part in (
+            _best(rows, 2 * self.count, self.by),
+            rows,
+        ):  # the short way is long enough, nearly always
+            ranked = rank(part, self.by)
             reasons = self._reasons(ranked)
             kept = ranked.filter(reasons.is_null()).head(self.count)
             if kept.height == self.count or part.height == rows.height:
                 break
         self._kept = kept.with_columns(map(own_text, _texts(kept)))
-        out = ranked.select(RANK).with_columns(reasons, pl.lit(1).alias(_COUNT)).filter(reasons.is_not_null())
-        self._leave_out(out)
+        out = ranked.select(_rank(self.by)).with_columns(reasons, pl.lit(1).alias(_COUNT))
+        self._leave_out(out.filter(reasons.is_not_null()))
 
     def _reasons(self, ranked: pl.DataFrame) -> pl.Series:
         """Why each row is left out, null where it is not."""
@@ -88,24 +90,26 @@ class Selection:
         """Remember what is left out, by rank, equal rows in one line; forget what no longer matters."""
         known = pl.concat([*self._left_out, rows])
         if (last := self._last()) is not None:
-            known = known.filter(_no_lower_than(last))
-        counts = known.group_by(_WHY, *RANK).agg(pl.col(_COUNT).sum()).select(rows.columns)
+            known = known.filter(_no_lower_than(last, self.by))
+        counts = known.group_by(_WHY, *_rank(self.by)).agg(pl.col(_COUNT).sum()).select(rows.columns)
         self._left_out = [counts.with_columns(map(own_text, _texts(counts)))]
 
 
-def rank(rows: pl.DataFrame) -> pl.DataFrame:
+def rank(rows: pl.DataFrame, by: str = "score") -> pl.DataFrame:
     """The rows, best first."""
-    order = [
-        *RANK,
-        *(name for name in rows.columns if name not in RANK and not rows.schema[name].is_nested()),
-    ]
-    keys = rows.select(RANK)
+    first = _rank(by)
+    rest = (name for name in rows.columns if name not in first and not rows.schema[name].is_nested())
+    keys = rows.select(first)
     ties = keys.is_duplicated().any()
-    return _sorted(rows, order) if ties else rows[_sorted(keys.with_row_index("at"), RANK)["at"]]
+    return _sorted(rows, [*first, *rest]) if ties else rows[_sorted(keys.with_row_index("at"), first)["at"]]
+
+
+def _rank(by: str) -> tuple[str, str, str]:
+    return by, "url", "caption"
 
 
 def _sorted(rows: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
-    return rows.sort(order, descending=[name == "score" for name in order], nulls_last=True)
+    return rows.sort(order, descending=[at == 0 for at in range(len(order))], nulls_last=True)
 
 
 def own_text(name: str) -> pl.Expr:
@@ -117,18 +121,18 @@ def _texts(rows: pl.DataFrame) -> list[str]:
     return [name for name, kind in rows.schema.items() if kind == pl.String]
 
 
-def _best_scores(rows: pl.DataFrame, count: int) -> pl.DataFrame:
-    """At least the `count` best-scored rows, with all that tie with the last of them."""
-    if rows.height <= count or rows.height - rows["score"].null_count() < count:
+def _best(rows: pl.DataFrame, count: int, by: str) -> pl.DataFrame:
+    """At least the `count` rows that are highest in `by`, with all that tie with the last of them."""
+    if rows.height <= count or rows.height - rows[by].null_count() < count:
         return rows
-    return rows.filter(pl.col("score") >= rows["score"].top_k(count).min())
+    return rows.filter(pl.col(by) >= rows[by].top_k(count).min())
 
 
-def _no_lower_than(last: dict[str, Any]) -> pl.Expr:
-    """Whether a row ranks no lower than `last` by score, URL (none comes first) and caption."""
-    score, url, caption = (last[name] for name in RANK)
-    as_good = pl.col("score").is_null() if score is None else pl.col("score") == score
-    better = pl.col("score").is_not_null() if score is None else pl.col("score") > score
+def _no_lower_than(last: dict[str, Any], by: str) -> pl.Expr:
+    """Whether a row ranks no lower than `last` in `by`, URL (none comes first) and caption."""
+    least, url, caption = (last[name] for name in _rank(by))
+    as_good = pl.col(by).is_null() if least is None else pl.col(by) == least
+    better = pl.col(by).is_not_null() if least is None else pl.col(by) > least
     before = pl.lit(True) if caption is None else pl.col("caption") <= caption
     own = pl.col("url").fill_null("")
     return (better | (as_good & ((own < url) | ((own == url) & before)))).fill_null(False)

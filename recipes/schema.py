@@ -13,12 +13,17 @@ Dedupe = Literal["url", "caption", "hash", "none"]
 Reduction = Literal["mean", "unit-mean", "score-weighted", "median", "contrast"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Score = Literal["mean", "median", "any"]
+Rank = Literal["likeness", "score"]
 Predictor = Literal["V1", "V2", "people"]
+
+_LIKE = ("like", "like_images")
+_LISTS = ("keywords", "exclude", *_LIKE)
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Number = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -96,8 +101,21 @@ class Filter(Section):
     where: Text | None = Field(
         default=None, description="A further condition: an SQL expression over the source's own columns."
     )
-    dedupe: Dedupe = Field(default="url", description="Keep only the best-scored of rows that share this.")
-    top: Count = Field(default=2000, description="How many pictures are wanted: the best-scored ones.")
+    like: tuple[Text, ...] = Field(
+        default=(),
+        description="Rank by what pictures show: likeness to this text, by precomputed vectors; repeat.",
+    )
+    like_images: tuple[Text, ...] = Field(
+        default=(), description="The same by a picture's file; repeat, or combine with like, to average."
+    )
+    min_likeness: Cosine | None = Field(
+        default=None, description="Lowest likeness: the cosine of the two vectors, -1 to 1."
+    )
+    rank: Rank | None = Field(
+        default=None, description="What the best rows are best in (default: likeness with like, else score)."
+    )
+    dedupe: Dedupe = Field(default="url", description="Keep only the best of rows that share this.")
+    top: Count = Field(default=2000, description="How many pictures are wanted: the best ones.")
     reserve: Count | None = Field(
         default=None, description="Candidates to keep in all, for dead links (default: four times top)."
     )
@@ -107,15 +125,26 @@ class Filter(Section):
         """How many rows to keep for the download stage: the top ones and the reserve behind them."""
         return self.reserve if self.reserve is not None else 4 * self.top
 
+    @property
+    def by_likeness(self) -> bool:
+        """Whether rows are compared by what their pictures show."""
+        return bool(self.like or self.like_images)
+
+    @property
+    def ranked_by(self) -> Rank:
+        """The column of the selection that says which rows are the best."""
+        return self.rank or ("likeness" if self.by_likeness else "score")
+
     @model_validator(mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
-        """`keywords = "a, b"` is short for `["a", "b"]`; a regular expression keeps its commas."""
+        """`keywords = "a, b"` is short for `["a", "b"]`; regular expressions and sentences keep their commas."""
         if not isinstance(value, Mapping):
             return value
         whole = value.get("match") == "regex"
-        texts = {key: value[key] for key in ("keywords", "exclude") if isinstance(value.get(key), str)}
-        return {**value, **{key: split_keywords(text, whole=whole) for key, text in texts.items()}}
+        texts = {key: value[key] for key in _LISTS if isinstance(value.get(key), str)}
+        split = {key: split_keywords(text, whole=whole or key in _LIKE) for key, text in texts.items()}
+        return {**value, **split}
 
     @model_validator(mode="after")
     def _bounds_leave_something(self) -> "Filter":
@@ -125,6 +154,15 @@ class Filter(Section):
             )
         if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
             raise ValueError(f"min_score = {self.min_score} is above max_score = {self.max_score}")
+        return self
+
+    @model_validator(mode="after")
+    def _likeness_is_to_something(self) -> "Filter":
+        if not self.by_likeness and (self.min_likeness is not None or self.rank == "likeness"):
+            needs = (
+                'rank = "likeness"' if self.min_likeness is None else f"min_likeness = {self.min_likeness}"
+            )
+            raise ValueError(f"{needs} needs like or like_images: likeness to what?")
         return self
 
 

@@ -31,6 +31,7 @@ def column_options(function: F) -> F:
 @click.option("--recipe", "base", metavar="NAME|FILE", help="Start from this recipe instead of the defaults.")
 @run_option
 @section_options("filter")
+@section_options("encode", only=("precomputed", "model", "pretrained"))
 @column_options
 @set_option
 @overwrite_option
@@ -48,11 +49,15 @@ def command(
     hf:// address; without it, LAION's improved_aesthetics_6.5plus. A keyword is found anywhere in a caption,
     whatever its case. The best-scored rows are kept, and a reserve behind them: half of the links are dead.
 
+    --like and --like-image rank by what the pictures show instead, where their CLIP vectors are published
+    (--precomputed: a folder in clip-retrieval's layout, which may be the SOURCE itself).
+
     \b
     Examples:
         visunex-data filter --keywords flower,garden --top 2000
         visunex-data filter 'metadata/*.parquet' --keywords castle --exclude sand --min-score 6.5
         visunex-data filter my.parquet --match word --keywords art --where "WIDTH >= 2 * HEIGHT"
+        visunex-data filter my.parquet --like "watercolour flowers" --like-image a.jpg --precomputed DIR
         visunex-data filter --recipe flower_plant --top 500 --run runs/small
     """
     from ..filter import filter_rows
@@ -80,9 +85,6 @@ def _recipe(
     from visunex.recipes import Recipe, load, override
 
     recipe = load(base) if base else Recipe(name="custom")
-    changes = overrides()
-    # Whether keywords are split at commas depends on how they match, which the base may say.
-    changes = {**changes, "filter": {"match": recipe.filter.match, **changes.get("filter", {})}}
     told = {f"source.columns.{option.removesuffix('_column')}": name for option, name in columns.items()}
-    recipe = override(merge(recipe, changes), told | ({"source.data": source} if source else {}))
+    recipe = override(merge(recipe, overrides()), told | ({"source.data": source} if source else {}))
     return override(recipe, settings)

@@ -12,12 +12,16 @@ from visunex.base.errors import UsageError
 from ..rundir import RunDir
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from visunex.recipes import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
 Overrides = dict[str, dict[str, Any]]
 
 _GIVEN = "visunex.overrides"
+_WHOLE = frozenset({"like", "like_images"})  # lists whose texts may hold commas
+_ALSO = {"like_images": ("--like-image",)}  # how a key is called where one value is given
 
 
 def run_option(function: F) -> F:
@@ -47,15 +51,17 @@ def set_option(function: F) -> F:
     )(function)
 
 
-def section_options(section: str, *, skip: tuple[str, ...] = ()) -> Callable[[F], F]:
-    """One option for every key of a recipe's section; what the user gave is read with `overrides()`."""
+def section_options(
+    section: str, *, skip: tuple[str, ...] = (), only: tuple[str, ...] = ()
+) -> Callable[[F], F]:
+    """One option for every key (or `only` these) of a recipe's section; what the user gave: `overrides()`."""
 
     def decorate(function: F) -> F:
         from visunex.recipes import Recipe
 
         model = Recipe.model_fields[section].annotation
         for key, field in reversed(list(model.model_fields.items())):  # type: ignore[union-attr]
-            if key not in skip:
+            if key not in skip and (not only or key in only):
                 function = _option(section, key, field)(function)
         return function
 
@@ -75,26 +81,30 @@ def merge(recipe: "Recipe", changes: Mapping[str, Mapping[str, Any]]) -> "Recipe
 
     data = recipe.model_dump()
     for section, values in changes.items():
-        data[section] = {**(data[section] or {}), **_split_lists(section, values)}
+        merged = {**(data[section] or {}), **values}
+        data[section] = {**merged, **_split_lists(values, whole=merged.get("match") == "regex")}
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        raise UsageError("; ".join(_fault(fault) for fault in error.errors())) from None
+        raise UsageError("; ".join(map(_fault, error.errors(include_url=False)))) from None
 
 
-def _fault(fault: Any) -> str:
-    option = "--" + str(fault["loc"][1]).replace("_", "-") if len(fault["loc"]) > 1 else str(fault["loc"][0])
-    return f"{option}: {fault['msg'].removeprefix('Value error, ')}"
+def _fault(fault: "ErrorDetails") -> str:
+    from visunex.recipes.faults import in_words
+
+    names = tuple(str(part) for part in fault["loc"] if not isinstance(part, int))
+    option = "--" + names[-1].replace("_", "-") if len(names) > 1 else names[0]
+    return f"{option}: {in_words(fault, names)}"
 
 
-def _split_lists(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Split `--keywords a,b` at the commas; a regular expression keeps its own."""
-    literal = not (section == "filter" and values.get("match") == "regex")
+def _split_lists(values: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
+    """Split `--keywords a,b` at the commas; regular expressions (`whole`) and sentences keep theirs."""
+    from visunex.recipes import split_keywords
+
+    lists = {key: value for key, value in values.items() if isinstance(value, tuple) and key not in _WHOLE}
     return {
-        key: tuple(part for item in value for part in item.split(","))
-        if literal and isinstance(value, tuple)
-        else value
-        for key, value in values.items()
+        key: tuple(part for item in value for part in split_keywords(item, whole=whole))
+        for key, value in lists.items()
     }
 
 
@@ -107,6 +117,7 @@ def _option(section: str, key: str, field: Any) -> Callable[[F], F]:
     kind, settings = _click_type(field.annotation)
     flag = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
     return click.option(
+        *_ALSO.get(key, ()),
         flag,
         type=kind,
         help=_help(field),

@@ -1,0 +1,188 @@
+"""Cosines of millions of published vectors with one, in bounded memory.
+
+A row and its vector meet by 64 bits of a hash of the link (or of the metadata's own hash), so of ten million
+rows only hashes and cosines are held: 16 bytes a row. Vectors are read part by part in blocks, and of each
+part only the rows that are wanted.
+"""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from visunex.base.console import Progress
+
+from .columns import Role, column
+from .errors import EncodeError
+from .precomputed import PublishedFolder, PublishedPart
+from .ranges import RangedFile, as_file
+from .sources import Table
+
+__all__ = ["Likenesses", "header", "key", "measure", "named", "opened"]
+
+BLOCK = 4096  # vectors held at once
+_ROWS = 1 << 17  # of metadata held at once
+_DIGITS = 6  # of a cosine: float32 sums differ in the seventh by the order they are added in
+_FLOATS = ("<f2", "<f4", "<f8")
+
+Hashes = NDArray[np.uint64]
+Cosines = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+class Likenesses:
+    """A cosine for each row that has a vector, looked up by the row's key."""
+
+    def __init__(self, hashes: Hashes, cosines: Cosines) -> None:
+        """`hashes` in the order of the folder: of rows with the same, the first counts."""
+        self._hashes, first = np.unique(hashes, return_index=True)
+        self._cosines = cosines[first]
+
+    def __len__(self) -> int:
+        """How many different rows have one."""
+        return len(self._hashes)
+
+    def of(self, keys: pl.Expr) -> pl.Expr:
+        """The cosine of rows by their keys (see `key`), Float64, null where there is none."""
+        return keys.map_batches(self._look_up, return_dtype=pl.Float64, is_elementwise=True)
+
+    def _look_up(self, keys: pl.Series) -> pl.Series:
+        places, known = _found(keys, self._hashes)
+        cosines = np.full(len(keys), np.nan)
+        cosines[known] = self._cosines[places[known]]
+        return pl.Series(keys.name, cosines, nan_to_null=True)
+
+
+def _found(keys: pl.Series, among: Hashes) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Where each key's hash is among ascending hashes, and whether it is there; null is nowhere."""
+    hashes = keys.hash().to_numpy()
+    if not len(among):
+        return np.zeros(len(keys), np.intp), np.zeros(len(keys), np.bool_)
+    order = np.argsort(hashes)  # in order they are found many times faster
+    places = np.empty(len(keys), np.intp)
+    places[order] = np.searchsorted(among, hashes[order])
+    places[places == len(among)] = 0
+    return places, (among[places] == hashes) & keys.is_not_null().to_numpy()
+
+
+def key(table: Table, by: Role) -> pl.Expr:
+    """The value of a source's rows that their vectors are found by, as text."""
+    return column(table.roles, table.schema, by, "--like").cast(pl.String)
+
+
+def measure(folder: PublishedFolder, by: Role, wanted: Hashes, vector: NDArray[np.float32]) -> Likenesses:
+    """The cosines with a unit `vector` [D] of those rows whose keys' hashes are among the `wanted`.
+
+    A row that is no vector (zero or not finite) has none. Raises EncodeError for a part that cannot be read.
+    """
+    wanted = np.unique(wanted)
+    hashes, cosines = [np.zeros(0, np.uint64)], [np.zeros(0)]
+    with Progress("compare", None, unit="vectors") as progress:
+        for part in folder.parts:
+            own, rows = _wanted_rows(part, by, wanted)
+            for begin in range(0, len(rows), BLOCK):
+                measured = _cosines(part.vectors, rows[begin : begin + BLOCK], vector)
+                sound = np.isfinite(measured)
+                hashes.append(own[begin : begin + BLOCK][sound])
+                cosines.append(measured[sound])
+                progress.advance(len(measured))
+    return Likenesses(np.concatenate(hashes), np.concatenate(cosines))
+
+
+def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes) -> tuple[Hashes, Rows]:
+    """The hashes of those rows of a part that are wanted, and which rows these are, ascending."""
+    hashes, rows, begin = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], 0
+    for keys in _keys(part, by):
+        places, known = _found(keys, wanted)
+        hashes.append(wanted[places[known]])
+        rows.append(begin + np.flatnonzero(known))
+        begin += len(keys)
+    if begin > (count := header(part.vectors)[1]):
+        raise EncodeError(
+            f"{part.vectors.name} has {count} vectors, its metadata {begin} rows: they do not belong together"
+        )
+    return np.concatenate(hashes), np.concatenate(rows)
+
+
+def _keys(part: PublishedPart, by: str) -> Iterator[pl.Series]:
+    file = opened(part)
+    name = named(file.schema_arrow.names, by)
+    if name is None:
+        raise EncodeError(f"{part.metadata.name} has no column {by!r} as the first part has")
+    try:
+        for batch in file.iter_batches(_ROWS, columns=[name], use_threads=False):
+            values = pl.Series(pl.from_arrow(batch.column(0)))
+            yield values.cast(pl.String)
+    except (pa.ArrowException, OSError, pl.exceptions.PolarsError) as error:
+        raise EncodeError(f"{part.metadata.name} cannot be read: {_line(error)}") from None
+
+
+def opened(part: PublishedPart) -> pq.ParquetFile:
+    """A part's metadata. Raises EncodeError."""
+    try:
+        return pq.ParquetFile(as_file(part.metadata), pre_buffer=False, buffer_size=part.metadata.buffer)
+    except (pa.ArrowException, OSError) as error:
+        raise EncodeError(
+            f"{part.metadata.name} is no parquet file that can be read: {_line(error)}"
+        ) from None
+
+
+def named(names: list[str], wanted: str) -> str | None:
+    """The column of that lower-case name, in whatever case."""
+    return next((name for name in names if name.lower() == wanted), None)
+
+
+def _cosines(file: RangedFile, rows: Rows, vector: NDArray[np.float32]) -> Cosines:
+    """The cosine of each of a part's rows with `vector`; not finite for a row that is no vector."""
+    import torch
+
+    start, _, dimension, kind = header(file)
+    if dimension != len(vector):
+        raise EncodeError(
+            f"{file.name} has vectors of {dimension} dimensions, the first part of {len(vector)}"
+        )
+    block = torch.from_numpy(_read(file, rows, start, dimension, kind)).float()
+    products, lengths = block @ torch.from_numpy(vector), torch.linalg.vector_norm(block, dim=1)
+    return (products / lengths).double().numpy().round(_DIGITS)
+
+
+def _read(file: RangedFile, rows: Rows, start: int, dimension: int, kind: "np.dtype[Any]") -> NDArray[Any]:
+    """The vectors [n, D] of ascending rows: neighbours, and those with one row between, read together."""
+    firsts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 3) > 2)
+    begins, ends = rows[firsts], rows[np.append(firsts[1:], len(rows)) - 1] + 1
+    width = dimension * kind.itemsize
+    ranges = [(start + int(a) * width, start + int(b) * width) for a, b in zip(begins, ends, strict=True)]
+    data = b"".join(file.read_many(ranges))
+    if len(data) != int((ends - begins).sum()) * width:
+        raise EncodeError(f"{file.name} is cut off")
+    before = np.cumsum(ends - begins) - (ends - begins)  # vectors read before each range
+    within = np.searchsorted(firsts, np.arange(len(rows)), side="right") - 1
+    return np.frombuffer(data, kind).reshape(-1, dimension)[rows - begins[within] + before[within]]
+
+
+def header(file: RangedFile) -> tuple[int, int, int, "np.dtype[Any]"]:
+    """Where the vectors of an .npy file begin, how many there are, their dimension and type."""
+    start = io.BytesIO(file.read(0, min(4096, file.size)))
+    try:
+        version = np.lib.format.read_magic(start)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        (count, dimension), by_columns, kind = read(start)
+    except (ValueError, EOFError) as error:
+        raise EncodeError(f"{file.name} holds no vectors as numpy.save writes them: {_line(error)}") from None
+    if by_columns or kind.str not in _FLOATS or dimension < 1 or count < 0:
+        raise EncodeError(f"{file.name} holds no vectors [n, D] of floats, row by row")
+    if start.tell() + count * dimension * kind.itemsize > file.size:
+        raise EncodeError(f"{file.name} is cut off: it should hold {count} vectors")
+    return start.tell(), count, dimension, kind
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
