@@ -4,9 +4,9 @@ import itertools
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from visunex.base.files import fingerprint
 
 from .clip import ImageEncoder
 from .decoders import Decoded, Decoders
+from .known import Known, Picture, Vector, notes_on, picture_of, read_known
 from .shards import Partition, Sample, Source, partitions
 from .sidecars import chosen_count
 from .tars import Tally
-from .vectors import part_paths, read_notes, remove_parts_from, write_part
+from .vectors import Part, part_paths, read_notes, remove_parts_but, write_part
 
 if TYPE_CHECKING:
     from visunex.recipes.schema import Encode
@@ -55,55 +56,153 @@ class Account:
 def encode_vectors(
     places: Sequence[Source], folder: Path, encoder: ImageEncoder, settings: "Encode", progress: Progress
 ) -> tuple[Account, int]:
-    """Write the vectors of all pictures to `folder`, a part for each partition; finished parts stay.
+    """Write the vectors of all pictures to `folder`, a part for each partition; what is there stays.
 
     Returns the account of all pictures and how many were encoded now.
     """
-    account, fresh = Account(), 0
-    queue: deque[_Todo] = deque()
-    workers = settings.workers if settings.workers is not None else default_workers(encoder.device)
-    batch = settings.batch_size or default_batch_size(encoder.device)
-    with Decoders(encoder.preprocessing, workers, ahead=2 * batch) as decoders:
-        todo = _unfinished(places, folder, encoder, account, progress)
-        decoded = decoders.decode(_samples(todo, queue))
-        for first in decoded:  # pulling it has put its partition into the queue
-            each = queue.popleft()
-            rest = itertools.islice(decoded, len(each.partition.samples) - 1)
-            notes = _encode_part(each, itertools.chain([first], rest), encoder, batch, progress)
-            account.add(notes)
-            fresh += notes["images"] - sum(notes["failed"].values())
+    account = Account()
+    with Encoding(encoder, settings, folder) as encoding:
+        fresh = encoding.encode(places, account, progress)
+    remove_parts_but(folder, encoding.numbers)
     _lose_unseen(account, places)
     return account, fresh
 
 
 @dataclass(frozen=True)
 class _Todo:
-    number: int
+    """A part to bring up to date: what it knows of its pictures, and those still to encode.
+
+    `notes` are the part's own where it is up to date already.
+    """
+
+    part: Part
     partition: Partition
     stamp: str
-    folder: Path
+    notes: dict[str, Any] | None
+    known: Known
+    missing: tuple[Sample, ...]
 
 
-def _unfinished(
-    places: Sequence[Source], folder: Path, encoder: ImageEncoder, account: Account, progress: Progress
-) -> Iterator[_Todo]:
-    """The partitions still to encode; finished ones are counted on the way."""
-    number = 0
-    for partition in partitions(places, account.tally):
-        if partition.missing:
-            account.lose("missing_from_shard", partition.missing)
-        if not partition.samples:
-            continue
-        stamp = _stamp(partition, encoder)
-        notes = read_notes(part_paths(folder, number))
+class Encoding:
+    """A tower and its decoders at work on a folder of vectors, for one call of `encode` after another.
+
+    `numbers` are those of the parts that are up to date.
+    """
+
+    def __init__(self, encoder: ImageEncoder, settings: "Encode", folder: Path) -> None:
+        workers = settings.workers if settings.workers is not None else default_workers(encoder.device)
+        self._batch = settings.batch_size or default_batch_size(encoder.device)
+        self._decoders = Decoders(encoder.preprocessing, workers, ahead=2 * self._batch)
+        self._encoder, self._folder = encoder, folder
+        self.numbers: set[int] = set()
+
+    def __enter__(self) -> Self:
+        self._decoders.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._decoders.__exit__(*error)
+
+    def encode(self, places: Iterable[Source], account: Account, progress: Progress) -> int:
+        """Bring the parts of `places` up to date and count them in `account`; how many pictures were encoded.
+
+        A picture whose vector is in its part already is not encoded again; one that is no longer wanted
+        leaves its part.
+        """
+        fresh, queue = 0, deque[_Todo]()
+        decoded = self._decoders.decode(_samples(self._unfinished(places, account, progress), queue))
+        for first in decoded:  # pulling it has put its partition into the queue
+            todo = queue.popleft()
+            rest = itertools.islice(decoded, len(todo.missing) - 1)
+            found = self._encode_pictures(itertools.chain([first], rest), progress)
+            account.add(self._write(todo, found))
+            fresh += sum(isinstance(each, Vector) for each in found.values())
+        return fresh
+
+    def _unfinished(self, places: Iterable[Source], account: Account, progress: Progress) -> Iterator[_Todo]:
+        """The partitions with pictures still to encode; the others are written and counted on the way."""
+        for number, partition in _numbered(partitions(places, account.tally)):
+            if partition.missing:
+                account.lose("missing_from_shard", partition.missing)
+            part = part_paths(self._folder, number)
+            present = self._without_lost(part, partition, account) if partition.discarded else partition
+            if not present.samples:
+                continue
+            self.numbers.add(number)
+            todo = self._todo(part, present)
+            if progress.total is not None:  # the rate is of what is done now
+                progress.total -= len(present.samples) - len(todo.missing)
+            if todo.missing:
+                yield todo
+            else:
+                account.add(todo.notes or self._write(todo, {}))
+
+    def _without_lost(self, part: Part, partition: Partition, account: Account) -> Partition:
+        """A partition whose pictures were discarded, without those of which there is no vector either."""
+        known = read_known(part, _tower(self._encoder))
+        lost = [each.where for each in partition.samples if picture_of(each) not in known]
+        if lost:
+            account.lose("discarded", lost)
+        kept = tuple(each for each in partition.samples if picture_of(each) in known)
+        return replace(partition, samples=kept)
+
+    def _todo(self, part: Part, partition: Partition) -> _Todo:
+        stamp, notes = _stamp(partition, self._encoder), read_notes(part)
         if notes is not None and notes.get("stamp") == stamp:
-            account.add(notes)
-            if progress.total is not None:
-                progress.total -= len(partition.samples)  # the rate is of what is done now
-        else:
-            yield _Todo(number, partition, stamp, folder)
-        number += 1
-    remove_parts_from(folder, number)
+            return _Todo(part, partition, stamp, notes, {}, ())
+        known = read_known(part, _tower(self._encoder))
+        missing = tuple(each for each in partition.samples if picture_of(each) not in known)
+        return _Todo(part, partition, stamp, None, known, missing)
+
+    def _encode_pictures(self, decoded: Iterable[Decoded], progress: Progress) -> Known:
+        """What came of each picture, in batches through the tower."""
+        found: dict[Picture, Vector | str] = {}
+        for batch in _batched(decoded, self._batch):
+            good = [each for each in batch if each.pixels is not None]
+            found.update({picture_of(each.sample): each.reason for each in batch if each.pixels is None})
+            if good:
+                rows = self._encoder.encode(
+                    np.stack([each.pixels for each in good if each.pixels is not None])
+                )
+                found.update(
+                    {picture_of(each.sample): _vector(row) for each, row in zip(good, rows, strict=True)}
+                )
+            progress.advance(len(batch))
+        return found
+
+    def _write(self, todo: _Todo, found: Known) -> dict[str, Any]:
+        """Write a part of what was known and what was found; its notes."""
+        known, samples = {**todo.known, **found}, todo.partition.samples
+        failures = [(reason, each) for each in samples if isinstance(reason := known[picture_of(each)], str)]
+        vectors = [each for sample in samples if isinstance(each := known[picture_of(sample)], Vector)]
+        notes = {
+            "stamp": todo.stamp,
+            "tower": _tower(self._encoder),
+            "identity": self._encoder.identity(),
+            "model": [self._encoder.model, self._encoder.pretrained],
+            "images": len(samples),
+            "failed": dict(Counter(kind for kind, _ in failures)),
+            "examples": _examples(failures),
+            **notes_on(samples, known),
+        }
+        rows = [np.zeros((0, self._encoder.dimension), np.float32), *(each.row[None] for each in vectors)]
+        kept = [each for each in samples if isinstance(known[picture_of(each)], Vector)]
+        norms = np.array([each.norm for each in vectors])
+        write_part(todo.part, np.concatenate(rows), kept, notes, norms)
+        return notes
+
+
+def _numbered(found: Iterable[Partition]) -> Iterator[tuple[int, Partition]]:
+    """Each partition and the number of its part: its shard's, else the next one."""
+    number = 0
+    for each in found:
+        yield number if each.shard is None else each.shard, each
+        number += bool(each.samples)
+
+
+def _tower(encoder: ImageEncoder) -> str:
+    """What vectors must have in common to stand in one part."""
+    return fingerprint([encoder.identity(), encoder.precision])
 
 
 def _stamp(partition: Partition, encoder: ImageEncoder) -> str:
@@ -118,39 +217,12 @@ def _stamp(partition: Partition, encoder: ImageEncoder) -> str:
 def _samples(todo: Iterable[_Todo], queue: "deque[_Todo]") -> Iterator[Sample]:
     for each in todo:
         queue.append(each)
-        yield from each.partition.samples
+        yield from each.missing
 
 
-def _encode_part(
-    todo: _Todo, decoded: Iterable[Decoded], encoder: ImageEncoder, batch_size: int, progress: Progress
-) -> dict[str, Any]:
-    """Encode one partition, write its part, return its notes."""
-    vectors: list[NDArray[np.float32]] = []
-    kept: list[Sample] = []
-    failures: list[tuple[str, Sample]] = []
-    for batch in _batched(decoded, batch_size):
-        good = [each for each in batch if each.pixels is not None]
-        failures += [(each.reason, each.sample) for each in batch if each.pixels is None]
-        if good:
-            found = encoder.encode(np.stack([each.pixels for each in good if each.pixels is not None]))
-            sound = [bool(np.isfinite(row).all() and row.any()) for row in found]
-            vectors.append(found[sound])
-            kept += [each.sample for each, fine in zip(good, sound, strict=True) if fine]
-            failures += [
-                ("no_vector", each.sample) for each, fine in zip(good, sound, strict=True) if not fine
-            ]
-        progress.advance(len(batch))
-    notes = {
-        "stamp": todo.stamp,
-        "identity": encoder.identity(),
-        "model": [encoder.model, encoder.pretrained],
-        "images": len(todo.partition.samples),
-        "failed": dict(Counter(kind for kind, _ in failures)),
-        "examples": _examples(failures),
-    }
-    stacked = np.concatenate([np.zeros((0, encoder.dimension), dtype=np.float32), *vectors])
-    write_part(part_paths(todo.folder, todo.number), stacked, kept, notes)
-    return notes
+def _vector(row: NDArray[np.float32]) -> Vector | str:
+    length = float(np.linalg.norm(row.astype(np.float64)))
+    return Vector(row, length) if np.isfinite(length) and length else "no_vector"
 
 
 def _batched(decoded: Iterable[Decoded], size: int) -> Iterator[list[Decoded]]:

@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from .discarded import discarded_members, is_discarded
 from .errors import EncodeError
 from .preprocess import UndecodableError
 from .sidecars import Row, row_in_tar, rows_of, text
@@ -51,20 +53,31 @@ class Sample:
 
 @dataclass(frozen=True)
 class Source:
-    """One place with pictures. `chosen` is the run's table that says which of a shard's are wanted."""
+    """One place with pictures.
+
+    `chosen` is the run's table that says which of a shard's are wanted. `shard` is its number in the run that
+    is at work.
+    """
 
     path: Path
     kind: Literal["tar", "folder", "picture"]
     chosen: Path | None = None
+    shard: int | None = None
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Samples that are encoded together. `missing` wanted pictures were not where the run says they are."""
+    """Samples that are encoded together. `missing` wanted pictures were not where the run says they are.
+
+    `shard` is the number of their shard in the run that is at work; where that is `discarded`, its pictures
+    can no longer be read.
+    """
 
     name: str
     samples: tuple[Sample, ...]
     missing: tuple[str, ...] = ()
+    shard: int | None = None
+    discarded: bool = False
 
 
 def sources(places: Iterable[str | Path]) -> list[Source]:
@@ -77,9 +90,12 @@ def sources(places: Iterable[str | Path]) -> list[Source]:
 
 
 def run_sources(shards: Path, downloaded: Path) -> list[Source]:
-    """The finished shards of a run; those of its pictures that are `chosen`, where a table says so."""
+    """The finished shards of the run at work; those of its pictures that a table says are chosen, if any.
+
+    Among them are shards whose pictures were discarded.
+    """
     chosen = downloaded if downloaded.exists() else None
-    return [Source(tar, "tar", chosen) for tar in _finished(shards)]
+    return [Source(tar, "tar", chosen, _number(tar)) for tar in _finished(shards)]
 
 
 def partitions(places: Iterable[Source], tally: Tally) -> Iterator[Partition]:
@@ -120,20 +136,34 @@ def _sources(place: Path) -> list[Source]:
 
 def _folder_sources(place: Path) -> list[Source]:
     if (place / "shards").is_dir():
-        return run_sources(place / "shards", place / "downloaded.parquet")
-    tars = _finished(place)
-    return [Source(tar, "tar") for tar in tars] if tars else [Source(place, "folder")]
+        found = run_sources(place / "shards", place / "downloaded.parquet")
+        found = [replace(source, shard=None) for source in found]
+    else:
+        found = [Source(tar, "tar") for tar in _finished(place)] or [Source(place, "folder")]
+    if any(is_discarded(source.path) for source in found):
+        raise EncodeError(
+            f"the pictures in {place} were discarded when they had their vectors; fetch them again with "
+            "`visunex-data download --overwrite`"
+        )
+    return found
 
 
 def _finished(folder: Path) -> list[Path]:
     """The tars of a folder; where img2dataset's done-markers are, only those that have theirs."""
-    tars = sorted(path for path in folder.glob("*.tar") if not path.name.startswith("."))
-    marked = [tar for tar in tars if _stats(tar).exists()]
-    return marked or tars
+    marked = [
+        path.with_name(path.name.removesuffix("_stats.json") + ".tar")
+        for path in _files(folder, "*_stats.json")
+    ]
+    return [tar for tar in marked if tar.exists() or is_discarded(tar)] or _files(folder, "*.tar")
 
 
-def _stats(tar: Path) -> Path:
-    return tar.with_name(f"{tar.stem}_stats.json")
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
+def _number(tar: Path) -> int | None:
+    """The number that a shard is named by."""
+    return int(tar.stem) if tar.stem.isdecimal() else None
 
 
 def _tar_partitions(source: Source, tally: Tally) -> Iterator[Partition]:
@@ -142,23 +172,19 @@ def _tar_partitions(source: Source, tally: Tally) -> Iterator[Partition]:
     if wanted is not None and not wanted:
         return
     found = (each for each in _tar_samples(source.path, rows, tally) if wanted is None or each.key in wanted)
-    for part in _cut(source.path.stem, found):
+    for part in _cut(source.path.stem, found, whole=source.shard is not None):
         if wanted is not None:
             wanted -= {sample.key for sample in part.samples}
-        yield part
+        yield replace(part, shard=source.shard, discarded=is_discarded(source.path))
     if wanted:
         yield Partition(f"{source.path.stem}-missing", (), tuple(sorted(wanted)))
 
 
-def _cut(name: str, found: Iterable[Sample]) -> Iterator[Partition]:
-    waiting: list[Sample] = []
-    for sample in found:
-        waiting.append(sample)
-        if len(waiting) == PARTITION:
-            yield Partition(name, tuple(waiting))
-            waiting = []
-    if waiting:
-        yield Partition(name, tuple(waiting))
+def _cut(name: str, found: Iterable[Sample], *, whole: bool = False) -> Iterator[Partition]:
+    """Partitions of PARTITION samples, or one of all; none where there is nothing."""
+    rest = iter(found)
+    while part := tuple(rest if whole else islice(rest, PARTITION)):
+        yield Partition(name, part)
 
 
 def _tar_samples(path: Path, rows: Mapping[str, Row] | None, tally: Tally) -> Iterator[Sample]:
@@ -169,7 +195,9 @@ def _tar_samples(path: Path, rows: Mapping[str, Row] | None, tally: Tally) -> It
         tally.members["duplicate_name"] += 1
         return True
 
-    files = ({"fname": each.name, "data": each, "__url__": str(path)} for each in members(path, tally))
+    known = discarded_members(path)
+    found = members(path, tally) if known is None else known
+    files = ({"fname": each.name, "data": each, "__url__": str(path)} for each in found)
     for group in group_by_keys(files, handler=duplicate):
         yield from _group_samples(path, group, rows)
 

@@ -6,7 +6,7 @@ float16, raw or normalised, with or without metadata.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from .shards import Sample
 BATCH = 4096
 _NOTES = b"visunex"
 _UNIT_TOLERANCE = 5e-3  # float16 vectors are of norm 1 to about 1e-3
+_ROUNDING = 1e-6  # and normalised float32 ones to about 1e-7
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,11 @@ def read_vectors(path: Path) -> VectorFolder:
     return folder
 
 
+def part_numbers(folder: Path) -> list[int]:
+    """The numbers of a folder's parts, in order; clip-retrieval too leaves some out."""
+    return sorted(_numbered(folder / "img_emb", "img_emb", "npy"))
+
+
 def part_paths(folder: Path, number: int) -> Part:
     """Where part `number` of a folder of ours lies."""
     name = f"{number:04d}"
@@ -129,8 +135,8 @@ def write_part(
 ) -> None:
     """Write raw vectors [n, D] normalised, then their samples and `notes`, which marks the part done.
 
-    `norms` [n] are given where the vectors are normalised already: their raw lengths, NaN where unknown.
-    The same input gives the same bytes.
+    `norms` [n] are given where vectors are normalised already: their raw lengths, NaN where unknown. The same
+    input gives the same bytes, and so do vectors read back from a part of ours.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -138,6 +144,7 @@ def write_part(
     wide = raw.astype(np.float64)
     lengths = np.linalg.norm(wide, axis=1)
     norms = lengths if norms is None else norms
+    lengths[np.abs(lengths - 1) < _ROUNDING] = 1
     with atomic(part.vectors) as temporary, temporary.open("wb") as file:
         np.save(file, (wide / lengths[:, None]).astype(np.float32), allow_pickle=False)
     text = {name: [getattr(each, name) for each in samples] for name in ("key", "caption", "url")}
@@ -166,12 +173,17 @@ def read_notes(part: Part) -> dict[str, Any] | None:
         return None
 
 
-def remove_parts_from(folder: Path, number: int) -> None:
-    """Remove the parts numbered `number` and above: left over from when there were more pictures."""
+def remove_parts_but(folder: Path, numbers: Container[int]) -> None:
+    """Remove all parts but those of these numbers: left over from when there were other pictures."""
     for name, suffix in (("img_emb", "npy"), ("metadata", "parquet")):
         for index, path in _numbered(folder / name, name, suffix).items():
-            if index >= number:
+            if index not in numbers:
                 path.unlink()
+
+
+def remove_parts_from(folder: Path, number: int) -> None:
+    """Remove the parts numbered `number` and above."""
+    remove_parts_but(folder, range(number))
 
 
 def _numbered(folder: Path, name: str, suffix: str) -> dict[int, Path]:

@@ -16,7 +16,7 @@ from visunex.pipeline.vectors import (
     part_paths,
     read_notes,
     read_vectors,
-    remove_parts_from,
+    remove_parts_but,
     write_part,
 )
 
@@ -75,7 +75,7 @@ def test_a_part_is_finished_only_with_both_its_files(tmp_path: Path) -> None:
     assert read_notes(part) == {"stamp": "x"}
     part.metadata.write_bytes(b"PAR1")
     assert read_notes(part) is None
-    remove_parts_from(tmp_path, 3)
+    remove_parts_but(tmp_path, {2})
     assert not part.vectors.exists()
 
 
