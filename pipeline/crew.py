@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
+from threading import Event
 from types import TracebackType
 from typing import Any, Self
 
@@ -77,14 +78,15 @@ class Crew:
     """
 
     def __init__(
-        self, settings: EngineSettings, processes: int, prepare: Callable[[ShardJob], None], patience: float
+        self,
+        settings: EngineSettings,
+        processes: int,
+        prepare: Callable[[ShardJob], None],
+        patience: float,
+        stopping: Event | None = None,
     ) -> None:
-        self._settings, self._processes, self._prepare, self._patience = (
-            settings,
-            processes,
-            prepare,
-            patience,
-        )
+        self._settings, self._processes, self._prepare = settings, processes, prepare
+        self._patience, self._stopping = patience, stopping or Event()
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
@@ -106,7 +108,10 @@ class Crew:
         self._workers.clear()
 
     def run(self, jobs: Iterable[ShardJob], on_tally: Callable[[Tally], None]) -> None:
-        """Have all jobs done; `on_tally` hears how far each shard is. Raises DownloadError."""
+        """Have all jobs done; `on_tally` hears how far each shard is. Raises DownloadError.
+
+        Once `stopping` is set, it raises KeyboardInterrupt, as if Ctrl-C had reached this thread.
+        """
         self._waiting, self._tries, self._on_tally = deque(jobs), dict[int, int](), on_tally
         while self._waiting or any(worker.tasks for worker in self._workers):
             self._hand_out()
@@ -114,6 +119,8 @@ class Crew:
             for connection in wait(list(busy), timeout=_TICK):
                 self._hear(busy[connection])  # type: ignore[index]
             self._end_stalls()
+            if self._stopping.is_set():
+                raise KeyboardInterrupt
 
     def _hand_out(self) -> None:
         while self._waiting and (worker := self._taker(self._waiting[0])) is not None:

@@ -6,38 +6,31 @@ loads everything in the parent, the other waits for ever when a worker dies.
 """
 
 import contextlib
-import os
 import shutil
-import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from visunex.base.console import Progress
 from visunex.base.files import sha256_file
 
 from .archive import Spool, collect, places_of
+from .attempts import Attempts, Plan, fetch_settings
 from .candidates import Candidates, load_candidates
-from .crew import Crew
-from .downloaded import DownloadReport, sorted_classes, write_downloaded
-from .errors import DownloadError, FewerImagesError
-from .failures import is_passing
-from .fetch import FetchSettings
-from .jobs import EngineSettings, ShardJob, Tally, shard_name
-from .pictures import Limits
-from .rounds import PRECOMPUTED, Result, choose, is_made, read_shard, round_size
+from .downloaded import DownloadReport
+from .errors import DownloadError, FewerImagesError, UsageError
+from .rounds import PRECOMPUTED
 from .rundir import RunDir
 from .sac import SCHEME
+from .shards import run_sources
 
 if TYPE_CHECKING:
     from visunex.recipes import Download, Recipe
 
-__all__ = ["DownloadReport", "download"]
+__all__ = ["DownloadReport", "Downloading", "begin_download", "download"]
 
-_MOST_PROCESSES = 16  # two per core, as each shard ends with waiting for the slowest of its links
-_PATIENCE = 60.0  # seconds beyond the deadline within which some row of a shard must end
 _WORK = "_tmp"  # where shards are made, beside those that are finished
 
 
@@ -53,28 +46,58 @@ def download(
 
     The caller holds the run's lock. Writes `run.shards` and `run.downloaded`. A shard that is finished is not
     made again; running again after the candidates were used up tries those that failed for reasons of the
-    moment, or all with `retry_failed`.
+    moment, or all with `retry_failed`. A shard whose pictures were discarded stays as it is.
 
     Raises FewerImagesError with fewer than `download.min_images` pictures, everything being kept;
     DownloadError; StaleRunError; UsageError.
     """
+    return begin_download(run, recipe, overwrite=overwrite, retry_failed=retry_failed).work(progress)
+
+
+def begin_download(
+    run: RunDir, recipe: "Recipe", *, overwrite: bool = False, retry_failed: bool = False
+) -> "Downloading":
+    """What `download` does before anything is fetched: from here on the run is one of these candidates."""
     settings = recipe.download
     candidates = load_candidates(run.selected, settings)
     published = recipe.encode.precomputed
     made_from = _made_from(run, settings) | ({} if published is None else {"precomputed": published})
     run.begin("download", made_from, overwrite=overwrite)
+    if retry_failed:
+        _require_pictures(run)
     candidates = candidates if published is None else _without_published(candidates, published)
-    spool = _spool(run, settings, candidates, anew=retry_failed)
-    with _work_folder(run.shards) as work, progress or Progress("download", recipe.filter.top) as shown:
-        stage = _Stage(run, settings, candidates, recipe.filter.top, work, shown, spool)
+    return Downloading(Plan(run, settings, candidates, recipe.filter.top), retry_failed)
+
+
+@dataclass(frozen=True)
+class Downloading:
+    """A download that has begun."""
+
+    plan: Plan
+    retry_failed: bool
+
+    def work(self, progress: Progress | None = None, stopping: Event | None = None) -> DownloadReport:
+        """Fetch; see `download`. Once `stopping` is set it ends, as by Ctrl-C, with KeyboardInterrupt."""
+        run, settings = self.plan.run, self.plan.settings
+        spool = _spool(self.plan, anew=self.retry_failed)
         again = run.downloaded.exists() and settings.images is None  # a tar says the same every time
-        report = stage.work(again=again, retry_failed=retry_failed)
-    if spool is not None:
-        shutil.rmtree(spool.folder, ignore_errors=True)
-    run.record("download", report.as_dict())
-    if report.chosen < report.min_images:
-        raise FewerImagesError(_too_few(report))
-    return report
+        with _work_folder(run.shards) as work, progress or Progress("download", self.plan.target) as shown:
+            attempts = Attempts(self.plan, work, shown, stopping or Event(), spool)
+            report = attempts.work(again=again, retry_failed=self.retry_failed)
+        if spool is not None:
+            shutil.rmtree(spool.folder, ignore_errors=True)
+        run.record("download", report.as_dict())
+        if report.chosen < report.min_images:
+            raise FewerImagesError(_too_few(report))
+        return report
+
+
+def _require_pictures(run: RunDir) -> None:
+    if any(source.discarded for source in run_sources(run.shards, run.downloaded)):
+        raise UsageError(
+            f"--retry-failed adds to the pictures that shards have, and those of {run.path} were discarded when "
+            "they had their vectors; --overwrite starts the download anew"
+        )
 
 
 def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:
@@ -99,20 +122,20 @@ def _without_published(candidates: Candidates, place: str) -> Candidates:
     return replace(candidates, excluded={**found, **candidates.excluded})
 
 
-def _spool(run: RunDir, settings: "Download", candidates: Candidates, *, anew: bool) -> Spool | None:
+def _spool(plan: Plan, *, anew: bool) -> Spool | None:
     """The candidates' pictures out of the tar that the settings name; None when they come from the web.
 
     Once a download is finished, all its shards are made and the tar is not needed again.
     """
-    urls = candidates.table["url"].to_pylist()
-    if settings.images is None:
+    urls, images = plan.candidates.table["url"].to_pylist(), plan.settings.images
+    if images is None:
         if any(url and url.startswith(SCHEME) for url in urls[:1]):
             raise DownloadError("these pictures lie in tars, not on the web: name them with --images sac.tar")
         return None
-    folder = run.path / ".visunex" / "pictures"
-    if run.downloaded.exists() and not anew:
+    if plan.run.downloaded.exists() and not anew:
         return None
-    return collect(places_of(settings.images), urls, folder, _fetch_settings(settings, 1))
+    folder = plan.run.path / ".visunex" / "pictures"
+    return collect(places_of(images), urls, folder, fetch_settings(plan.settings, 1))
 
 
 def _too_few(report: DownloadReport) -> str:
@@ -135,205 +158,3 @@ def _work_folder(shards: Path) -> Iterator[Path]:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-class _Stage:
-    """One download at work: the results of finished shards, and the live counts of those in the making."""
-
-    def __init__(
-        self,
-        run: RunDir,
-        settings: "Download",
-        candidates: Candidates,
-        target: int,
-        work: Path,
-        shown: Progress,
-        spool: Spool | None = None,
-    ) -> None:
-        self.run, self.settings, self.candidates, self.target = run, settings, candidates, target
-        self._work, self._shown, self._spool = work, shown, spool
-        self._results: dict[int, list[Result]] = {}
-        self._live: dict[int, Tally] = {}
-        self._made = self._rounds = self._received = 0
-        self._began = time.monotonic()
-
-    def work(self, *, again: bool, retry_failed: bool) -> DownloadReport:
-        """Rounds until the target is met or there are no more candidates; then the table and the report."""
-        with Crew(self._engine_settings(), self._processes(), self._prepare, self._patience()) as crew:
-            if retry_failed:
-                self._read(range(self._made_prefix()))
-                self._retry(crew, every_class=True)
-            self._rounds_until_enough(crew)
-            if again and not retry_failed and self._good() < self.target:
-                self._retry(crew, every_class=False)
-        return self._finish()
-
-    def _rounds_until_enough(self, crew: Crew) -> None:
-        """The same rounds whether or not an earlier process has made some of the shards."""
-        size, tried = self.settings.shard_size, 0
-        while tried < self.candidates.shards:
-            good = self._good(tried)
-            if good >= self.target:
-                return
-            rows = min(tried * size, self.candidates.count)
-            upto = min(tried + -(-round_size(self.target, good, rows) // size), self.candidates.shards)
-            missing = [shard for shard in range(tried, upto) if not is_made(self.run.shards, shard)]
-            self._rounds += 1
-            self._make(crew, [self._job(shard) for shard in missing])
-            self._read(range(tried, upto))
-            tried = upto
-
-    def _made_prefix(self) -> int:
-        shards = range(self.candidates.shards)
-        return next((shard for shard in shards if not is_made(self.run.shards, shard)), len(shards))
-
-    def _retry(self, crew: Crew, *, every_class: bool) -> None:
-        """Make shards again in which failures are worth another try; their pictures are taken over."""
-        jobs = [job for shard in sorted(self._results) if (job := self._retry_job(shard, every_class))]
-        self._make(crew, jobs)
-        self._read(job.shard for job in jobs)
-
-    def _retry_job(self, shard: int, every_class: bool) -> ShardJob | None:
-        failed = [result for result in self._results[shard] if not result.had]
-        final = {
-            result.rank: result.error_message or "" for result in failed if not _retries(result, every_class)
-        }
-        if len(final) == len(failed):
-            return None
-        return self._job(shard, final, earlier=True)
-
-    def _job(self, shard: int, final: Mapping[int, str] | None = None, *, earlier: bool = False) -> ShardJob:
-        known = {**(final or {}), **self.candidates.excluded}
-        return ShardJob(
-            shard,
-            self._work / shard_name(shard),
-            verdicts=self.candidates.of_shard(known, shard),
-            expected=self.candidates.of_shard(self.candidates.expected, shard),
-            hash_type=self.candidates.hash_type,
-            earlier=earlier,
-        )
-
-    def _prepare(self, job: ShardJob) -> None:
-        shutil.rmtree(job.folder, ignore_errors=True)
-        try:
-            job.folder.mkdir()
-            self.candidates.write_rows(job.shard, job.folder / "rows.arrow")
-        except OSError as error:
-            raise DownloadError(f"{job.folder}: {error.strerror or error}; what is done is kept") from None
-
-    def _make(self, crew: Crew, jobs: Sequence[ShardJob]) -> None:
-        good = self._good()
-        self._live.clear()
-        crew.run(jobs, lambda tally: self._show(tally, good))
-        self._received += sum(tally.received for tally in self._live.values())
-        self._made += len(jobs)
-        self._live.clear()
-
-    def _read(self, shards: Iterable[int]) -> None:
-        self._results.update((shard, read_shard(self.run.shards, shard)) for shard in shards)
-
-    def _ordered(self, shards: int | None = None) -> list[Result]:
-        return [
-            result
-            for shard in sorted(self._results)
-            if shards is None or shard < shards
-            for result in self._results[shard]
-        ]
-
-    def _choose(self, results: Sequence[Result]) -> dict[int, str]:
-        settings = self.settings
-        return choose(
-            results, self.target, settings.dedupe_images, keep_placeholders=settings.keep_placeholders
-        )
-
-    def _good(self, shards: int | None = None) -> int:
-        """How many pictures count so far, in all finished shards or the first `shards`."""
-        return sum(found == "chosen" for found in self._choose(self._ordered(shards)).values())
-
-    def _show(self, tally: Tally, good: int) -> None:
-        """Done / target, rate and ETA come from Progress; the rest of the live line from here."""
-        self._live[tally.shard] = tally
-        live = self._live.values()
-        tried, had = sum(tally.attempted for tally in live), sum(tally.succeeded for tally in live)
-        failures = sum((Counter(tally.failures) for tally in live), Counter[str]())
-        megabytes = (self._received + sum(tally.received for tally in live)) / 1e6
-        parts = [f"{100 * had / tried:.0f} % of links alive"] if tried else []
-        parts.append(f"{megabytes / (time.monotonic() - self._began):.1f} MB/s")
-        parts += [f"{name} {count}" for name, count in failures.most_common(3)]
-        self._shown.update(min(good + had, self.target), ", ".join(parts))
-
-    def _finish(self) -> DownloadReport:
-        results = self._ordered()
-        found = self._choose(results)
-        write_downloaded(self.run.downloaded, self.candidates, results, found)
-        self._shown.update(sum(name == "chosen" for name in found.values()), "")
-        return self._report(results, found)
-
-    def _report(self, results: Sequence[Result], found: Mapping[int, str]) -> DownloadReport:
-        classes = Counter(found.get(result.rank) or result.error_class or "unknown" for result in results)
-        seconds = time.monotonic() - self._began
-        fetched = sum(len(self._results[shard]) for shard in self._results) if self._made else 0
-        return DownloadReport(
-            target=self.target,
-            candidates=self.candidates.count,
-            attempted=len(results),
-            had=len(found),
-            chosen=classes["chosen"],
-            min_images=self.settings.min_images,
-            classes=sorted_classes(classes),
-            shards=len(self._results),
-            shards_made_now=self._made,
-            rounds=self._rounds,
-            megabytes=round(self._received / 1e6, 3),
-            seconds=round(seconds, 3),
-            pictures_per_second=round(fetched / seconds, 1),
-            insecure=self.settings.insecure,
-            left_out={} if self._spool is None else self._spool.left_out,
-        )
-
-    def _processes(self) -> int:
-        return self.settings.processes or min(2 * (os.cpu_count() or 1), _MOST_PROCESSES)
-
-    def _patience(self) -> float:
-        pause = self._processes() / self.settings.host_rate if self.settings.host_rate else 0.0
-        return 2 * self.settings.deadline + _PATIENCE + 2 * pause
-
-    def _engine_settings(self) -> EngineSettings:
-        settings, processes = self.settings, self._processes()
-        return EngineSettings(
-            output=self.run.shards,
-            columns=self.candidates.columns,
-            shard_size=settings.shard_size,
-            threads=settings.threads,
-            fetch=_fetch_settings(settings, processes),
-            limits=Limits(
-                settings.min_image_size,
-                settings.max_pixels,
-                settings.max_aspect_ratio,
-                settings.check == "decode",
-            ),
-            resize=settings.resize,
-            perceptual_hash=settings.dedupe_images == "near",
-            spool=None if self._spool is None else self._spool.folder,
-        )
-
-
-def _fetch_settings(settings: "Download", processes: int) -> FetchSettings:
-    """A worker's share: the limits of a host hold for all processes together."""
-    return FetchSettings(
-        deadline=settings.deadline,
-        max_bytes=settings.max_bytes,
-        retries=settings.retries,
-        connections=settings.threads,
-        host_connections=max(1, settings.host_connections // processes),
-        host_rate=settings.host_rate / processes if settings.host_rate else None,
-        allow_private=settings.allow_private,
-        insecure=settings.insecure,
-        ignore_robots_tag=settings.ignore_robots_tag,
-        contact=settings.contact,
-    )
-
-
-def _retries(result: Result, every_class: bool) -> bool:
-    kind = result.error_class or ""
-    return kind != "excluded" and (every_class or is_passing(kind))

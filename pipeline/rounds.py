@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from .discarded import is_discarded
 from .jobs import shard_name
 
 __all__ = ["CLASSES_OF_SUCCESS", "PRECOMPUTED", "Result", "choose", "is_made", "read_shard", "round_size"]
@@ -50,13 +51,17 @@ class Result:
 
 
 def is_made(shards: Path, shard: int) -> bool:
-    """Whether a shard is finished: its `_stats.json` is there and whole, and its files are there."""
+    """Whether a shard is finished: its `_stats.json` is there and whole, and its files are there.
+
+    A tar may have been discarded.
+    """
     name = shard_name(shard)
     try:
         json.loads((shards / f"{name}_stats.json").read_text())
     except (FileNotFoundError, ValueError):
         return False
-    return (shards / f"{name}.tar").exists() and (shards / f"{name}.parquet").exists()
+    tar = shards / f"{name}.tar"
+    return (tar.exists() or is_discarded(tar)) and (shards / f"{name}.parquet").exists()
 
 
 def read_shard(shards: Path, shard: int) -> list[Result]:

@@ -64,6 +64,11 @@ class Source:
     chosen: Path | None = None
     shard: int | None = None
 
+    @property
+    def discarded(self) -> bool:
+        """Whether its pictures were discarded when they had their vectors."""
+        return self.kind == "tar" and is_discarded(self.path)
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -140,7 +145,7 @@ def _folder_sources(place: Path) -> list[Source]:
         found = [replace(source, shard=None) for source in found]
     else:
         found = [Source(tar, "tar") for tar in _finished(place)] or [Source(place, "folder")]
-    if any(is_discarded(source.path) for source in found):
+    if any(source.discarded for source in found):
         raise EncodeError(
             f"the pictures in {place} were discarded when they had their vectors; fetch them again with "
             "`visunex-data download --overwrite`"
@@ -175,7 +180,7 @@ def _tar_partitions(source: Source, tally: Tally) -> Iterator[Partition]:
     for part in _cut(source.path.stem, found, whole=source.shard is not None):
         if wanted is not None:
             wanted -= {sample.key for sample in part.samples}
-        yield replace(part, shard=source.shard, discarded=is_discarded(source.path))
+        yield replace(part, shard=source.shard, discarded=source.discarded)
     if wanted:
         yield Partition(f"{source.path.stem}-missing", (), tuple(sorted(wanted)))
 
