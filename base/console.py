@@ -1,7 +1,9 @@
 """The console: commands whose errors are sentences, and progress that a person or a log can read."""
 
 import json
+import shutil
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -79,9 +81,10 @@ def human_time(seconds: float) -> str:
 
 
 class Progress:
-    """Rate and ETA on stderr: one line redrawn on a terminal, a plain line every few seconds elsewhere.
+    """Rate and ETA on stderr: a line redrawn on a terminal, a plain line every few seconds elsewhere.
 
-    `total` None means unknown: then there is a count and a rate and no ETA.
+    `total` None means unknown: then there is a count and a rate and no ETA. Several may be at work, also in
+    threads of their own: on a terminal each has its line.
     """
 
     def __init__(self, what: str, total: int | None, unit: str = "images") -> None:
@@ -118,11 +121,12 @@ class Progress:
             parts.append(self.note)
         return f"{self.what}: " + ", ".join(parts)
 
-    def _print(self, end: str | None = None) -> None:
-        if self._terminal:
-            click.echo(f"\r\x1b[2K{self.line()}{end or ''}", err=True, nl=False)
-        else:
-            click.echo(self.line(), err=True)
+    def _print(self, *, last: bool = False) -> None:
+        with _drawing:
+            if self._terminal:
+                click.echo(_redrawn(self, last=last), err=True, nl=False)
+            else:
+                click.echo(self.line(), err=True)
 
     def __enter__(self) -> Self:
         return self
@@ -130,4 +134,20 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._print(end="\n")
+        if self.total != 0 or self.done or self in _drawn:  # else there was nothing to do, nor to tell
+            self._print(last=True)
+
+
+_drawing = threading.Lock()
+_drawn: list[Progress] = []  # whose lines are on the terminal, from above; the cursor is in the lowest
+
+
+def _redrawn(changed: Progress, *, last: bool) -> str:
+    """What draws all lines anew. A line drawn for the last time moves above the others and stays."""
+    to_the_top = "\r" + (f"\x1b[{len(_drawn) - 1}A" if len(_drawn) > 1 else "")
+    others = [each for each in _drawn if each is not changed]
+    order = [changed, *others] if last or changed not in _drawn else list(_drawn)
+    _drawn[:] = others if last else order
+    width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be drawn over
+    lines = "\n".join(f"\x1b[2K{each.line()[:width]}" for each in order)
+    return to_the_top + lines + ("\n" if not _drawn else "")

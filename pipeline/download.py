@@ -95,8 +95,8 @@ class Downloading:
 def _require_pictures(run: RunDir) -> None:
     if any(source.discarded for source in run_sources(run.shards, run.downloaded)):
         raise UsageError(
-            f"--retry-failed adds to the pictures that shards have, and those of {run.path} were discarded when "
-            "they had their vectors; --overwrite starts the download anew"
+            f"--retry-failed adds to the pictures that shards have, and those of {run.path} were discarded "
+            "when they had their vectors; --overwrite starts the download anew"
         )
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 
 import click
 import pytest
@@ -68,6 +69,55 @@ def test_progress_off_a_terminal_is_plain_lines(capsys: pytest.CaptureFixture[st
     assert captured.out == ""
     assert captured.err.startswith("encode: 4/4 images, ")
     assert "\r" not in captured.err
+
+
+def screen(written: str) -> list[str]:
+    """What a terminal shows of this: it knows line feeds, returns, and the two codes that are used."""
+    lines, row = [""], 0
+    for text, code in re.findall(r"([^\x1b\r\n]*)(\x1b\[\d*[AK]|\r|\n|$)", written):
+        lines[row] += text
+        if code == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif code.endswith("A"):
+            row -= int(code[2:-1])
+        elif code.endswith("K"):
+            lines[row] = ""
+    return lines
+
+
+def test_two_at_work_have_a_line_each_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    seen = ""
+
+    def shown() -> list[str]:
+        nonlocal seen
+        seen += capsys.readouterr().err
+        return [line.partition(",")[0] for line in screen(seen)]
+
+    with Progress("encode", 9) as second:
+        second._every = 0
+        with Progress("download", 9) as first:
+            first._every = 0
+            first.update(1)
+            assert shown() == ["download: 1/9 images"]
+            second.update(1, "a remark that is longer than the terminal is wide")
+            assert sorted(shown()) == ["download: 1/9 images", "encode: 1/9 images"]
+            first.update(9)
+            second.update(8)
+        second.update(9)
+        assert shown() == ["download: 9/9 images", "encode: 9/9 images"]
+        assert all(len(line) < 40 for line in screen(seen))
+    assert shown() == ["download: 9/9 images", "encode: 9/9 images", ""]
+
+
+def test_nothing_to_do_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("encode", 0):
+        pass
+    assert capsys.readouterr().err == ""
 
 
 def test_progress_without_a_total_has_no_eta() -> None:
