@@ -15,7 +15,13 @@ from html import escape
 _LINE = re.compile(r"<!-- plot: (.*) -->")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _RATIO = re.compile(r"ratio|against|speed-?up|faster", re.IGNORECASE)
-_WIDTH, _BAR, _GAP, _TOP, _LETTER = 760, 18, 10, 44, 6.9  # pixels; letters of 13 pixels are about so wide
+_WIDTH, _BAR, _GAP, _TOP, _LETTER = (
+    760,
+    18,
+    10,
+    44,
+    7.4,
+)  # pixels; letters of 13 pixels are at most about so wide
 _STYLE = """
 text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
 .title { font-weight: 600 } .target { fill: #bc4c00 }
@@ -121,9 +127,9 @@ def _bars(bars: Sequence[tuple[str, str]], left: float, scale: float) -> list[st
 
 def _target(text: str, x: float, height: int) -> list[str]:
     words = text.replace(">=", "at least").replace("<=", "at most")
-    anchor, shift = ("end", 6) if x > _WIDTH / 2 else ("start", -6)
+    half = len(words) * _LETTER / 2
+    middle = min(max(x, half), _WIDTH - half)
     return [
         f'<line x1="{x:.1f}" y1="{_TOP - 6}" x2="{x:.1f}" y2="{height - 18}"/>',
-        f'<text class="target" x="{x + shift:.1f}" y="{height - 5}" text-anchor="{anchor}">'
-        f"{escape(words)}</text>",
+        f'<text class="target" x="{middle:.1f}" y="{height - 5}" text-anchor="middle">{escape(words)}</text>',
     ]

@@ -1,6 +1,6 @@
-"""Download: against plain img2dataset on a healthy server, and alone on the web at its worst.
+"""Download: whole processes of ours and of plain img2dataset, in turns, from a healthy server.
 
-python -m benchmarks.download            # both tables
+python -m benchmarks.download
 python -m benchmarks.download --pairs 1 --pictures 500
 """
 
@@ -24,21 +24,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
-from visunex.base.files import write_text
+from benchmarks._plots import plot
+from benchmarks._runs import make_run
 from visunex.pipeline.rundir import RunDir
-from visunex.recipes import Recipe, dumps
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "pipeline"))
-import hostile
 
 FILES = 24  # distinct pictures, so that they lie in the page cache as on a healthy server
 PROCESSES, THREADS, SHARD = 2, 32, 1000
-SLOW = {"timeout"}  # classes that take the whole deadline
-STARTUP = 10.0  # seconds for the command and its workers to be there, on a busy machine
 
 
 def picture(seed: int, side: int = 540) -> bytes:
@@ -105,28 +98,6 @@ def plain_server(folder: Path) -> Iterator[str]:
     server.server_close()
 
 
-def make_run(path: Path, urls: Sequence[str], top: int, **settings: Any) -> RunDir:
-    """A run folder whose filter stage has selected `urls`."""
-    path.mkdir(parents=True)
-    run = RunDir(path)
-    table = {
-        "key": [f"{rank:08d}" for rank in range(len(urls))],
-        "url": urls,
-        "caption": ["a picture"] * len(urls),
-    }
-    pq.write_table(pa.table(table), run.selected)
-    download = {
-        "processes": PROCESSES,
-        "threads": THREADS,
-        "shard_size": SHARD,
-        "allow_private": True,
-        **settings,
-    }
-    recipe = Recipe.model_validate({"name": "benchmark", "filter": {"top": top}, "download": download})
-    write_text(run.recipe, dumps(recipe))
-    return run
-
-
 @dataclass(frozen=True)
 class Cost:
     """What a whole process and its children took, in seconds."""
@@ -164,8 +135,9 @@ def theirs(run: RunDir, output: Path) -> Cost:
 
 def measured(download: Callable[[RunDir, Path], Cost], folder: Path, urls: Sequence[str]) -> Cost:
     """One download of all pictures, seen to be whole, in a folder that is gone afterwards."""
+    settings = {"processes": PROCESSES, "threads": THREADS, "shard_size": SHARD}
     keep = {"dedupe_images": "none", "keep_placeholders": True, "host_connections": PROCESSES * THREADS}
-    run, output = make_run(folder / "run", urls, len(urls), **keep), folder / "shards"
+    run, output = make_run(folder / "run", urls, len(urls), **settings, **keep), folder / "shards"
     output.mkdir()
     cost = download(run, output)
     had = sum(json.loads(path.read_text())["successes"] for path in output.glob("*_stats.json"))
@@ -199,94 +171,12 @@ def against_img2dataset(folder: Path, pictures: int, pairs: int) -> str:
         f"{PROCESSES} processes of {THREADS} threads each, whole processes timed in turns.\n\n"
         "| visunex-data download | img2dataset | throughput ratio | CPU, ours | CPU, img2dataset |\n"
         "|---|---|---|---|---|\n" + "\n".join(lines) + "\n\n"
-        f"Median ratio **{ratio:.2f}** ({rates[0]:.0f} against {rates[1]:.0f} pictures/s with start-up)."
-    )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One download from the hostile server."""
-
-    seconds: float
-    bound: float
-    peak_mib: float
-    report: dict[str, Any]
-    chosen: list[int]
-
-
-def hostile_urls(base: str, count: int) -> list[str]:
-    rng = random.Random(1)
-    names = sorted(hostile.BEHAVIOURS)
-    mixed = [rng.choice(names) if number % 2 else "good" for number in range(count)]
-    rng.shuffle(mixed)
-    return [f"{base}/{name}/{number}.jpg" for number, name in enumerate(mixed)]
-
-
-def time_bound(urls: Sequence[str], deadline: float, shard: int, threads: int, processes: int) -> float:
-    """What deadlines and concurrency imply (Graham's bound for each shard, then for the shards)."""
-
-    def shard_bound(part: Sequence[str]) -> float:
-        times = [deadline if hostile.EXPECTED[url.split("/")[3]] in SLOW else 1.0 for url in part]
-        return sum(times) / threads + max(times)
-
-    shards = [shard_bound(urls[start : start + shard]) for start in range(0, len(urls), shard)]
-    return STARTUP + sum(shards) / processes + max(shards)
-
-
-def memory_mib(root: int) -> float:
-    """Memory of a process and its descendants, shared pages counted once (PSS)."""
-    total, queue = 0, [root]
-    while queue:
-        pid = queue.pop()
-        with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                queue += map(int, (task / "children").read_text().split())
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024
-
-
-def from_hostile(path: Path, seed: int, count: int, target: int) -> Outcome:
-    deadline, shard, threads, processes = 4.0, 100, 32, 4
-    with hostile.hostile(shuffle=0.3, seed=seed) as server:
-        urls = hostile_urls(server.base, count)
-        limits = {"max_pixels": 10**7, "host_connections": 1000, "deadline": deadline}
-        run = make_run(path, urls, target, shard_size=shard, threads=threads, processes=processes, **limits)
-        command = [sys.executable, "-m", "visunex.pipeline.cli", "download", "--run", str(path), "--json"]
-        began, peak = time.perf_counter(), 0.0
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        while process.poll() is None:
-            peak = max(peak, memory_mib(process.pid))
-            time.sleep(0.2)
-        seconds = time.perf_counter() - began
-    report = json.loads(process.communicate()[0])
-    attempted = urls[: report["attempted"]]
-    chosen = [int(key) for key, taken in zip(*_columns(run), strict=True) if taken]
-    return Outcome(seconds, time_bound(attempted, deadline, shard, threads, processes), peak, report, chosen)
-
-
-def _columns(run: RunDir) -> tuple[list[str], list[bool]]:
-    table = pq.read_table(run.downloaded, columns=["key", "chosen"])
-    return table["key"].to_pylist(), table["chosen"].to_pylist()
-
-
-def on_the_hostile_web(folder: Path, count: int, target: int, runs: int) -> str:
-    """A table: time against its bound, memory, and whether the same pictures are chosen each time."""
-    outcomes = [from_hostile(folder / f"hostile{seed}", seed, count, target) for seed in range(runs)]
-    lines = [
-        f"| {outcome.seconds:.1f} s | {outcome.bound:.1f} s | {outcome.peak_mib:.0f} MiB | "
-        f"{outcome.report['chosen']} | {outcome.report['attempted']} | {len(outcome.report['classes'])} |"
-        for outcome in outcomes
-    ]
-    same = all(outcome.chosen == outcomes[0].chosen for outcome in outcomes)
-    good = all(outcome.report["chosen"] == target for outcome in outcomes)
-    return (
-        f"{count} URLs, half of them hostile ({len(hostile.BEHAVIOURS)} behaviours), {target} pictures "
-        f"wanted, deadline 4 s, 4 processes of 32 threads, answers in another order each time.\n\n"
-        "| seconds | bound | peak memory | chosen | tried | classes |\n|---|---|---|---|---|---|\n"
-        + "\n".join(lines)
-        + f"\n\nTarget reached exactly: {'yes' if good else 'NO'}. Same pictures chosen in all runs: "
-        f"{'yes' if same else 'NO'}."
+        f"Median ratio **{ratio:.2f}** ({rates[0]:.0f} against {rates[1]:.0f} pictures/s with start-up).\n\n"
+        + plot(
+            "Throughput of whole processes, in times that of img2dataset",
+            {"visunex-data download": f"{ratio:.2f}x", "img2dataset": "1.00x"},
+            target=">= 1.0",
+        )
     )
 
 
@@ -294,16 +184,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=3000)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--urls", type=int, default=2000)
-    parser.add_argument("--target", type=int, default=800)
-    parser.add_argument("--runs", type=int, default=3)
-    arguments = parser.parse_args()
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print("## Download\n")
-        if arguments.pairs:
-            print(against_img2dataset(Path(folder), arguments.pictures, arguments.pairs), flush=True)
-        if arguments.runs:
-            print("\n" + on_the_hostile_web(Path(folder), arguments.urls, arguments.target, arguments.runs))
+        print("## Download: against plain img2dataset\n")
+        print(against_img2dataset(Path(folder), asked.pictures, asked.pairs))
 
 
 if __name__ == "__main__":
