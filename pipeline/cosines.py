@@ -1,7 +1,8 @@
 """Cosines of millions of published vectors with one, in bounded memory.
 
-A row and its vector meet by 64 bits of a hash of the link (or of the metadata's own hash), so of ten million
-rows only hashes and cosines are held: 16 bytes a row. Vectors are read part by part in blocks, and of each
+A row and its vector meet by a 64-bit hash of the link (or of the metadata's own hash), so of ten million rows
+only hashes and cosines are held: 16 bytes a row. (That any two of so many links share one is as likely as 3 in
+a million.) Vectors are read part by part in blocks, and of each
 part only the rows that are wanted.
 """
 
@@ -39,13 +40,8 @@ class Likenesses:
     """A cosine for each row that has a vector, looked up by the row's key."""
 
     def __init__(self, hashes: Hashes, cosines: Cosines) -> None:
-        """`hashes` in the order of the folder: of rows with the same, the first counts."""
-        self._hashes, first = np.unique(hashes, return_index=True)
-        self._cosines = cosines[first]
-
-    def __len__(self) -> int:
-        """How many different rows have one."""
-        return len(self._hashes)
+        """`hashes` ascending; NaN where a row has no vector."""
+        self._hashes, self._cosines = hashes, cosines
 
     def of(self, keys: pl.Expr) -> pl.Expr:
         """The cosine of rows by their keys (see `key`), Float64, null where there is none."""
@@ -81,32 +77,36 @@ def measure(folder: PublishedFolder, by: Role, wanted: Hashes, vector: NDArray[n
     A row that is no vector (zero or not finite) has none. Raises EncodeError for a part that cannot be read.
     """
     wanted = np.unique(wanted)
-    hashes, cosines = [np.zeros(0, np.uint64)], [np.zeros(0)]
+    cosines = np.full(len(wanted), np.nan)
     with Progress("compare", None, unit="vectors") as progress:
         for part in folder.parts:
-            own, rows = _wanted_rows(part, by, wanted)
+            places, rows = _wanted_rows(part, by, wanted)
             for begin in range(0, len(rows), BLOCK):
-                measured = _cosines(part.vectors, rows[begin : begin + BLOCK], vector)
-                sound = np.isfinite(measured)
-                hashes.append(own[begin : begin + BLOCK][sound])
-                cosines.append(measured[sound])
-                progress.advance(len(measured))
-    return Likenesses(np.concatenate(hashes), np.concatenate(cosines))
+                block = slice(begin, begin + BLOCK)
+                _fill(cosines, places[block], _cosines(part.vectors, rows[block], vector))
+                progress.advance(len(rows[block]))
+    return Likenesses(wanted, cosines)
 
 
-def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes) -> tuple[Hashes, Rows]:
-    """The hashes of those rows of a part that are wanted, and which rows these are, ascending."""
-    hashes, rows, begin = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], 0
+def _fill(cosines: Cosines, places: Rows, measured: Cosines) -> None:
+    """Put what was measured into its places; of several vectors for one, the first that is sound counts."""
+    new = np.isfinite(measured) & np.isnan(cosines[places])
+    cosines[places[new][::-1]] = measured[new][::-1]  # numpy lets the last of several win
+
+
+def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes) -> tuple[Rows, Rows]:
+    """Where the keys of those rows of a part that are wanted are among these; and the rows, ascending."""
+    among, rows, begin = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
     for keys in _keys(part, by):
         places, known = _found(keys, wanted)
-        hashes.append(wanted[places[known]])
+        among.append(places[known])
         rows.append(begin + np.flatnonzero(known))
         begin += len(keys)
     if begin > (count := header(part.vectors)[1]):
         raise EncodeError(
             f"{part.vectors.name} has {count} vectors, its metadata {begin} rows: they do not belong together"
         )
-    return np.concatenate(hashes), np.concatenate(rows)
+    return np.concatenate(among), np.concatenate(rows)
 
 
 def _keys(part: PublishedPart, by: str) -> Iterator[pl.Series]:

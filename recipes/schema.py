@@ -138,7 +138,7 @@ class Filter(Section):
     @model_validator(mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
-        """`keywords = "a, b"` is short for `["a", "b"]`; regular expressions and sentences keep their commas."""
+        """`keywords = "a, b"` is short for `["a", "b"]`; a regular expression and a sentence keep theirs."""
         if not isinstance(value, Mapping):
             return value
         whole = value.get("match") == "regex"
@@ -241,6 +241,9 @@ class Encode(Section):
     batch_size: Count | None = Field(default=None, description="Pictures per step (default: by device).")
     workers: Number | None = Field(
         default=None, description="Processes that decode pictures (default: by cores)."
+    )
+    exact_decode: bool = Field(
+        default=False, description="Decode every pixel of JPEGs much larger than the tower sees: slower."
     )
     reduce: Reduction = Field(default="unit-mean", description="How the image vectors become one embedding.")
     baseline: Text | None = Field(
