@@ -1,9 +1,8 @@
 """Cosines of millions of published vectors with one, in bounded memory.
 
 A row and its vector meet by a 64-bit hash of the link (or of the metadata's own hash), so of ten million rows
-only hashes and cosines are held: 16 bytes a row. (That any two of so many links share one is as likely as 3 in
-a million.) Vectors are read part by part in blocks, and of each
-part only the rows that are wanted.
+only hashes and cosines are held: 16 bytes a row. (That any two of so many links share one is as likely as 3
+in a million.) Vectors are read part by part in blocks, and of each part only the rows that are wanted.
 """
 
 import io
