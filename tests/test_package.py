@@ -9,13 +9,13 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
-    subprocess.run(
+    done = subprocess.run(
         [
             sys.executable,
             "-m",
             "pip",
             "wheel",
-            "--quiet",
+            "--verbose",
             "--no-deps",
             "--no-build-isolation",
             "-w",
@@ -23,7 +23,10 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
             ROOT,
         ],
         check=True,
+        capture_output=True,
+        text=True,
     )
+    assert "is absent from the `packages` configuration" not in done.stdout + done.stderr
     (wheel,) = tmp_path.glob("visunex-*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
     for package in ("aesthetic_embeddings", "base", "demo", "generate", "pipeline", "recipes"):
