@@ -4,7 +4,7 @@ import contextlib
 import logging
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -18,6 +18,8 @@ from .weights import Checkpoint, locate
 
 if TYPE_CHECKING:
     import torch
+
+    from visunex.recipes.schema import Encode
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -67,6 +69,7 @@ class ImageEncoder:
                 "size": how.size,
                 "resize": how.resize,
                 "interpolation": how.interpolation,
+                "decode": "exact" if how.exact else "reduced",
                 "mean": list(how.mean),
                 "std": list(how.std),
             },
@@ -81,8 +84,24 @@ class ImageEncoder:
         return ((batch - mean) / std).to(dtype_of(self.precision))
 
 
+def load_as(settings: "Encode", device: str = "auto") -> ImageEncoder:
+    """The image tower that the section `encode` of a recipe asks for. Raises ModelError."""
+    return load(
+        settings.model,
+        settings.pretrained,
+        precision=settings.precision,
+        device=device,
+        exact_decode=settings.exact_decode,
+    )
+
+
 def load(
-    model: str = "ViT-L-14", pretrained: str = "openai", *, precision: str = "auto", device: str = "auto"
+    model: str = "ViT-L-14",
+    pretrained: str = "openai",
+    *,
+    precision: str = "auto",
+    device: str = "auto",
+    exact_decode: bool = False,
 ) -> ImageEncoder:
     """The image tower that `--model` and `--pretrained` name, ready on its device.
 
@@ -103,7 +122,7 @@ def load(
         dimension=dimension,
         device=where,
         precision=how,
-        preprocessing=preprocessing,
+        preprocessing=replace(preprocessing, exact=exact_decode),
         tower=tower,
     )
 

@@ -7,6 +7,7 @@ frame of an animation.
 """
 
 import io
+import math
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from .pictures import FORMATS
 
 Pixels = NDArray[np.uint8]
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 MAX_PIXELS = 2**27  # 10000 x 10000 and a third more; about 1 GB while a picture with alpha is decoded
 _MAX_RESIZED = 2**24  # pixels of a resized picture before its crop
@@ -35,6 +37,8 @@ _ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# The same turns in steps: first width for height, then the others.
+_SIDEWAYS, _LEFT_FOR_RIGHT, _UPSIDE_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 
 
 class UndecodableError(Exception):
@@ -50,45 +54,64 @@ class UndecodableError(Exception):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a tower wants its pictures. `mean` and `std` are of RGB in 0..1, applied on the tower's side."""
+    """How a tower wants its pictures. `mean` and `std` are of RGB in 0..1, applied on the tower's side.
+
+    Unless `exact`, a JPEG four times as large as is needed is decoded at 1/2, 1/4 or 1/8 of its size (by
+    libjpeg, of fewer DCT coefficients), so that at least twice the tower's size is left to the resize, and of
+    a resized picture only the part is made that the crop keeps. `exact` gives OpenAI's pixels to the bit.
+    """
 
     size: int = 224
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     resize: Literal["shortest", "squash"] = "shortest"
+    exact: bool = False
 
     def pixels(self, data: bytes) -> Pixels:
         """The picture in a file's bytes as uint8 [size, size, 3]. Raises UndecodableError."""
-        return self.square(open_rgb(data))
+        return self._square(_opened(data, None if self.exact else 2 * self.size))
 
     def square(self, picture: Image.Image) -> Pixels:
         """An RGB picture, resized and cropped to uint8 [size, size, 3]."""
+        return self._square(_View(picture, (0, 0, *picture.size)))
+
+    def _square(self, view: "_View") -> Pixels:
         filter_ = Image.Resampling[self.interpolation.upper()]
         if self.resize == "squash":
-            return np.asarray(picture.resize((self.size, self.size), filter_))
-        return np.asarray(_shortest(picture, self.size, filter_))
+            return np.asarray(view.picture.resize((self.size, self.size), filter_, box=view.box))
+        return np.asarray(_shortest(view, self.size, filter_, exact=self.exact))
 
 
-def _shortest(picture: Image.Image, target: int, filter_: Image.Resampling) -> Image.Image:
+@dataclass(frozen=True)
+class _View:
+    """A decoded picture in RGB, and the box of the original in it: reduced, it ends inside a pixel."""
+
+    picture: Image.Image
+    box: Box
+
+    @property
+    def size(self) -> tuple[float, float]:
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
+
+
+def _shortest(view: _View, target: int, filter_: Image.Resampling, *, exact: bool) -> Image.Image:
     """Shorter side to `target`, centre crop, with the roundings of torchvision's Resize and CenterCrop."""
-    short = min(picture.size)
-    wide, high = (int(target * side / short) for side in picture.size)
+    short = min(view.size)
+    wide, high = (int(target * side / short) for side in view.size)
     left, top = round((wide - target) / 2.0), round((high - target) / 2.0)
-    if wide * high <= _MAX_RESIZED:
-        return picture.resize((wide, high), filter_).crop((left, top, left + target, top + target))
-    # A picture of 10000 x 10 would grow to 224000 x 224. Resizing only the part that is kept is the same
-    # up to the order in which Pillow takes rows and columns.
-    across, down = picture.width / wide, picture.height / high
-    box = (left * across, top * down, (left + target) * across, (top + target) * down)
-    return picture.resize((target, target), filter_, box=_within(box, picture.size))
+    if exact and wide * high <= _MAX_RESIZED:
+        return view.picture.resize((wide, high), filter_).crop((left, top, left + target, top + target))
+    # Resizing only the part that is kept is the same up to the order in which Pillow takes rows and columns.
+    # It must be where a picture of 10000 x 10 would grow to 224000 x 224.
+    (x, y, _, _), across, down = view.box, view.size[0] / wide, view.size[1] / high
+    kept = (x + left * across, y + top * down, x + (left + target) * across, y + (top + target) * down)
+    return view.picture.resize((target, target), filter_, box=_within(kept, view.picture.size))
 
 
-def _within(
-    box: tuple[float, float, float, float], size: tuple[int, int]
-) -> tuple[float, float, float, float]:
+def _within(box: Box, size: tuple[int, int]) -> Box:
     left, top, right, bottom = box
-    return left, top, min(right, size[0]), min(bottom, size[1])
+    return max(left, 0.0), max(top, 0.0), min(right, size[0]), min(bottom, size[1])
 
 
 def open_rgb(data: bytes) -> Image.Image:
@@ -96,12 +119,17 @@ def open_rgb(data: bytes) -> Image.Image:
 
     Raises UndecodableError: empty, not_an_image, too_many_pixels, truncated, damaged or out_of_memory.
     """
+    return _opened(data, None).picture
+
+
+def _opened(data: bytes, enough: int | None) -> _View:
+    """As `open_rgb`; a JPEG that stays `enough` pixels wide and high is decoded at reduced scale."""
     if not data:
         raise UndecodableError("empty", "the file has no bytes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd EXIF and large pictures; what matters is raised
         try:
-            return _open(data)
+            return _open(data, enough)
         except UndecodableError:
             raise
         except UnidentifiedImageError:
@@ -114,15 +142,23 @@ def open_rgb(data: bytes) -> Image.Image:
             raise _damaged(error) from None
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, enough: int | None) -> _View:
     with Image.open(io.BytesIO(data), formats=_formats()) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise UndecodableError("too_many_pixels", f"{width}x{height} is more than {MAX_PIXELS} pixels")
         if width < 1 or height < 1:
             raise UndecodableError("damaged", f"the header says {width}x{height} pixels")
+        if enough is not None:
+            image.draft(None, (enough, enough))  # reduces by as much as both sides allow; JPEGs only
+        reduced = image.size != (width, height)
+        scale = 1 << math.ceil(
+            math.log2(width / image.width)
+        )  # the last pixel may stand for fewer than these
         image.load()
-        return _upright(_rgb(image), _orientation(image))
+        picture = _rgb(image)
+        right, bottom = (width / scale, height / scale) if reduced else picture.size
+        return _upright(_View(picture, (0, 0, right, bottom)), _orientation(image))
 
 
 @lru_cache(maxsize=1)
@@ -143,9 +179,18 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
+def _upright(view: _View, orientation: int) -> _View:
     turn = _ORIENTATIONS.get(orientation)
-    return image if turn is None else image.transpose(turn)
+    if turn is None:
+        return view
+    picture, (left, top, right, bottom) = view.picture.transpose(turn), view.box
+    if orientation in _SIDEWAYS:
+        left, top, right, bottom = top, left, bottom, right
+    if orientation in _LEFT_FOR_RIGHT:
+        left, right = picture.width - right, picture.width - left
+    if orientation in _UPSIDE_DOWN:
+        top, bottom = picture.height - bottom, picture.height - top
+    return _View(picture, (left, top, right, bottom))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -19,6 +19,17 @@ def gradient(size: tuple[int, int] = SIZE) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+def photograph(size: tuple[int, int], seed: int = 0) -> Image.Image:
+    """A picture with structure at all scales, as photographs have: noise whose power falls as 1/f^2."""
+    random = np.random.default_rng(seed)
+    total = np.zeros((size[1], size[0], 3), dtype=np.float32)
+    for power in range(2, 11):
+        coarse = random.normal(0, 1, (2**power * 3 // 4, 2**power, 3)) * 32 + 128
+        layer = Image.fromarray(coarse.clip(0, 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        total += (np.asarray(layer, dtype=np.float32) - 128) * (4 / power)
+    return Image.fromarray((total + 128).clip(0, 255).astype(np.uint8))
+
+
 def file(picture: Image.Image, format_: str, **options: Any) -> bytes:
     """The bytes of a picture's file."""
     buffer = io.BytesIO()

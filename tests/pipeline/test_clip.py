@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def large() -> tuple[ImageEncoder, Any]:
         dimension=768,
         device="cpu",
         precision="fp32",
-        preprocessing=Preprocessing(),
+        preprocessing=Preprocessing(exact=True),
         tower=tower,
     )
     return encoder, theirs
@@ -110,6 +111,27 @@ def test_paintings_get_the_vectors_that_transformers_gives(
     paintings = [path.read_bytes() for path in sorted((reference / "aivazovsky").glob("*.jpg"))]
     assert len(paintings) == 3
     assert parity(paintings, large).min() > 0.99999
+
+
+def test_reduced_scale_gives_nearly_the_same_vectors(large: tuple[ImageEncoder, Any]) -> None:
+    """Two photographs differ by twenty times as much and more."""
+    exact, fast = large[0].preprocessing, replace(large[0].preprocessing, exact=False)
+    files = [odd.file(odd.photograph((1801, 1203), seed), "JPEG", quality=90) for seed in range(2)]
+    whole, reduced = (
+        large[0].encode(np.stack([how.pixels(data) for data in files])) for how in (exact, fast)
+    )
+    assert cosines(whole, reduced).min() > 0.9995
+    assert 1 - cosines(whole[:1], whole[1:])[0] > 20 * (1 - cosines(whole, reduced).min())
+
+
+def test_reduced_scale_gives_nearly_the_same_vectors_of_the_trained_tower() -> None:
+    exact, fast = (load("visunex-tiny", precision="fp32", exact_decode=flag) for flag in (True, False))
+    assert exact.identity() != fast.identity()
+    data = [odd.file(odd.photograph((611, 403), seed), "JPEG", quality=90) for seed in range(8)]
+    whole, reduced = (
+        each.encode(np.stack([each.preprocessing.pixels(one) for one in data])) for each in (exact, fast)
+    )
+    assert cosines(whole, reduced).min() > 0.9995
 
 
 @pytest.mark.slow
@@ -168,7 +190,6 @@ def test_bf16_says_the_same_as_fp32(model: str, small: str) -> None:
 
 def test_bf16_says_the_same_as_fp32_for_vit_l_14(large: tuple[ImageEncoder, Any], reference: Path) -> None:
     import copy
-    from dataclasses import replace
 
     from open_clip.model import convert_weights_to_lp
     from open_clip.transformer import LayerNormFp32

@@ -2,7 +2,9 @@
 
 import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import odd
@@ -33,13 +35,60 @@ def mean_difference(a: Image.Image, b: Image.Image) -> float:
 def test_pixels_are_those_of_clips_own_transform(width: int, height: int) -> None:
     picture = noise(width, height)
     if max(width, height) < 60 * min(width, height):
-        assert np.array_equal(Preprocessing().square(picture), np.asarray(CLIPS_OWN(picture)))
+        assert np.array_equal(Preprocessing(exact=True).square(picture), np.asarray(CLIPS_OWN(picture)))
 
 
 def test_paintings_give_the_pixels_of_clips_own_transform(reference: Path) -> None:
     for path in sorted((reference / "aivazovsky").glob("*.jpg")):
-        ours = Preprocessing().pixels(path.read_bytes())
+        ours = Preprocessing(exact=True).pixels(path.read_bytes())
         assert np.array_equal(ours, np.asarray(CLIPS_OWN(Image.open(path).convert("RGB"))))
+
+
+SIZES = [(2003, 1501), (1501, 2003), (897, 1800), (3601, 1797)]
+WAYS: dict[str, dict[str, Any]] = {
+    **{f"orientation {number}": {"orientation": number} for number in range(1, 9)},
+    **{mode: {"mode": mode} for mode in ("CMYK", "L")},
+    "progressive": {"progressive": True},
+}
+
+
+def jpeg(picture: Image.Image, mode: str = "RGB", orientation: int = 1, **options: Any) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return odd.file(picture.convert(mode), "JPEG", quality=92, exif=exif, **options)
+
+
+def check_reduced(data: bytes, how: Preprocessing) -> None:
+    """It is decoded smaller, twice what the tower sees at least, and gives the same pixels nearly."""
+    opened, whole = preprocess._opened(data, 2 * how.size).picture, open_rgb(data)
+    assert 2 * how.size <= min(opened.size) <= min(whole.size) / 2 + 1
+    exact = replace(how, exact=True).pixels(data).astype(float)
+    difference = np.abs(how.pixels(data) - exact)
+    moved_by_a_pixel = np.abs(np.roll(exact, 1, axis=0) - exact)
+    assert difference.mean() < min(1.5, moved_by_a_pixel.mean() / 8)
+    assert difference.max() < 16
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_large_jpegs_are_decoded_at_reduced_scale_and_look_the_same(size: tuple[int, int]) -> None:
+    check_reduced(jpeg(odd.photograph(size)), Preprocessing())
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_reduced_jpegs_keep_their_place_whatever_their_kind(way: str) -> None:
+    check_reduced(jpeg(odd.photograph((511, 389)), **WAYS[way]), Preprocessing(size=48))
+
+
+def test_reduced_jpegs_are_squashed_whole() -> None:
+    check_reduced(jpeg(odd.photograph((511, 389))), Preprocessing(size=48, resize="squash"))
+
+
+def test_jpegs_that_are_not_much_larger_than_needed_are_decoded_whole() -> None:
+    data = jpeg(odd.photograph((1200, 895)))
+    assert preprocess._opened(data, 448).picture.size == (1200, 895)
+    assert (
+        np.abs(Preprocessing().pixels(data) - Preprocessing(exact=True).pixels(data).astype(int)).max() <= 1
+    )
 
 
 @pytest.mark.parametrize("size", [(2000, 20), (20, 2000), (500, 3)])
@@ -51,9 +100,9 @@ def test_long_pictures_are_not_grown_whole_and_look_the_same(
         size, Image.Resampling.BICUBIC
     )
     monkeypatch.setattr(preprocess, "_MAX_RESIZED", 0)
-    part = Preprocessing().square(smooth).astype(int)
+    part = Preprocessing(exact=True).square(smooth).astype(int)
     monkeypatch.setattr(preprocess, "_MAX_RESIZED", 2**40)
-    assert np.abs(part - Preprocessing().square(smooth)).max() <= 2
+    assert np.abs(part - Preprocessing(exact=True).square(smooth)).max() <= 2
 
 
 def test_squashing_towers_get_the_whole_picture() -> None:

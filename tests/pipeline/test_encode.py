@@ -195,6 +195,17 @@ def test_other_pictures_or_another_model_are_not_mixed_in(tmp_path: Path, model:
     assert compare(before, load(run.embedding)) < 0.999
 
 
+def test_vectors_of_the_exact_decode_are_not_mixed_with_others(tmp_path: Path, model: str) -> None:
+    run, place = RunDir(tmp_path / "run"), pictures(tmp_path / "mine", 3)
+    assert encode(run, recipe(model), images=[place]).encoded_now == 3
+    assert json.loads(run.provenance.read_text())["model"]["preprocessing"]["decode"] == "reduced"
+    exact = recipe(model, exact_decode=True)
+    with pytest.raises(StaleRunError, match="preprocessing changed"):
+        encode(run, exact, images=[place])
+    assert encode(run, exact, images=[place], overwrite=True).encoded_now == 3
+    assert json.loads(run.provenance.read_text())["model"]["preprocessing"]["decode"] == "exact"
+
+
 def test_fewer_pictures_leave_no_old_parts(tmp_path: Path, model: str) -> None:
     run = RunDir(run_folder(tmp_path / "run", ["000000000", "000010001"]))
     encode(run, recipe(model))
