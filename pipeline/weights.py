@@ -13,6 +13,16 @@ LOCAL_FOLDER = "local-dir:"
 TINY = "visunex-tiny"
 ONLINE_SECONDS = 10.0
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_PREFERRED = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
 
 
 @dataclass(frozen=True)
@@ -64,12 +74,21 @@ def _in_folder(folder: Path) -> Checkpoint:
         described["model_cfg"]["vision_cfg"]  # has to be there
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder} is no open_clip folder: {config.name}: {_short(error)}") from None
-    from open_clip.factory import _find_checkpoint_in_dir
+    return Checkpoint(f"{LOCAL_FOLDER}{folder}", _weights_in(folder), settings)
 
-    weights = _find_checkpoint_in_dir(folder)
-    if weights is None:
-        raise ModelError(f"{folder} has no weights; put {_FILES[0]} beside {config.name}")
-    return Checkpoint(f"{LOCAL_FOLDER}{folder}", Path(weights), settings)
+
+def _weights_in(folder: Path) -> Path:
+    """The file that open_clip loads from a folder: the first of the names it prefers, else the only one."""
+    there = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".bin", ".pth")]
+    preferred = [folder / name for name in _PREFERRED if folder / name in there]
+    if preferred:
+        return preferred[0]
+    if not there:
+        raise ModelError(f"{folder} has no weights; put {_FILES[0]} beside open_clip_config.json")
+    if len(there) > 1:
+        names = ", ".join(path.name for path in there)
+        raise ModelError(f"{folder} has several files of weights ({names}); name the right one {_FILES[0]}")
+    return there[0]
 
 
 def cached(model: str, tag: str) -> tuple[str, Path | None]:
