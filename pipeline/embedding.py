@@ -5,7 +5,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from visunex.aesthetic_embeddings import (
     find,
     find_published,
     reduce,
+    save,
 )
 from visunex.aesthetic_embeddings.sums import Sum
 from visunex.base.files import fingerprint, sha256_file
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from visunex.recipes.schema import Reduction, Reference
 
     from .clip import ImageEncoder
+    from .rundir import RunDir
 
 _LIBRARIES = ("visunex", "torch", "open_clip_torch", "pillow", "numpy")
 
@@ -97,6 +99,42 @@ class Checks:
     norm: float
     mean_pairwise_cosine: float | None
     reference: ReferenceCheck | None = None
+
+
+@dataclass(frozen=True)
+class EmbeddingReport:
+    """What is reported of an embedding, however it was made; subclasses say of what."""
+
+    dimension: int
+    reduction: str
+    checks: Checks
+    embedding: str
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for JSON."""
+        return asdict(self)
+
+    def outcome(self) -> list[str]:
+        """The last lines of the report for a person: the embedding, and how it compares to the published."""
+        made = f"{self.embedding}: 1x{self.dimension}, {self.reduction}, norm {self.checks.norm:.4g}"
+        return [made, *(self.checks.reference.lines() if self.checks.reference else ())]
+
+    def recorded(self, run: "RunDir | None") -> Self:
+        """Itself, noted in the run. Raises EncodeError when the reference should be reproduced and is not."""
+        if run is not None:
+            run.record("encode", self.as_dict())
+        if self.checks.reference is not None:
+            self.checks.reference.require_reproduced()
+        return self
+
+
+def put(vector: NDArray[np.float32], story: Mapping[str, Any], run: "RunDir | None", out: Path | None) -> str:
+    """Save the embedding in the run and at `out`; the path of the last."""
+    targets = [path for path in (run.embedding if run else None, out) if path is not None]
+    for target in targets:
+        save(target, vector, story)
+    return str(targets[-1])
 
 
 def reduce_folder(

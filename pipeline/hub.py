@@ -35,11 +35,7 @@ def locate_on_hub(address: str) -> Remote:
 
     Raises SourceError: not there, gone, gated (with what to do), or out of reach.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise SourceError(f"{address}: the Hub may not be asked, as HF_HUB_OFFLINE is set")
-    repository, revision, path = _parts(address)
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    found = _DataSet(address, endpoint, repository, revision, _token())
+    found, path = _data_set(address)
     files = [entry for entry in _files(found) if _wanted(entry["path"], path)]
     if not files:
         raise SourceError(f"{address}: the data set is there, but no such parquet file in it")
@@ -49,15 +45,32 @@ def locate_on_hub(address: str) -> Remote:
     return Remote(tuple(_readable(urls, found)), identity)
 
 
-def hub_folder(address: str) -> tuple[str, dict[str, str]]:
-    """The URL that files of hf://datasets/OWNER/NAME[@REVISION]/PATH begin with, and the headers to send."""
+@dataclass(frozen=True)
+class HubFolder:
+    """The URL that the files of a folder begin with, the headers to send, and what to say when refused."""
+
+    url: str
+    headers: dict[str, str]
+    refused: str
+
+
+def hub_folder(address: str) -> HubFolder:
+    """The folder hf://datasets/OWNER/NAME[@REVISION]/PATH. Raises SourceError, without asking the Hub."""
+    found, path = _data_set(address)
+    terms = f"accept its terms at {found.endpoint}/datasets/{found.repository}"
+    what_next = "with the account of your token" if found.token else "then set HF_TOKEN"
+    refused = f"the Hub has no such data set, or it is private or gated: {terms}, {what_next}"
+    url = f"{found.url('/datasets', 'resolve')}/{urllib.parse.quote(path)}".rstrip("/")
+    return HubFolder(url, authorization(found.token), refused)
+
+
+def _data_set(address: str) -> tuple[_DataSet, str]:
+    """The data set and the path in it that an hf:// address means."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise SourceError(f"{address}: the Hub may not be asked, as HF_HUB_OFFLINE is set")
     repository, revision, path = _parts(address)
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    token = _token()
-    base = _DataSet(address, endpoint, repository, revision, token).url("/datasets", "resolve")
-    return f"{base}/{urllib.parse.quote(path)}".rstrip("/"), authorization(token)
+    return _DataSet(address, endpoint, repository, revision, _token()), path
 
 
 def _parts(address: str) -> tuple[str, str, str]:

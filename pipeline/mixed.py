@@ -1,9 +1,6 @@
 """An embedding of rows whose vectors somebody has published; the rest is encoded of downloaded pictures."""
 
 import hashlib
-import importlib.util
-import itertools
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,23 +10,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.aesthetic_embeddings import save
 from visunex.base.console import Progress, human_time
 from visunex.base.errors import UsageError
 from visunex.base.files import atomic, fingerprint
 
-from .embedding import Checks, check, library_versions, reduce_folder
+from .embedding import Checks, EmbeddingReport, check, library_versions, put, reduce_folder
 from .errors import EncodeError
 from .precomputed import Found, Hit, Wanted, find, open_folder, read_rows
 from .rundir import RunDir
 from .shards import Sample, run_sources
+from .towers import model_of, require_dimension, require_model
 from .vectors import (
     VectorFolder,
     is_vector_folder,
+    part_numbers,
     part_paths,
     read_notes,
     read_vectors,
-    remove_parts_from,
+    remove_parts_but,
     write_part,
 )
 
@@ -47,7 +45,7 @@ _UNIT = 5e-3  # how far from 1 the norm of a normalised float16 vector may be
 
 
 @dataclass(frozen=True)
-class MixedReport:
+class MixedReport(EmbeddingReport):
     """What was made of published vectors, and of pictures: `images` = `precomputed` + `encoded` + `failed`.
 
     `passed_over` candidates would have come before the last one taken, but no vector of theirs is published.
@@ -63,15 +61,6 @@ class MixedReport:
     passed_over: int
     model: str
     pretrained: str
-    dimension: int
-    reduction: str
-    checks: Checks
-    embedding: str
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report for JSON."""
-        return asdict(self)
 
     def as_text(self) -> str:
         """The report for a person."""
@@ -88,9 +77,18 @@ class MixedReport:
             lines.append(
                 f"  {self.passed_over:>7}  better candidates passed over: no vector of theirs is there"
             )
-        lines.append(f"  {human_time(self.seconds)}")
-        lines.append(f"{self.embedding}: 1x{self.dimension}, {self.reduction}, norm {self.checks.norm:.4g}")
-        return "\n".join(lines + (self.checks.reference.lines() if self.checks.reference else []))
+        return "\n".join([*lines, f"  {human_time(self.seconds)}", *self.outcome()])
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The rows of a selection that have a published vector: `hits`, `vectors` [n, D], `samples`, by rank."""
+
+    found: Found
+    ranks: list[int]
+    hits: list[Hit]
+    vectors: NDArray[np.float32]
+    samples: list[Sample]
 
 
 def look_up(place: str, rows: "pa.Table") -> Found:
@@ -109,57 +107,61 @@ def encode_precomputed(
     of vectors that are normalised, nothing found), ModelError, StaleRunError.
     """
     started = time.monotonic()
-    place = str(recipe.encode.precomputed)
     rows, downloaded = _rows(run)
+    taken = _take(recipe, rows, None if downloaded else recipe.filter.top)
+    rest = _rest(run, rows, taken.found) if downloaded else None
+    run.begin("encode", _made_from(run, recipe, taken, rest), overwrite=overwrite)
+    encoder, images = _encode_rest(run, rest, recipe, taken, device)
+    _write(run.vectors, taken, _notes(recipe, taken.found, encoder))
+    vector, checks = _reduced(run, recipe)
+    report = MixedReport(
+        **images,
+        place=str(recipe.encode.precomputed),
+        found_by=taken.found.by,
+        looked_through=taken.found.rows,
+        images=images["precomputed"] + images["encoded"] + sum(images["failed"].values()),
+        passed_over=0 if downloaded else taken.ranks[-1] + 1 - len(taken.ranks),
+        model=recipe.encode.model,
+        pretrained=recipe.encode.pretrained,
+        dimension=vector.shape[1],
+        reduction=recipe.encode.reduce,
+        checks=checks,
+        embedding=put(vector, _provenance(recipe, checks, images), run, out),
+        seconds=round(time.monotonic() - started, 3),
+    )
+    return report.recorded(run)
+
+
+def _take(recipe: "Recipe", rows: "pa.Table", most: int | None) -> Taken:
+    """The vectors of the best rows that have one, at most `most`."""
+    place = str(recipe.encode.precomputed)
     found = look_up(place, rows)
-    _require_model(found, recipe, place)
-    ranks = sorted(found.hits)[: None if downloaded else recipe.filter.top]
+    require_model(found, recipe, place)
+    ranks = sorted(found.hits)[:most]
     if not ranks:
         raise EncodeError(
             f"none of the {rows.num_rows} rows has a vector in {place}: is it of this data set?"
         )
     hits = [found.hits[rank] for rank in ranks]
     vectors = read_rows(open_folder(place), hits)
-    _require_dimension(vectors.shape[1], recipe, place)
-    samples = _samples(rows, ranks, place)
-    made_from = {"precomputed": place, "rows": _fingerprint(samples, vectors), "model": _model(recipe)}
-    rest = _rest(run, rows, found) if downloaded else None
-    run.begin("encode", {**made_from, "rest": rest and run.identity("download")}, overwrite=overwrite)
-    encoder, account = _encode_rest(run, rest, recipe, found, device)
-    notes = {"model": _model(recipe), "precomputed": place, **_identity(found, encoder)}
-    _write(run.vectors, vectors, hits, samples, notes)
-    folder = read_vectors(run.vectors)
-    baseline = _baseline(recipe)
+    require_dimension(vectors.shape[1], recipe, place)
+    return Taken(found, ranks, hits, vectors, _samples(rows, ranks, place))
+
+
+def _made_from(run: RunDir, recipe: "Recipe", taken: Taken, rest: Path | None) -> dict[str, Any]:
+    return {
+        "precomputed": str(recipe.encode.precomputed),
+        "rows": _fingerprint(taken.samples, taken.vectors),
+        "model": model_of(recipe),
+        "rest": rest and run.identity("download"),
+    }
+
+
+def _reduced(run: RunDir, recipe: "Recipe") -> tuple[NDArray[np.float32], Checks]:
+    """The run's vectors as one, and what was checked of it."""
+    folder, baseline = read_vectors(run.vectors), _baseline(recipe)
     vector = reduce_folder(folder, recipe.encode.reduce, baseline)
-    checks = check(vector, folder, recipe, baseline, recipe.filter.top)
-    failed = dict(account["failed"])
-    story = _provenance(
-        recipe, checks, {"precomputed": len(hits), "encoded": account["encoded"], "failed": failed}
-    )
-    targets = [path for path in (run.embedding, out) if path is not None]
-    for target in targets:
-        save(target, vector, story)
-    report = MixedReport(
-        place=place,
-        found_by=found.by,
-        looked_through=found.rows,
-        images=len(hits) + account["encoded"] + sum(failed.values()),
-        precomputed=len(hits),
-        encoded=account["encoded"],
-        failed=failed,
-        passed_over=0 if downloaded else ranks[-1] + 1 - len(ranks),
-        model=recipe.encode.model,
-        pretrained=recipe.encode.pretrained,
-        dimension=vector.shape[1],
-        reduction=recipe.encode.reduce,
-        checks=checks,
-        embedding=str(targets[-1]),
-        seconds=round(time.monotonic() - started, 3),
-    )
-    run.record("encode", report.as_dict())
-    if checks.reference is not None:
-        checks.reference.require_reproduced()
-    return report
+    return vector, check(vector, folder, recipe, baseline, recipe.filter.top)
 
 
 def _rows(run: RunDir) -> tuple["pa.Table", bool]:
@@ -170,7 +172,7 @@ def _rows(run: RunDir) -> tuple["pa.Table", bool]:
 
     path = run.downloaded if run.downloaded.exists() else run.selected
     try:
-        table = pq.read_table(path)
+        table = pq.ParquetFile(path).read()  # read_table would load what reads data sets of many files
         if path == run.downloaded:
             return table.filter(pc.field("chosen")), True
         table.select(["key", "url", "caption", "score"])
@@ -183,51 +185,11 @@ def _rows(run: RunDir) -> tuple["pa.Table", bool]:
     return table, False
 
 
-def _model(recipe: "Recipe") -> list[str]:
-    own = recipe.encode.model == "visunex-tiny" or recipe.encode.model.startswith("local-dir:")
-    return [recipe.encode.model, "" if own else recipe.encode.pretrained]
-
-
-def _require_model(found: Found, recipe: "Recipe", place: str) -> None:
-    """Folders of ours say which model made them; clip-retrieval's do not."""
-    said = found.notes.get("model")
-    if said is not None and said != _model(recipe):
-        raise EncodeError(
-            f"{place} holds vectors of {' '.join(map(str, said)).strip()}, the recipe wants "
-            f"{' '.join(_model(recipe)).strip()}: they do not mix; name the right one with --model"
-        )
-
-
-def _require_dimension(dimension: int, recipe: "Recipe", place: str) -> None:
-    expected = _dimension(recipe.encode.model)
-    if expected is not None and expected != dimension:
-        raise EncodeError(
-            f"{place} holds vectors of {dimension} dimensions, {recipe.encode.model} makes {expected}: they "
-            "come from another model; name it with --model"
-        )
-
-
-def _dimension(model: str) -> int | None:
-    """The dimension of a model's vectors from its configuration, without loading what computes with it."""
-    spec = importlib.util.find_spec("open_clip")
-    folders = [Path(folder) / "model_configs" for folder in (spec and spec.submodule_search_locations) or ()]
-    paths = [folder / f"{model.replace('/', '-')}.json" for folder in folders]
-    if model == "visunex-tiny" or model.startswith("local-dir:"):
-        from .weights import locate
-
-        paths = [locate(model, "").file.parent / "open_clip_config.json"]
-    for path in paths:
-        try:
-            config = json.loads(path.read_text())
-            return int(config.get("model_cfg", config)["embed_dim"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return None
-
-
-def _identity(found: Found, encoder: "ImageEncoder | None") -> dict[str, Any]:
-    said = found.notes.get("identity")
-    return {"identity": said} if said else {} if encoder is None else {"identity": encoder.identity()}
+def _notes(recipe: "Recipe", found: Found, encoder: "ImageEncoder | None") -> dict[str, Any]:
+    """What is noted with the vectors; `identity` where the folder says it, or the rest was encoded here."""
+    identity = found.notes.get("identity") or (encoder and encoder.identity())
+    noted = {"model": model_of(recipe), "precomputed": recipe.encode.precomputed}
+    return {**noted, "identity": identity} if identity else noted
 
 
 def _samples(rows: "pa.Table", ranks: Sequence[int], place: str) -> list[Sample]:
@@ -257,16 +219,17 @@ def _rest(run: RunDir, rows: "pa.Table", found: Found) -> Path | None:
 
 
 def _encode_rest(
-    run: RunDir, rest: Path | None, recipe: "Recipe", found: Found, device: str
+    run: RunDir, rest: Path | None, recipe: "Recipe", taken: Taken, device: str
 ) -> tuple["ImageEncoder | None", dict[str, Any]]:
+    """Encode the pictures without a published vector; how many images came from where."""
     if rest is None:
-        return None, {"encoded": 0, "failed": {}}
-    from .clip import load
+        return None, {"precomputed": len(taken.hits), "encoded": 0, "failed": {}}
+    from .clip import load_as
     from .partitions import count_chosen, encode_vectors
 
     settings = recipe.encode
-    encoder = load(settings.model, settings.pretrained, precision=settings.precision, device=device)
-    said = found.notes.get("identity")
+    encoder = load_as(settings, device)
+    said = taken.found.notes.get("identity")
     if said is not None and said != encoder.identity():
         raise EncodeError(
             f"{settings.precomputed} was made with other weights or preprocessing than {settings.model} "
@@ -275,25 +238,21 @@ def _encode_rest(
     places = run_sources(run.shards, rest)
     with Progress("encode", count_chosen(places)) as shown:
         account, _ = encode_vectors(places, run.vectors, encoder, settings, shown)
-    return encoder, {"encoded": account.encoded, "failed": dict(account.failed.most_common())}
+    failed = dict(account.failed.most_common())
+    return encoder, {"precomputed": len(taken.hits), "encoded": account.encoded, "failed": failed}
 
 
-def _write(
-    folder: Path,
-    vectors: NDArray[np.float32],
-    hits: Sequence[Hit],
-    samples: Sequence[Sample],
-    notes: dict[str, Any],
-) -> None:
+def _write(folder: Path, taken: Taken, notes: dict[str, Any]) -> None:
     """Put the published vectors behind the parts that were encoded of pictures."""
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    lengths = np.linalg.norm(taken.vectors.astype(np.float64), axis=1)
     unit = np.abs(lengths - 1) < _UNIT
-    said = np.array([np.nan if hit.norm is None else hit.norm for hit in hits])
+    said = np.array([np.nan if hit.norm is None else hit.norm for hit in taken.hits])
     # Normalised ones were as long as the folder says, if it says so. Others are raw and say it themselves.
     norms = np.where(np.isfinite(said), said, np.where(unit.all(), np.nan, lengths))
-    number = next(number for number in itertools.count() if not _ours(folder, number))
-    remove_parts_from(folder, number)
-    write_part(part_paths(folder, number), vectors, samples, notes, norms)
+    ours = {number for number in part_numbers(folder) if _ours(folder, number)}
+    number = max(ours, default=-1) + 1
+    remove_parts_but(folder, ours)
+    write_part(part_paths(folder, number), taken.vectors, taken.samples, notes, norms)
 
 
 def _ours(folder: Path, number: int) -> bool:
@@ -320,7 +279,7 @@ def _provenance(recipe: "Recipe", checks: Checks, images: dict[str, Any]) -> dic
         "recipe_hash": fingerprint(recipe.model_dump(mode="json")),
         "source": recipe.source.data,
         "precomputed": recipe.encode.precomputed,
-        "model": dict(zip(("name", "pretrained"), _model(recipe), strict=True)),
+        "model": dict(zip(("name", "pretrained"), model_of(recipe), strict=True)),
         "reduction": recipe.encode.reduce,
         "baseline": recipe.encode.baseline,
         "images": images,

@@ -29,7 +29,7 @@ from .ranges import LocalFile, RangedFile, RemoteFile, Web, as_file, coalesced
 
 __all__ = ["Found", "Hit", "PublishedFolder", "Wanted", "find", "open_folder", "read_rows"]
 
-_BATCH = 1 << 17
+_BATCH = 1 << 15
 _MOST_PARTS = 100_000
 _NAMES = (
     "{name}_{number}.{suffix}",
@@ -82,10 +82,13 @@ class Found:
 
 
 def open_folder(place: str) -> PublishedFolder:
-    """The parts of a folder, an http(s):// address or hf://datasets/OWNER/NAME/PATH. Raises EncodeError."""
+    """The parts of a folder, an http(s):// address or hf://datasets/OWNER/NAME/PATH.
+
+    Raises EncodeError; SourceError for an hf:// address that is none.
+    """
     if place.startswith("hf://"):
-        address, headers = hub_folder(place)
-        parts = tuple(_remote_parts(address, Web(headers)))
+        hub = hub_folder(place)
+        parts = tuple(_remote_parts(hub.url, Web(hub.headers, hub.refused)))
     elif place.startswith(("http://", "https://")):
         parts = tuple(_remote_parts(place.rstrip("/"), Web({})))
     else:

@@ -14,11 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.aesthetic_embeddings import EmbeddingError, get_bytes, is_url, mirror_given, reduce, save
+from visunex.aesthetic_embeddings import EmbeddingError, get_bytes, is_url, mirror_given, reduce
 from visunex.base.errors import UsageError
 from visunex.base.files import fingerprint, write_bytes
 
-from .embedding import Checks, ReferenceCheck, check_reference, library_versions
+from .embedding import (
+    Checks,
+    EmbeddingReport,
+    ReferenceCheck,
+    check_reference,
+    library_versions,
+    put,
+)
 from .errors import EncodeError
 from .rundir import RunDir
 
@@ -40,29 +47,16 @@ class PublishedVectors:
 
 
 @dataclass(frozen=True)
-class VectorsReport:
+class VectorsReport(EmbeddingReport):
     """What was made of published vectors, without any picture."""
 
     vectors: tuple[str, ...]
     baseline: tuple[str, ...]
-    dimension: int
-    reduction: str
-    checks: Checks
-    embedding: str
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report for JSON."""
-        return asdict(self)
 
     def as_text(self) -> str:
         """The report for a person."""
         against = f" minus {', '.join(self.baseline)}" if self.baseline else ""
-        lines = [
-            f"published vectors: {', '.join(self.vectors)}{against}",
-            f"{self.embedding}: 1x{self.dimension}, {self.reduction}, norm {self.checks.norm:.4g}",
-        ]
-        return "\n".join(lines + (self.checks.reference.lines() if self.checks.reference else []))
+        return "\n".join([f"published vectors: {', '.join(self.vectors)}{against}", *self.outcome()])
 
 
 @functools.cache
@@ -166,8 +160,7 @@ def reduce_published(
     """
     started = time.monotonic()
     settings = recipe.encode
-    targets = [path for path in (run.embedding if run else None, out) if path is not None]
-    if not targets:
+    if run is None and out is None:
         raise UsageError("there is nowhere to put the embedding; name a file with --out, or a run with --run")
     wanted = [read_published(name) for name in settings.vectors]
     baseline = [read_published(name) for name in settings.baseline_vectors]
@@ -178,22 +171,16 @@ def reduce_published(
         run.begin("encode", made_from, overwrite=overwrite)
     vector = reduce(wanted, settings.reduce, baseline=baseline or None)
     checks = _checks(vector, recipe)
-    for target in targets:
-        save(target, vector, _provenance(recipe, checks, wanted, baseline))
     report = VectorsReport(
         vectors=settings.vectors,
         baseline=settings.baseline_vectors,
         dimension=vector.shape[1],
         reduction=settings.reduce,
         checks=checks,
-        embedding=str(targets[-1]),
+        embedding=put(vector, _provenance(recipe, checks, wanted, baseline), run, out),
         seconds=round(time.monotonic() - started, 3),
     )
-    if run is not None:
-        run.record("encode", report.as_dict())
-    if checks.reference is not None:
-        checks.reference.require_reproduced()
-    return report
+    return report.recorded(run)
 
 
 def _checks(vector: NDArray[np.float32], recipe: "Recipe") -> Checks:

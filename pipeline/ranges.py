@@ -69,9 +69,13 @@ class LocalFile:
 
 
 class Web:
-    """Connections that are kept, and the headers (a token) that go with each request."""
+    """Connections that are kept, and the headers (a token) that go with each request to the host meant.
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
+    `refused` is what to say where a server refuses a file rather than say whether it is there.
+    """
+
+    def __init__(self, headers: Mapping[str, str], refused: str | None = None) -> None:
+        self.refused = refused
         self._pool = urllib3.PoolManager(maxsize=CONNECTIONS, timeout=_TIMEOUT, retries=_RETRIES)
         self._headers = dict(headers)
 
@@ -105,6 +109,9 @@ class RemoteFile:
     def exists(self) -> bool:
         """Whether the server has it. Raises EncodeError when it refuses, or sends files only whole."""
         answer = self._web.get(self.name, 0, 1)
+        if answer.status in (401, 403) and self._web.refused:
+            answer.close()
+            raise EncodeError(f"{self.name}: {self._web.refused}")
         if answer.status in (404, 403, 410):
             answer.close()
             return False

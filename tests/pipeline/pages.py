@@ -24,6 +24,7 @@ def served(pages: Mapping[str, bytes | Path]) -> Iterator[Pages]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # a body must not wait for the acknowledgement of its headers
 
         def do_GET(self) -> None:
             self._answer(body=True)

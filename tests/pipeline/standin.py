@@ -39,6 +39,7 @@ def serving(pages: Pages) -> Iterator[StandIn]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # a body must not wait for the acknowledgement of its headers
 
         def do_GET(self) -> None:
             asked.append((self.path, self.headers.get("Authorization")))

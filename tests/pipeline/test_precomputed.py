@@ -1,6 +1,10 @@
 """Vectors that others have computed: found by link or hash, only the rows wanted read, mixed with ours."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +15,20 @@ import pytest
 from click.testing import CliRunner
 from downloads import ready_run, rows
 from pages import served
+from standin import Page, StandIn, serving
 
 from visunex.aesthetic_embeddings import load
 from visunex.demo.world import World
 from visunex.pipeline.cli import main
 from visunex.pipeline.download import download
 from visunex.pipeline.encode import encode
-from visunex.pipeline.errors import EncodeError, StaleRunError
+from visunex.pipeline.errors import EncodeError, PipelineError, StaleRunError
 from visunex.pipeline.mixed import encode_precomputed
 from visunex.pipeline.precomputed import Wanted, find, open_folder, read_rows
 from visunex.pipeline.ranges import coalesced
 from visunex.pipeline.vectors import read_vectors
-from visunex.recipes import Recipe, override
+from visunex.recipes import Recipe, dumps, override
+from visunex.recipes.schema import Reference
 
 D = 768  # visunex-tiny's, too
 
@@ -179,14 +185,97 @@ def test_some_rows_are_precomputed_and_the_rest_downloaded(tmp_path: Path) -> No
 def test_the_command_says_what_it_took(tmp_path: Path) -> None:
     published(tmp_path / "v", (100,))
     run, recipe = a_run(tmp_path / "run", [1, 2, 3, 4], 3, tmp_path / "v")
-    from visunex.recipes import dumps
-
     run.recipe.write_text(dumps(override(recipe, {"encode.precomputed": None})))
     arguments = ["encode", "--run", str(run.path), "--precomputed", str(tmp_path / "v")]
     done = CliRunner().invoke(main, [*arguments, "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["precomputed"] == 3
     assert "3 vectors taken from" in CliRunner().invoke(main, arguments).stdout
+
+
+@pytest.mark.parametrize("model", ["ViT-L-14", "visunex-tiny"])
+def test_the_command_loads_nothing_that_computes_with_pictures(
+    tmp_path: Path, reference: Path, model: str
+) -> None:
+    """Ten million rows are looked through in less time and memory than importing torch takes."""
+    published(tmp_path / "v", (100,))
+    run, recipe = a_run(tmp_path / "run", [1, 2, 3, 4], 3, tmp_path / "v")
+    recipe = recipe.model_copy(update={"reference": Reference(name="flower_plant")})
+    recipe = override(recipe, {"encode.model": model})
+    run.recipe.write_text(dumps(recipe))
+    shutil.copytree(reference / "aesthetic_embeddings", tmp_path / "mirror/aesthetic_embeddings")
+    program = (
+        "import sys; from visunex.pipeline.cli import main\n"
+        "main(['encode', '--run', 'run', '--json'], standalone_mode=False)\n"
+        "heavy = {'torch', 'open_clip', 'datasets', 'transformers', 'img2dataset', 'polars', 'torchvision'}\n"
+        "sys.exit(str(heavy & sys.modules.keys()) if heavy & sys.modules.keys() else 0)"
+    )
+    environment = {**os.environ, "VISUNEX_MIRROR": str(tmp_path / "mirror"), "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["checks"]["reference"]["cosine"] is not None
+
+
+def on_the_hub(web: StandIn, folder: Path, revision: str, token: str | None = None) -> None:
+    """The files of a folder as the Hub serves them: behind a redirect, signed, at one revision."""
+    for file in folder.rglob("*.*"):
+        name = file.relative_to(folder)
+        signed = f"/cdn/{name}?signature=1"
+        base = f"/datasets/someone/vectors/resolve/{revision}"
+        web.pages[f"{base}/vit-l-14/{name}"] = Page(location=signed, token=token)
+        web.pages[signed] = Page(file.read_bytes())
+
+
+@pytest.mark.parametrize("token", [None, "mine"])
+@pytest.mark.parametrize(("at", "revision"), [("", "main"), ("@v2", "v2")])
+def test_vectors_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, revision: str, token: str | None
+) -> None:
+    """By the Hub's HTTP interface ($HF_ENDPOINT), through its redirects, the token for its host alone."""
+    vectors = published(tmp_path / "v", (100, 60), width=D)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_TOKEN", token or "")
+    place = f"hf://datasets/someone/vectors{at}/vit-l-14"
+    with serving({}) as web:
+        monkeypatch.setenv("HF_ENDPOINT", web.address)
+        on_the_hub(web, tmp_path / "v", revision, token)
+        run, recipe = a_run(tmp_path / "run", [150, 3, 999, 4], 3, place)
+        run.recipe.write_text(dumps(override(recipe, {"encode.precomputed": None})))
+        done = CliRunner().invoke(main, ["encode", "--run", str(run.path), "--precomputed", place, "--json"])
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["place"] == place
+        moved = [path for path, _ in web.asked if path.startswith("/cdn/img_emb")]
+        assert len(moved) <= 2 * 2 + 3
+    np.testing.assert_allclose(load(run.embedding).vector[0], unit_mean(vectors[[150, 3, 4]]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (Page(token="good"), "it is private or gated: accept its terms at .*, then set HF_TOKEN"),
+        (Page(status=403), "it is private or gated"),
+        (Page(status=503), "the server answers with status 503"),
+        (Page(b"x", ranges=False), "only whole"),
+        (Page(status=404), "holds no img_emb"),
+    ],
+)
+def test_what_the_hub_may_say_instead_of_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: Page, said: str
+) -> None:
+    monkeypatch.setattr("visunex.pipeline.ranges._RETRIES", 0)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    place = "hf://datasets/someone/vectors/v"
+    with serving({}) as web:
+        monkeypatch.setenv("HF_ENDPOINT", web.address)
+        web.pages["/datasets/someone/vectors/resolve/main/v/metadata/metadata_0.parquet"] = page
+        with pytest.raises(EncodeError, match=said):
+            open_folder(place)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(PipelineError, match="HF_HUB_OFFLINE is set"):
+        open_folder(place)
 
 
 def test_over_http_little_more_than_the_rows_is_moved(tmp_path: Path) -> None:
