@@ -15,6 +15,7 @@ Four savings change nothing but rounding:
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -64,7 +65,7 @@ def personalise(
         projection = text_projection.detach().to(input_ids.device).float().clone()
         _ascend(text_model, values, cut, projection, target, steps=steps, lr=lr, on_step=on_step)
         with torch.no_grad():
-            hidden = _hidden(text_model, values, ids)
+            hidden = _hidden(text_model, values.by_name(), ids)
     if not hidden.isfinite().all():
         raise SteeringError(
             f"{steps} steps of {lr:g} ran away to values that are not numbers: lower --aesthetic_lr"
@@ -91,7 +92,7 @@ def end_of_text(text_model: Any, input_ids: Tensor) -> int:
 
 def _ascend(
     text_model: nn.Module,
-    values: dict[str, Tensor],
+    values: "_Values",
     ids: Tensor,
     projection: Tensor,
     target: Tensor,
@@ -101,10 +102,10 @@ def _ascend(
     on_step: OnStep | None,
 ) -> None:
     """Move `values` in place: `steps` of Adam up the cosine between the text feature and `target`."""
-    for value in values.values():
+    for value in values.leaves():
         _step_when_its_gradient_is_known(value, lr)
     for step in range(steps):
-        feature = _hidden(text_model, values, ids)[0, -1] @ projection.T
+        feature = _hidden(text_model, values.by_name(), ids)[0, -1] @ projection.T
         cosine = _unit(feature) @ target
         if on_step:
             on_step(step, cosine.item())
@@ -148,13 +149,42 @@ def _hidden(text_model: nn.Module, values: dict[str, Tensor], ids: Tensor) -> Te
     return hidden
 
 
-def _movable_values(text_model: Any, token_ids: Tensor) -> dict[str, Tensor]:
-    """fp32 copies of the tower's parameters by name; of the token table only the rows `token_ids`."""
+@dataclass(frozen=True)
+class _Values:
+    """fp32 stand-ins for the tower's parameters: those that are matrices, and all vectors end to end.
+
+    A tower has a hundred small vectors: as one they take one Adam step, not a hundred.
+    """
+
+    matrices: dict[str, Tensor]
+    vectors: Tensor
+    sizes: dict[str, int]
+
+    def leaves(self) -> list[Tensor]:
+        """What moves."""
+        return [*self.matrices.values(), self.vectors]
+
+    def by_name(self) -> dict[str, Tensor]:
+        """The values under the names of the parameters that they stand in for."""
+        return self.matrices | dict(
+            zip(self.sizes, self.vectors.split(list(self.sizes.values())), strict=True)
+        )
+
+
+def _movable_values(text_model: Any, token_ids: Tensor) -> _Values:
+    """fp32 copies of the tower's parameters; of the token table only the rows `token_ids`."""
     table = text_model.get_input_embeddings().weight
-    return {
-        name: (value[token_ids] if value is table else value).detach().float().clone().requires_grad_()
+    own = {
+        name: (value[token_ids] if value is table else value).detach().float()
         for name, value in text_model.named_parameters()
     }
+    matrices = {name: value.clone().requires_grad_() for name, value in own.items() if value.ndim > 1}
+    vectors = {name: value for name, value in own.items() if value.ndim == 1}
+    return _Values(
+        matrices,
+        torch.cat(list(vectors.values())).requires_grad_(),
+        {name: len(value) for name, value in vectors.items()},
+    )
 
 
 def _unit(vector: Tensor) -> Tensor:
