@@ -13,7 +13,7 @@ help:
 	@echo "make test    the tests with coverage (test-slow: the long ones too)"
 	@echo "make lint    format, lint, types, import layers"
 	@echo "make interop clip-retrieval and img2dataset themselves read our files, and we theirs"
-	@echo "make bench   the benchmarks, into docs/"
+	@echo "make bench   the benchmarks, into docs/benchmarks.md (ONLY=\"steer filter\": these)"
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -66,7 +66,7 @@ interop: $(VENV)/.installed .interop/.installed
 	$(TEST_ENV) $(BIN)/python tests/interop.py
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ONLY)
 
 clean:
 	rm -rf $(VENV) build dist .types .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage*

@@ -12,6 +12,7 @@ Match = Literal["substring", "word", "regex"]
 Dedupe = Literal["url", "caption", "hash", "none"]
 Reduction = Literal["mean", "unit-mean", "score-weighted", "median", "contrast"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Preprocess = Literal["auto", "host", "device"]
 Score = Literal["mean", "median", "any"]
 Rank = Literal["likeness", "score"]
 Predictor = Literal["V1", "V2", "people"]
@@ -176,54 +177,56 @@ class Download(Section):
 
     images: Text | None = Field(
         default=None,
-        description="take the pictures from this tar (a path or address; sac-{000..086}.tar: several)",
+        description="Take the pictures from this tar (a path or address; sac-{000..086}.tar: several).",
     )
-    min_images: Annotated[int, Field(ge=0, description="with fewer pictures than this the command fails")] = 1
-    shard_size: Literal[10, 100, 1000, 10000] = Field(default=1000, description="candidates in one shard")
-    processes: Count | None = Field(default=None, description="worker processes; two per core when absent")
-    threads: Count = Field(default=32, description="pictures that one process fetches at the same time")
+    min_images: Annotated[
+        int, Field(ge=0, description="With fewer pictures than this the command fails.")
+    ] = 1
+    shard_size: Literal[10, 100, 1000, 10000] = Field(default=1000, description="Candidates in one shard.")
+    processes: Count | None = Field(default=None, description="Worker processes; two per core when absent.")
+    threads: Count = Field(default=32, description="Pictures that one process fetches at the same time.")
     deadline: Annotated[
-        float, Field(gt=0, le=3600, description="seconds for one picture, everything included")
+        float, Field(gt=0, le=3600, description="Seconds for one picture, everything included.")
     ] = 30
     retries: Annotated[
-        int, Field(ge=0, le=20, description="further tries after a reset, a 429, 503 or 5xx")
+        int, Field(ge=0, le=20, description="Further tries after a reset, a 429, 503 or 5xx.")
     ] = 2
-    max_bytes: Count = Field(default=32 * 2**20, description="largest file, as sent and after decoding")
-    host_connections: Count = Field(default=32, description="connections to one host at the same time")
+    max_bytes: Count = Field(default=32 * 2**20, description="Largest file, as sent and after decoding.")
+    host_connections: Count = Field(default=32, description="Connections to one host at the same time.")
     host_rate: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="requests to one host in a second; absent: no limit"
+        default=None, description="Requests to one host in a second; absent: no limit."
     )
     resize: Count | None = Field(
-        default=None, description="re-encode with this shorter side; absent: original bytes"
+        default=None, description="Re-encode with this shorter side; absent: original bytes."
     )
     check: Literal["structure", "decode"] = Field(
         default="structure",
-        description="how a picture is found whole: by its file's structure, or by decoding all of it",
+        description="How a picture is found whole: by its file's structure, or by decoding all of it.",
     )
-    min_image_size: Annotated[int, Field(ge=0, description="smallest shorter side in pixels")] = 0
-    max_pixels: Count = Field(default=100_000_000, description="most pixels; checked before decoding")
+    min_image_size: Annotated[int, Field(ge=0, description="Smallest shorter side in pixels.")] = 0
+    max_pixels: Count = Field(default=100_000_000, description="Most pixels; checked before decoding.")
     max_aspect_ratio: Annotated[float, Field(ge=1)] | None = Field(
-        default=None, description="most that the longer side may be of the shorter"
+        default=None, description="Most that the longer side may be of the shorter."
     )
     dedupe_images: Literal["exact", "near", "none"] = Field(
         default="exact",
-        description="make room for the next candidate where a better one has the same picture",
+        description="Make room for the next candidate where a better one has the same picture.",
     )
     keep_placeholders: bool = Field(
-        default=False, description="keep pictures that three or more addresses serve byte for byte"
+        default=False, description="Keep pictures that three or more addresses serve byte for byte."
     )
     verify_hash: Annotated[str, Field(pattern=r"^.+:(md5|sha256)$")] | None = Field(
-        default=None, description="COLUMN:md5 or COLUMN:sha256, the hash of the picture's file to insist on"
+        default=None, description="COLUMN:md5 or COLUMN:sha256, the hash of the picture's file to insist on."
     )
     exclude_urls: str | None = Field(
-        default=None, description="a text or parquet file of withdrawn URLs or their md5 or sha256 hashes"
+        default=None, description="A text or parquet file of withdrawn URLs or their md5 or sha256 hashes."
     )
-    contact: str | None = Field(default=None, description="address or page to name in the User-Agent")
+    contact: str | None = Field(default=None, description="Address or page to name in the User-Agent.")
     ignore_robots_tag: bool = Field(
-        default=False, description="take pictures whose X-Robots-Tag says noai or noindex"
+        default=False, description="Take pictures whose X-Robots-Tag says noai or noindex."
     )
-    insecure: bool = Field(default=False, description="do not verify TLS certificates")
-    allow_private: bool = Field(default=False, description="fetch from loopback and private addresses too")
+    insecure: bool = Field(default=False, description="Do not verify TLS certificates.")
+    allow_private: bool = Field(default=False, description="Fetch from loopback and private addresses too.")
 
 
 class Encode(Section):
@@ -241,6 +244,10 @@ class Encode(Section):
     batch_size: Count | None = Field(default=None, description="Pictures per step (default: by device).")
     workers: Number | None = Field(
         default=None, description="Processes that decode pictures (default: by cores)."
+    )
+    preprocess: Preprocess = Field(
+        default="auto",
+        description="Resize on the host by Pillow, or on the device by torch; auto: device on a CPU.",
     )
     exact_decode: bool = Field(
         default=False, description="Decode every pixel of JPEGs much larger than the tower sees: slower."
