@@ -134,7 +134,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.total != 0 or self.done or self in _drawn:  # else there was nothing to do, nor to tell
+        if self.done or self in _drawn:  # else there was nothing to do, nor to tell
             self._print(last=True)
 
 

@@ -1,22 +1,23 @@
 """Pictures -> image vectors on disk -> one aesthetic embedding."""
 
 import contextlib
+import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.aesthetic_embeddings import save
 from visunex.base.console import Progress, human_time
 from visunex.base.errors import UsageError
 
-from .clip import ImageEncoder, load, load_text
-from .embedding import Checks, check, provenance, reduce_folder
+from .clip import ImageEncoder, load_as, load_text
+from .discarded import discard_pictures
+from .embedding import Checks, EmbeddingReport, check, provenance, put, reduce_folder
 from .errors import EncodeError, ModelError
 from .partitions import Account, count_chosen, encode_vectors
 from .rundir import RunDir
@@ -32,12 +33,12 @@ RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
-class EncodeReport:
+class EncodeReport(EmbeddingReport):
     """What encoding gave: `images` = `encoded` + the sum of `failed`.
 
     `left_out` counts what in tars and folders was no picture to begin with; `damaged` names shards that are
     not whole; `examples` names up to five pictures for each reason. `words` are those of the captions that
-    lie nearest to the embedding.
+    lie nearest to the embedding. `discarded` says that the pictures are not kept.
     """
 
     images: int
@@ -50,14 +51,10 @@ class EncodeReport:
     pretrained: str
     precision: str
     device: str
-    dimension: int
-    reduction: str
-    checks: Checks
     words: tuple[Word, ...]
-    embedding: str
-    seconds: float
     encoded_now: int
     encoding_seconds: float
+    discarded: bool
 
     @property
     def images_per_second(self) -> float:
@@ -66,13 +63,13 @@ class EncodeReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report for JSON."""
-        return {**asdict(self), "images_per_second": self.images_per_second}
+        return {**super().as_dict(), "images_per_second": self.images_per_second}
 
     def as_text(self) -> str:
         """The report for a person."""
-        lines = [
-            f"{self.encoded} of {self.images} pictures encoded with {self.model} {self.pretrained}".rstrip()
-        ]
+        kept = ", and discarded" if self.discarded else ""
+        with_what = f"{self.model} {self.pretrained}".rstrip()
+        lines = [f"{self.encoded} of {self.images} pictures encoded with {with_what}{kept}"]
         lines += [
             f"  {count:>7}  {kind}, such as {self._example(kind)}" for kind, count in self.failed.items()
         ]
@@ -80,14 +77,22 @@ class EncodeReport:
         lines += [f"  not whole: {shard}: {reason}" for shard, reason in self.damaged.items()]
         rate = f"{self.images_per_second:.1f} pictures/s ({self.precision} on {self.device})"
         lines.append(f"  {human_time(self.seconds)}, {rate}")
-        lines.append(f"{self.embedding}: 1x{self.dimension}, {self.reduction}, norm {self.checks.norm:.4g}")
-        if self.words:
-            lines.append(f"  nearest words: {', '.join(each.word for each in self.words)}")
-        lines += self.checks.reference.lines() if self.checks.reference else []
-        return "\n".join(lines)
+        embedding, *reference = self.outcome()
+        words = [f"  nearest words: {', '.join(each.word for each in self.words)}"] if self.words else []
+        return "\n".join([*lines, embedding, *words, *reference])
 
     def _example(self, kind: str) -> str:
         return next(iter(self.examples.get(kind, [])), "?")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Pictures that were encoded, by which tower, and in how many seconds of encoding."""
+
+    encoder: ImageEncoder
+    account: Account
+    fresh: int
+    seconds: float
 
 
 def encode(
@@ -99,40 +104,33 @@ def encode(
     overwrite: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
+    early: Encoded | None = None,
 ) -> EncodeReport:
     """Encode the pictures of a run, or those in `images`, and reduce them to one embedding.
 
     `images` are shards, tars, pictures, folders or run folders. With a `run` (whose lock the caller holds)
     the vectors are kept in `run.vectors`, and a call after an interrupted one goes on partition by partition;
     without, only the embedding at `out` is. A picture that cannot be decoded is counted with its reason.
+    `early` is what was encoded while the run's pictures were downloaded; then `begin_encode` was called.
 
-    Raises EncodeError (nothing to encode, nothing decodable, a decoder that died), ModelError,
-    EmbeddingError, StaleRunError, UsageError.
+    Raises EncodeError (nothing to encode, nothing decodable, a decoder that died, pictures that were
+    discarded), ModelError, EmbeddingError, StaleRunError, UsageError.
     """
-    started = time.monotonic()
-    _check_request(run, out)
+    started, settings = time.monotonic(), recipe.encode
+    _check_request(run, recipe, out, given=bool(images))
     places = sources(images) if images else _run_places(run)
-    settings = recipe.encode
-    encoder = load(settings.model, settings.pretrained, precision=settings.precision, device=device)
-    if run is not None:
-        run.begin("encode", _made_from(run, places, bool(images), encoder), overwrite=overwrite)
+    given = places if images else None
+    encoder = early.encoder if early else begin_encode(run, recipe, given, overwrite=overwrite, device=device)
     with _vectors_folder(run) as folder:
-        loaded = time.monotonic()
-        with progress or Progress("encode", count_chosen(places)) as shown:
-            account, fresh = encode_vectors(places, folder, encoder, settings, shown)
-        encoding_seconds = time.monotonic() - loaded
-        _require_some(account, places)
-        vectors, baseline = read_vectors(folder), _baseline(folder, encoder, settings)
-        vector = reduce_folder(vectors, settings.reduce, baseline)
+        encoded = _encoded(places, folder, encoder, settings, progress)
         wanted = None if images or run is None else recipe.filter.top
-        checks = check(vector, vectors, recipe, baseline, wanted)
-        words = _words(vector, vectors, settings, device)
+        vector, checks, words = _reduced(folder, encoder, recipe, wanted)
+    if settings.discard_images:
+        discard_pictures(place.path for place in places)
+    account = encoded.account
     story = provenance(
         recipe, encoder, checks, images=_images_of(account), places=[str(place) for place in images]
     )
-    targets = [path for path in (run.embedding if run else None, out) if path is not None]
-    for target in targets:
-        save(target, vector, story)
     report = EncodeReport(
         images=account.images,
         encoded=account.encoded,
@@ -148,37 +146,93 @@ def encode(
         reduction=settings.reduce,
         checks=checks,
         words=words,
-        embedding=str(targets[-1]),
-        seconds=round(time.monotonic() - started, 3),
-        encoded_now=fresh,
-        encoding_seconds=round(encoding_seconds, 3),
+        embedding=put(vector, story, run, out),
+        seconds=round(time.monotonic() - started + (early.seconds if early else 0), 3),
+        encoded_now=encoded.fresh + (early.fresh if early else 0),
+        encoding_seconds=round(encoded.seconds + (early.seconds if early else 0), 3),
+        discarded=settings.discard_images,
     )
+    return report.recorded(run)
+
+
+def begin_encode(
+    run: RunDir | None,
+    recipe: "Recipe",
+    given: Sequence[Source] | None = None,
+    *,
+    overwrite: bool = False,
+    device: str = "auto",
+) -> ImageEncoder:
+    """Load the tower; from here on the run's vectors are of it, and of its pictures or those `given`.
+
+    Raises ModelError; StaleRunError; EncodeError where that would need pictures that were discarded.
+    """
+    encoder = load_as(recipe.encode, device)
     if run is not None:
-        run.record("encode", report.as_dict())
-    if checks.reference is not None:
-        checks.reference.require_reproduced()
-    return report
+        made_from = _made_from(run, given, encoder)
+        _require_pictures(run, made_from, overwrite=overwrite)
+        run.begin("encode", made_from, overwrite=overwrite)
+    return encoder
 
 
-def _words(
-    vector: NDArray[np.float32], vectors: VectorFolder, settings: "Encode", device: str
-) -> tuple[Word, ...]:
+def _require_pictures(run: RunDir, made_from: dict[str, Any], *, overwrite: bool) -> None:
+    """Refuse to drop vectors that cannot be made again."""
+    before = run.made_from("encode")
+    anew = overwrite or before != json.loads(json.dumps(made_from))
+    if anew and any(source.discarded for source in run_sources(run.shards, run.downloaded)):
+        model = (before or {}).get("model", "another model")
+        raise EncodeError(
+            f"the pictures of {run.path} were discarded when they had their vectors of {model}; to encode "
+            "anew, fetch them again with `visunex-data download --overwrite`"
+        )
+
+
+def _encoded(
+    places: Sequence[Source],
+    folder: Path,
+    encoder: ImageEncoder,
+    settings: "Encode",
+    progress: Progress | None = None,
+) -> Encoded:
+    """Bring the vectors up to date. A `progress` that is at work already goes on and is not ended."""
+    began, total = time.monotonic(), count_chosen(places)
+    if progress is not None:
+        progress.total = None if total is None else total + progress.done
+    with contextlib.nullcontext(progress) if progress is not None else Progress("encode", total) as shown:
+        account, fresh = encode_vectors(places, folder, encoder, settings, shown)
+    _require_some(account, places)
+    return Encoded(encoder, account, fresh, time.monotonic() - began)
+
+
+def _reduced(
+    folder: Path, encoder: ImageEncoder, recipe: "Recipe", wanted: int | None
+) -> tuple[NDArray[np.float32], Checks, tuple[Word, ...]]:
+    """The vectors as one, what was checked of it, and what it is about in words."""
+    vectors, baseline = read_vectors(folder), _baseline(folder, encoder, recipe.encode)
+    vector = reduce_folder(vectors, recipe.encode.reduce, baseline)
+    checks = check(vector, vectors, recipe, baseline, wanted)
+    return vector, checks, _words(vector, vectors, encoder)
+
+
+def _words(vector: NDArray[np.float32], vectors: VectorFolder, tower: ImageEncoder) -> tuple[Word, ...]:
     """What the embedding is about; nothing where the pictures have no captions, or the model no words."""
     captions = captions_of(part.metadata for part in vectors.parts if part.metadata is not None)
     if not any(captions):
         return ()
     try:
-        encoder = load_text(settings.model, settings.pretrained, device=device)
+        encoder = load_text(tower.model, tower.pretrained, device=tower.device)
     except ModelError:  # weights of an image tower alone, or a tokenizer that is not here
         return ()
     return nearest_words(vector, captions, encoder)
 
 
-def _check_request(run: RunDir | None, out: Path | None) -> None:
+def _check_request(run: RunDir | None, recipe: "Recipe", out: Path | None, *, given: bool) -> None:
     if run is None and out is None:
         raise UsageError("there is nowhere to put the embedding; name a file with --out, or a run with --run")
     if out is not None and (out.suffix != ".pt" or out.is_dir()):
         raise UsageError(f"--out names the file of the embedding, NAME.pt; {out} is none")
+    if recipe.encode.discard_images and (given or run is None or run.made_from("download") is None):
+        raise UsageError("--discard-images is for pictures that `visunex-data download` can fetch again")
 
 
 def _run_places(run: RunDir | None) -> list[Source]:
@@ -192,14 +246,10 @@ def _run_places(run: RunDir | None) -> list[Source]:
     return places
 
 
-def _made_from(run: RunDir, places: Sequence[Source], given: bool, encoder: ImageEncoder) -> dict[str, Any]:
-    own = None if given else run.identity("download")
-    return {
-        "images": own or listing(places),
-        "model": encoder.model,
-        "precision": encoder.precision,
-        **encoder.identity(),
-    }
+def _made_from(run: RunDir, given: Sequence[Source] | None, encoder: ImageEncoder) -> dict[str, Any]:
+    own = run.identity("download") if given is None else None
+    images = own or listing(_run_places(run) if given is None else given)
+    return {"images": images, "model": encoder.model, "precision": encoder.precision, **encoder.identity()}
 
 
 @contextlib.contextmanager

@@ -2,11 +2,13 @@
 
 import contextlib
 import textwrap
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visunex.base.console import Progress, human_time
 from visunex.base.files import write_bytes, write_text
 
 from .rundir import RunDir
@@ -25,12 +27,16 @@ DEMO_SOURCE = "demo"
 
 @dataclass(frozen=True)
 class RunReport:
-    """What the stages did. Of published vectors an embedding is made without the first two."""
+    """What the stages did. Of published vectors an embedding is made without the first two.
+
+    `seconds` are those of the whole run; downloading and encoding go on at the same time.
+    """
 
     run: Path
     filter: "FilterReport | None"
     download: "DownloadReport | None"
     encode: "EncodeReport | MixedReport | VectorsReport"
+    seconds: float
 
     def _stages(self) -> "dict[str, Any]":
         stages = {"filter": self.filter, "download": self.download, "encode": self.encode}
@@ -38,14 +44,16 @@ class RunReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report for JSON: one entry per stage."""
-        return {"run": str(self.run), **{name: report.as_dict() for name, report in self._stages().items()}}
+        stages = {name: report.as_dict() for name, report in self._stages().items()}
+        return {"run": str(self.run), "seconds": self.seconds, **stages}
 
     def as_text(self) -> str:
         """The report for a person: what each stage did, and where the files are."""
         parts = [
             f"{name}\n{textwrap.indent(report.as_text(), '  ')}" for name, report in self._stages().items()
         ]
-        return "\n\n".join([*parts, f"files\n  {self.run}/ (open report.html)"])
+        where = f"{self.run}/ (open report.html), in {human_time(self.seconds)} altogether"
+        return "\n\n".join([*parts, f"files\n  {where}"])
 
 
 def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> RunReport:
@@ -55,26 +63,47 @@ def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> Run
     """
     from visunex.recipes import dumps
 
-    from .download import download
-    from .encode import encode
     from .filter import filter_rows
-    from .mixed import encode_precomputed
     from .published import reduce_published
 
-    published = recipe.encode.precomputed is not None
+    started = time.monotonic()
     if recipe.encode.vectors:
         write_text(run.recipe, dumps(recipe))
-        return RunReport(run.path, None, None, reduce_published(run, recipe, overwrite=overwrite))
+        report = reduce_published(run, recipe, overwrite=overwrite)
+        return RunReport(run.path, None, None, report, round(time.monotonic() - started, 3))
     _make_baseline(recipe)
     with served(recipe, run) as metadata:
         filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=metadata)
-        downloaded = download(run, recipe, overwrite=overwrite)
-        encoded = (
-            encode_precomputed(run, recipe, overwrite=overwrite)
-            if published
-            else encode(run, recipe, overwrite=overwrite)
-        )
-    return RunReport(run.path, filtered, downloaded, encoded)
+        stages = _one_by_one if recipe.encode.precomputed is not None else _overlapped
+        downloaded, encoded = stages(run, recipe, overwrite)
+    return RunReport(run.path, filtered, downloaded, encoded, round(time.monotonic() - started, 3))
+
+
+def _overlapped(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[DownloadReport, EncodeReport]":
+    """Encode shards while later ones are fetched; then what is missing, and the embedding.
+
+    The tower is loaded while the first pictures come, so that one that cannot be had is known at once.
+    """
+    from .download import begin_download
+    from .encode import begin_encode, encode
+    from .follow import encode_finished, in_background
+
+    begun = begin_download(run, recipe, overwrite=overwrite)
+    with Progress("encode", recipe.filter.top) as shown:
+        with in_background(lambda stopping: begun.work(stopping=stopping)) as downloading:
+            encoder = begin_encode(run, recipe, overwrite=overwrite)
+            early = encode_finished(begun.plan, recipe.encode, encoder, downloading, shown)
+            downloaded = downloading.result()
+        return downloaded, encode(run, recipe, early=early, progress=shown)
+
+
+def _one_by_one(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[DownloadReport, MixedReport]":
+    """Download what has no published vector, then encode that, and take the vectors that there are."""
+    from .download import download
+    from .mixed import encode_precomputed
+
+    downloaded = download(run, recipe, overwrite=overwrite)
+    return downloaded, encode_precomputed(run, recipe, overwrite=overwrite)
 
 
 def _make_baseline(recipe: "Recipe") -> None:

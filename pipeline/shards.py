@@ -55,14 +55,15 @@ class Sample:
 class Source:
     """One place with pictures.
 
-    `chosen` is the run's table that says which of a shard's are wanted. `shard` is its number in the run that
-    is at work.
+    `chosen` is the run's table that says which of a shard's are wanted, `keys` says so itself. `shard` is its
+    number in the run that is at work.
     """
 
     path: Path
     kind: Literal["tar", "folder", "picture"]
     chosen: Path | None = None
     shard: int | None = None
+    keys: frozenset[str] | None = None
 
     @property
     def discarded(self) -> bool:
@@ -173,7 +174,9 @@ def _number(tar: Path) -> int | None:
 
 def _tar_partitions(source: Source, tally: Tally) -> Iterator[Partition]:
     rows = rows_of(source.path, source.chosen)
-    wanted = None if source.chosen is None else set(rows or ())
+    wanted = (
+        set(source.keys) if source.keys is not None else None if source.chosen is None else set(rows or ())
+    )
     if wanted is not None and not wanted:
         return
     found = (each for each in _tar_samples(source.path, rows, tally) if wanted is None or each.key in wanted)

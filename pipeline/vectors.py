@@ -181,11 +181,6 @@ def remove_parts_but(folder: Path, numbers: Container[int]) -> None:
                 path.unlink()
 
 
-def remove_parts_from(folder: Path, number: int) -> None:
-    """Remove the parts numbered `number` and above."""
-    remove_parts_but(folder, range(number))
-
-
 def _numbered(folder: Path, name: str, suffix: str) -> dict[int, Path]:
     pattern = re.compile(rf"{name}_(\d+)\.{suffix}")
     found = {path: pattern.fullmatch(path.name) for path in folder.glob(f"{name}_*.{suffix}")}

@@ -252,6 +252,10 @@ class Encode(Section):
     exact_decode: bool = Field(
         default=False, description="Decode every pixel of JPEGs much larger than the tower sees: slower."
     )
+    discard_images: bool = Field(
+        default=False,
+        description="Keep no picture of the run once its vector is written; parquet and statistics stay.",
+    )
     reduce: Reduction = Field(default="unit-mean", description="How the image vectors become one embedding.")
     baseline: Text | None = Field(
         default=None, description="For contrast: the run, shards or folder whose mean is subtracted."

@@ -26,21 +26,32 @@ from .options import overwrite_option, set_option
     metavar="DIR|URL",
     help="Where published embeddings and vectors lie, in place of their own addresses.",
 )
+@click.option(
+    "--discard-images",
+    is_flag=True,
+    help="Keep no picture once its vector is written; the recipe's encode.discard_images.",
+)
 @overwrite_option
 @set_option
 def command(
-    recipe: str, folder: str | None, mirror: str | None, overwrite: bool, settings: tuple[str, ...]
+    recipe: str,
+    folder: str | None,
+    mirror: str | None,
+    discard_images: bool,
+    overwrite: bool,
+    settings: tuple[str, ...],
 ) -> None:
     """Filter, download and encode, as a recipe says.
 
-    RECIPE is the name of a shipped recipe or the path of a file. Stopped at any time, the same command goes
-    on from there; nothing that is done is done again.
+    RECIPE is the name of a shipped recipe or the path of a file. Pictures are encoded while others are still
+    fetched. Stopped at any time, the same command goes on from there; nothing that is done is done again.
 
     \b
     Examples:
         visunex-data run fantasy
         visunex-data run laion_7plus --mirror /data/published
         visunex-data run my_recipe.toml --set filter.top=500 --run runs/small
+        visunex-data run my_recipe.toml --discard-images
     """
     from visunex.recipes import load
 
@@ -48,7 +59,7 @@ def command(
 
     if mirror:
         os.environ["VISUNEX_MIRROR"] = mirror
-    loaded = load(recipe, settings)
+    loaded = load(recipe, (*settings, *(["encode.discard_images=true"] if discard_images else [])))
     run = RunDir(Path(folder or f"runs/{loaded.name}"))
     with run.locked():
         report = run_recipe(run, loaded, overwrite=overwrite)
