@@ -1,11 +1,10 @@
 """What the whole of `visunex-generate` costs beyond a bare diffusers pipeline of the same model and steps.
 
-The tiny model shows the overhead at its largest; `--full` adds Stable Diffusion 1's sizes with random
-weights.
+The tiny model shows the overhead at its largest; Stable Diffusion 1's sizes, with random weights, show it as
+it is in use.
 """
 
 import statistics
-import sys
 import tempfile
 import time
 import warnings
@@ -48,7 +47,9 @@ def full_size() -> Model:
         scaling_factor=0.18215,
     )
     parts = {"unet": unet.eval(), "vae": vae.eval(), "text_model": CLIPTextModel(text).eval()}
-    return Model("full size", tokenizer=clip_tokenizer(), scheduler_config=SCHEDULE, **parts)
+    tokenizer = clip_tokenizer()
+    tokenizer.model_max_length = text.max_position_embeddings  # the pipeline asks it, visunex the tower
+    return Model("full size", tokenizer=tokenizer, scheduler_config=SCHEDULE, **parts)
 
 
 def bare(model: Model, settings: Settings) -> Callable[[], None]:
@@ -89,7 +90,7 @@ def seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def row(name: str, model: Model, settings: Settings, repeats: int) -> str:
+def row(name: str, model: Model, settings: Settings) -> str:
     """Time the three in turns."""
     with tempfile.TemporaryDirectory() as folder:
         width = model.text_projection.shape[0] if model.own_projection is not None else None
@@ -99,14 +100,14 @@ def row(name: str, model: Model, settings: Settings, repeats: int) -> str:
             works.append(whole(model, settings, taste, Path(folder)))
         for work in works:
             work()
-        rounds = [[seconds(work) for work in works] for _ in range(repeats)]
+        rounds = [[seconds(work) for work in works] for _ in range(REPEATS)]
     pipeline, ours = (statistics.median(times[place] for times in rounds) for place in (0, 1))
     over = statistics.median(times[1] / times[0] - 1 for times in rounds)
     steering = f"{statistics.median(times[2] - times[1] for times in rounds):.2f} s" if taste else "-"
     return f"| {name} | {pipeline:.2f} s | {ours:.2f} s | {over:+.1%} | {steering} |"
 
 
-def main(full: bool) -> None:
+def main() -> None:
     """Print the table."""
     warnings.simplefilter("ignore")
     diffusers.utils.logging.set_verbosity_error()
@@ -114,11 +115,10 @@ def main(full: bool) -> None:
     print("| model, DDIM | pipeline | visunex | overhead | steering (10 steps) adds |\n|---|---|---|---|---|")
     tiny = load("visunex-tiny", device="cpu", precision="full")
     name = "visunex-tiny, 64x64, 4 pictures, 50 steps"
-    print(row(name, tiny, Settings(steps=50, samples=4), REPEATS), flush=True)
-    if full:
-        settings = Settings(steps=4, height=256, width=256)
-        print(row("SD 1.5's sizes, 256x256, 1 picture, 4 steps", full_size(), settings, 3), flush=True)
+    print(row(name, tiny, Settings(steps=50, samples=4)), flush=True)
+    settings = Settings(steps=4, height=256, width=256)
+    print(row("SD 1.5's sizes, 256x256, 1 picture, 4 steps", full_size(), settings), flush=True)
 
 
 if __name__ == "__main__":
-    main("--full" in sys.argv)
+    main()
