@@ -12,11 +12,12 @@ from visunex.base.files import write_text
 from .tars import Member, Tally, members
 
 _KEY = "discarded"
+_STATS = "_stats.json"
 
 
 def stats_of(tar: Path) -> Path:
     """img2dataset's done-marker of a shard."""
-    return tar.with_name(f"{tar.stem}_stats.json")
+    return tar.with_name(f"{tar.stem}{_STATS}")
 
 
 def discard_pictures(tars: Iterable[Path]) -> None:
@@ -38,6 +39,12 @@ def discarded_members(tar: Path) -> list[Member] | None:
     except (OSError, ValueError):
         return None
     return None if places is None else [Member(*place) for place in places]
+
+
+def discarded_tars(shards: Path) -> list[Path]:
+    """Where the tars of a folder's shards lay whose pictures were discarded."""
+    tars = (path.with_name(path.name.removesuffix(_STATS) + ".tar") for path in shards.glob(f"*{_STATS}"))
+    return [tar for tar in tars if is_discarded(tar)]
 
 
 def is_discarded(tar: Path) -> bool:

@@ -19,12 +19,12 @@ from visunex.base.files import sha256_file
 from .archive import Spool, collect, places_of
 from .attempts import Attempts, Plan, fetch_settings
 from .candidates import Candidates, load_candidates
+from .discarded import discarded_tars
 from .downloaded import DownloadReport
 from .errors import DownloadError, FewerImagesError, UsageError
 from .rounds import PRECOMPUTED
 from .rundir import RunDir
 from .sac import SCHEME
-from .shards import run_sources
 
 if TYPE_CHECKING:
     from visunex.recipes import Download, Recipe
@@ -93,7 +93,7 @@ class Downloading:
 
 
 def _require_pictures(run: RunDir) -> None:
-    if any(source.discarded for source in run_sources(run.shards, run.downloaded)):
+    if discarded_tars(run.shards):
         raise UsageError(
             f"--retry-failed adds to the pictures that shards have, and those of {run.path} were discarded "
             "when they had their vectors; --overwrite starts the download anew"

@@ -1,7 +1,6 @@
 """Pictures -> image vectors on disk -> one aesthetic embedding."""
 
 import contextlib
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -113,10 +112,11 @@ def encode(
     without, only the embedding at `out` is. A picture that cannot be decoded is counted with its reason.
     `early` is what was encoded while the run's pictures were downloaded; then `begin_encode` was called.
 
-    Raises EncodeError (nothing to encode, nothing decodable, a decoder that died, pictures that were
-    discarded), ModelError, EmbeddingError, StaleRunError, UsageError.
+    Raises EncodeError (nothing to encode, nothing decodable, a decoder that died), ModelError,
+    EmbeddingError, StaleRunError, UsageError.
     """
-    started, settings = time.monotonic(), recipe.encode
+    early_seconds = early.seconds if early else 0.0
+    started, settings = time.monotonic() - early_seconds, recipe.encode
     _check_request(run, recipe, out, given=bool(images))
     places = sources(images) if images else _run_places(run)
     given = places if images else None
@@ -127,29 +127,18 @@ def encode(
         vector, checks, words = _reduced(folder, encoder, recipe, wanted)
     if settings.discard_images:
         discard_pictures(place.path for place in places)
-    account = encoded.account
-    story = provenance(
-        recipe, encoder, checks, images=_images_of(account), places=[str(place) for place in images]
-    )
+    used = {"used": encoded.account.encoded, "failed": dict(encoded.account.failed.most_common())}
+    story = provenance(recipe, encoder, checks, images=used, places=[str(place) for place in images])
     report = EncodeReport(
-        images=account.images,
-        encoded=account.encoded,
-        failed=dict(account.failed.most_common()),
-        examples=account.examples,
-        left_out=dict(account.tally.members),
-        damaged=account.tally.shards,
-        model=encoder.model,
-        pretrained=encoder.pretrained,
-        precision=encoder.precision,
-        device=encoder.device,
-        dimension=encoder.dimension,
+        **_counts(encoded.account),
+        **_tower(encoder),
         reduction=settings.reduce,
         checks=checks,
         words=words,
         embedding=put(vector, story, run, out),
-        seconds=round(time.monotonic() - started + (early.seconds if early else 0), 3),
+        seconds=round(time.monotonic() - started, 3),
         encoded_now=encoded.fresh + (early.fresh if early else 0),
-        encoding_seconds=round(encoded.seconds + (early.seconds if early else 0), 3),
+        encoding_seconds=round(encoded.seconds + early_seconds, 3),
         discarded=settings.discard_images,
     )
     return report.recorded(run)
@@ -165,26 +154,12 @@ def begin_encode(
 ) -> ImageEncoder:
     """Load the tower; from here on the run's vectors are of it, and of its pictures or those `given`.
 
-    Raises ModelError; StaleRunError; EncodeError where that would need pictures that were discarded.
+    Raises ModelError, StaleRunError.
     """
     encoder = load_as(recipe.encode, device)
     if run is not None:
-        made_from = _made_from(run, given, encoder)
-        _require_pictures(run, made_from, overwrite=overwrite)
-        run.begin("encode", made_from, overwrite=overwrite)
+        run.begin("encode", _made_from(run, given, encoder), overwrite=overwrite)
     return encoder
-
-
-def _require_pictures(run: RunDir, made_from: dict[str, Any], *, overwrite: bool) -> None:
-    """Refuse to drop vectors that cannot be made again."""
-    before = run.made_from("encode")
-    anew = overwrite or before != json.loads(json.dumps(made_from))
-    if anew and any(source.discarded for source in run_sources(run.shards, run.downloaded)):
-        model = (before or {}).get("model", "another model")
-        raise EncodeError(
-            f"the pictures of {run.path} were discarded when they had their vectors of {model}; to encode "
-            "anew, fetch them again with `visunex-data download --overwrite`"
-        )
 
 
 def _encoded(
@@ -270,8 +245,20 @@ def _require_some(account: Account, places: Sequence[Source]) -> None:
     raise EncodeError(f"no picture in {where} could be encoded ({'; '.join(reasons) or 'there is none'})")
 
 
-def _images_of(account: Account) -> dict[str, Any]:
-    return {"used": account.encoded, "failed": dict(account.failed.most_common())}
+def _counts(account: Account) -> dict[str, Any]:
+    return {
+        "images": account.images,
+        "encoded": account.encoded,
+        "failed": dict(account.failed.most_common()),
+        "examples": account.examples,
+        "left_out": dict(account.tally.members),
+        "damaged": account.tally.shards,
+    }
+
+
+def _tower(encoder: ImageEncoder) -> dict[str, Any]:
+    names = ("model", "pretrained", "precision", "device", "dimension")
+    return {name: getattr(encoder, name) for name in names}
 
 
 def _baseline(folder: Path, encoder: ImageEncoder, settings: "Encode") -> VectorFolder | None:

@@ -14,6 +14,7 @@ from visunex.base.console import Progress, human_time
 from visunex.base.errors import UsageError
 from visunex.base.files import atomic, fingerprint
 
+from .discarded import discard_pictures
 from .embedding import Checks, EmbeddingReport, check, library_versions, put, reduce_folder
 from .errors import EncodeError
 from .precomputed import Found, Hit, Wanted, find, open_folder, read_rows
@@ -238,6 +239,8 @@ def _encode_rest(
     places = run_sources(run.shards, rest)
     with Progress("encode", count_chosen(places)) as shown:
         account, _ = encode_vectors(places, run.vectors, encoder, settings, shown)
+    if settings.discard_images:
+        discard_pictures(place.path for place in places)
     failed = dict(account.failed.most_common())
     return encoder, {"precomputed": len(taken.hits), "encoded": account.encoded, "failed": failed}
 

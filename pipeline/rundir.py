@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from visunex.base.files import fingerprint, sweep_temporary, write_json, write_text
 
+from .discarded import discarded_tars
 from .errors import PipelineError, RunBusyError, StaleRunError
 from .report import render
 
@@ -109,12 +110,17 @@ class RunDir:
 
         `made_from` maps short human names to JSON-able values. Raises StaleRunError, naming what changed,
         when outputs of the stage made from something else exist and `overwrite` is False; with `overwrite`
-        the old outputs are removed first.
+        the old outputs are removed first. Vectors whose pictures were discarded are never removed.
         """
         stamp = self._state_folder() / f"{stage}.json"
         present = [output for output in self.outputs(stage) if output.exists()]
         before = self.made_from(stage)
         changed = before is not None and sorted(_differences(before, made_from))
+        if present and (changed or overwrite) and stage == "encode" and discarded_tars(self.shards):
+            raise StaleRunError(
+                f"the pictures of {self.path} were discarded when they had their vectors, so those cannot be "
+                "made anew; `visunex-data download --overwrite` fetches pictures again, --run DIR keeps both"
+            )
         if present and changed and not overwrite:
             raise StaleRunError(
                 f"{present[0]} was made from something else ({', '.join(changed)} changed since); "

@@ -23,7 +23,7 @@ from visunex.base.errors import FewerImagesError, UsageError
 from visunex.base.files import write_text
 from visunex.pipeline.download import download
 from visunex.pipeline.encode import encode
-from visunex.pipeline.errors import DownloadError, EncodeError, ModelError
+from visunex.pipeline.errors import DownloadError, EncodeError, ModelError, StaleRunError
 from visunex.pipeline.filter import filter_rows
 from visunex.pipeline.run import RunReport, run_recipe
 from visunex.pipeline.rundir import RunDir
@@ -260,7 +260,7 @@ def test_vectors_outlive_their_pictures(
         lambda: encode(run, recipe, overwrite=True),
         lambda: run_recipe(run, other),
     ):
-        with pytest.raises(EncodeError, match=r"were discarded .*visunex-data download --overwrite"):
+        with pytest.raises(StaleRunError, match=r"were discarded .*visunex-data download --overwrite"):
             ask()
     assert len(read_vectors(run.vectors)) == WANTED
     with pytest.raises(EncodeError, match="were discarded"):
