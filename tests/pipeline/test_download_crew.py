@@ -1,6 +1,10 @@
 """The crew of workers: what stalls or dies is done again, and in the end given up with a sentence."""
 
+import os
 import shutil
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,21 +60,62 @@ def test_a_shard_on_which_nothing_moves_is_begun_anew_without_the_rows_that_stal
     assert heard[-1].failures == {"stalled": 2, "http_404": 1}
 
 
-def test_slow_links_of_a_shard_hold_up_no_other(server: hostile.HostileServer, tmp_path: Path) -> None:
-    """One worker: the shards behind a hanging link are made before it, never with more links at a time."""
-    urls = [f"{server.base}/good/{number}.jpg" for number in range(40)]
-    urls[3] = f"{server.base}/hang/3.jpg"
-    fetch = FetchSettings(deadline=4, allow_private=True)
-    crew, _ = crew_for(tmp_path, urls, fetch=fetch, threads=2)
-    heard: list[Tally] = []
-    server.visits.clear()
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Links named `gated` are answered when this is set."""
+    opened = threading.Event()
+
+    def gated(connection: socket.socket, request: hostile.Request) -> None:
+        opened.wait(30)
+        connection.sendall(hostile.response(hostile.picture(request.path)))
+
+    monkeypatch.setitem(hostile.BEHAVIOURS, "gated", gated)
+    return opened
+
+
+def had(path: Path, shards: int) -> list[int]:
+    return [sum(result.had for result in read_shard(path, shard)) for shard in range(shards)]
+
+
+def test_a_slow_link_holds_up_its_own_shard_only(gate: threading.Event, tmp_path: Path) -> None:
+    """The shards behind it are made first, with as many links at a time as ever, and each asked for once."""
+    finished: dict[int, None] = {}
+
+    def hear(tally: Tally) -> None:
+        if tally.attempted == 10:
+            finished[tally.shard] = None
+        if len(finished) == 3:
+            gate.set()
+
+    with hostile.hostile() as server:
+        urls = [f"{server.base}/{'gated' if number == 3 else 'good'}/{number}.jpg" for number in range(40)]
+        crew, _ = crew_for(tmp_path, urls, threads=2)
+        with crew:
+            crew.run([ShardJob(shard, tmp_path / f"work{shard}") for shard in range(4)], hear)
+    assert list(finished) == [1, 2, 3, 0]
+    assert had(tmp_path, 4) == [10] * 4
+    assert set(server.visits.values()) == {1}
+    assert server.most_open == 2
+
+
+def test_a_worker_that_dies_loses_no_shard(
+    server: hostile.HostileServer, gate: threading.Event, tmp_path: Path
+) -> None:
+    """It dies with two shards in work; they are begun again one by one, and nothing in them is to blame."""
+    urls = [f"{server.base}/{'gated' if number % 10 == 3 else 'good'}/d{number}.jpg" for number in range(20)]
+    crew, _ = crew_for(tmp_path, urls, threads=4)
+    killed: list[int] = []
+
+    def hear(tally: Tally) -> None:
+        if tally.shard == 1 and not killed:
+            killed.append(crew._workers[0].process.pid)
+            os.kill(killed[0], signal.SIGKILL)
+            gate.set()
+
     with crew:
-        crew.run([ShardJob(shard, tmp_path / f"work{shard}") for shard in range(4)], heard.append)
-    assert set(server.visits.values()) == {1}, "no link is asked for twice"
-    finished = list(dict.fromkeys(tally.shard for tally in heard if tally.attempted == 10))
-    assert finished == [1, 2, 3, 0]
-    assert [len([r for r in read_shard(tmp_path, shard) if r.had]) for shard in range(4)] == [9, 10, 10, 10]
-    assert max(len(tally.open_rows) for tally in heard) <= 2
+        crew.run([ShardJob(shard, tmp_path / f"work{shard}") for shard in range(2)], hear)
+        assert crew._workers[0].process.pid not in killed
+    assert had(tmp_path, 2) == [10, 10]
 
 
 def test_a_shard_that_cannot_be_made_is_given_up(server: hostile.HostileServer, tmp_path: Path) -> None:
