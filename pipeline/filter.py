@@ -144,9 +144,9 @@ def _likeness(looks: "Looks", table: Table, wanted: Sequence[Condition]) -> pl.E
 
 def _as_parquet(source: ResolvedSource, run: RunDir) -> ResolvedSource:
     """The source, or what it is converted to; what can convert loads only when something is to be."""
-    if all("://" in path or _is_parquet(path) for path in source.paths):
+    if not source.convert and all("://" in path or _is_parquet(path) for path in source.paths):
         return source
-    from .formats import as_parquet
+    from .conversion import as_parquet
 
     return as_parquet(source, run.path / ".visunex" / "source")
 

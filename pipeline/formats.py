@@ -1,16 +1,14 @@
-"""Metadata as its owners publish it, other than parquet: converted once, in bounded memory, beside the run.
+"""Metadata as its owners publish it, other than parquet: converted in bounded memory.
 
 CSV, JSON lines (both also gzip and zstd), Arrow and SQLite become parquet files whose rows the filter then
-reads like any others. What is converted already is found again by the identity of the source.
+reads like any others.
 """
 
 import contextlib
 import gzip
 import io
-import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,13 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from visunex.base.files import atomic, fingerprint, write_text
+from visunex.base.files import atomic
 
 from . import sac
 from .errors import SourceError
-from .sources import ResolvedSource
 
-__all__ = ["as_parquet", "convert_file", "convert_to", "kind_of"]
+__all__ = ["convert_file", "convert_to", "flat", "kind_of", "parts_in", "write_tables"]
 
 BLOCK = 16 << 20  # bytes of text looked at together
 LONGEST_LINE = 64 << 20
@@ -34,7 +31,6 @@ _KINDS = {
     ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
 }  # fmt: skip
 _DATABASES = (".sqlite", ".sqlite3", ".db")
-_DONE = "done"
 
 
 def kind_of(path: Path) -> str:
@@ -58,34 +54,6 @@ def kind_of(path: Path) -> str:
     return _KINDS.get(suffixes[-1] if suffixes else "", "parquet")
 
 
-def as_parquet(source: ResolvedSource, folder: Path) -> ResolvedSource:
-    """The source with every file that is not parquet converted into `folder`, once. Raises SourceError."""
-    local = [path for path in source.paths if "://" not in path]
-    kinds = {path: kind_of(Path(path)) for path in local}
-    if all(kind == "parquet" for kind in kinds.values()):
-        return source
-    stamp = fingerprint(source.identity)
-    place = folder / stamp[:16]
-    if not (place / _DONE).exists():
-        shutil.rmtree(folder, ignore_errors=True)  # what another source left
-        for number, path in enumerate(local):
-            if kinds[path] != "parquet":
-                convert_file(Path(path), place / f"{number:05d}")
-        write_text(place / _DONE, stamp)
-    paths = [
-        found
-        for number, path in enumerate(source.paths)
-        for found in (_parts(place / f"{number:05d}") if kinds.get(path, "parquet") != "parquet" else [path])
-    ]
-    if not paths:
-        raise SourceError(f"{source.name} has no rows")
-    return replace(source, paths=tuple(paths))
-
-
-def _parts(folder: Path) -> list[str]:
-    return sorted(map(str, folder.glob("*.parquet")))
-
-
 def convert_file(path: Path, folder: Path) -> int:
     """Convert a file to parquet parts in `folder`; returns the number of rows. Raises SourceError."""
     kind = kind_of(path)
@@ -93,7 +61,7 @@ def convert_file(path: Path, folder: Path) -> int:
         return _convert_sqlite(path, folder)
     reader = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "arrow": _arrow}.get(kind, _parquet)
     try:
-        return _write(reader(path), folder)
+        return write_tables(reader(path), folder)
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         said = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise SourceError(f"{path} cannot be read as {kind}: {said}") from None
@@ -105,7 +73,7 @@ def convert_to(path: Path, target: Path) -> int:
 
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".visunex-") as name:
         rows = convert_file(path, Path(name))
-        parts = [pl.scan_parquet(part) for part in _parts(Path(name))]
+        parts = [pl.scan_parquet(part) for part in parts_in(Path(name))]
         if not parts:
             raise SourceError(f"{path} has no rows")
         with atomic(target) as temporary:
@@ -113,8 +81,13 @@ def convert_to(path: Path, target: Path) -> int:
     return rows
 
 
-def _write(tables: Iterator[pa.Table], folder: Path) -> int:
-    """Write tables to parquet files, a new one wherever the types change."""
+def parts_in(folder: Path) -> list[str]:
+    """The parquet files that a conversion made."""
+    return sorted(map(str, folder.glob("*.parquet")))
+
+
+def write_tables(tables: Iterator[pa.Table], folder: Path) -> int:
+    """Write tables to parquet files, a new one wherever the types change; returns the number of rows."""
     rows, number = 0, 0
     waiting = next(tables, None)
     while waiting is not None:
@@ -276,10 +249,10 @@ def _objects(block: bytes, path: Path, number: int) -> pa.Table:
     if first and first != b"{":
         raise SourceError(f"{path} is not JSON lines: a line does not begin with an object (block {number})")
     options = lines.ReadOptions(block_size=max(len(block), 1))
-    return _flat(lines.read_json(io.BytesIO(block), options))
+    return flat(lines.read_json(io.BytesIO(block), options))
 
 
-def _flat(table: pa.Table) -> pa.Table:
+def flat(table: pa.Table) -> pa.Table:
     """Without columns inside columns; those of objects that were empty everywhere, say."""
     keep = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
     return table.select(keep)
@@ -297,7 +270,7 @@ def _convert_sqlite(path: Path, folder: Path) -> int:
                 f"{path} has not one table with a column url (its tables: {listed}); "
                 f"write what you want to CSV: sqlite3 -csv -header {path.name} 'SELECT ...'"
             )
-        return _write(_table_rows(database, wanted[0]), folder)
+        return write_tables(_table_rows(database, wanted[0]), folder)
 
 
 def _table_rows(database: Any, table: str) -> Iterator[pa.Table]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import SourceError
-from .remote import Answer, Remote, authorization, get, look, refusal
+from .remote import Answer, Remote, authorization, convertible_name, get, look, refusal
 
 _PATTERN = frozenset("*?[")
 _REDIRECTED = frozenset({301, 302, 303, 307, 308})
@@ -42,7 +42,8 @@ def locate_on_hub(address: str) -> Remote:
     base = found.url("/datasets", "resolve")
     urls = [f"{base}/{urllib.parse.quote(entry['path'])}" for entry in files]
     identity = [{"path": entry["path"], "oid": (entry.get("lfs") or entry).get("oid")} for entry in files]
-    return Remote(tuple(_readable(urls, found)), identity)
+    urls, convert = _readable(urls, found)
+    return Remote(tuple(urls), identity, convert=convert)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,23 @@ def _data_set(address: str) -> tuple[_DataSet, str]:
     repository, revision, path = _parts(address)
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     return _DataSet(address, endpoint, repository, revision, _token()), path
+
+
+def pinned(address: str) -> tuple[str, str, str | None]:
+    """The OWNER/NAME that hf://datasets/OWNER/NAME[@REVISION] means, its commit now, and our token.
+
+    Raises SourceError.
+    """
+    found, _ = _data_set(address)
+    revision = urllib.parse.quote(found.revision, safe="")
+    url = f"{found.endpoint}/api/datasets/{found.repository}/revision/{revision}"
+    answer = get(url, authorization(found.token), most=16 << 20)
+    if answer.status >= 400:
+        raise SourceError(f"{address}: {_refusal(answer, found)}")
+    try:
+        return found.repository, str(json.loads(answer.body)["sha"]), found.token
+    except (ValueError, TypeError, KeyError):
+        raise SourceError(f"{address}: {found.endpoint} does not answer as the Hub does") from None
 
 
 def _parts(address: str) -> tuple[str, str, str]:
@@ -128,15 +146,17 @@ def _wanted(file: str, path: str) -> bool:
     return file == path or (file.startswith(folder) and file.endswith(".parquet"))
 
 
-def _readable(urls: list[str], found: _DataSet) -> list[str]:
-    """The URLs, where anyone can read them; those of a gated set exchanged for signed ones, by the token."""
+def _readable(urls: list[str], found: _DataSet) -> tuple[list[str], bool]:
+    """The URLs, where anyone can read them, and whether they hold something to convert.
+
+    Those of a gated set are exchanged for signed ones, by the token.
+    """
     answer = get(urls[0], {"Range": "bytes=0-3"}, most=4)
     if answer.status < 400:
-        look(urls[0])
-        return urls
+        return urls, not look(urls[0]).parquet
     if found.token is None:
         raise SourceError(f"{found.address}: {_refusal(answer, found)}")
-    return [_signed(url, found) for url in urls]
+    return [_signed(url, found) for url in urls], convertible_name(urls[0])
 
 
 def _signed(url: str, found: _DataSet) -> str:

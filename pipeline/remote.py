@@ -7,6 +7,7 @@ so each address is looked at first, with short timeouts, and then handed over as
 import email.message
 import http.client
 import os
+import re
 import socket
 import urllib.error
 import urllib.parse
@@ -20,6 +21,10 @@ from .errors import SourceError
 
 SECONDS = 10.0  # for one answer of a server
 PARQUET_MAGIC = b"PAR1"
+_MAGIC = (b"SQLite format 3\0", b"ARROW1")
+_SUFFIXES = (
+    ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".arrow", ".feather", ".ipc", ".sqlite", ".sqlite3", ".db",
+)  # fmt: skip
 _SIGNED_IN = (
     "AWS_ACCESS_KEY_ID",
     "AWS_PROFILE",
@@ -30,11 +35,15 @@ _SIGNED_IN = (
 
 @dataclass(frozen=True)
 class Remote:
-    """URLs that polars can read with `options`, and an identity (JSON) that changes with their contents."""
+    """URLs that polars can read with `options`, and an identity (JSON) that changes with their contents.
+
+    `convert`: they hold no parquet, and are to be fetched and converted first.
+    """
 
     urls: tuple[str, ...]
     identity: Any
     options: Mapping[str, str] = field(default_factory=dict)
+    convert: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,11 +58,12 @@ class Answer:
 
 def locate_on_web(url: str) -> Remote:
     """A file at an http(s):// URL. Raises SourceError, saying why it cannot be read."""
-    return Remote((url,), [look(url)])
+    seen = look(url)
+    return Remote((url,), [seen.identity], convert=not seen.parquet)
 
 
 def locate_in_bucket(address: str) -> Remote:
-    """An object or pattern in S3; its address is its identity. Raises SourceError, saying why it fails.
+    """An object or pattern in S3, known by sizes and times. Raises SourceError, saying why it fails.
 
     Without credentials in sight the bucket is read unsigned, as public ones are.
     """
@@ -68,7 +78,36 @@ def locate_in_bucket(address: str) -> Remote:
     options["aws_region"] = _region(answer)
     if not any(map(os.environ.get, _SIGNED_IN)) and not Path("~/.aws").expanduser().exists():
         options["aws_skip_signature"] = "true"  # polars would search for credentials for long
-    return Remote((address,), [{"url": address}], options)
+    return Remote((address,), [{"url": address, "objects": _objects(address, options)}], options)
+
+
+def _objects(address: str, options: Mapping[str, str]) -> list[list[str | int]] | None:
+    """[name, bytes, time] of the object, or of all below the folder that a pattern begins with.
+
+    None where they cannot be listed, or the pattern begins at the bucket itself, which may hold millions.
+    """
+    import pyarrow.fs as fs
+
+    place = re.split(r"[*?\[]", address.removeprefix("s3://"), maxsplit=1)[0]
+    folder = place if place.endswith("/") else place.rpartition("/")[0]
+    endpoint = urllib.parse.urlsplit(options.get("aws_endpoint_url", ""))
+    try:
+        bucket = fs.S3FileSystem(
+            anonymous="aws_skip_signature" in options,
+            endpoint_override=endpoint.netloc or None,
+            scheme=endpoint.scheme or "https",
+            region=options["aws_region"],
+            connect_timeout=SECONDS,
+            request_timeout=SECONDS,
+        )
+        found = [bucket.get_file_info(place.rstrip("/"))]
+        if found[0].type != fs.FileType.File:
+            if not folder.partition("/")[2]:
+                return None
+            found = bucket.get_file_info(fs.FileSelector(folder.rstrip("/"), recursive=True))
+    except OSError:  # polars, which reads it next, says what is wrong
+        return None
+    return sorted([each.path, each.size, each.mtime_ns] for each in found if each.type == fs.FileType.File)
 
 
 def _region(answer: Answer) -> str:
@@ -76,20 +115,41 @@ def _region(answer: Answer) -> str:
     return told or answer.headers.get("x-amz-bucket-region") or "us-east-1"
 
 
-def look(url: str) -> dict[str, Any]:
-    """Ask for a file's first bytes: that it is there, is a parquet file, and can be read in parts."""
-    answer = get(url, {"Range": "bytes=0-3"}, most=4)
+@dataclass(frozen=True)
+class Seen:
+    """What is behind a URL: its identity (JSON), and whether it is parquet rather than to be converted."""
+
+    identity: dict[str, Any]
+    parquet: bool
+
+
+def look(url: str) -> Seen:
+    """Ask for a file's first bytes: that it is there, of a kind that can be read, and parquet in parts."""
+    answer = get(url, {"Range": "bytes=0-15"}, most=16)
     if answer.status >= 300:
         raise SourceError(f"{url}: {refusal(answer)}")
-    if answer.body != PARQUET_MAGIC:
+    parquet = answer.body.startswith(PARQUET_MAGIC)
+    if not parquet and not _is_convertible(url, answer.body):
         kind = answer.headers.get("Content-Type", "something")
         raise SourceError(f"{url} is not a parquet file (the server sends {kind})")
-    if answer.status != 206:
+    if parquet and answer.status != 206:
         raise SourceError(
             f"{url}: the server sends files only whole (no range requests); download it, give its path"
         )
-    size = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    return {"url": url, "size": size, "etag": answer.headers.get("ETag")}
+    whole = answer.headers.get("Content-Length") if answer.status == 200 else None
+    size = whole or answer.headers.get("Content-Range", "").rpartition("/")[2]
+    return Seen({"url": url, "size": size, "etag": answer.headers.get("ETag")}, parquet)
+
+
+def _is_convertible(url: str, start: bytes) -> bool:
+    """Whether a file is of another kind that is read: by its first bytes, else by its name."""
+    named = convertible_name(urllib.parse.urlsplit(url).path)
+    return start.startswith(_MAGIC) or (named and bool(start) and not start.lstrip().startswith(b"<"))
+
+
+def convertible_name(path: str) -> bool:
+    """Whether a name says CSV, JSON lines (packed or not), Arrow or SQLite."""
+    return path.lower().removesuffix(".gz").removesuffix(".zst").endswith(_SUFFIXES)
 
 
 def refusal(answer: Answer) -> str:

@@ -7,6 +7,7 @@ import difflib
 import functools
 import glob
 import hashlib
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from visunex.recipes import Columns
 from .columns import Role, Schema, listed, recognise
 from .errors import SourceError
 from .hub import locate_on_hub
+from .loading import locate_data_set, saved_files
 from .remote import Remote, locate_in_bucket, locate_on_web
 
 __all__ = [
@@ -45,6 +47,7 @@ _SCHEMES: Mapping[str, Callable[[str], Remote]] = {
     "https": locate_on_web,
     "s3": locate_in_bucket,
     "hf": locate_on_hub,
+    "datasets": locate_data_set,
 }
 _BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
@@ -65,12 +68,16 @@ class Known:
 
 @dataclass(frozen=True)
 class ResolvedSource:
-    """Files that are there: `paths` for polars to read, and an `identity` (JSON) of their contents."""
+    """Files that are there: `paths` for polars to read, and an `identity` (JSON) of their contents.
+
+    `convert`: what lies elsewhere is no parquet, and to be fetched and converted first (see `conversion`).
+    """
 
     name: str
     paths: tuple[str, ...]
     identity: Any
     options: Mapping[str, str] = field(default_factory=dict)
+    convert: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,16 +130,29 @@ def _resolve_address(address: str, name: str) -> ResolvedSource:
     scheme, elsewhere, _ = address.partition("://")
     if elsewhere:
         if scheme not in _SCHEMES:
-            raise SourceError(f"{address}: {scheme}:// is not supported; there are https://, s3:// and hf://")
+            raise SourceError(
+                f"{address}: {scheme}:// is not supported; there are https://, s3://, hf:// and datasets://"
+            )
         found = _SCHEMES[scheme](address)
-        return ResolvedSource(name, found.urls, found.identity, found.options)
+        return ResolvedSource(name, found.urls, found.identity, found.options, found.convert)
+    if _is_hub_name(address):
+        return _resolve_address(f"datasets://{address}", name)
     files = _local_files(address)
     return ResolvedSource(name, tuple(map(str, files)), [_local_identity(file) for file in files])
+
+
+def _is_hub_name(address: str) -> bool:
+    """Whether an address can only be OWNER/NAME, as Hugging Face `datasets` takes it."""
+    parts = address.split("/")
+    named = len(parts) == 2 and all(re.fullmatch(r"\w[\w.-]{0,95}", part) for part in parts)
+    return named and not address.endswith(SUFFIXES) and not Path(parts[0]).exists()
 
 
 def _local_files(address: str) -> list[Path]:
     path = Path(address).expanduser()
     try:
+        if saved := saved_files(path):
+            return saved
         if path.is_dir():
             files = (sorted(path.rglob(f"*{suffix}")) for suffix in SUFFIXES)
             return _some(
@@ -159,7 +179,7 @@ def _unknown(name: str) -> str:
     hint = f"did you mean {near[0]}? " if near else ""
     return (
         f"there is no file, folder or known data set {name!r}: {hint}give a path, a glob, an https://, "
-        f"s3:// or hf:// address, or one of {', '.join(catalogue())}"
+        f"s3://, hf:// or datasets:// address, or one of {', '.join(catalogue())}"
     )
 
 

@@ -58,7 +58,8 @@ class Source(Section):
 
     data: Text = Field(
         default="improved_aesthetics_6.5plus",
-        description="Metadata: a known name, a path, glob or folder, or an https://, s3:// or hf:// address.",
+        description="Metadata: a known name, a path, glob or folder, OWNER/NAME of a data set, or an "
+        "https://, s3://, hf:// or datasets:// address.",
     )
     columns: Columns = Columns()
 

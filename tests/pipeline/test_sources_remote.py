@@ -113,7 +113,7 @@ def test_the_contents_on_the_web_are_told_by_their_tag(web: StandIn) -> None:
         ("s3://nowhere/m.parquet", "cannot be reached"),
         ("http://127.0.0.1:9/m.parquet", "127.0.0.1:9 cannot be reached: Connection refused"),
         ("https:///m.parquet", "cannot be reached"),
-        ("gs://bucket/m.parquet", "gs:// is not supported; there are https://, s3:// and hf://"),
+        ("gs://bucket/m.parquet", "gs:// is not supported; there are https://, s3://, hf:// and datasets://"),
         ("s3://", "is not of the form s3://BUCKET/PATH"),
         ("hf://models/a/b/c.parquet", "is not of the form hf://datasets/OWNER/NAME/PATH"),
     ],
@@ -287,6 +287,25 @@ def test_a_public_bucket_is_read_unsigned(bucket: StandIn, tmp_path: Path) -> No
     assert select(tmp_path / "one", "s3://pictures/d/a.parquet")[0].rows == 2
     assert select(tmp_path / "all", "s3://pictures/d/*.parquet", dedupe="none")[0].rows == 3
     assert {token for _, token in bucket.asked} == {None}
+
+
+@pytest.mark.parametrize("path", ["d/a.parquet", "d/*.parquet", "d/"])
+def test_the_contents_of_a_bucket_are_told_by_sizes_and_times(path: str, bucket: StandIn) -> None:
+    address = f"s3://pictures/{path}"
+    first = sources.resolve(address).identity
+    assert sources.resolve(address).identity == first
+    assert len(first[0]["objects"]) == (1 if path == "d/a.parquet" else 2)
+    bucket.pages["/pictures/d/a.parquet"].headers["Last-Modified"] = "Tue, 02 Jan 2024 00:00:00 GMT"
+    listing = bucket.pages["/pictures"]
+    listing.body = listing.body.replace(b"2024-01-01", b"2024-01-02")
+    assert sources.resolve(address).identity != first
+
+
+def test_what_cannot_be_listed_is_known_by_its_address_alone(bucket: StandIn) -> None:
+    assert sources.resolve("s3://pictures/*.parquet").identity[0]["objects"] is None
+    del bucket.pages["/pictures/d/a.parquet"]
+    bucket.pages["/pictures"] = Page(status=403)
+    assert sources.resolve("s3://pictures/d/a.parquet").identity[0]["objects"] is None
 
 
 def test_what_is_not_in_a_bucket_is_named(bucket: StandIn, tmp_path: Path) -> None:
