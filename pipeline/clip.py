@@ -1,8 +1,11 @@
 """A model name -> the image tower of a CLIP, and how it wants its pictures."""
 
 import contextlib
+import ctypes
 import logging
+import os
 import platform
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -13,16 +16,18 @@ from numpy.typing import NDArray
 from visunex.base.files import sha256_file
 
 from .errors import EncodeError, ModelError
-from .preprocess import VERSION, Pixels, Preprocessing
+from .preprocess import VERSION, Pixels, Preprocessing, Seen, centre
 from .weights import Checkpoint, locate
 
 if TYPE_CHECKING:
     import torch
 
-    from visunex.recipes.schema import Encode
+    from visunex.recipes.schema import Encode, Preprocess
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_KEPT = 2**30  # bytes
 _SUPPORTED_RESIZES = ("shortest", "squash")
 
 
@@ -45,18 +50,54 @@ class ImageEncoder:
 
         Raises EncodeError when the batch does not fit into the device's memory.
         """
+        size = self.preprocessing.size
+        return self.vectors(self.stage([Seen(each, (size, size)) for each in pixels]))
+
+    def vectors(self, staged: "torch.Tensor") -> NDArray[np.float32]:
+        """As `encode`, of pictures that `stage` has brought to the device."""
         import torch
 
         try:
             with torch.inference_mode():
-                features = self.tower(self._input(pixels))
+                features = self.tower(self._normalised(staged))
         except torch.OutOfMemoryError:
-            raise EncodeError(
-                f"{len(pixels)} pictures at once do not fit into the memory of {self.device}; use a "
-                "smaller --batch-size"
-            ) from None
+            raise self._too_large(len(staged)) from None
         vectors = features[0] if isinstance(features, tuple) else features
         return vectors.float().cpu().numpy()
+
+    def stage(self, pictures: Sequence[Seen]) -> "torch.Tensor":
+        """Pictures on the device, resized and cropped: uint8 [n, 3, size, size], channels last.
+
+        On CUDA it has a stream of its own: called from a thread of its own, the tower does not wait for it.
+        """
+        import torch
+
+        if not self.device.startswith("cuda"):
+            return self._moved(pictures)
+        stream = torch.cuda.Stream(self.device)
+        try:
+            with torch.cuda.stream(stream):
+                staged = self._moved(pictures)
+            stream.synchronize()
+        except torch.OutOfMemoryError:
+            raise self._too_large(len(pictures)) from None
+        return staged
+
+    def _moved(self, pictures: Sequence[Seen]) -> "torch.Tensor":
+        import torch
+
+        size = self.preprocessing.size
+        if all(each.pixels.shape == (size, size, 3) and each.resized == (size, size) for each in pictures):
+            batch = torch.from_numpy(np.stack([each.pixels for each in pictures]))
+            return _to(batch, self.device).permute(0, 3, 1, 2)
+        squares = [resized(each, self.preprocessing, self.device) for each in pictures]
+        return torch.stack(squares).to(memory_format=torch.channels_last)
+
+    def _too_large(self, count: int) -> EncodeError:
+        return EncodeError(
+            f"{count} pictures at once do not fit into the memory of {self.device}; use a "
+            "smaller --batch-size"
+        )
 
     def identity(self) -> dict[str, Any]:
         """What its vectors depend on: those of different identities do not mix (precision is but noise)."""
@@ -75,13 +116,37 @@ class ImageEncoder:
             },
         }
 
-    def _input(self, pixels: Pixels) -> "torch.Tensor":
+    def _normalised(self, staged: "torch.Tensor") -> "torch.Tensor":
         import torch
 
-        batch = torch.tensor(pixels).to(self.device).permute(0, 3, 1, 2).float().div(255)
         mean = torch.tensor(self.preprocessing.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self.preprocessing.std, device=self.device).view(3, 1, 1)
-        return ((batch - mean) / std).to(dtype_of(self.precision))
+        return staged.float().div_(255).sub_(mean).div_(std).to(dtype_of(self.precision))
+
+
+def resized(seen: Seen, how: Preprocessing, device: str) -> "torch.Tensor":
+    """A picture resized with antialiasing and cropped on the device, uint8 [3, size, size].
+
+    On a CPU, torch has integer arithmetic of its own for it, as Pillow has.
+    """
+    import torch
+    from torch.nn.functional import interpolate
+
+    pixels = _to(torch.from_numpy(np.require(seen.pixels, requirements=["W"])), device)
+    picture = pixels.permute(2, 0, 1).unsqueeze(0)
+    (wide, high), size = seen.resized, how.size
+    given = picture if device == "cpu" else picture.float()
+    grown = interpolate(given, (high, wide), mode=how.interpolation, antialias=True)
+    left, top = centre(wide, size), centre(high, size)
+    square = grown[0, :, top : top + size, left : left + size]
+    return square if device == "cpu" else square.round().clamp(0, 255).to(torch.uint8)
+
+
+def _to(pixels: "torch.Tensor", device: str) -> "torch.Tensor":
+    """On the device; to CUDA from pinned memory, so that the caller need not wait for the transfer."""
+    if not device.startswith("cuda"):
+        return pixels.to(device)
+    return pixels.pin_memory().to(device, non_blocking=True)
 
 
 def load_as(settings: "Encode", device: str = "auto") -> ImageEncoder:
@@ -92,6 +157,8 @@ def load_as(settings: "Encode", device: str = "auto") -> ImageEncoder:
         precision=settings.precision,
         device=device,
         exact_decode=settings.exact_decode,
+        preprocess=settings.preprocess,
+        compiled=settings.compile,
     )
 
 
@@ -102,6 +169,8 @@ def load(
     precision: str = "auto",
     device: str = "auto",
     exact_decode: bool = False,
+    preprocess: "Preprocess" = "auto",
+    compiled: bool = False,
 ) -> ImageEncoder:
     """The image tower that `--model` and `--pretrained` name, ready on its device.
 
@@ -110,9 +179,12 @@ def load(
     ModelError.
     """
     checkpoint = locate(model, pretrained)
+    share_the_cpu()
     where = choose_device(device)
     how = choose_precision(precision, where)
     tower, preprocessing, dimension, activation = _build(checkpoint, where, how)
+    if compiled:
+        tower = _compiled(tower, _blank(preprocessing.size, where, how))
     own = checkpoint.model.startswith("local-dir:")
     return ImageEncoder(
         model=model,
@@ -122,7 +194,9 @@ def load(
         dimension=dimension,
         device=where,
         precision=how,
-        preprocessing=replace(preprocessing, exact=exact_decode),
+        preprocessing=replace(
+            preprocessing, exact=exact_decode, on_device=_resizes(preprocess, where, exact=exact_decode)
+        ),
         tower=tower,
     )
 
@@ -161,6 +235,22 @@ def load_text(model: str = "ViT-L-14", pretrained: str = "openai", *, device: st
     return TextEncoder(model, where, network, tokenizer)
 
 
+def share_the_cpu() -> None:
+    """Prepare this process for a tower on the CPU with decoders beside it; before torch is imported.
+
+    The tower's threads sleep while they wait for one another (libgomp's would spin on cores that decoding
+    could use), and the memory of its large intermediate results is kept for the next batch (the C library
+    would return it and get it back, page by page).
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+            libc = ctypes.CDLL(None)
+            libc.mallopt(_M_MMAP_THRESHOLD, _KEPT)
+            libc.mallopt(_M_TRIM_THRESHOLD, _KEPT)
+
+
 def choose_device(wanted: str = "auto") -> str:
     """The device to run on: the one wanted, or the fastest of cuda, mps and cpu. Raises ModelError."""
     import torch
@@ -192,6 +282,11 @@ def choose_precision(wanted: str, device: str) -> Precision:
     return "bf16" if device == "cpu" and _cpu_has_bf16() else "fp32"
 
 
+def _resizes(preprocess: "Preprocess", device: str, *, exact: bool) -> bool:
+    """Whether the device resizes: `auto` has a CPU do it, where torch is several times as fast as Pillow."""
+    return preprocess == "device" or (preprocess == "auto" and device == "cpu" and not exact)
+
+
 def dtype_of(precision: Precision) -> "torch.dtype":
     """torch's name of a precision."""
     import torch
@@ -212,9 +307,13 @@ def _cpu_has_bf16() -> bool:
 def _build(
     checkpoint: Checkpoint, device: str, precision: Precision
 ) -> tuple["torch.nn.Module", Preprocessing, int, str]:
+    import torch
+
     model = _model(checkpoint, device, precision)
     preprocessing = _preprocessing(model.visual.preprocess_cfg, checkpoint)
     tower = model.visual
+    if device.startswith("cuda"):
+        tower = tower.to(memory_format=torch.channels_last)
     return tower, preprocessing, _dimension(tower, preprocessing.size, device, precision), _activation(tower)
 
 
@@ -277,12 +376,32 @@ def _colour(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def _blank(size: int, device: str, precision: Precision) -> "torch.Tensor":
+    import torch
+
+    return torch.zeros(1, 3, size, size, device=device, dtype=dtype_of(precision))
+
+
+def _compiled(tower: Any, blank: "torch.Tensor") -> Any:
+    """The tower by torch.compile; as it is, and a line that says so, where that does not work."""
+    import torch
+
+    try:
+        compiled = torch.compile(tower, dynamic=True)  # the last batch of a shard is smaller
+        with torch.inference_mode(), _quiet():
+            compiled(blank)
+    except Exception as error:  # no C++ compiler, no Triton, an operation that it does not know
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        print(f"encode: not compiled ({reason[:150]}); going on without --compile", file=sys.stderr)
+        return tower
+    return compiled
+
+
 def _dimension(tower: Any, size: int, device: str, precision: Precision) -> int:
     import torch
 
-    blank = torch.zeros(1, 3, size, size, device=device, dtype=dtype_of(precision))
     with torch.inference_mode():
-        features = tower(blank)
+        features = tower(_blank(size, device, precision))
     return int((features[0] if isinstance(features, tuple) else features).shape[-1])
 
 

@@ -5,7 +5,9 @@ Pillow and numpy and not torch, so it starts in a fraction of a second and has n
 """
 
 import multiprocessing
+import os
 import signal
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,22 +18,27 @@ from typing import Any, Self
 import numpy as np
 
 from .errors import EncodeError
-from .preprocess import Pixels, Preprocessing, UndecodableError
+from .preprocess import Pixels, Preprocessing, Seen, UndecodableError
 from .shards import Sample
 
 CHUNK = 4  # pictures handed to a worker at once
 # A worker's answers are at most some 100 bytes for each task. All that can be under way fit into the smallest
-# buffer
-# that a system gives a pipe (8 KB), so a worker never waits for the parent while the parent waits for it.
+# buffer that a system gives a pipe (8 KB): a worker never waits for the parent while the parent waits for it.
 _MOST_TASKS = 64
+_HEADER = 16  # bytes before a picture's pixels: four int32
+# The tower's threads wait for the slowest of them, so on the cores they share decoding comes second; it gets
+# on all the same while another program keeps the cores busy.
+_NICENESS = 5
+# spawn: a fork of a process with torch's threads can deadlock.
+_CONTEXT = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A sample and its pixels, uint8 [size, size, 3]; or the class of reason why there are none."""
+    """A sample and what is seen of it; or the class of reason why there is nothing."""
 
     sample: Sample
-    pixels: Pixels | None
+    seen: Seen | None
     reason: str = ""
 
 
@@ -39,7 +46,7 @@ def decode_here(samples: Iterable[Sample], preprocessing: Preprocessing) -> Iter
     """Decode in this process, one after the other."""
     for sample in samples:
         try:
-            yield Decoded(sample, preprocessing.pixels(sample.read()))
+            yield Decoded(sample, preprocessing.seen(sample.read()))
         except UndecodableError as error:
             yield Decoded(sample, None, error.kind)
 
@@ -61,15 +68,19 @@ class _Task:
 class Decoders:
     """A pool of `workers` processes that keep `ahead` pictures decoded; with 0 workers it decodes right here.
 
-    A worker that dies (the system kills the largest process when memory runs out) ends the job with an
-    EncodeError that names the picture, not with a hang.
+    `seconds` of a processor's time were spent on the `done` pictures so far; `grow` adds workers, up to
+    `most`. A worker that dies (the system kills the largest process when memory runs out) ends the job with
+    an EncodeError that names the picture, not with a hang.
     """
 
-    def __init__(self, preprocessing: Preprocessing, workers: int, ahead: int) -> None:
+    def __init__(
+        self, preprocessing: Preprocessing, workers: int, ahead: int, most: int | None = None
+    ) -> None:
         self._preprocessing = preprocessing
-        self._count = workers
-        self._slots = min(workers + -(-ahead // CHUNK), workers * _MOST_TASKS)
+        self._count, self._most = workers, max(workers, most or 0)
+        self._slots = min(self._most + -(-ahead // CHUNK), self._most * _MOST_TASKS)
         self._workers: list[_Worker] = []
+        self.seconds, self.done = 0.0, 0
 
     def __enter__(self) -> Self:
         if self._count:
@@ -91,24 +102,27 @@ class Decoders:
             return decode_here(samples, self._preprocessing)
         return self._decode_there(iter(samples))
 
-    def _start(self) -> None:
-        # spawn: a fork of a process with torch's threads can deadlock.
-        context = multiprocessing.get_context("spawn")
-        size = self._preprocessing.size
-        shared = context.RawArray("B", self._slots * CHUNK * size * size * 3)
-        self._memory = _slots_of(shared, size)
-        for _ in range(self._count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, shared, self._preprocessing), daemon=True)
+    def grow(self, workers: int) -> None:
+        """Have `workers` processes, if there are fewer and as far as there may be so many."""
+        while len(self._workers) < min(workers, self._most):
+            ours, theirs = _CONTEXT.Pipe()
+            arguments = (theirs, self._shared, self._preprocessing)
+            process = _CONTEXT.Process(target=_work, args=arguments, daemon=True)
             process.start()
             theirs.close()  # so that the pipe ends when the worker does
             self._workers.append(_Worker(process, ours))
+
+    def _start(self) -> None:
+        room = _HEADER + self._preprocessing.most_bytes
+        self._shared = _CONTEXT.RawArray("B", self._slots * CHUNK * room)
+        self._memory = _slots_of(self._shared, room)
+        self.grow(self._count)
 
     def _decode_there(self, samples: Iterator[Sample]) -> Iterator[Decoded]:
         free = list(range(self._slots))
         waiting: deque[_Task] = deque()
         while True:
-            while free and (chunk := list(islice(samples, CHUNK))):
+            while free and self._has_room() and (chunk := list(islice(samples, CHUNK))):
                 waiting.append(self._hand_out(free.pop(), chunk))
             if not waiting:
                 return
@@ -117,6 +131,9 @@ class Decoders:
                 self._receive()
             yield from self._results(task)
             free.append(task.slot)
+
+    def _has_room(self) -> bool:
+        return any(len(worker.tasks) < _MOST_TASKS for worker in self._workers)
 
     def _hand_out(self, slot: int, samples: list[Sample]) -> _Task:
         task = _Task(slot, samples)
@@ -133,16 +150,16 @@ class Decoders:
         for worker in self._workers:
             if worker.pipe in ready:
                 try:
-                    failures = worker.pipe.recv()
+                    failures, seconds = worker.pipe.recv()
                 except (EOFError, OSError):
                     raise self._death(worker) from None
                 worker.tasks.popleft().failures = failures
+                self.seconds, self.done = self.seconds + seconds, self.done + len(failures)
 
     def _results(self, task: _Task) -> Iterator[Decoded]:
         assert task.failures is not None  # noqa: S101 - for the type checker: `_decode_there` waited for it
         for index, (sample, failure) in enumerate(zip(task.samples, task.failures, strict=True)):
-            pixels = None if failure else self._memory[task.slot, index].copy()
-            yield Decoded(sample, pixels, failure)
+            yield Decoded(sample, None if failure else _take(self._memory[task.slot, index]), failure)
 
     def _death(self, worker: _Worker) -> EncodeError:
         worker.process.join(timeout=5)
@@ -159,25 +176,42 @@ class Decoders:
         )
 
 
-def _slots_of(shared: Any, size: int) -> Pixels:
-    return np.frombuffer(shared, dtype=np.uint8).reshape(-1, CHUNK, size, size, 3)
+def _slots_of(shared: Any, room: int) -> Pixels:
+    return np.frombuffer(shared, dtype=np.uint8).reshape(-1, CHUNK, room)
+
+
+def _put(slot: Pixels, seen: Seen) -> None:
+    """Height and width of the pixels, the width and height they are to have, then the pixels."""
+    high, wide, _ = seen.pixels.shape
+    slot[:_HEADER].view(np.int32)[:] = high, wide, *seen.resized
+    slot[_HEADER : _HEADER + seen.pixels.size].reshape(seen.pixels.shape)[:] = seen.pixels
+
+
+def _take(slot: Pixels) -> Seen:
+    high, wide, *resized = slot[:_HEADER].view(np.int32).tolist()
+    pixels = slot[_HEADER : _HEADER + high * wide * 3].reshape(high, wide, 3)
+    return Seen(pixels.copy(), (resized[0], resized[1]))
 
 
 def _work(pipe: connection.Connection, shared: Any, preprocessing: Preprocessing) -> None:
     """A worker's life: tasks in, pixels into shared memory, reasons out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    memory = _slots_of(shared, preprocessing.size)
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    memory = _slots_of(shared, _HEADER + preprocessing.most_bytes)
     try:
         while True:
             slot, samples = pipe.recv()
-            pipe.send([_decode_into(memory[slot, i], each, preprocessing) for i, each in enumerate(samples)])
+            began = time.process_time()
+            failures = [_decode_into(memory[slot, i], each, preprocessing) for i, each in enumerate(samples)]
+            pipe.send((failures, time.process_time() - began))
     except (EOFError, OSError):
         return  # the parent has no more use for this worker, or is gone
 
 
-def _decode_into(target: Pixels, sample: Sample, preprocessing: Preprocessing) -> str:
+def _decode_into(slot: Pixels, sample: Sample, preprocessing: Preprocessing) -> str:
     try:
-        target[:] = preprocessing.pixels(sample.read())
+        _put(slot, preprocessing.seen(sample.read()))
     except UndecodableError as error:
         return error.kind
     return ""

@@ -205,6 +205,7 @@ def provenance(
             "dimension": encoder.dimension,
             "precision": encoder.precision,
             "device": encoder.device,
+            "resized_on": "device" if encoder.preprocessing.on_device else "host",
             **encoder.identity(),
         },
         "reduction": recipe.encode.reduce,

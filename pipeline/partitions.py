@@ -1,10 +1,10 @@
 """Partitions of pictures -> parts of vectors, resumable one by one, with an account of every picture."""
 
 import itertools
-import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from visunex.base.console import Progress
 from visunex.base.files import fingerprint
 
+from .batches import Divider, batches, cores
 from .clip import ImageEncoder
 from .decoders import Decoded, Decoders
 from .known import Known, Picture, Vector, notes_on, picture_of, read_known
@@ -90,9 +91,14 @@ class Encoding:
     """
 
     def __init__(self, encoder: ImageEncoder, settings: "Encode", folder: Path) -> None:
-        workers = settings.workers if settings.workers is not None else default_workers(encoder.device)
         self._batch = settings.batch_size or default_batch_size(encoder.device)
-        self._decoders = Decoders(encoder.preprocessing, workers, ahead=2 * self._batch)
+        how, two_batches, fixed = encoder.preprocessing, 2 * self._batch, settings.workers
+        self._decoders = (
+            Decoders(how, 1 if encoder.device == "cpu" else 4, two_batches, most=cores())
+            if fixed is None
+            else Decoders(how, fixed, two_batches)
+        )
+        self._divider = Divider(self._decoders, encoder.device) if fixed is None else None
         self._encoder, self._folder = encoder, folder
         self.numbers: set[int] = set()
 
@@ -102,6 +108,8 @@ class Encoding:
 
     def __exit__(self, *error: object) -> None:
         self._decoders.__exit__(*error)
+        if self._divider is not None:
+            self._divider.put_back()
 
     def encode(self, places: Iterable[Source], account: Account, progress: Progress) -> int:
         """Bring the parts of `places` up to date and count them in `account`; how many pictures were encoded.
@@ -157,16 +165,12 @@ class Encoding:
     def _encode_pictures(self, decoded: Iterable[Decoded], progress: Progress) -> Known:
         """What came of each picture, in batches through the tower."""
         found: dict[Picture, Vector | str] = {}
-        for batch in _batched(decoded, self._batch):
-            good = [each for each in batch if each.pixels is not None]
-            found.update({picture_of(each.sample): each.reason for each in batch if each.pixels is None})
-            if good:
-                rows = self._encoder.encode(
-                    np.stack([each.pixels for each in good if each.pixels is not None])
-                )
-                found.update(
-                    {picture_of(each.sample): _vector(row) for each, row in zip(good, rows, strict=True)}
-                )
+        for batch in batches(decoded, self._batch, self._encoder.stage):
+            found.update({picture_of(sample): reason for sample, reason in batch.failed})
+            if batch.staged is not None:
+                work = partial(self._encoder.vectors, batch.staged)
+                rows = self._divider.timed(len(batch.samples), work) if self._divider else work()
+                found.update(zip(map(picture_of, batch.samples), map(_vector, rows), strict=True))
             progress.advance(len(batch))
         return found
 
@@ -225,12 +229,6 @@ def _vector(row: NDArray[np.float32]) -> Vector | str:
     return Vector(row, length) if np.isfinite(length) and length else "no_vector"
 
 
-def _batched(decoded: Iterable[Decoded], size: int) -> Iterator[list[Decoded]]:
-    rest = iter(decoded)
-    while batch := list(itertools.islice(rest, size)):
-        yield batch
-
-
 def _examples(failures: Sequence[tuple[str, Sample]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for kind, sample in failures:
@@ -238,15 +236,9 @@ def _examples(failures: Sequence[tuple[str, Sample]]) -> dict[str, list[str]]:
     return {kind: where[:_EXAMPLES] for kind, where in found.items()}
 
 
-def default_workers(device: str) -> int:
-    """Processes that decode: on a GPU all cores but one, on a CPU half, as the tower needs the rest."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // 2 if device == "cpu" else cores - 1)
-
-
 def default_batch_size(device: str) -> int:
-    """Pictures per step: enough to fill the device."""
-    return 32 if device == "cpu" else 256
+    """Pictures per step: enough to fill the device; on a CPU no more than its cache holds of them."""
+    return max(8, min(64, 4 * cores())) if device == "cpu" else 256
 
 
 def count_chosen(places: Sequence[Source]) -> int | None:

@@ -24,6 +24,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 MAX_PIXELS = 2**27  # 10000 x 10000 and a third more; about 1 GB while a picture with alpha is decoded
 _MAX_RESIZED = 2**24  # pixels of a resized picture before its crop
+_LONGEST = 4  # times the shorter side: longer pictures are not resized whole on the device
 # Raise it when the same file gives other pixels: vectors made before are then not mixed with new ones.
 VERSION = 1
 
@@ -59,6 +60,7 @@ class Preprocessing:
     Unless `exact`, a JPEG four times as large as is needed is decoded at 1/2, 1/4 or 1/8 of its size (by
     libjpeg, of fewer DCT coefficients), so that at least twice the tower's size is left to the resize, and of
     a resized picture only the part is made that the crop keeps. `exact` gives OpenAI's pixels to the bit.
+    `on_device` leaves the resize to the tower's side.
     """
 
     size: int = 224
@@ -67,20 +69,55 @@ class Preprocessing:
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     resize: Literal["shortest", "squash"] = "shortest"
     exact: bool = False
+    on_device: bool = False
+
+    @property
+    def most_bytes(self) -> int:
+        """The most that `seen` gives of a picture: for the device, 3:2 of four times the size."""
+        return (24 if self.on_device else 1) * 3 * self.size**2
+
+    def seen(self, data: bytes) -> "Seen":
+        """The picture in a file's bytes: `on_device` as it was decoded, else as a square.
+
+        A picture that is larger than `most_bytes` or much longer than wide becomes a square in any case.
+        Raises UndecodableError.
+        """
+        view = self._view(data)
+        whole = self._whole(view) if self.on_device else None
+        return whole or Seen(self._square(view), (self.size, self.size))
 
     def pixels(self, data: bytes) -> Pixels:
         """The picture in a file's bytes as uint8 [size, size, 3]. Raises UndecodableError."""
-        return self._square(_opened(data, None if self.exact else 2 * self.size))
+        return self._square(self._view(data))
 
     def square(self, picture: Image.Image) -> Pixels:
         """An RGB picture, resized and cropped to uint8 [size, size, 3]."""
         return self._square(_View(picture, (0, 0, *picture.size)))
+
+    def _view(self, data: bytes) -> "_View":
+        return _opened(data, None if self.exact else 2 * self.size)
+
+    def _whole(self, view: "_View") -> "Seen | None":
+        """The picture as it was decoded, for a resize elsewhere; None where it would take too much room."""
+        resized = (self.size, self.size) if self.resize == "squash" else _resized(view.size, self.size)
+        left, top, right, bottom = (round(edge) for edge in view.box)
+        if 3 * (right - left) * (bottom - top) > self.most_bytes or max(resized) > _LONGEST * self.size:
+            return None
+        return Seen(np.asarray(view.picture)[top:bottom, left:right], resized)
 
     def _square(self, view: "_View") -> Pixels:
         filter_ = Image.Resampling[self.interpolation.upper()]
         if self.resize == "squash":
             return np.asarray(view.picture.resize((self.size, self.size), filter_, box=view.box))
         return np.asarray(_shortest(view, self.size, filter_, exact=self.exact))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture, uint8 [h, w, 3], and the width and height that it is to have before it is cropped."""
+
+    pixels: Pixels
+    resized: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -97,9 +134,8 @@ class _View:
 
 def _shortest(view: _View, target: int, filter_: Image.Resampling, *, exact: bool) -> Image.Image:
     """Shorter side to `target`, centre crop, with the roundings of torchvision's Resize and CenterCrop."""
-    short = min(view.size)
-    wide, high = (int(target * side / short) for side in view.size)
-    left, top = round((wide - target) / 2.0), round((high - target) / 2.0)
+    wide, high = _resized(view.size, target)
+    left, top = centre(wide, target), centre(high, target)
     if exact and wide * high <= _MAX_RESIZED:
         return view.picture.resize((wide, high), filter_).crop((left, top, left + target, top + target))
     # Resizing only the part that is kept is the same up to the order in which Pillow takes rows and columns.
@@ -107,6 +143,16 @@ def _shortest(view: _View, target: int, filter_: Image.Resampling, *, exact: boo
     (x, y, _, _), across, down = view.box, view.size[0] / wide, view.size[1] / high
     kept = (x + left * across, y + top * down, x + (left + target) * across, y + (top + target) * down)
     return view.picture.resize((target, target), filter_, box=_within(kept, view.picture.size))
+
+
+def _resized(size: tuple[float, float], target: int) -> tuple[int, int]:
+    short = min(size)
+    return int(target * size[0] / short), int(target * size[1] / short)
+
+
+def centre(side: int, target: int) -> int:
+    """Where the middle `target` pixels of `side` begin."""
+    return round((side - target) / 2.0)
 
 
 def _within(box: Box, size: tuple[int, int]) -> Box:

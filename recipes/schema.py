@@ -246,6 +246,9 @@ class Encode(Section):
     workers: Number | None = Field(
         default=None, description="Processes that decode pictures (default: by cores)."
     )
+    compile: bool = Field(
+        default=False, description="Compile the tower first (torch.compile): for long runs on a GPU."
+    )
     preprocess: Preprocess = Field(
         default="auto",
         description="Resize on the host by Pillow, or on the device by torch; auto: device on a CPU.",

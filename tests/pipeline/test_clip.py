@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from visunex.pipeline import clip, weights
 from visunex.pipeline.clip import ImageEncoder, choose_precision, load
 from visunex.pipeline.errors import ModelError
-from visunex.pipeline.preprocess import Pixels, Preprocessing, open_rgb
+from visunex.pipeline.preprocess import Pixels, Preprocessing, Seen, open_rgb
 
 
 def cosines(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
@@ -134,6 +134,40 @@ def test_reduced_scale_gives_nearly_the_same_vectors_of_the_trained_tower() -> N
     assert cosines(whole, reduced).min() > 0.9995
 
 
+SHAPES = [(700, 500), (500, 701), (333, 90), (90, 333), (64, 64), (20, 31), (900, 40), (256, 256)]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+@pytest.mark.parametrize("resize", ["shortest", "squash"])
+def test_a_resize_on_the_device_gives_pillows_pixels(device: str, resize: Any) -> None:
+    """Nearly: in whole numbers (on the CPU) as in floating point (elsewhere; tried here, too)."""
+    how = Preprocessing(size=64, resize=resize, exact=True, on_device=True)
+    for seed, shape in enumerate(SHAPES):
+        data = odd.file(odd.photograph(shape, seed), "PNG")
+        there = clip.resized(how.seen(data), how, device).permute(1, 2, 0).numpy().astype(int)
+        difference = np.abs(there - how.pixels(data))
+        assert difference.mean() < 0.6  # of 255
+        assert np.quantile(difference, 0.99) <= 2
+
+
+def test_vectors_are_the_same_wherever_pictures_are_resized() -> None:
+    host, device = (load("visunex-tiny", precision="fp32", preprocess=way) for way in ("host", "device"))
+    assert host.identity() == device.identity()
+    data = [odd.file(odd.photograph(shape, seed), "JPEG") for seed, shape in enumerate(SHAPES)]
+    there, here = (
+        each.vectors(each.stage([each.preprocessing.seen(one) for one in data])) for each in (device, host)
+    )
+    assert cosines(there, here).min() > 0.9999
+
+
+def test_pictures_too_large_or_long_for_the_device_are_resized_on_the_host() -> None:
+    how = Preprocessing(size=32, on_device=True)
+    for shape in ((400, 300), (300, 20), (20, 300)):
+        seen = how.seen(odd.file(odd.photograph(shape), "PNG"))
+        assert (seen.pixels.shape, seen.resized) == ((32, 32, 3), (32, 32))
+    assert how.seen(odd.file(odd.photograph((180, 120)), "PNG")).resized == (48, 32)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list(odd.every_kind()))
 def test_odd_files_get_the_vectors_that_transformers_gives(
@@ -150,7 +184,8 @@ def test_normalisation_is_that_of_transformers(small: str) -> None:
     mean, std = list(encoder.preprocessing.mean), list(encoder.preprocessing.std)
     plain = CLIPImageProcessor(do_resize=False, do_center_crop=False, image_mean=mean, image_std=std)
     theirs = plain(list(pixels), return_tensors="pt")["pixel_values"]
-    assert torch.allclose(encoder._input(pixels), theirs, atol=1e-6)
+    staged = encoder.stage([Seen(each, (32, 32)) for each in pixels])
+    assert torch.allclose(encoder._normalised(staged), theirs, atol=1e-6)
 
 
 def some_pixels(encoder: ImageEncoder, count: int = 6) -> Pixels:
@@ -163,7 +198,8 @@ def some_pixels(encoder: ImageEncoder, count: int = 6) -> Pixels:
 def test_a_folder_gives_its_tower_and_how_it_wants_pictures(small: str) -> None:
     encoder = load(small, precision="fp32")
     assert (encoder.dimension, encoder.precision, encoder.activation) == (24, "fp32", "QuickGELU")
-    assert encoder.preprocessing == Preprocessing(size=32, mean=(0.5,) * 3, std=(0.25,) * 3)
+    expected = Preprocessing(size=32, mean=(0.5,) * 3, std=(0.25,) * 3, on_device=True)
+    assert encoder.preprocessing == expected
     vectors = encoder.encode(some_pixels(encoder))
     assert (vectors.shape, vectors.dtype) == ((6, 24), np.float32)
     assert np.isfinite(vectors).all()
@@ -220,6 +256,17 @@ def test_the_default_model_is_quickgelu(small: str, tmp_path: Path) -> None:
         )
         assert (name, dimension, preprocessing) == (activation, 256, Preprocessing())
         assert not tower.training
+
+
+def test_without_a_compiler_the_tower_is_taken_as_it_is(
+    small: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    encoder = load(small, precision="fp32", compiled=True)
+    assert encoder.encode(some_pixels(encoder)).shape == (6, 24)
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_local_checkpoint_is_taken_by_its_path(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +26,24 @@ def many(tmp_path: Path, count: int) -> list[Sample]:
     return list(samples(sources([tmp_path])))
 
 
+@pytest.mark.parametrize("on_device", [False, True])
 @pytest.mark.parametrize(("workers", "ahead"), [(1, 1), (2, 64)])
 def test_workers_give_what_this_process_gives_in_the_same_order(
-    tmp_path: Path, workers: int, ahead: int
+    tmp_path: Path, workers: int, ahead: int, on_device: bool
 ) -> None:
-    given = many(tmp_path, 50)
-    with Decoders(SMALL, workers, ahead) as pool:
+    given, how = many(tmp_path, 50), replace(SMALL, on_device=on_device)
+    with Decoders(how, workers, ahead) as pool:
         there = list(pool.decode(given))
-    here = list(decode_here(given, SMALL))
+        assert pool.done == 50
+        assert pool.seconds > 0
+    here = list(decode_here(given, how))
     assert [(each.sample, each.reason) for each in there] == [(each.sample, each.reason) for each in here]
     assert sum(each.reason == "not_an_image" for each in there) == 8
     for a, b in zip(there, here, strict=True):
-        assert (a.pixels is None) == (b.pixels is None)
-        assert a.pixels is None or b.pixels is None or np.array_equal(a.pixels, b.pixels)
+        assert (a.seen is None) == (b.seen is None)
+        if a.seen is not None and b.seen is not None:
+            assert a.seen.resized == b.seen.resized
+            assert np.array_equal(a.seen.pixels, b.seen.pixels)
 
 
 def test_only_so_much_is_read_ahead(tmp_path: Path) -> None:
@@ -63,6 +69,16 @@ def test_long_names_and_many_failures_do_not_block_the_pipes(tmp_path: Path) -> 
     missing = [Sample(str(i), "w" * 3000, folder / f"{i}.png", 0, 5, "caption " * 2000) for i in range(2000)]
     with Decoders(SMALL, 1, ahead=2000) as pool:
         assert {each.reason for each in pool.decode(missing)} == {"unreadable"}
+
+
+def test_workers_are_added_at_work_up_to_the_most(tmp_path: Path) -> None:
+    given = many(tmp_path, 60)
+    with Decoders(SMALL, 1, ahead=8, most=3) as pool:
+        stream = pool.decode(given)
+        first = next(stream)
+        pool.grow(9)
+        assert len(pool._workers) == 3
+        assert [each.sample for each in (first, *stream)] == given
 
 
 def test_leaving_early_ends_the_workers(tmp_path: Path) -> None:
