@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks._plots import plot
+
 KEYWORDS = ("plant", "flower", "floral", "vegetation", "garden")
 PATTERN = "|".join(map(re.escape, KEYWORDS))
 CANDIDATES = 8000  # top 2000 and their reserve
@@ -151,6 +153,7 @@ TOOLS: dict[str, Callable[[Path], int]] = {
     "datasets": datasets,
 }
 IMPORTS = {"visunex": "visunex.pipeline.filter"}
+TARGETS = {"pandas": 20, "datasets": 50}  # times faster than these
 ONCE = {"datasets", "pandas"}  # tens of seconds each: one round says enough
 
 
@@ -204,6 +207,22 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
+def targets(results: dict[str, list[dict[str, float]]]) -> str:
+    """What was aimed at, and what it is: of the tools that were measured."""
+    own = median(results["visunex"], "seconds")
+    times = {tool: median(runs, "seconds") / own for tool, runs in results.items()}
+    said = [
+        f"Time of visunex filter against polars by hand: {1 / times['polars']:.2f}x (target: at most 1.25x)."
+    ]
+    for tool, least in TARGETS.items():
+        if tool in times:
+            said.append(f"Times faster than {tool}: {times[tool]:.1f} (target: at least {least}).")
+    for tool, factor in times.items():
+        if tool not in ("visunex", "polars", *TARGETS):
+            said.append(f"Times faster than {tool}: {factor:.1f}.")
+    return "\n".join(said)
+
+
 def growth(small: Sequence[dict[str, float]], path: Path, rows: int, larger: int, rounds: int) -> str:
     """Peak memory on a larger file of the same kind."""
     big = [measured("visunex", path) for _ in range(rounds)]
@@ -238,6 +257,10 @@ def main(argv: Sequence[str]) -> None:
             f"keywords, the best {CANDIDATES} of {results['visunex'][0]['rows']:.0f} and more kept.\n"
         )
         print(table(results))
+        print(f"\n{targets(results)}")
+        hand = median(results["polars"], "seconds")
+        bars = {tool: f"{median(runs, 'seconds') / hand:.2f}x" for tool, runs in results.items()}
+        print(plot("Time against polars written by hand", bars, "<= 1.25"))
         if options.larger:
             write_metadata(path, options.larger)
             print("\n" + growth(results["visunex"], path, options.rows, options.larger, options.rounds))
