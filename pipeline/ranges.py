@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import urllib3
 
 from .errors import EncodeError
+from .seeking import Positioned
 
 __all__ = ["LocalFile", "RangedFile", "RemoteFile", "Web", "as_file", "coalesced"]
 
@@ -155,20 +156,12 @@ def _total(answer: urllib3.BaseHTTPResponse, url: str, *, close: bool = True) ->
     return int(total)
 
 
-class _Seekable(io.RawIOBase):
+class _Seekable(Positioned):
     """A ranged file as the file that pyarrow reads."""
 
     def __init__(self, file: RangedFile) -> None:
-        self._file, self._position = file, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
+        super().__init__()
+        self._file = file
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]

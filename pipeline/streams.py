@@ -13,6 +13,7 @@ from .errors import DownloadError
 from .failures import FetchError
 from .fetch import MOST_REDIRECTS, REDIRECTS, Fetcher, FetchSettings, checked_url
 from .guard import Budget, spending
+from .seeking import Positioned
 
 if TYPE_CHECKING:
     import urllib3
@@ -122,25 +123,14 @@ class _Body:
             ) from None
 
 
-class ForwardReader(io.RawIOBase):
+class ForwardReader(Positioned):
     """What `read` gives as a file that can be sought forwards, and back by up to 64 KiB."""
 
     def __init__(self, read: Any) -> None:
+        super().__init__()
         self._source = read
-        self._position = self._end = 0
+        self._end = 0
         self._kept = b""  # the last bytes before `_end`
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Forwards."""
-        return True
-
-    def tell(self) -> int:
-        """The position in bytes."""
-        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a position: what lies between is read. Raises OSError for one that is long past."""
