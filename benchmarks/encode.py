@@ -1,12 +1,12 @@
-"""Encode: the whole path from JPEGs on disk to vectors on disk, against the image tower alone.
+"""Encode: from JPEGs on disk to vectors on disk, against the tower alone, the processor's limit and peers.
 
-python -m benchmarks.encode                      # both towers, 5 pairs each
-python -m benchmarks.encode --pairs 1 --pictures 32 --towers ViT-B-32
+python -m benchmarks.encode                                # all of it, in some eight minutes on two cores
+python -m benchmarks.encode --pairs 1 --only towers cosines
+
+clip-retrieval is measured where `make .interop/.installed` has put it.
 """
 
 import argparse
-import io
-import logging
 import statistics
 import tempfile
 import time
@@ -14,53 +14,53 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
+from benchmarks._encode_peers import clip_retrieval, one_by_one, peak_memory, photograph, write_photographs
+from benchmarks._plots import plot
 from visunex.base.console import Progress
 from visunex.pipeline import clip
 from visunex.pipeline.clip import ImageEncoder
 from visunex.pipeline.decoders import decode_here
-from visunex.pipeline.partitions import default_batch_size, default_workers, encode_vectors
-from visunex.pipeline.preprocess import Preprocessing
+from visunex.pipeline.partitions import default_batch_size, encode_vectors
+from visunex.pipeline.preprocess import Preprocessing, Seen
 from visunex.pipeline.shards import samples, sources
+from visunex.pipeline.vectors import read_vectors
 from visunex.recipes import Encode
 
-SIZE = (1200, 850)  # about 1 megapixel, as in LAION's aesthetic subsets
+PICTURES = {"ViT-B-32": 512, "ViT-L-14": 64}  # some ten seconds and more of each
+TARGETS = {"ViT-B-32": 0.75, "ViT-L-14": 0.92}
+BESIDE_PEERS = 40  # pictures for clip-retrieval, which takes a second for each
+ONE_BY_ONE = 4  # pictures in each of the rounds of the loop
+GROWN = (500, 4000)  # pictures whose peak memory is compared
+MEAN_OF = 500
 
 
-def photograph(seed: int) -> bytes:
-    """A JPEG with structure at all scales: what decoding costs depends on it."""
-    random = np.random.default_rng(seed)
-    layers = [
-        Image.fromarray(random.integers(0, 256, (side * 3 // 4, side, 3), dtype=np.uint8)).resize(SIZE)
-        for side in (6, 24, 96, 384)
-    ]
-    mixed = np.mean([np.asarray(layer, dtype=np.float32) for layer in layers], axis=0)
-    buffer = io.BytesIO()
-    Image.fromarray(mixed.astype(np.uint8)).save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()
+def random_model(name: str, precision: str) -> object:
+    """The same random weights in every precision: speed does not depend on them, and nothing is fetched."""
+    import logging
 
-
-def random_tower(name: str) -> ImageEncoder:
-    """The tower with random weights: speed does not depend on them, and nothing is fetched."""
     import open_clip
     import torch
 
     torch.manual_seed(0)
-    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns of what is meant here: random weights
-    device = clip.choose_device()
-    precision = clip.choose_precision("auto", device)
-    model = open_clip.create_model(name, None, precision=precision, device=device, force_quick_gelu=True)
+    logging.disable(logging.WARNING)  # open_clip warns of what is meant here: random weights
+    return open_clip.create_model(name, None, precision=precision, force_quick_gelu=True).eval()
+
+
+def encoder_of(model: object, name: str, precision: str) -> ImageEncoder:
+    """The model's image tower as `visunex-data encode` uses it."""
+    tower = model.visual  # type: ignore[attr-defined]
     return ImageEncoder(
         model=name,
         pretrained="random",
         weights="random",
         activation="QuickGELU",
-        dimension=open_clip.get_model_config(name)["embed_dim"],
-        device=device,
-        precision=precision,
-        preprocessing=Preprocessing(size=model.visual.image_size[0]),
-        tower=model.visual.eval(),
+        dimension=int(tower.output_dim),
+        device="cpu",
+        precision=precision,  # type: ignore[arg-type]
+        preprocessing=Preprocessing(size=tower.image_size[0], on_device=True),
+        tower=tower,
     )
 
 
@@ -71,60 +71,190 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def whole(folder: Path, encoder: ImageEncoder, settings: Encode) -> None:
-    """Reading, decoding, resizing, the tower, writing."""
+def whole(folder: Path, encoder: ImageEncoder) -> NDArray[np.float32]:
+    """Reading, decoding, resizing, the tower, writing; decoders are started, too. The vectors."""
     with tempfile.TemporaryDirectory() as out:
-        account, _ = encode_vectors(sources([folder]), Path(out), encoder, settings, Progress("encode", None))
-    if account.failed:
-        raise SystemExit(f"pictures failed: {account.failed}")
+        account, _ = encode_vectors(sources([folder]), Path(out), encoder, Encode(), Progress("encode", None))
+        if account.failed:
+            raise SystemExit(f"pictures failed: {account.failed}")
+        return np.concatenate(list(read_vectors(Path(out)).units()))
 
 
-def tower_alone(encoder: ImageEncoder, pixels: np.ndarray, batch: int) -> None:
-    """The ceiling: the same batches, already in memory."""
-    for begin in range(0, len(pixels), batch):
-        encoder.encode(pixels[begin : begin + batch])
+def tower_alone(encoder: ImageEncoder, batch: int, pictures: int) -> None:
+    """The ceiling: batches of tensors that are in memory, ready for the tower."""
+    import torch
+
+    size = encoder.preprocessing.size
+    ready = torch.randn(batch, 3, size, size).to(clip.dtype_of(encoder.precision))
+    with torch.inference_mode():
+        for _ in range(pictures // batch):
+            encoder.tower(ready)
 
 
-def row(name: str, folder: Path, pairs: int) -> str:
-    """One line of the table: medians of `pairs` measurements taken in turn."""
-    encoder, settings = random_tower(name), Encode()
-    batch = default_batch_size(encoder.device)
-    decoded = decode_here(samples(sources([folder])), encoder.preprocessing)
-    pixels = np.stack([each.pixels for each in decoded if each.pixels is not None])
-    tower_alone(encoder, pixels[:batch], batch)  # once for warmth
-    measured = [
-        (
-            seconds(lambda: whole(folder, encoder, settings)),
-            seconds(lambda: tower_alone(encoder, pixels, batch)),
-        )
-        for _ in range(pairs)
-    ]
-    end_to_end, alone = (statistics.median(column) for column in zip(*measured, strict=True))
-    ratio = statistics.median(tower / total for total, tower in measured)
-    workers = default_workers(encoder.device)
-    return (
-        f"| {name} | {encoder.precision} on {encoder.device}, {workers} worker(s), batch {batch} "
-        f"| {len(pixels) / end_to_end:.1f} | {len(pixels) / alone:.1f} | {ratio:.2f} |"
+def gemm_peak(precision: str) -> float:
+    """Floating-point operations in a second of the best of ten large matrix products."""
+    import torch
+
+    side = 4096
+    a, b = (torch.randn(side, side).to(clip.dtype_of(precision)) for _ in range(2))  # type: ignore[arg-type]
+    return 2 * side**3 / min(seconds(lambda: a @ b) for _ in range(10))
+
+
+def operations(encoder: ImageEncoder) -> float:
+    """Floating-point operations of a ViT for one picture: its matrix products alone."""
+    tower = encoder.tower
+    tokens, width = tower.positional_embedding.shape  # type: ignore[operator,misc]
+    layers, patch = len(tower.transformer.resblocks), tower.patch_size[0]  # type: ignore[union-attr,index,arg-type]
+    blocks = layers * tokens * (24 * width**2 + 4 * tokens * width)
+    return float(blocks + 2 * (tokens - 1) * 3 * patch**2 * width)
+
+
+def towers(folder: Path, pairs: int, encoders: dict[str, ImageEncoder]) -> dict[str, float]:
+    """Print end to end against the tower alone; pictures in a second, end to end, by tower."""
+    print(
+        "| tower | how | end to end, pictures/s | tower alone | ratio | to reach | share of the GEMM peak |"
     )
+    print("|---|---|---|---|---|---|---|")
+    found, ratios = {}, {}
+    for name, encoder in encoders.items():
+        batch, count = default_batch_size(encoder.device), PICTURES[name]
+        place = write_photographs(folder / name, count)
+        tower_alone(encoder, batch, 4 * batch)  # once for warmth
+        measured = [
+            (
+                seconds(lambda: whole(place, encoder)),  # noqa: B023 - called at once
+                seconds(lambda: tower_alone(encoder, batch, count)),  # noqa: B023
+            )
+            for _ in range(pairs)
+        ]
+        rates = [count / statistics.median(column) for column in zip(*measured, strict=True)]
+        ratio = statistics.median(alone / total for total, alone in measured)
+        share = rates[0] * operations(encoder) / gemm_peak(encoder.precision)
+        found[name], ratios[name] = rates[0], ratio
+        print(
+            f"| {name} | {encoder.precision} on {encoder.device}, batch {batch}, {count} pictures "
+            f"| {rates[0]:.1f} | {rates[1]:.1f} | {ratio:.2f} | >= {TARGETS[name]} | {share:.0%} |",
+            flush=True,
+        )
+    bars = {f"{name} (>= {TARGETS[name]})": f"{ratio:.2f}" for name, ratio in ratios.items()}
+    print("\n" + plot("End to end, against the tower alone", bars))
+    return found
+
+
+def peers(folder: Path, rounds: int, encoder: ImageEncoder, ours: float) -> None:
+    """Print ViT-L/14 against the loop and clip-retrieval, on the same random weights, both in fp32."""
+    import torch
+
+    model = random_model("ViT-L-14", "fp32")
+    place = write_photographs(folder / "peers", BESIDE_PEERS)
+    expected = whole(place, encoder)
+    rates, vectors = zip(*(one_by_one(model, place, ONE_BY_ONE) for _ in range(rounds)), strict=True)
+    weights = folder / "random.pt"
+    torch.save(model.state_dict(), weights)  # type: ignore[attr-defined]
+    del model
+    rows = {"one picture at a time": (statistics.median(rates), cosines(vectors[0], expected[:ONE_BY_ONE]))}
+    if (theirs := clip_retrieval(place, weights, folder / "theirs")) is not None:
+        rows["clip-retrieval 2.45 inference"] = (theirs[0], cosines(theirs[1], expected))
+    print("\n| ViT-L-14, the same weights | pictures/s | visunex is faster | to reach | cosine to ours |")
+    print("|---|---|---|---|---|")
+    for name, (rate, alike) in rows.items():
+        print(f"| {name} | {rate:.2f} | {ours / rate:.1f}x | >= 3 | >= {alike.min():.5f} |")
+    if theirs is None:
+        print("| clip-retrieval 2.45 inference | not measured: `make .interop/.installed` | | >= 3 | |")
+    bars = {name: f"{ours / rate:.1f}x" for name, (rate, _) in rows.items()}
+    print("\n" + plot("Encode ViT-L/14: how many times faster", bars, ">= 3"), flush=True)
+
+
+def memory(folder: Path) -> None:
+    """Print the command's peak memory for few and for many pictures."""
+    peaks = []
+    for count in GROWN:
+        place = write_photographs(folder / str(count), count, (320, 240))
+        command = ["encode", "--images", str(place), "--model", "visunex-tiny"]
+        peaks.append(peak_memory([*command, "--out", str(folder / "x.pt")]))
+    few, many = GROWN
+    print(
+        f"\nPeak memory of `visunex-data encode` (visunex-tiny), {many} pictures against {few}: "
+        f"{peaks[1] / 2**20:.0f} MiB against {peaks[0] / 2**20:.0f} MiB, {peaks[1] / peaks[0]:.2f}x "
+        "(to reach: <= 1.1).",
+        flush=True,
+    )
+
+
+def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of each row to the same row."""
+    a, b = (rows / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True) for rows in (a, b))
+    return (a * b).sum(axis=1)
+
+
+def precisions(encoders: dict[str, tuple[ImageEncoder, ImageEncoder]]) -> None:
+    """Print how alike vectors in bf16 and in fp32 are, of photographs drawn at the towers' size."""
+    print("\n| bf16 against fp32 | least cosine | to reach | cosine of the means | to reach |")
+    print("|---|---|---|---|---|")
+    for name, (half, full) in encoders.items():
+        size = half.preprocessing.size
+        pictures = [Seen(np.asarray(photograph(seed, (size, size))), (size, size)) for seed in range(MEAN_OF)]
+        ours, exact = (
+            np.concatenate([each.vectors(each.stage(pictures[at : at + 20])) for at in range(0, MEAN_OF, 20)])
+            for each in (half, full)
+        )
+        means = cosines(ours.mean(axis=0, keepdims=True), exact.mean(axis=0, keepdims=True))[0]
+        least = cosines(ours, exact).min()
+        print(f"| {name}, {MEAN_OF} pictures | {least:.6f} | > 0.999 | {means:.8f} | > 0.99999 |", flush=True)
+
+
+def reduced(folder: Path) -> None:
+    """Print how alike the vectors of reduced and exact decoding are, and what each takes, by picture."""
+    place = write_photographs(folder / "large", 8, (3000, 2000))
+    rows = {}
+    for way in (False, True):
+        encoder = clip.load("visunex-tiny", precision="fp32", exact_decode=way, preprocess="host")
+        began = time.perf_counter()
+        seen = [each.seen for each in decode_here(samples(sources([place])), encoder.preprocessing)]
+        took = (time.perf_counter() - began) / len(seen)
+        rows[way] = took, encoder.vectors(encoder.stage([each for each in seen if each is not None]))
+    alike = cosines(rows[False][1], rows[True][1]).min()
+    print(
+        f"\nJPEGs of 3000x2000 for visunex-tiny: {1e3 * rows[False][0]:.0f} ms to decode and resize at "
+        f"reduced scale, {1e3 * rows[True][0]:.0f} ms with `--exact-decode`; least cosine {alike:.6f} "
+        "(to reach: > 0.9995).",
+        flush=True,
+    )
+
+
+PARTS = ("towers", "peers", "memory", "cosines", "reduced")
 
 
 def main() -> None:
     """Print the section."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--pictures", type=int, default=192)
-    parser.add_argument("--towers", nargs="+", default=["ViT-B-32", "ViT-L-14"])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        for index in range(asked.pictures):
-            Path(place, f"{index:05d}.jpg").write_bytes(photograph(index))
-        rows = [row(name, Path(place), asked.pairs) for name in asked.towers]
-    print("## Encode: from JPEGs to vectors, against the tower alone\n")
+    clip.share_the_cpu()  # before torch is imported
+    precision = clip.choose_precision("auto", "cpu")
+    print("## Encode: from JPEGs to vectors\n")
     print(
-        f"{asked.pictures} JPEGs of {SIZE[0]}x{SIZE[1]}; random weights; starting the decoders is included.\n"
+        "JPEGs of 1200x850 with structure at all scales; random weights; medians of "
+        f"{asked.pairs}, taken in turn; starting the decoders is included.\n",
+        flush=True,
     )
-    print("| tower | how | end to end, pictures/s | tower alone, pictures/s | ratio |\n|---|---|---|---|---|")
-    print("\n".join(rows))
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        encoders = {name: encoder_of(random_model(name, precision), name, precision) for name in PICTURES}
+        rates = towers(folder, asked.pairs, encoders) if {"towers", "peers"} & set(asked.only) else {}
+        if "peers" in asked.only:
+            peers(folder, asked.pairs, encoders["ViT-L-14"], rates["ViT-L-14"])
+        if "cosines" in asked.only:
+            small = "ViT-B-32"
+            full = encoder_of(random_model(small, "fp32"), small, "fp32")
+            half = encoder_of(random_model(small, "bf16"), small, "bf16")
+            tiny = (clip.load("visunex-tiny", precision="bf16"), clip.load("visunex-tiny", precision="fp32"))
+            precisions({f"{small}, random weights": (half, full), "visunex-tiny, trained": tiny})
+        if "memory" in asked.only:
+            memory(folder)
+        if "reduced" in asked.only:
+            reduced(folder)
 
 
 if __name__ == "__main__":
