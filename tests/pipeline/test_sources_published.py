@@ -88,6 +88,32 @@ def test_the_catalogue_says_these_columns(name: str) -> None:
     assert said == {column: types.get(str(kind), str(kind)) for column, kind in FAMILY[name].items()}
 
 
+OTHERS = sorted(catalogue().keys() - FAMILY.keys() - {"sac", "demo"})
+
+
+@pytest.mark.parametrize("sister", [V2, V1])
+@pytest.mark.parametrize("name", OTHERS)
+def test_members_whose_types_are_not_verified_are_read_with_those_of_either_generation(
+    tmp_path: Path, name: str, sister: dict[str, pa.DataType]
+) -> None:
+    """Their columns by the catalogue; types it does not know as pandas (V2) and Spark (V1) wrote them."""
+    known = {"string": pa.string(), "float64": pa.float64(), "float32": pa.float32(), "int64": pa.int64()}
+    usual = {name.lower(): kind for name, kind in {**V2, **V1, **sister}.items()} | {"caption": pa.string()}
+    schema = {
+        column: known.get(kind, usual.get(column.lower(), pa.float32()))
+        for column, kind in catalogue()[name].columns.items()
+    }
+    lower = {"url": "URL", "caption": "TEXT"}
+    made = table({lower.get(column, column): kind for column, kind in schema.items()})
+    pq.write_table(made.rename_columns(list(schema)), tmp_path / "part-00000.parquet")
+    run = RunDir(tmp_path / "run")
+    report = filter_rows(run, recipe(tmp_path / "part-00000.parquet", keywords=("flor", "flower")))
+    rows = pq.read_table(run.selected).to_pylist()
+    assert (report.rows, report.selected) == (6, 3)
+    assert {row["caption"] for row in rows} == {"Floral dress", "a flower in a garden", "flower"}
+    assert all((row["score"] is None) == (catalogue()[name].predictor is None) for row in rows)
+
+
 def test_every_named_set_of_the_family_is_in_the_catalogue() -> None:
     named = {
         *FAMILY, "improved_aesthetics_6.25plus", "improved_aesthetics_6plus", "aesthetics_v2_4.5",
