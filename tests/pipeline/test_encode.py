@@ -216,6 +216,19 @@ def test_fewer_pictures_leave_no_old_parts(tmp_path: Path, model: str) -> None:
     assert len(read_vectors(run.vectors)) == 1
 
 
+def test_another_choice_encodes_only_what_is_new(tmp_path: Path, model: str) -> None:
+    run = RunDir(run_folder(tmp_path / "run", ["000000000", "000000002", "000010000"]))
+    write_json(run.path / ".visunex" / "download.json", {"selection": "1"})
+    encode(run, recipe(model))
+    before = np.load(read_vectors(run.vectors).parts[0].vectors)
+    run_folder(run.path, ["000000001", "000000002", "000010000"])
+    report = encode(run, recipe(model))
+    assert (report.encoded, report.encoded_now) == (3, 1)
+    part = read_vectors(run.vectors).parts[0]
+    assert pq.read_table(part.metadata)["key"].to_pylist() == ["000000001", "000000002"]
+    assert np.array_equal(np.load(part.vectors)[1], before[1])
+
+
 def test_a_contrast_stands_against_pictures_a_run_or_vectors(tmp_path: Path, model: str) -> None:
     wanted, others = pictures(tmp_path / "wanted", 4), pictures(tmp_path / "others", 5, first=50)
     run = RunDir(tmp_path / "runs" / "others")

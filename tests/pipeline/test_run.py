@@ -122,7 +122,7 @@ def recipe_for(folder: Path, server: Server, model: str, **encode: Any) -> Recip
             "name": "test",
             "source": str(path),
             "filter": {"top": WANTED},
-            "download": {"shard_size": 10, "processes": 2, "deadline": 20, "allow_private": True},
+            "download": {"shard_size": 10, "processes": 2, "deadline": 60, "allow_private": True},
             "encode": {"model": model, "precision": "fp32", "workers": 0, **encode},
         }
     )
@@ -186,7 +186,7 @@ def test_shards_are_encoded_while_others_are_fetched_and_it_ends_the_same(
     assert set(report.download.failures) == {"http_404"}  # and no timeout
     encoded = report.encode.as_dict()
     assert encoded["images"] == encoded["encoded"] == WANTED
-    assert WANTED <= encoded["encoded_now"] <= WANTED + 10
+    assert WANTED <= encoded["encoded_now"] < ROWS - len(GONE)
     assert_same(run, stages)
     assert "seconds" in report.as_dict()
     again = run_of(run.path, recipe)
