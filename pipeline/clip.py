@@ -1,7 +1,6 @@
 """A model name -> the image tower of a CLIP, and how it wants its pictures."""
 
 import contextlib
-import ctypes
 import logging
 import os
 import platform
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from visunex.base.files import sha256_file
 
 from .errors import EncodeError, ModelError
+from .memory import keep_memory
 from .preprocess import VERSION, Pixels, Preprocessing, Seen, centre
 from .weights import Checkpoint, locate
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-_KEPT = 2**30  # bytes
 _SUPPORTED_RESIZES = ("shortest", "squash")
 
 
@@ -239,16 +237,11 @@ def share_the_cpu() -> None:
     """Prepare this process for a tower on the CPU with decoders beside it; before torch is imported.
 
     The tower's threads sleep while they wait for one another (libgomp's would spin on cores that decoding
-    could use), and the memory of its large intermediate results is kept for the next batch (the C library
-    would return it and get it back, page by page).
+    could use), and the memory of its large intermediate results is kept for the next batch.
     """
     if "torch" not in sys.modules:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-            libc = ctypes.CDLL(None)
-            libc.mallopt(_M_MMAP_THRESHOLD, _KEPT)
-            libc.mallopt(_M_TRIM_THRESHOLD, _KEPT)
+    keep_memory()
 
 
 def choose_device(wanted: str = "auto") -> str:

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from .errors import EncodeError
+from .memory import keep_memory
 from .preprocess import Pixels, Preprocessing, Seen, UndecodableError
 from .shards import Sample
 
@@ -198,6 +199,7 @@ def _work(pipe: connection.Connection, shared: Any, preprocessing: Preprocessing
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
+    keep_memory()
     memory = _slots_of(shared, _HEADER + preprocessing.most_bytes)
     try:
         while True:
