@@ -33,8 +33,8 @@ from benchmarks._plots import plot
 from visunex.base.files import write_text
 from visunex.recipes import Recipe, dumps
 
-WANTED, CANDIDATES = 360, 600  # two links of five are dead
-LATENCY = 0.6  # seconds for each answer
+WANTED, CANDIDATES = 330, 550  # two links of five are dead
+LATENCY = 0.7  # seconds for each answer
 PROCESSES, THREADS, SHARD = 2, 16, 10
 SIDE = 512  # pixels of a picture
 LIMIT = 1.15  # of the slower stage alone
