@@ -14,6 +14,7 @@ from PIL import Image
 
 PEER = Path(__file__).parent.parent / ".interop" / "bin" / "clip-retrieval"
 SIZE = (1200, 850)  # about 1 megapixel, as in LAION's aesthetic subsets
+_PATIENCE = 240  # seconds for clip-retrieval, its start included
 DISTINCT = 128  # pictures; what is more repeats them under other names
 
 
@@ -65,7 +66,11 @@ def clip_retrieval(folder: Path, weights: Path, out: Path) -> tuple[float, NDArr
         return None
     command = [str(PEER), "inference", "--input_dataset", str(folder), "--output_folder", str(out)]
     command += ["--clip_model", f"open_clip:ViT-L-14-quickgelu/{weights}", "--enable_text", "False"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        print(f"clip-retrieval was not done in {_PATIENCE} s:\n{error.stderr!r:.2000}", file=sys.stderr)
+        return None
     statistics = sorted((out / "stats").glob("*.json"))
     if done.returncode or not statistics:
         print(f"clip-retrieval failed:\n{done.stderr[-2000:]}", file=sys.stderr)
