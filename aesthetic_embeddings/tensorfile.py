@@ -1,8 +1,8 @@
 """A `.pt` file with one plain vector, written and read without torch, whose import takes seconds.
 
-Written are the three members that torch 1.12 wrote, in which the published embeddings came: torch since 1.6
-and the web UI of any age read them. What torch adds today (`.format_version`, `.storage_alignment`) the web UI's
-check of such files refuses. Read is only what looks exactly so; anything else is for torch to judge.
+Written are the three members that torch 1.12 wrote, in which the published embeddings came: torch since
+1.6 and the web UI of any age read them. What torch adds today (`.format_version`, `.storage_alignment`) is
+refused by the web UI's check of such files. Read is only what looks exactly so; anything else is for torch to judge.
 """
 
 import io
