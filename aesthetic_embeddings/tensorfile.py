@@ -2,7 +2,7 @@
 
 Written are the three members that torch 1.12 wrote, in which the published embeddings came: torch since
 1.6 and the web UI of any age read them. What torch adds today (`.format_version`, `.storage_alignment`) is
-refused by the web UI's check of such files. Read is only what looks exactly so; anything else is for torch to judge.
+refused by the web UI's check of such files. Read is only what looks exactly so; anything else torch judges.
 """
 
 import io

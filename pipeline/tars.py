@@ -8,7 +8,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 MAX_MEMBER = 256 * 1024**2
@@ -112,17 +112,18 @@ def _wanted(info: tarfile.TarInfo, tally: Tally) -> bool:
 
 def refusal(info: tarfile.TarInfo) -> str | None:
     """Why a member is left out, as a class to count; None for a plain file with a harmless name."""
-    name = PurePosixPath(info.name.replace("\\", "/"))
+    name = info.name.replace("\\", "/")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
     if info.issym() or info.islnk():
         return "link"
     if not info.isreg():
         return "device"
     if info.issparse():
         return "sparse_file"
-    if name.is_absolute() or info.name[1:2] == ":":
+    if name.startswith("/") or name[1:2] == ":":
         return "absolute_name"
-    if ".." in name.parts:
+    if ".." in parts:
         return "name_with_dots"
-    if not name.name or "\0" in info.name:
+    if not parts or "\0" in name:
         return "no_name"
     return "too_large" if info.size > MAX_MEMBER else None
