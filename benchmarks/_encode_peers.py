@@ -57,24 +57,25 @@ def one_by_one(model: object, folder: Path, count: int) -> tuple[float, NDArray[
     return count / (time.perf_counter() - began), torch.cat(vectors).numpy()
 
 
-def clip_retrieval(folder: Path, weights: Path, out: Path) -> tuple[float, NDArray[np.float32]] | None:
-    """`clip-retrieval inference` as it comes, by its own statistics: loading is not counted. None: not here.
+def clip_retrieval(folder: Path, weights: Path, out: Path) -> tuple[float, NDArray[np.float32]] | str:
+    """`clip-retrieval inference` as it comes, by its own statistics: loading is not counted; or why not.
 
     The rate is of reading, inference and writing; the vectors are in the order of the files' names.
     """
     if not PEER.exists():
-        return None
+        return "not measured (`make .interop/.installed`)"
     command = [str(PEER), "inference", "--input_dataset", str(folder), "--output_folder", str(out)]
     command += ["--clip_model", f"open_clip:ViT-L-14-quickgelu/{weights}", "--enable_text", "False"]
+    command += ["--batch_size", "32"]  # it warms up with two batches: of its default, 256, for eight minutes
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
     except subprocess.TimeoutExpired as error:
         print(f"clip-retrieval was not done in {_PATIENCE} s:\n{error.stderr!r:.2000}", file=sys.stderr)
-        return None
+        return f"nothing after {_PATIENCE} s"
     statistics = sorted((out / "stats").glob("*.json"))
     if done.returncode or not statistics:
         print(f"clip-retrieval failed:\n{done.stderr[-2000:]}", file=sys.stderr)
-        return None
+        return "failed"
     said = [json.loads(path.read_text()) for path in statistics]
     count, took = (sum(each[key] for each in said) for key in ("sample_count", "total_duration"))
     vectors = [np.load(path) for path in sorted((out / "img_emb").glob("*.npy"))]

@@ -2,14 +2,21 @@
 
 clip-retrieval 2.45 wants an older numpy and pyarrow than ours, so it lives in `.interop/`. It reads our
 vectors folder (`clip-retrieval index`, and a query finds the right neighbour), `encode --precomputed` reads
-what the writer of its `inference` wrote, and our encode reads what img2dataset's own command wrote.
+what its `inference` wrote, and our encode reads what img2dataset's own command wrote.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from visunex.pipeline.vectors import read_vectors
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER = ROOT / ".interop" / "bin"
@@ -44,6 +51,13 @@ for begin in range(0, len(vectors), 16):
     writer({"image_embs": vectors[begin:begin + 16].astype("float16"), "text_embs": None, "text": None,
             "image_filename": list(rows["image_path"]), "metadata": said})
 writer.flush()
+"""
+# Random weights that both read.
+SAVE = """
+import sys
+import open_clip, torch
+torch.manual_seed(0)
+torch.save(open_clip.create_model(sys.argv[1]).state_dict(), sys.argv[2])
 """
 
 
@@ -84,6 +98,39 @@ def we_read_theirs(folder: Path) -> None:
     )
 
 
+def we_read_what_inference_wrote(folder: Path) -> None:
+    """The pictures of a run through `clip-retrieval inference` and through ours: the same vectors by link."""
+    weights, name, found = folder / "random.pt", "ViT-B-32-quickgelu", folder / "inferred"
+    place = shutil.copytree(folder / "runs/demo_flower", folder / "runs/another_model")
+    run(OURS / "python", "-W", "ignore", "-c", SAVE, name, weights, cwd=folder)
+    shards = sorted((place / "shards").glob("*.tar"))
+    tars = f"{shards[0].parent}/{{00000..{shards[-1].stem}}}.tar"
+    run(PEER / "clip-retrieval", "inference", "--input_dataset", tars,
+        "--input_format", "webdataset", "--output_folder", found, "--enable_text", "False",
+        "--enable_metadata", "True", "--batch_size", "8", "--num_prepro_workers", "1",
+        "--clip_model", f"open_clip:{name}/{weights}", cwd=folder)  # fmt: skip
+    model = ["--run", "runs/another_model", "--model", name, "--pretrained", weights, "--precision", "fp32",
+             "--reduce", "unit-mean", "--overwrite"]  # fmt: skip
+    ours("encode", *model, cwd=folder)
+    mine, theirs = by_link(place / "vectors"), by_link(found)
+    least = min(float(vector @ theirs[link]) for link, vector in mine.items())
+    assert least > 0.999, least
+    report = ours("encode", *model, "--precomputed", found, cwd=folder)
+    assert report["precomputed"] == len(mine), report
+    print(
+        f"clip-retrieval inference: {len(mine)} vectors of the same pictures, least cosine {least:.6f}; "
+        f"encode --precomputed took {report['precomputed']} of its {len(theirs)}"
+    )
+
+
+def by_link(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """The unit vectors of a folder by the address of their picture."""
+    found = read_vectors(folder)
+    tables = [pq.read_table(part.metadata, columns=["url"]) for part in found.parts if part.metadata]
+    links = [link for table in tables for link in table["url"].to_pylist()]
+    return dict(zip(links, np.concatenate(list(found.units())), strict=True))
+
+
 def we_read_img2dataset(folder: Path) -> None:
     """Our encode reads the shards that img2dataset's own command made."""
     server = subprocess.Popen(
@@ -111,12 +158,13 @@ def we_read_img2dataset(folder: Path) -> None:
 
 
 def main() -> None:
-    """All three, in a folder of their own."""
+    """All of them, in a folder of their own."""
     with tempfile.TemporaryDirectory(prefix="visunex-interop-") as name:
         folder = Path(name)
         ours("run", "demo_flower", "--set", "filter.top=100", "--set", "encode.reduce=unit-mean", cwd=folder)
         (folder / "before.pt").write_bytes((folder / "runs/demo_flower/embedding.pt").read_bytes())
         they_read_ours(folder)
+        we_read_what_inference_wrote(folder)
         we_read_theirs(folder)
         we_read_img2dataset(folder)
 
