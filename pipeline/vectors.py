@@ -19,7 +19,7 @@ from visunex.base.files import atomic
 from .errors import EncodeError
 from .shards import Sample
 
-BATCH = 4096
+BATCH = 512  # vectors that are in memory at a time in float64
 _NOTES = b"visunex"
 _UNIT_TOLERANCE = 5e-3  # float16 vectors are of norm 1 to about 1e-3
 _ROUNDING = 1e-6  # and normalised float32 ones to about 1e-7
@@ -141,12 +141,10 @@ def write_part(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wide = raw.astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1)
+    units, lengths = _normalised(raw)
     norms = lengths if norms is None else norms
-    lengths[np.abs(lengths - 1) < _ROUNDING] = 1
     with atomic(part.vectors) as temporary, temporary.open("wb") as file:
-        np.save(file, (wide / lengths[:, None]).astype(np.float32), allow_pickle=False)
+        np.save(file, units, allow_pickle=False)
     text = {name: [getattr(each, name) for each in samples] for name in ("key", "caption", "url")}
     columns = {
         "image_path": pa.array([each.where for each in samples], pa.string()),
@@ -158,6 +156,18 @@ def write_part(
     assert part.metadata is not None  # noqa: S101 - parts of ours have metadata
     with atomic(part.metadata) as temporary:
         pq.write_table(table, temporary)
+
+
+def _normalised(raw: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Unit vectors [n, D] and their raw lengths [n]; block by block, as the float64 between takes memory."""
+    units, lengths = np.empty_like(raw), np.empty(len(raw))
+    for begin in range(0, len(raw), BATCH):
+        rows = slice(begin, begin + BATCH)
+        wide = raw[rows].astype(np.float64)
+        lengths[rows] = np.linalg.norm(wide, axis=1)
+        lengths[rows][np.abs(lengths[rows] - 1) < _ROUNDING] = 1
+        units[rows] = wide / lengths[rows, None]
+    return units, lengths
 
 
 def read_notes(part: Part) -> dict[str, Any] | None:
