@@ -5,30 +5,27 @@ only hashes and cosines are held: 16 bytes a row. (That any two of so many links
 in a million.) Vectors are read part by part in blocks, and of each part only the rows that are wanted.
 """
 
-import io
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from visunex.base.console import Progress
 
 from .columns import Role, column
 from .errors import EncodeError
-from .precomputed import PublishedFolder, PublishedPart
-from .ranges import RangedFile, as_file
+from .ranges import RangedFile
 from .sources import Table
+from .vectorfiles import Header, PublishedFolder, PublishedPart, first_line, header, named, opened
 
-__all__ = ["Likenesses", "header", "key", "measure", "named", "opened"]
+__all__ = ["Likenesses", "key", "measure"]
 
 BLOCK = 4096  # vectors held at once
 _ROWS = 1 << 17  # of metadata held at once
 _DIGITS = 6  # of a cosine: float32 sums differ in the seventh by the order they are added in
-_FLOATS = ("<f2", "<f4", "<f8")
 
 Hashes = NDArray[np.uint64]
 Cosines = NDArray[np.float64]
@@ -79,10 +76,11 @@ def measure(folder: PublishedFolder, by: Role, wanted: Hashes, vector: NDArray[n
     cosines = np.full(len(wanted), np.nan)
     with Progress("compare", None, unit="vectors") as progress:
         for part in folder.parts:
-            places, rows = _wanted_rows(part, by, wanted)
+            head = header(part.vectors)
+            places, rows = _wanted_rows(part, by, wanted, head.count)
             for begin in range(0, len(rows), BLOCK):
                 block = slice(begin, begin + BLOCK)
-                _fill(cosines, places[block], _cosines(part.vectors, rows[block], vector))
+                _fill(cosines, places[block], _cosines(part.vectors, head, rows[block], vector))
                 progress.advance(len(rows[block]))
     return Likenesses(wanted, cosines)
 
@@ -93,7 +91,7 @@ def _fill(cosines: Cosines, places: Rows, measured: Cosines) -> None:
     cosines[places[new][::-1]] = measured[new][::-1]  # numpy lets the last of several win
 
 
-def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes) -> tuple[Rows, Rows]:
+def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes, count: int) -> tuple[Rows, Rows]:
     """Where the keys of those rows of a part that are wanted are among these; and the rows, ascending."""
     among, rows, begin = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
     for keys in _keys(part, by):
@@ -101,7 +99,7 @@ def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes) -> tuple[Rows, R
         among.append(places[known])
         rows.append(begin + np.flatnonzero(known))
         begin += len(keys)
-    if begin > (count := header(part.vectors)[1]):
+    if begin > count:
         raise EncodeError(
             f"{part.vectors.name} has {count} vectors, its metadata {begin} rows: they do not belong together"
         )
@@ -118,70 +116,33 @@ def _keys(part: PublishedPart, by: str) -> Iterator[pl.Series]:
             values = pl.Series(pl.from_arrow(batch.column(0)))
             yield values.cast(pl.String)
     except (pa.ArrowException, OSError, pl.exceptions.PolarsError) as error:
-        raise EncodeError(f"{part.metadata.name} cannot be read: {_line(error)}") from None
+        raise EncodeError(f"{part.metadata.name} cannot be read: {first_line(error)}") from None
 
 
-def opened(part: PublishedPart) -> pq.ParquetFile:
-    """A part's metadata. Raises EncodeError."""
-    try:
-        return pq.ParquetFile(as_file(part.metadata), pre_buffer=False, buffer_size=part.metadata.buffer)
-    except (pa.ArrowException, OSError) as error:
-        raise EncodeError(
-            f"{part.metadata.name} is no parquet file that can be read: {_line(error)}"
-        ) from None
-
-
-def named(names: list[str], wanted: str) -> str | None:
-    """The column of that lower-case name, in whatever case."""
-    return next((name for name in names if name.lower() == wanted), None)
-
-
-def _cosines(file: RangedFile, rows: Rows, vector: NDArray[np.float32]) -> Cosines:
+def _cosines(file: RangedFile, head: Header, rows: Rows, vector: NDArray[np.float32]) -> Cosines:
     """The cosine of each of a part's rows with `vector`; not finite for a row that is no vector."""
     import torch
 
-    start, _, dimension, kind = header(file)
-    if dimension != len(vector):
+    if head.dimension != len(vector):
         raise EncodeError(
-            f"{file.name} has vectors of {dimension} dimensions, the first part of {len(vector)}"
+            f"{file.name} has vectors of {head.dimension} dimensions, the first part of {len(vector)}"
         )
-    block = torch.from_numpy(_read(file, rows, start, dimension, kind)).float()
+    block = torch.from_numpy(_read(file, head, rows)).float()
     products, lengths = block @ torch.from_numpy(vector), torch.linalg.vector_norm(block, dim=1)
     return (products / lengths).double().numpy().round(_DIGITS)
 
 
-def _read(file: RangedFile, rows: Rows, start: int, dimension: int, kind: "np.dtype[Any]") -> NDArray[Any]:
+def _read(file: RangedFile, head: Header, rows: Rows) -> NDArray[Any]:
     """The vectors [n, D] of ascending rows: neighbours, and those with one row between, read together."""
     firsts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 3) > 2)
     begins, ends = rows[firsts], rows[np.append(firsts[1:], len(rows)) - 1] + 1
-    width = dimension * kind.itemsize
-    ranges = [(start + int(a) * width, start + int(b) * width) for a, b in zip(begins, ends, strict=True)]
+    width = head.width
+    ranges = [
+        (head.start + int(a) * width, head.start + int(b) * width) for a, b in zip(begins, ends, strict=True)
+    ]
     data = b"".join(file.read_many(ranges))
     if len(data) != int((ends - begins).sum()) * width:
         raise EncodeError(f"{file.name} is cut off")
     before = np.cumsum(ends - begins) - (ends - begins)  # vectors read before each range
     within = np.searchsorted(firsts, np.arange(len(rows)), side="right") - 1
-    return np.frombuffer(data, kind).reshape(-1, dimension)[rows - begins[within] + before[within]]
-
-
-def header(file: RangedFile) -> tuple[int, int, int, "np.dtype[Any]"]:
-    """Where the vectors of an .npy file begin, how many there are, their dimension and type."""
-    start = io.BytesIO(file.read(0, min(4096, file.size)))
-    try:
-        version = np.lib.format.read_magic(start)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        (count, dimension), by_columns, kind = read(start)
-    except (ValueError, EOFError) as error:
-        raise EncodeError(f"{file.name} holds no vectors as numpy.save writes them: {_line(error)}") from None
-    if by_columns or kind.str not in _FLOATS or dimension < 1 or count < 0:
-        raise EncodeError(f"{file.name} holds no vectors [n, D] of floats, row by row")
-    if start.tell() + count * dimension * kind.itemsize > file.size:
-        raise EncodeError(f"{file.name} is cut off: it should hold {count} vectors")
-    return start.tell(), count, dimension, kind
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__
+    return np.frombuffer(data, head.kind).reshape(-1, head.dimension)[rows - begins[within] + before[within]]

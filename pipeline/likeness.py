@@ -1,6 +1,5 @@
 """What pictures shall look like, by words and pictures: one CLIP vector to compare published ones with."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,11 @@ from numpy.typing import NDArray
 from visunex.base.errors import UsageError
 from visunex.base.files import fingerprint, sha256_file
 
-from .cosines import header, named, opened
 from .errors import EncodeError
-from .precomputed import PublishedFolder, open_folder
 from .preprocess import UndecodableError
 from .sources import Table
+from .towers import other_model
+from .vectorfiles import PublishedFolder, header, named, notes_of, open_folder, opened
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
@@ -77,7 +76,7 @@ def looks(recipe: "Recipe", table: Table) -> Looks:
     folder = open_folder(place(recipe))
     by = _meet_by(folder, table, recipe)
     vector = _vector(recipe)
-    dimension = header(folder.parts[0].vectors)[2]
+    dimension = header(folder.parts[0].vectors).dimension
     if dimension != len(vector):
         raise EncodeError(
             f"{folder.place} holds vectors of {dimension} dimensions, {recipe.encode.model} makes "
@@ -87,31 +86,21 @@ def looks(recipe: "Recipe", table: Table) -> Looks:
 
 
 def _meet_by(folder: PublishedFolder, table: Table, recipe: "Recipe") -> "Role":
-    schema = opened(folder.parts[0]).schema_arrow
-    _require_model(schema.metadata or {}, recipe, folder.place)
-    if named(schema.names, "url"):
+    metadata = opened(folder.parts[0])
+    names = metadata.schema_arrow.names
+    if differing := other_model(notes_of(metadata), recipe):
+        raise EncodeError(
+            f"{folder.place} holds vectors of {differing[0]}, which do not compare with {differing[1]}'s; "
+            "name the right model with --model"
+        )
+    if named(names, "url"):
         return "url"
-    if named(schema.names, "hash") and "hash" in table.roles:
+    if named(names, "hash") and "hash" in table.roles:
         return "hash"
     raise EncodeError(
         f"{folder.place}: its metadata has no column url, nor a hash that {table.source.name} has too; it "
-        f"has {', '.join(schema.names)}"
+        f"has {', '.join(names)}"
     )
-
-
-def _require_model(metadata: Any, recipe: "Recipe", where: str) -> None:
-    """Folders of ours say which model made them; clip-retrieval's do not."""
-    try:
-        said = json.loads(metadata[b"visunex"])["model"]
-    except (KeyError, ValueError, TypeError):
-        return
-    own = recipe.encode.model == "visunex-tiny" or recipe.encode.model.startswith("local-dir:")
-    wanted = [recipe.encode.model, "" if own else recipe.encode.pretrained]
-    if said != wanted:
-        raise EncodeError(
-            f"{where} holds vectors of {' '.join(map(str, said)).strip()}, which do not compare with "
-            f"{' '.join(wanted).strip()}'s; name the right model with --model"
-        )
 
 
 def _vector(recipe: "Recipe") -> NDArray[np.float32]:

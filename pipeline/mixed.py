@@ -17,10 +17,11 @@ from visunex.base.files import atomic, fingerprint
 from .discarded import discard_pictures
 from .embedding import Checks, EmbeddingReport, check, library_versions, put, reduce_folder
 from .errors import EncodeError
-from .precomputed import Found, Hit, Wanted, find, open_folder, read_rows
+from .precomputed import Found, Hit, Wanted, find, read_rows
 from .rundir import RunDir
 from .shards import Sample, run_sources
-from .towers import model_of, require_dimension, require_model
+from .towers import model_of, other_model, require_dimension
+from .vectorfiles import open_folder
 from .vectors import (
     VectorFolder,
     is_vector_folder,
@@ -137,7 +138,11 @@ def _take(recipe: "Recipe", rows: "pa.Table", most: int | None) -> Taken:
     """The vectors of the best rows that have one, at most `most`."""
     place = str(recipe.encode.precomputed)
     found = look_up(place, rows)
-    require_model(found, recipe, place)
+    if differing := other_model(found.notes, recipe):
+        raise EncodeError(
+            f"{place} holds vectors of {differing[0]}, the recipe wants {differing[1]}: they do not mix; "
+            "name the right one with --model"
+        )
     ranks = sorted(found.hits)[:most]
     if not ranks:
         raise EncodeError(

@@ -5,14 +5,9 @@ behind an address or on the Hub. Of the metadata the one column is read that row
 only the rows wanted.
 """
 
-import ast
-import json
-import re
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,34 +19,12 @@ from numpy.typing import NDArray
 from visunex.base.console import Progress
 
 from .errors import EncodeError
-from .hub import hub_folder
-from .ranges import LocalFile, RangedFile, RemoteFile, Web, as_file, coalesced
+from .ranges import RangedFile, coalesced
+from .vectorfiles import PublishedFolder, first_line, header, named, notes_of, opened
 
-__all__ = ["Found", "Hit", "PublishedFolder", "Wanted", "find", "open_folder", "read_rows"]
+__all__ = ["Found", "Hit", "Wanted", "find", "read_rows"]
 
 _BATCH = 1 << 15
-_MOST_PARTS = 100_000
-_NAMES = (
-    "{name}_{number}.{suffix}",
-    *(f"{{name}}_{{number:0{width}d}}.{{suffix}}" for width in (2, 3, 4, 5)),
-)
-_FLOATS = ("<f2", "<f4", "<f8")
-
-
-@dataclass(frozen=True)
-class PublishedPart:
-    """One pair of files."""
-
-    vectors: RangedFile
-    metadata: RangedFile
-
-
-@dataclass(frozen=True)
-class PublishedFolder:
-    """A folder of vectors, wherever it lies."""
-
-    place: str
-    parts: tuple[PublishedPart, ...]
 
 
 @dataclass(frozen=True)
@@ -81,53 +54,6 @@ class Found:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def open_folder(place: str) -> PublishedFolder:
-    """The parts of a folder, an http(s):// address or hf://datasets/OWNER/NAME/PATH.
-
-    Raises EncodeError; SourceError for an hf:// address that is none.
-    """
-    if place.startswith("hf://"):
-        hub = hub_folder(place)
-        parts = tuple(_remote_parts(hub.url, Web(hub.headers, hub.refused)))
-    elif place.startswith(("http://", "https://")):
-        parts = tuple(_remote_parts(place.rstrip("/"), Web({})))
-    else:
-        parts = tuple(_local_parts(Path(place)))
-    if not parts:
-        raise EncodeError(
-            f"{place} holds no img_emb/img_emb_N.npy with metadata/metadata_N.parquet, as clip-retrieval "
-            "lays them out"
-        )
-    return PublishedFolder(place, parts)
-
-
-def _local_parts(folder: Path) -> Iterator[PublishedPart]:
-    vectors, tables = _numbered(folder / "img_emb", "npy"), _numbered(folder / "metadata", "parquet")
-    for number in sorted(vectors.keys() & tables.keys()):
-        yield PublishedPart(LocalFile(vectors[number]), LocalFile(tables[number]))
-
-
-def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
-    pattern = re.compile(rf"{folder.name}_(\d+)\.{suffix}")
-    found = {path: pattern.fullmatch(path.name) for path in folder.glob(f"*.{suffix}")}
-    return {int(match[1]): path for path, match in found.items() if match}
-
-
-def _remote_parts(address: str, web: Web) -> Iterator[PublishedPart]:
-    """Parts 0, 1, 2, ... until the server has no more: a web server lists nothing."""
-    pattern = next((each for each in _NAMES if _remote(address, "metadata", each, 0, web).exists()), None)
-    for number in range(_MOST_PARTS if pattern else 0):
-        metadata = _remote(address, "metadata", pattern or "", number, web)
-        if number and not metadata.exists():
-            return
-        yield PublishedPart(_remote(address, "img_emb", pattern or "", number, web), metadata)
-
-
-def _remote(address: str, kind: str, pattern: str, number: int, web: Web) -> RemoteFile:
-    suffix = "npy" if kind == "img_emb" else "parquet"
-    return RemoteFile(f"{address}/{kind}/{pattern.format(name=kind, number=number, suffix=suffix)}", web)
-
-
 def find(folder: PublishedFolder, wanted: Wanted) -> Found:
     """Where the wanted rows lie: by `url`, else by `hash`. The first of several counts.
 
@@ -155,25 +81,15 @@ def find(folder: PublishedFolder, wanted: Wanted) -> Found:
 
 def _key(folder: PublishedFolder, wanted: Wanted) -> tuple[str, Sequence[Any]]:
     """The metadata's column that rows are found by, and the wanted values of it."""
-    names = _opened(folder.parts[0]).schema_arrow.names
-    by_lower_case = {name.lower(): name for name in names}
-    if "url" in by_lower_case:
-        return by_lower_case["url"], wanted.urls
-    if "hash" in by_lower_case and wanted.hashes is not None:
-        return by_lower_case["hash"], wanted.hashes
+    names = opened(folder.parts[0]).schema_arrow.names
+    if (url := named(names, "url")) is not None:
+        return url, wanted.urls
+    if (hash_ := named(names, "hash")) is not None and wanted.hashes is not None:
+        return hash_, wanted.hashes
     raise EncodeError(
         f"{folder.place}: its metadata has no column url, nor a hash that the selection has too; it has "
         f"{', '.join(names)}"
     )
-
-
-def _opened(part: PublishedPart) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(as_file(part.metadata), pre_buffer=False, buffer_size=part.metadata.buffer)
-    except (pa.ArrowException, OSError) as error:
-        raise EncodeError(
-            f"{part.metadata.name} is no parquet file that can be read: {_line(error)}"
-        ) from None
 
 
 def _look_up(
@@ -181,7 +97,7 @@ def _look_up(
 ) -> tuple[list[tuple[Any, Hit]], int, dict[str, Any]]:
     """The wanted values in one part and where each lies, how many rows there are, what the part notes."""
     part = folder.parts[number]
-    file = _opened(part)
+    file = opened(part)
     names = file.schema_arrow.names
     if by not in names:
         raise EncodeError(f"{part.metadata.name} has no column {by!r} as the first part has")
@@ -195,8 +111,8 @@ def _look_up(
                 found.append((values[index], Hit(number, begin + at, None if norms is None else norms[at])))
             begin += file.metadata.row_group(group).num_rows
     except (pa.ArrowException, OSError) as error:
-        raise EncodeError(f"{part.metadata.name} cannot be read: {_line(error)}") from None
-    return found, begin, _notes(file)
+        raise EncodeError(f"{part.metadata.name} cannot be read: {first_line(error)}") from None
+    return found, begin, notes_of(file)
 
 
 def _places(file: pq.ParquetFile, group: int, by: str, values: Sequence[Any]) -> list[tuple[int, int]]:
@@ -227,14 +143,6 @@ def _norms(file: pq.ParquetFile, group: int) -> list[float | None]:
     return values.to_pylist()
 
 
-def _notes(file: pq.ParquetFile) -> dict[str, Any]:
-    try:
-        noted = json.loads((file.schema_arrow.metadata or {})[b"visunex"])
-    except (KeyError, ValueError):
-        return {}
-    return noted if isinstance(noted, dict) else {}
-
-
 def read_rows(folder: PublishedFolder, hits: Sequence[Hit]) -> NDArray[np.float32]:
     """The vectors [n, D] of the hits, in their order. Raises EncodeError for files that hold no such."""
     rows: list[NDArray[np.float32] | None] = [None] * len(hits)
@@ -252,52 +160,21 @@ def read_rows(folder: PublishedFolder, hits: Sequence[Hit]) -> NDArray[np.float3
 
 
 def _read_part(file: RangedFile, rows: Sequence[int]) -> list[NDArray[np.float32]]:
-    start, count, dimension, kind = _header(file)
-    if rows[-1] >= count:
+    head = header(file)
+    if rows[-1] >= head.count:
         raise EncodeError(
-            f"{file.name} has {count} vectors, its metadata more rows: they do not belong together"
+            f"{file.name} has {head.count} vectors, its metadata more rows: they do not belong together"
         )
-    width = dimension * kind.itemsize
-    wanted = [(start + row * width, start + (row + 1) * width) for row in rows]
-    blocks = coalesced(wanted, gap=width)  # a row between costs less than another request
+    wanted = [(head.start + row * head.width, head.start + (row + 1) * head.width) for row in rows]
+    blocks = coalesced(wanted, gap=head.width)  # a row between costs less than another request
     data = dict(zip(blocks, file.read_many(blocks), strict=True))
     vectors, block = [], iter(data.items())
     (begin, end), bytes_ = next(block)
     for first, last in wanted:
         while last > end:
             (begin, end), bytes_ = next(block)
-        row = np.frombuffer(bytes_[first - begin : last - begin], dtype=kind)
-        if len(row) < dimension or not np.isfinite(row).all() or not row.any():
+        row = np.frombuffer(bytes_[first - begin : last - begin], dtype=head.kind)
+        if len(row) < head.dimension or not np.isfinite(row).all() or not row.any():
             raise EncodeError(f"{file.name}: a vector in it is cut off, zero or not finite")
         vectors.append(row.astype(np.float32))
     return vectors
-
-
-def _header(file: RangedFile) -> tuple[int, int, int, "np.dtype[Any]"]:
-    """Where the data of an .npy file begins, its shape [n, D] and type (numpy.lib.format, 1 to 3)."""
-    start = file.read(0, 4096)
-    try:
-        if start[:6] != b"\x93NUMPY":
-            raise ValueError
-        size, at = (
-            (struct.unpack("<H", start[8:10])[0], 10)
-            if start[6] == 1
-            else (struct.unpack("<I", start[8:12])[0], 12)
-        )
-        text = ast.literal_eval(start[at : at + size].decode("latin1"))
-        count, dimension = text["shape"]
-        if text["fortran_order"] or text["descr"] not in _FLOATS or not 0 < dimension <= 1 << 16:
-            raise ValueError
-        kind = np.dtype(text["descr"])
-        if at + size + count * dimension * kind.itemsize > file.size:
-            raise EncodeError(f"{file.name} is cut off: it should hold {count} vectors")
-    except (ValueError, KeyError, TypeError, SyntaxError, struct.error, MemoryError, RecursionError):
-        raise EncodeError(
-            f"{file.name} holds no vectors [n, D] of floats as numpy.save writes them"
-        ) from None
-    return at + size, int(count), int(dimension), kind
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -2,16 +2,16 @@
 
 import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import EncodeError
-from .precomputed import Found
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
 
-__all__ = ["model_of", "require_dimension", "require_model"]
+__all__ = ["model_of", "other_model", "require_dimension"]
 
 
 def model_of(recipe: "Recipe") -> list[str]:
@@ -20,14 +20,16 @@ def model_of(recipe: "Recipe") -> list[str]:
     return [recipe.encode.model, "" if own else recipe.encode.pretrained]
 
 
-def require_model(found: Found, recipe: "Recipe", place: str) -> None:
-    """Folders of ours say which model made them; clip-retrieval's do not. Raises EncodeError."""
-    said = found.notes.get("model")
-    if said is not None and said != model_of(recipe):
-        raise EncodeError(
-            f"{place} holds vectors of {' '.join(map(str, said)).strip()}, the recipe wants "
-            f"{' '.join(model_of(recipe)).strip()}: they do not mix; name the right one with --model"
-        )
+def other_model(notes: Mapping[str, Any], recipe: "Recipe") -> tuple[str, str] | None:
+    """The names of the model that made a folder's vectors and of the recipe's, where they differ.
+
+    Folders of ours note the first; clip-retrieval's do not.
+    """
+    said, wanted = notes.get("model"), model_of(recipe)
+    if said is None or said == wanted:
+        return None
+    words = said if isinstance(said, list) else [said]
+    return " ".join(map(str, words)).strip(), " ".join(wanted).strip()
 
 
 def require_dimension(dimension: int, recipe: "Recipe", place: str) -> None:

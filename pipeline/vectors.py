@@ -178,9 +178,18 @@ def read_notes(part: Part) -> dict[str, Any] | None:
     if part.metadata is None or not part.vectors.exists():
         return None
     try:
-        return json.loads((pq.read_schema(part.metadata).metadata or {})[_NOTES])
-    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return notes_in(pq.read_schema(part.metadata).metadata)
+    except (pa.ArrowException, OSError):
         return None
+
+
+def notes_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any] | None:
+    """The notes in a parquet schema's metadata; None where a peer wrote it, or nothing that we would."""
+    try:
+        noted = json.loads((metadata or {})[_NOTES])
+    except (KeyError, ValueError, RecursionError):
+        return None
+    return noted if isinstance(noted, dict) else None
 
 
 def remove_parts_but(folder: Path, numbers: Container[int]) -> None:

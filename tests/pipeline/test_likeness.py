@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,10 @@ def broken(folder: Path, how: str) -> None:
             np.save(array, np.array([{}] * 20, dtype=object), allow_pickle=True)
         case "whole numbers":
             np.save(array, np.ones((20, 8), np.int32))
+        case "an endless header" | "a deep header" | "a negative count":
+            shape = {"an endless header": "(20,", "a deep header": "-" * 5000 + "1"}.get(how, "(-4, 768)")
+            text = f"{{'descr': '<f2', 'fortran_order': False, 'shape': {shape}, }}"
+            array.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode())
         case "fewer vectors":
             np.save(array, np.ones((3, 768), np.float16))
         case "another dimension":
@@ -274,6 +279,9 @@ def broken(folder: Path, how: str) -> None:
         ("no array", "img_emb_1.npy holds no vectors"),
         ("a pickle", "img_emb_1.npy holds no vectors"),
         ("whole numbers", "img_emb_1.npy holds no vectors"),
+        ("an endless header", "img_emb_1.npy holds no vectors"),
+        ("a deep header", "img_emb_1.npy holds no vectors"),
+        ("a negative count", "img_emb_1.npy holds no vectors"),
         ("fewer vectors", "img_emb_1.npy has 3 vectors, its metadata 20 rows"),
         ("another dimension", "vectors of 512 dimensions, the first part of 768"),
         ("broken metadata", "metadata_1.parquet is no parquet file"),
@@ -307,3 +315,22 @@ def test_vectors_of_another_model_or_data_set_are_refused(drawn: Drawn, tmp_path
     ):
         done = invoke(drawn.metadata, "--like", "a", "--precomputed", place, *arguments, "--run", tmp_path)
         assert (done.exit_code, said in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("noted", "said"),
+    [
+        (b'{"model": 5}', "holds vectors of 5, which do not compare"),
+        (b"[" * 100_000, "20 best"),
+        (b"[1]", "20 best"),
+        (b"\xff", "20 best"),
+    ],
+)
+def test_what_a_folder_notes_may_be_anything(drawn: Drawn, tmp_path: Path, noted: bytes, said: str) -> None:
+    urls = drawn.urls[:20]
+    peer(tmp_path / "v", 0, np.stack([drawn.raw[url] for url in urls]), url=urls)
+    table = tmp_path / "v/metadata/metadata_0.parquet"
+    pq.write_table(pq.read_table(table).replace_schema_metadata({b"visunex": noted}), table)
+    arguments = ("--like", "a", "--precomputed", tmp_path / "v", "--model", "visunex-tiny")
+    done = invoke(drawn.metadata, *arguments, "--run", tmp_path / "r")
+    assert (done.exit_code, said in done.output) == (int("do not" in said), True), done.output

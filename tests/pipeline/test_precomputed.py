@@ -24,8 +24,9 @@ from visunex.pipeline.download import download
 from visunex.pipeline.encode import encode
 from visunex.pipeline.errors import EncodeError, PipelineError, StaleRunError
 from visunex.pipeline.mixed import encode_precomputed
-from visunex.pipeline.precomputed import Wanted, find, open_folder, read_rows
+from visunex.pipeline.precomputed import Wanted, find, read_rows
 from visunex.pipeline.ranges import coalesced
+from visunex.pipeline.vectorfiles import open_folder
 from visunex.pipeline.vectors import read_vectors
 from visunex.recipes import Recipe, dumps, override
 from visunex.recipes.schema import Reference
