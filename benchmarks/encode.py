@@ -20,8 +20,9 @@ from benchmarks._encode_peers import clip_retrieval, one_by_one, peak_memory, ph
 from benchmarks._plots import plot
 from visunex.base.console import Progress
 from visunex.pipeline import clip
-from visunex.pipeline.clip import ImageEncoder
 from visunex.pipeline.decoders import decode_here
+from visunex.pipeline.devices import choose_precision, dtype_of, share_the_cpu
+from visunex.pipeline.encoder import ImageEncoder
 from visunex.pipeline.partitions import default_batch_size, encode_vectors
 from visunex.pipeline.preprocess import Preprocessing, Seen
 from visunex.pipeline.shards import samples, sources
@@ -85,7 +86,7 @@ def tower_alone(encoder: ImageEncoder, batch: int, pictures: int) -> None:
     import torch
 
     size = encoder.preprocessing.size
-    ready = torch.randn(batch, 3, size, size).to(clip.dtype_of(encoder.precision))
+    ready = torch.randn(batch, 3, size, size).to(dtype_of(encoder.precision))
     with torch.inference_mode():
         for _ in range(pictures // batch):
             encoder.tower(ready)
@@ -96,7 +97,7 @@ def gemm_peak(precision: str) -> float:
     import torch
 
     side = 4096
-    a, b = (torch.randn(side, side).to(clip.dtype_of(precision)) for _ in range(2))  # type: ignore[arg-type]
+    a, b = (torch.randn(side, side).to(dtype_of(precision)) for _ in range(2))  # type: ignore[arg-type]
     return 2 * side**3 / min(seconds(lambda: a @ b) for _ in range(10))
 
 
@@ -232,8 +233,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     asked = parser.parse_args()
-    clip.share_the_cpu()  # before torch is imported
-    precision = clip.choose_precision("auto", "cpu")
+    share_the_cpu()  # before torch is imported
+    precision = choose_precision("auto", "cpu")
     print("## Encode: from JPEGs to vectors\n")
     print(
         "JPEGs of 1200x850 with structure at all scales; random weights; medians of "

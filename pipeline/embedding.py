@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from visunex.recipes import Recipe
     from visunex.recipes.schema import Reduction, Reference
 
-    from .clip import ImageEncoder
+    from .encoder import ImageEncoder
     from .rundir import RunDir
 
 _LIBRARIES = ("visunex", "torch", "open_clip_torch", "pillow", "numpy")

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from visunex.base.console import Progress, human_time
 from visunex.base.errors import UsageError
 
-from .clip import ImageEncoder, load_as, load_text
+from .clip import load_as, load_text
 from .discarded import discard_pictures
 from .embedding import Checks, EmbeddingReport, check, provenance, put, reduce_folder
+from .encoder import ImageEncoder
 from .errors import EncodeError, ModelError
 from .partitions import Account, count_chosen, encode_vectors
 from .rundir import RunDir

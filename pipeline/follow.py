@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from visunex.base.console import Progress
 
 from .attempts import Plan
-from .clip import ImageEncoder
 from .discarded import discard_pictures
 from .encode import Encoded
+from .encoder import ImageEncoder
 from .jobs import shard_name
 from .partitions import Account, Encoding
 from .rounds import Result, choose, is_made, read_shard

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from visunex.recipes import Recipe
 
-    from .clip import ImageEncoder
+    from .encoder import ImageEncoder
 
 __all__ = ["MixedReport", "encode_precomputed", "look_up"]
 

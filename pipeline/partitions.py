@@ -15,8 +15,8 @@ from visunex.base.console import Progress
 from visunex.base.files import fingerprint
 
 from .batches import Divider, batches, cores
-from .clip import ImageEncoder
 from .decoders import Decoded, Decoders
+from .encoder import ImageEncoder
 from .known import Known, Picture, Vector, notes_on, picture_of, read_known
 from .shards import Partition, Sample, Source, partitions
 from .sidecars import chosen_count

@@ -198,9 +198,8 @@ def _open(data: bytes, enough: int | None) -> _View:
         if enough is not None:
             image.draft(None, (enough, enough))  # reduces by as much as both sides allow; JPEGs only
         reduced = image.size != (width, height)
-        scale = 1 << math.ceil(
-            math.log2(width / image.width)
-        )  # the last pixel may stand for fewer than these
+        # The last pixel may stand for fewer of the original's than the others do.
+        scale = 1 << math.ceil(math.log2(width / image.width))
         image.load()
         picture = _rgb(image)
         right, bottom = (width / scale, height / scale) if reduced else picture.size

@@ -18,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from visunex.pipeline import clip, weights
-from visunex.pipeline.clip import ImageEncoder, choose_precision, load
+from visunex.pipeline.clip import load
+from visunex.pipeline.devices import choose_device, choose_precision
+from visunex.pipeline.encoder import ImageEncoder, resized
 from visunex.pipeline.errors import ModelError
 from visunex.pipeline.preprocess import Pixels, Preprocessing, Seen, open_rgb
 
@@ -144,7 +146,7 @@ def test_a_resize_on_the_device_gives_pillows_pixels(device: str, resize: Any) -
     how = Preprocessing(size=64, resize=resize, exact=True, on_device=True)
     for seed, shape in enumerate(SHAPES):
         data = odd.file(odd.photograph(shape, seed), "PNG")
-        there = clip.resized(how.seen(data), how, device).permute(1, 2, 0).numpy().astype(int)
+        there = resized(how.seen(data), how, device).permute(1, 2, 0).numpy().astype(int)
         difference = np.abs(there - how.pixels(data))
         assert difference.mean() < 0.6  # of 255
         assert np.quantile(difference, 0.99) <= 2
@@ -285,8 +287,8 @@ def test_precision_is_chosen_by_what_the_device_is_good_at() -> None:
     assert choose_precision("auto", "mps") == "fp32"
     good = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     assert choose_precision("auto", "cpu") == ("bf16" if good else "fp32")
-    assert clip.choose_device("cpu") == "cpu"
-    assert clip.choose_device() in {"cpu", "cuda", "mps"}
+    assert choose_device("cpu") == "cpu"
+    assert choose_device() in {"cpu", "cuda", "mps"}
 
 
 def test_devices_that_are_not_here_are_named(small: str) -> None:
