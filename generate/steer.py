@@ -4,26 +4,22 @@ The method (V. Gallego, "Personalizing Text-to-Image Generation via Aesthetic Gr
 the parameters of the text tower are moved a few Adam steps to raise the cosine between the prompt's projected
 text feature and the embedding, and the moved tower's last hidden state conditions the sampler.
 
-Four savings change nothing but rounding:
+Three savings change nothing but rounding; `tower.py` has those that are the machine's:
 
 - attention is causal and the feature is read at the end-of-text token, so steps run on the prompt cut there;
 - token rows that the prompt does not use get a zero gradient and Adam leaves them still: only used rows move;
-- the moved values stand in for the tower's own during a call and are then dropped: no reload, no deep copy,
-  and the tower itself is never written to;
-- each value takes its step inside the backward pass, where its gradient is at hand.
+- a moving copy stands in for the tower during a call: no reload, and the tower itself is never written to.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.optim.adam import adam
 
 from .errors import EmbeddingSizeError, SteeringError, UsageError
+from .tower import MovingTower
 
 __all__ = ["conditioning", "personalise"]
 
@@ -58,14 +54,13 @@ def personalise(
     if steps == 0:
         return conditioning(text_model, input_ids)
     with _fp32_maths(input_ids.device):
-        token_ids, ids = input_ids.unique(return_inverse=True)  # ids now index the rows of the used tokens
-        values = _movable_values(text_model, token_ids)
-        cut = ids[:, : end_of_text(text_model, input_ids) + 1]
+        token_ids, ids = input_ids[0].unique(return_inverse=True)
+        tower = MovingTower(text_model, token_ids, lr)
         target = _unit(embedding.detach().to(input_ids.device).float().reshape(-1))
         projection = text_projection.detach().to(input_ids.device).float().clone()
-        _ascend(text_model, values, cut, projection, target, steps=steps, lr=lr, on_step=on_step)
-        with torch.no_grad():
-            hidden = _hidden(text_model, values.by_name(), ids)
+        end = end_of_text(text_model, input_ids)
+        _ascend(tower, ids, end, projection, target, steps=steps, on_step=on_step)
+        hidden = tower.hidden(ids)[None]
     if not hidden.isfinite().all():
         raise SteeringError(
             f"{steps} steps of {lr:g} ran away to values that are not numbers: lower --aesthetic_lr"
@@ -91,100 +86,21 @@ def end_of_text(text_model: Any, input_ids: Tensor) -> int:
 
 
 def _ascend(
-    text_model: nn.Module,
-    values: "_Values",
+    tower: MovingTower,
     ids: Tensor,
+    end: int,
     projection: Tensor,
     target: Tensor,
     *,
     steps: int,
-    lr: float,
     on_step: OnStep | None,
 ) -> None:
-    """Move `values` in place: `steps` of Adam up the cosine between the text feature and `target`."""
-    for value in values.leaves():
-        _step_when_its_gradient_is_known(value, lr)
+    """Move `tower`: `steps` of Adam up the cosine between the text feature, read at `end`, and `target`."""
     for step in range(steps):
-        feature = _hidden(text_model, values.by_name(), ids)[0, -1] @ projection.T
-        cosine = _unit(feature) @ target
+        cosine = _unit(projection @ tower.feature(ids, end)) @ target
         if on_step:
             on_step(step, cosine.item())
-        (-cosine).backward()
-
-
-def _step_when_its_gradient_is_known(value: Tensor, lr: float) -> None:
-    """Let backward take the value's Adam step as soon as it has the gradient, still in the processor's cache.
-
-    The gradients of the whole tower are then never held at once, let alone read from memory again.
-    """
-    first, second = torch.zeros_like(value), torch.zeros_like(value)  # moments of the gradient
-    count = torch.zeros((), device=value.device)
-
-    def step(value: Tensor) -> None:
-        if value.grad is not None:
-            adam(
-                [value],
-                [value.grad],
-                [first],
-                [second],
-                [],
-                [count],
-                fused=True,
-                amsgrad=False,
-                beta1=0.9,
-                beta2=0.999,
-                lr=lr,
-                weight_decay=0.0,
-                eps=1e-8,
-                maximize=False,
-            )
-            value.grad = None
-
-    value.register_post_accumulate_grad_hook(step)
-
-
-def _hidden(text_model: nn.Module, values: dict[str, Tensor], ids: Tensor) -> Tensor:
-    """Last hidden state `[1, L, D]` of the tower with `values` in place of its parameters."""
-    hidden: Tensor = functional_call(text_model, values, kwargs={"input_ids": ids}).last_hidden_state
-    return hidden
-
-
-@dataclass(frozen=True)
-class _Values:
-    """fp32 stand-ins for the tower's parameters: those that are matrices, and all vectors end to end.
-
-    A tower has a hundred small vectors: as one they take one Adam step, not a hundred.
-    """
-
-    matrices: dict[str, Tensor]
-    vectors: Tensor
-    sizes: dict[str, int]
-
-    def leaves(self) -> list[Tensor]:
-        """What moves."""
-        return [*self.matrices.values(), self.vectors]
-
-    def by_name(self) -> dict[str, Tensor]:
-        """The values under the names of the parameters that they stand in for."""
-        return self.matrices | dict(
-            zip(self.sizes, self.vectors.split(list(self.sizes.values())), strict=True)
-        )
-
-
-def _movable_values(text_model: Any, token_ids: Tensor) -> _Values:
-    """fp32 copies of the tower's parameters; of the token table only the rows `token_ids`."""
-    table = text_model.get_input_embeddings().weight
-    own = {
-        name: (value[token_ids] if value is table else value).detach().float()
-        for name, value in text_model.named_parameters()
-    }
-    matrices = {name: value.clone().requires_grad_() for name, value in own.items() if value.ndim > 1}
-    vectors = {name: value for name, value in own.items() if value.ndim == 1}
-    return _Values(
-        matrices,
-        torch.cat(list(vectors.values())).requires_grad_(),
-        {name: len(value) for name, value in vectors.items()},
-    )
+        tower.step(-cosine)
 
 
 def _unit(vector: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import CLIPTextModel
 
+from visunex.generate import tower as moving
 from visunex.generate.errors import EmbeddingSizeError, SteeringError, UsageError
 from visunex.generate.steer import conditioning, personalise
 
@@ -117,21 +118,41 @@ def test_the_tower_is_bit_identical_after_a_failure(small_tower, prompt, error):
     assert [id(value) for value in small_tower.parameters()] == own
 
 
-def test_a_failure_inside_the_tower_restores_it(small_tower, prompt):
-    before, calls = frozen(small_tower), []
+def test_refuses_a_model_that_is_no_clip_text_model(small_tower, prompt):
+    class Other(torch.nn.Module):
+        config = small_tower.config
 
-    def fail(module, given):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
+        def __init__(self):
+            super().__init__()
+            self.embeddings = small_tower.embeddings
 
-    hook = small_tower.get_submodule("encoder.layers.1").register_forward_pre_hook(fail)
-    with pytest.raises(KeyboardInterrupt):
-        personalise(
-            small_tower, projection_of(small_tower), prompt(small_tower, 5), an_embedding(64), steps=5
-        )
-    hook.remove()
-    assert untouched(small_tower, before)
+    with pytest.raises(SteeringError, match="no CLIP text model"):
+        personalise(Other(), projection_of(small_tower), prompt(small_tower, 5), an_embedding(64), steps=1)
+
+
+def test_refuses_adapters_rather_than_leave_them_out(tower, prompt):
+    class LoraLinear(torch.nn.Linear):
+        pass
+
+    adapted = tower(64, 3)
+    adapted.encoder.layers[1].self_attn.k_proj = LoraLinear(64, 64)
+    with pytest.raises(SteeringError, match=r"LoraLinear.*merge"):
+        personalise(adapted, projection_of(adapted), prompt(adapted, 5), an_embedding(64), steps=1)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_several_cores_share_the_work(tower, plain_method, prompt, threads):
+    wide, before = tower(192, 2), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert_agrees(wide, plain_method, prompt(wide, 20), steps=3, lr=1e-3)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_matrix_steps_in_pieces(small_tower, plain_method, prompt, monkeypatch):
+    monkeypatch.setattr(moving, "_PIECE", 1000)
+    assert_agrees(small_tower, plain_method, prompt(small_tower, 20), steps=3, lr=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
