@@ -91,13 +91,20 @@ class Progress:
         self.what, self.total, self.unit = what, total, unit
         self.done = 0
         self.note = ""
+        self._counting = threading.Lock()
         self._terminal = sys.stderr.isatty()
         self._every = 0.2 if self._terminal else 5.0
         self._start = self._shown = time.monotonic()
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """Count `count` more units as done; `note` replaces the remark at the end of the line."""
-        self.update(self.done + count, note)
+        with self._counting:
+            self.update(self.done + count, note)
+
+    def skip(self, count: int) -> None:
+        """Expect `count` units fewer: there was nothing to do for them, and the rate is of what is done."""
+        with self._counting:
+            self.total = None if self.total is None else self.total - count
 
     def update(self, done: int, note: str | None = None) -> None:
         """Set the number of units done."""

@@ -128,11 +128,13 @@ def divide(cores: int, threads: int, decode: float, tower: float, *, on_cpu: boo
 class Divider:
     """Divides the cores between the tower and `decoders` by what the second batch takes of both.
 
-    The first one warms them up. The tower's threads are the process's, and are put back at the end.
+    Of the cores, `own_cores` are this process's: all, if None. The first batch warms both up. The tower's
+    threads are the process's, and are put back at the end.
     """
 
-    def __init__(self, decoders: Decoders, device: str) -> None:
+    def __init__(self, decoders: Decoders, device: str, own_cores: int | None = None) -> None:
         self._decoders, self._on_cpu = decoders, device == "cpu"
+        self._cores = own_cores or cores()
         self._batches, self._threads = 0, 0
 
     def timed(self, pictures: int, work: Callable[[], T]) -> T:
@@ -156,7 +158,7 @@ class Divider:
 
         self._threads = torch.get_num_threads()
         decode = self._decoders.seconds / self._decoders.done
-        division = divide(cores(), self._threads, decode, tower, on_cpu=self._on_cpu)
+        division = divide(self._cores, self._threads, decode, tower, on_cpu=self._on_cpu)
         self._decoders.grow(division.decoders)
         if division.threads != self._threads:
             torch.set_num_threads(division.threads)

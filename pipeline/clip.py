@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from visunex.base.files import sha256_file
 
-from .devices import Precision, choose_device, choose_precision, dtype_of, share_the_cpu
+from .devices import Precision, choose_device, choose_precision, dtype_of, every_device, share_the_cpu
 from .encoder import ImageEncoder
 from .errors import ModelError
 from .preprocess import Preprocessing
@@ -57,7 +57,7 @@ def load(
     """
     checkpoint = locate(model, pretrained)
     share_the_cpu()
-    where = choose_device(device)
+    where, *others = every_device(device)
     how = choose_precision(precision, where)
     tower, preprocessing, dimension, activation = _build(checkpoint, where, how)
     if compiled:
@@ -75,6 +75,7 @@ def load(
             preprocessing, exact=exact_decode, on_device=_resizes(preprocess, where, exact=exact_decode)
         ),
         tower=tower,
+        others=tuple(others),
     )
 
 

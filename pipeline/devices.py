@@ -11,7 +11,7 @@ from .memory import keep_memory
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Precision", "choose_device", "choose_precision", "dtype_of", "share_the_cpu"]
+__all__ = ["Precision", "choose_device", "choose_precision", "dtype_of", "every_device", "share_the_cpu"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -41,6 +41,19 @@ def choose_device(wanted: str = "auto") -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def every_device(wanted: str = "auto") -> tuple[str, ...]:
+    """The devices to run on: those named, with commas between; `auto` and `cuda` mean all there are of CUDA.
+
+    Raises ModelError.
+    """
+    import torch
+
+    named = tuple(choose_device(name.strip()) for name in wanted.split(","))
+    if named == ("cuda",) and torch.cuda.device_count() > 1:
+        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+    return named
 
 
 def choose_precision(wanted: str, device: str) -> Precision:

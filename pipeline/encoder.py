@@ -19,7 +19,10 @@ __all__ = ["ImageEncoder", "resized"]
 
 @dataclass(frozen=True, eq=False)
 class ImageEncoder:
-    """An image tower on its device, giving vectors of `dimension`; `weights` is its file's SHA-256."""
+    """An image tower on its device, giving vectors of `dimension`; `weights` is its file's SHA-256.
+
+    On `others` the same tower can be had, by processes of their own, where there is much to encode.
+    """
 
     model: str
     pretrained: str
@@ -30,6 +33,7 @@ class ImageEncoder:
     precision: Precision
     preprocessing: Preprocessing
     tower: "torch.nn.Module"
+    others: tuple[str, ...] = ()
 
     def encode(self, pixels: Pixels) -> NDArray[np.float32]:
         """Raw (not normalised) vectors float32 [n, dimension] of pictures uint8 [n, size, size, 3].

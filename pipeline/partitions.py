@@ -19,6 +19,7 @@ from .decoders import Decoded, Decoders
 from .encoder import ImageEncoder
 from .known import Known, Picture, Vector, notes_on, picture_of, read_known
 from .shards import Partition, Sample, Source, partitions
+from .shares import WHOLE, Helpers, Remaining, Share, Shown
 from .sidecars import chosen_count
 from .tars import Tally
 from .vectors import Part, part_paths, read_notes, remove_parts_but, write_part
@@ -61,9 +62,14 @@ def encode_vectors(
 
     Returns the account of all pictures and how many were encoded now.
     """
-    account = Account()
-    with Encoding(encoder, settings, folder) as encoding:
-        fresh = encoding.encode(places, account, progress)
+    account, fresh = Account(), 0
+    shown: Shown = progress
+    with Encoding(encoder, settings, folder, 1 + len(encoder.others)) as encoding:
+        if encoder.others:
+            with Helpers(places, folder, encoder, settings, progress) as helpers:
+                fresh = encoding.encode(places, Account(), progress, helpers.own_share) + helpers.wait()
+            shown = Remaining(progress)
+        fresh += encoding.encode(places, account, shown)
     remove_parts_but(folder, encoding.numbers)
     _lose_unseen(account, places)
     return account, fresh
@@ -87,18 +93,20 @@ class _Todo:
 class Encoding:
     """A tower and its decoders at work on a folder of vectors, for one call of `encode` after another.
 
-    `numbers` are those of the parts that are up to date.
+    `numbers` are those of the parts that are up to date. Of `processes` that are at work on this machine it
+    takes its part of the cores.
     """
 
-    def __init__(self, encoder: ImageEncoder, settings: "Encode", folder: Path) -> None:
+    def __init__(self, encoder: ImageEncoder, settings: "Encode", folder: Path, processes: int = 1) -> None:
         self._batch = settings.batch_size or default_batch_size(encoder.device)
         how, two_batches, fixed = encoder.preprocessing, 2 * self._batch, settings.workers
+        own_cores = max(1, cores() // processes)
         self._decoders = (
-            Decoders(how, 1 if encoder.device == "cpu" else 4, two_batches, most=cores())
+            Decoders(how, 1 if encoder.device == "cpu" else min(4, own_cores), two_batches, most=own_cores)
             if fixed is None
             else Decoders(how, fixed, two_batches)
         )
-        self._divider = Divider(self._decoders, encoder.device) if fixed is None else None
+        self._divider = Divider(self._decoders, encoder.device, own_cores) if fixed is None else None
         self._encoder, self._folder = encoder, folder
         self.numbers: set[int] = set()
 
@@ -111,14 +119,18 @@ class Encoding:
         if self._divider is not None:
             self._divider.put_back()
 
-    def encode(self, places: Iterable[Source], account: Account, progress: Progress) -> int:
+    def encode(
+        self, places: Iterable[Source], account: Account, progress: Shown, share: Share = WHOLE
+    ) -> int:
         """Bring the parts of `places` up to date and count them in `account`; how many pictures were encoded.
+
+        Of the parts only those in the `share`.
 
         A picture whose vector is in its part already is not encoded again; one that is no longer wanted
         leaves its part.
         """
         fresh, queue = 0, deque[_Todo]()
-        decoded = self._decoders.decode(_samples(self._unfinished(places, account, progress), queue))
+        decoded = self._decoders.decode(_samples(self._unfinished(places, account, progress, share), queue))
         for first in decoded:  # pulling it has put its partition into the queue
             todo = queue.popleft()
             rest = itertools.islice(decoded, len(todo.missing) - 1)
@@ -127,9 +139,13 @@ class Encoding:
             fresh += sum(isinstance(each, Vector) for each in found.values())
         return fresh
 
-    def _unfinished(self, places: Iterable[Source], account: Account, progress: Progress) -> Iterator[_Todo]:
+    def _unfinished(
+        self, places: Iterable[Source], account: Account, progress: Shown, share: Share
+    ) -> Iterator[_Todo]:
         """The partitions with pictures still to encode; the others are written and counted on the way."""
-        for number, partition in _numbered(partitions(places, account.tally)):
+        for at, (number, partition) in enumerate(_numbered(partitions(places, account.tally))):
+            if not share.holds(at):
+                continue
             if partition.missing:
                 account.lose("missing_from_shard", partition.missing)
             part = part_paths(self._folder, number)
@@ -138,8 +154,7 @@ class Encoding:
                 continue
             self.numbers.add(number)
             todo = self._todo(part, present)
-            if progress.total is not None:  # the rate is of what is done now
-                progress.total -= len(present.samples) - len(todo.missing)
+            progress.skip(len(present.samples) - len(todo.missing))
             if todo.missing:
                 yield todo
             else:
@@ -162,7 +177,7 @@ class Encoding:
         missing = tuple(each for each in partition.samples if picture_of(each) not in known)
         return _Todo(part, partition, stamp, None, known, missing)
 
-    def _encode_pictures(self, decoded: Iterable[Decoded], progress: Progress) -> Known:
+    def _encode_pictures(self, decoded: Iterable[Decoded], progress: Shown) -> Known:
         """What came of each picture, in batches through the tower."""
         found: dict[Picture, Vector | str] = {}
         for batch in batches(decoded, self._batch, self._encoder.stage):

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     metavar="FILE.pt",
     help="Write the embedding here. With --images and without --run, nothing else is kept.",
 )
-@click.option("--device", default="auto", show_default=True, help="cuda, cuda:1, mps or cpu.")
+@click.option(
+    "--device", default="auto", show_default=True, help="cuda (all GPUs), cuda:1, cuda:0,cuda:2, mps or cpu."
+)
 @section_options("encode")
 @set_option
 @overwrite_option

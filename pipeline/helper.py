@@ -1,0 +1,47 @@
+"""A process that encodes its share on a device of its own: `python -m visunex.pipeline.helper FD`.
+
+Started by `shares.py`. It ends with the process at the other end of the socket, which hears of every batch.
+"""
+
+import sys
+from multiprocessing.connection import Connection
+from typing import Any
+
+from visunex.base.errors import VisunexError
+
+from .clip import load_as
+from .partitions import Account, Encoding
+from .shares import Counted, Failed, Finished, Job
+
+
+class _Relay:
+    """Progress that is shown by the process at the other end."""
+
+    def __init__(self, connection: "Connection[Any, Any]") -> None:
+        self._connection = connection
+
+    def advance(self, count: int) -> None:
+        """Count pictures as done."""
+        self._connection.send(Counted(advanced=count))
+
+    def skip(self, count: int) -> None:
+        """Count pictures for which there was nothing to do."""
+        self._connection.send(Counted(skipped=count))
+
+
+def main() -> None:
+    """Encode the share of the one job that comes; say how far it is, and how it ended."""
+    connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    job: Job = connection.recv()
+    try:
+        encoder = load_as(job.settings, job.device)
+        with Encoding(encoder, job.settings, job.folder, job.share.of) as encoding:
+            fresh = encoding.encode(job.places, Account(), _Relay(connection), job.share)
+    except VisunexError as error:
+        connection.send(Failed(str(error)))
+    else:
+        connection.send(Finished(fresh))
+
+
+if __name__ == "__main__":
+    main()
