@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from visunex.base.memory import keep_memory
+
 from .errors import CheckpointError, UsageError
 
 __all__ = ["DEFAULT_MODEL", "TINY_MODEL", "Model", "load"]
@@ -18,6 +20,7 @@ __all__ = ["DEFAULT_MODEL", "TINY_MODEL", "Model", "load"]
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 TINY_MODEL = "visunex-tiny"
 SINGLE_FILES = {".safetensors", ".ckpt", ".pt"}
+KEPT = 2**31 - 1  # bytes: a step of the UNet and the steering each take up to 1 GB, over and over
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,8 @@ def load(
     readable, UsageError for a device that is not there.
     """
     target = find_device(device)
+    if target.type == "cpu":
+        keep_memory(KEPT)
     dtype = (
         torch.float16 if precision == "autocast" and target.type in ("cuda", "mps", "xpu") else torch.float32
     )

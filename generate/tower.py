@@ -3,15 +3,19 @@
 The same mathematics as transformers' CLIP text model (Radford et al., arXiv 2103.00020). Four things differ,
 and change nothing but rounding:
 
-- each matrix takes its Adam step inside the backward pass, in pieces that the processor's cache holds: no
+- each matrix takes its Adam step during the backward pass, in pieces that the processor's cache holds: no
   gradient makes the trip to memory and back;
 - a product of a few rows by a large matrix is shared out among the cores by hand: BLAS leaves much to one;
 - the last block computes the one row that the text feature is read from;
 - keys and values are one matrix, all vectors are one vector: fewer and larger operations.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -75,17 +79,74 @@ class _Leaf(_Moving):
             value.grad = None
 
 
+class _Steps:
+    """The steps of matrices, taken while the backward pass goes on: on a CPU by a second thread.
+
+    Each of the two has half of the cores, which BLAS makes better use of than of all for so small products.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_cpu = device.type == "cpu"
+        self._rooms = [torch.empty(_PIECE) for _ in range(2)] if self._on_cpu else []
+        self._waiting: SimpleQueue[Callable[[], None] | None] | None = None
+
+    @contextlib.contextmanager
+    def meanwhile(self) -> Iterator[None]:
+        """Take the steps that come up in the block; at its end all are taken."""
+        threads = torch.get_num_threads()
+        if not self._on_cpu or threads < 2:
+            yield
+            return
+        self._waiting = SimpleQueue()
+        torch.set_num_threads(threads // 2)
+        try:
+            with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads // 2,)) as helper:
+                helped = helper.submit(self._take)
+                try:
+                    yield
+                finally:
+                    for _ in ("the helper's", "ours"):
+                        self._waiting.put(None)
+                    self._take()
+            helped.result()
+        finally:
+            self._waiting = None
+            torch.set_num_threads(threads)
+
+    def later(self, value: _Moving, gradient: Tensor, rows: Tensor) -> None:
+        """Step down the value's gradient, which is `gradient.T @ rows` of `[N, out]` and `[N, in]`."""
+        step = partial(self._step, value, gradient, rows)
+        if self._waiting is None:
+            step()
+        else:
+            self._waiting.put(step)
+
+    def _take(self) -> None:
+        while self._waiting is not None and (step := self._waiting.get()) is not None:
+            step()
+
+    @torch.no_grad()
+    def _step(self, value: _Moving, gradient: Tensor, rows: Tensor) -> None:
+        if not self._on_cpu:
+            value.step(gradient.T @ rows)
+            return
+        room = self._rooms.pop()  # the same memory over and over, so that it is in the cache already
+        own = room[: value.value.numel()].view_as(value.value)
+        value.step(torch.mm(gradient.T, rows, out=own))
+        self._rooms.append(room)
+
+
 class _Matrix:
     """The matrix `[out, in]` of linear layers, which steps in the backward pass of its one product."""
 
-    def __init__(self, layers: Sequence[nn.Linear], room: Tensor, adam: _Adam) -> None:
+    def __init__(self, layers: Sequence[nn.Linear], steps: _Steps, adam: _Adam) -> None:
         value = torch.cat([layer.weight.detach().float() for layer in layers])
-        self.shares, self.transposed = shared_out(value), shared_out(value.T)
-        on_cpu = value.device.type == "cpu"
-        pieces = value.chunk(-(-len(value) // (_PIECE // value.shape[1])) if on_cpu else 1)
-        self._pieces = [_Moving(piece, adam) for piece in pieces]
-        self._rooms = [room[: piece.numel()].view_as(piece) if on_cpu else None for piece in pieces]
-        self._heights = [len(piece) for piece in pieces]
+        threads = torch.get_num_threads() if value.device.type == "cpu" else 1
+        self.shares, self.transposed = shared_out(value, threads), shared_out(value.T, threads // 2)
+        count = -(-len(value) // (_PIECE // value.shape[1])) if value.device.type == "cpu" else 1
+        self._pieces = [_Moving(piece, adam) for piece in value.chunk(count)]
+        self._heights = [len(piece.value) for piece in self._pieces]
+        self._steps = steps
 
     def __call__(self, rows: Tensor, bias: Tensor) -> Tensor:
         """`[N, in]` to `[N, out]`."""
@@ -94,9 +155,8 @@ class _Matrix:
 
     def step(self, gradient: Tensor, rows: Tensor) -> None:
         """Step down the matrix's gradient, which is `gradient.T @ rows` of `[N, out]` and `[N, in]`."""
-        parts = gradient.T.split(self._heights)
-        for piece, room, part in zip(self._pieces, self._rooms, parts, strict=True):
-            piece.step(torch.mm(part, rows, out=room))
+        for piece, part in zip(self._pieces, gradient.split(self._heights, dim=1), strict=True):
+            self._steps.later(piece, part, rows)
 
 
 class _Linear(torch.autograd.Function):
@@ -116,9 +176,10 @@ class _Linear(torch.autograd.Function):
         return of_rows, gradient.sum(0), None
 
 
-def shared_out(matrix: Tensor) -> Tensor:
-    """`matrix` `[out, in]` seen as `[shares, in, out / shares]`: on a CPU a share for each core."""
-    shares = _shares(len(matrix)) if matrix.device.type == "cpu" else 1
+def shared_out(matrix: Tensor, threads: int) -> Tensor:
+    """`matrix` `[out, in]` seen as `[shares, in, out / shares]`: at most one for each thread."""
+    most = min(threads, len(matrix) // _NARROWEST)
+    shares = next((shares for shares in range(most, 1, -1) if len(matrix) % shares == 0), 1)
     return matrix.unflatten(0, (shares, -1)).transpose(1, 2)
 
 
@@ -128,11 +189,6 @@ def product(rows: Tensor, shares: Tensor) -> Tensor:
         return rows @ shares[0]
     parts = torch.bmm(rows.expand(len(shares), -1, -1), shares)
     return parts.transpose(0, 1).reshape(len(rows), -1)
-
-
-def _shares(columns: int) -> int:
-    most = min(torch.get_num_threads(), columns // _NARROWEST)
-    return next((shares for shares in range(most, 1, -1) if columns % shares == 0), 1)
 
 
 @dataclass(frozen=True)
@@ -183,8 +239,8 @@ class MovingTower:
         tables, layers, norm = text_model.embeddings, text_model.encoder.layers, text_model.final_layer_norm
         self._tokens = _Leaf(tables.token_embedding.weight[token_ids], self._adam)
         self._places = _Leaf(tables.position_embedding.weight, self._adam)
-        room = torch.empty(_PIECE, device=token_ids.device)
-        self._blocks = [_block(layer, room, self._adam) for layer in layers]
+        self._steps = _Steps(token_ids.device)
+        self._blocks = [_block(layer, self._steps, self._adam) for layer in layers]
         vectors = [vector for layer in layers for vector in _vectors(layer)] + [norm.weight, norm.bias]
         self._sizes = [len(vector) for vector in vectors]
         self._vectors = _Leaf(torch.cat([vector.float() for vector in vectors]), self._adam)
@@ -198,7 +254,8 @@ class MovingTower:
     def step(self, loss: Tensor) -> None:
         """Move every value by one Adam step down the gradient of `loss`, which was made of a `feature`."""
         self._adam.taken += 1
-        loss.backward()
+        with self._steps.meanwhile():
+            loss.backward()
 
     @torch.no_grad()
     def hidden(self, ids: Tensor) -> Tensor:
@@ -219,27 +276,27 @@ def _norm(rows: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
     return F.layer_norm(rows, weight.shape, weight, bias, epsilon)
 
 
-def _block(layer: Any, room: Tensor, adam: _Adam) -> _Block:
+def _block(layer: Any, steps: _Steps, adam: _Adam) -> _Block:
     attention, mlp = layer.self_attn, layer.mlp
     return _Block(
-        query=_matrix([attention.q_proj], room, adam),
-        key_value=_matrix([attention.k_proj, attention.v_proj], room, adam),
-        out=_matrix([attention.out_proj], room, adam),
-        up=_matrix([mlp.fc1], room, adam),
-        down=_matrix([mlp.fc2], room, adam),
+        query=_matrix([attention.q_proj], steps, adam),
+        key_value=_matrix([attention.k_proj, attention.v_proj], steps, adam),
+        out=_matrix([attention.out_proj], steps, adam),
+        up=_matrix([mlp.fc1], steps, adam),
+        down=_matrix([mlp.fc2], steps, adam),
         activation=mlp.activation_fn,
         heads=attention.num_heads,
         epsilon=layer.layer_norm1.eps,
     )
 
 
-def _matrix(layers: list[Any], room: Tensor, adam: _Adam) -> _Matrix:
+def _matrix(layers: list[Any], steps: _Steps, adam: _Adam) -> _Matrix:
     if strange := next((type(layer).__name__ for layer in layers if type(layer) is not nn.Linear), None):
         raise SteeringError(
             f"the text tower has a {strange} where CLIP has a linear layer: "
             f"merge adapters (LoRA) into it first"
         )
-    return _Matrix(layers, room, adam)
+    return _Matrix(layers, steps, adam)
 
 
 _VECTORS = 9  # of a block

@@ -17,8 +17,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from visunex.base.memory import keep_memory
+
 from .errors import EncodeError
-from .memory import keep_memory
 from .preprocess import Pixels, Preprocessing, Seen, UndecodableError
 from .shards import Sample
 

@@ -5,8 +5,9 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Literal, cast
 
+from visunex.base.memory import keep_memory
+
 from .errors import ModelError
-from .memory import keep_memory
 
 if TYPE_CHECKING:
     import torch
