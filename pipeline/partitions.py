@@ -19,7 +19,7 @@ from .decoders import Decoded, Decoders
 from .encoder import ImageEncoder
 from .known import Known, Picture, Vector, notes_on, picture_of, read_known
 from .shards import Partition, Sample, Source, partitions
-from .shares import WHOLE, Helpers, Remaining, Share, Shown
+from .shares import WHOLE, Helpers, Remaining, Share, Shown, Untold
 from .sidecars import chosen_count
 from .tars import Tally
 from .vectors import Part, part_paths, read_notes, remove_parts_but, write_part
@@ -65,7 +65,7 @@ def encode_vectors(
     account, fresh = Account(), 0
     shown: Shown = progress
     with Encoding(encoder, settings, folder, 1 + len(encoder.others)) as encoding:
-        if encoder.others:
+        if encoder.others and encoding.missing(places) > encoding.batch:  # else not worth loading them
             with Helpers(places, folder, encoder, settings, progress) as helpers:
                 fresh = encoding.encode(places, Account(), progress, helpers.own_share) + helpers.wait()
             shown = Remaining(progress)
@@ -93,13 +93,13 @@ class _Todo:
 class Encoding:
     """A tower and its decoders at work on a folder of vectors, for one call of `encode` after another.
 
-    `numbers` are those of the parts that are up to date. Of `processes` that are at work on this machine it
-    takes its part of the cores.
+    `numbers` are those of the parts that are up to date; `batch` pictures go through the tower at once. Of
+    `processes` that are at work on this machine it takes its part of the cores.
     """
 
     def __init__(self, encoder: ImageEncoder, settings: "Encode", folder: Path, processes: int = 1) -> None:
-        self._batch = settings.batch_size or default_batch_size(encoder.device)
-        how, two_batches, fixed = encoder.preprocessing, 2 * self._batch, settings.workers
+        self.batch = settings.batch_size or default_batch_size(encoder.device)
+        how, two_batches, fixed = encoder.preprocessing, 2 * self.batch, settings.workers
         own_cores = max(1, cores() // processes)
         self._decoders = (
             Decoders(how, 1 if encoder.device == "cpu" else min(4, own_cores), two_batches, most=own_cores)
@@ -118,6 +118,10 @@ class Encoding:
         self._decoders.__exit__(*error)
         if self._divider is not None:
             self._divider.put_back()
+
+    def missing(self, places: Iterable[Source]) -> int:
+        """How many pictures of `places` have still to be encoded."""
+        return sum(len(todo.missing) for todo in self._unfinished(places, Account(), Untold(), WHOLE))
 
     def encode(
         self, places: Iterable[Source], account: Account, progress: Shown, share: Share = WHOLE
@@ -180,7 +184,7 @@ class Encoding:
     def _encode_pictures(self, decoded: Iterable[Decoded], progress: Shown) -> Known:
         """What came of each picture, in batches through the tower."""
         found: dict[Picture, Vector | str] = {}
-        for batch in batches(decoded, self._batch, self._encoder.stage):
+        for batch in batches(decoded, self.batch, self._encoder.stage):
             found.update({picture_of(sample): reason for sample, reason in batch.failed})
             if batch.staged is not None:
                 work = partial(self._encoder.vectors, batch.staged)

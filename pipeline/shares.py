@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 
     from .encoder import ImageEncoder
 
-__all__ = ["WHOLE", "Counted", "Failed", "Finished", "Helpers", "Job", "Remaining", "Share", "Shown"]
+__all__ = [
+    "WHOLE",
+    "Counted",
+    "Failed",
+    "Finished",
+    "Helpers",
+    "Job",
+    "Remaining",
+    "Share",
+    "Shown",
+    "Untold",
+]
 
 _PROGRAM = (sys.executable, "-P", "-W", "ignore", "-m", "visunex.pipeline.helper")
 
@@ -40,7 +51,17 @@ class Shown(Protocol):
         """Count pictures for which there is nothing to do."""
 
 
-class Remaining:
+class Untold:
+    """Progress that nobody is told of."""
+
+    def advance(self, count: int) -> None:
+        """Count nothing."""
+
+    def skip(self, count: int) -> None:
+        """Count nothing."""
+
+
+class Remaining(Untold):
     """Progress of a second pass: what is done already was counted before."""
 
     def __init__(self, progress: Progress) -> None:
@@ -49,9 +70,6 @@ class Remaining:
     def advance(self, count: int) -> None:
         """Count pictures as done."""
         self._progress.advance(count)
-
-    def skip(self, count: int) -> None:
-        """Count nothing."""
 
 
 @dataclass(frozen=True)

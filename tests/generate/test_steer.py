@@ -150,6 +150,21 @@ def test_several_cores_share_the_work(tower, plain_method, prompt, threads):
         torch.set_num_threads(before)
 
 
+def test_what_fails_in_the_second_thread_is_raised(tower, prompt, monkeypatch):
+    def fail(value, gradient):
+        raise MemoryError(threading.current_thread().name)
+
+    wide, before = tower(64, 3), torch.get_num_threads()
+    monkeypatch.setattr(moving._Moving, "step", fail)
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(MemoryError):
+            personalise(wide, projection_of(wide), prompt(wide, 5), an_embedding(64), steps=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_matrix_steps_in_pieces(small_tower, plain_method, prompt, monkeypatch):
     monkeypatch.setattr(moving, "_PIECE", 1000)
     assert_agrees(small_tower, plain_method, prompt(small_tower, 20), steps=3, lr=1e-3)

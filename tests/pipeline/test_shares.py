@@ -56,7 +56,7 @@ def alone(encoder: ImageEncoder, places: list[Source], tmp_path: Path) -> np.nda
     return vectors(tmp_path / "alone")
 
 
-def test_two_devices_give_what_one_gives(encoder, places, alone, tmp_path, capfd) -> None:
+def test_two_devices_give_what_one_gives(encoder, places, alone, tmp_path, capfd, monkeypatch) -> None:
     progress = Progress("encode", 16)
     account, fresh = encoded(encoder, places, tmp_path / "both", progress)
     assert encoder.others == ("cpu",)
@@ -66,10 +66,12 @@ def test_two_devices_give_what_one_gives(encoder, places, alone, tmp_path, capfd
     assert np.allclose(vectors(tmp_path / "both"), alone, atol=1e-4)
     assert "ended early" not in capfd.readouterr().err
 
+    helper(monkeypatch, "c.send('no helper is started where nothing is left to do')")
     again = Progress("encode", 16)
     account, fresh = encoded(encoder, places, tmp_path / "both", again)
     assert (account.encoded, fresh) == (15, 0)
     assert (again.done, again.total) == (0, 0)
+    assert not capfd.readouterr().err
 
 
 def helper(monkeypatch: pytest.MonkeyPatch, does: str) -> None:
