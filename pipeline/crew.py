@@ -8,9 +8,7 @@ can be handed to any other distributor (Ray, Spark) as it is.
 
 import contextlib
 import logging
-import multiprocessing
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -22,6 +20,7 @@ from typing import Any, Self
 
 from .errors import DownloadError
 from .jobs import MOST_SHARDS_AT_ONCE, Broken, EngineSettings, Finished, Ready, ShardJob, Tally
+from .processes import beside, program
 
 __all__ = ["Crew"]
 
@@ -144,17 +143,7 @@ class Crew:
         return min(takers, key=lambda worker: len(worker.tasks), default=None)
 
     def _start(self) -> _Worker:
-        ours, theirs = multiprocessing.Pipe()
-        # In a process group of its own, so that the terminal's Ctrl-C reaches only the command itself.
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-W", "ignore", "-m", "visunex.pipeline.worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            process_group=0,
-        )
-        theirs.close()
+        process, ours = beside(program("visunex.pipeline.worker"))
         worker = _Worker(process, ours)
         self._workers.append(worker)
         with contextlib.suppress(OSError):

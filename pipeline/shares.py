@@ -4,11 +4,9 @@ The parts on disk are all that the processes share. So whatever a process leaves
 made up for by the caller's own pass over everything at the end.
 """
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from visunex.base.console import Progress
 
 from .errors import EncodeError
+from .processes import beside, program
 from .shards import Source
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ __all__ = [
     "Untold",
 ]
 
-_PROGRAM = (sys.executable, "-P", "-W", "ignore", "-m", "visunex.pipeline.helper")
+_PROGRAM = program("visunex.pipeline.helper")
 
 
 class Shown(Protocol):
@@ -166,17 +165,7 @@ class _Helper:
     def __init__(self, job: Job, progress: Progress) -> None:
         self._device, self._progress = job.device, progress
         self._last: Any = None
-        self._connection, theirs = Pipe()
-        # In a process group of its own, so that the terminal's Ctrl-C reaches only the command itself.
-        self._process = subprocess.Popen(  # noqa: S603
-            [*_PROGRAM, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            process_group=0,
-        )
-        theirs.close()
+        self._process, self._connection = beside(_PROGRAM)
         self._listener = Thread(target=self._listen, args=(self._connection, job), daemon=True)
         self._listener.start()
 
