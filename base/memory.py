@@ -13,7 +13,7 @@ def keep_memory(most: int = 2**28) -> None:
     """Have the C library keep up to `most` bytes (below 2 GiB) that are free for the next picture or batch.
 
     Without, glibc returns each large block to the system and gets it anew, page by page: that can
-    take as long as decoding a picture, or a fifth of a UNet's step. Other C libraries are left as they are.
+    take as long as decoding a picture, and adds to every step of a UNet. Other C libraries are left alone.
     """
     if sys.platform != "linux":
         return

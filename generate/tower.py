@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from .errors import SteeringError
 
-__all__ = ["MovingTower", "product", "shared_out"]
+__all__ = ["MovingTower"]
 
 _PIECE = 3 * 2**19  # values of a matrix that step together: with their gradient 6 MB
 _NARROWEST = 64  # columns of a product that are worth a core of their own
@@ -101,8 +101,8 @@ class _Steps:
         torch.set_num_threads(threads // 2)
         try:
             with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads // 2,)) as helper:
-                helped = helper.submit(self._take)
                 try:
+                    helped = helper.submit(self._take)
                     yield
                 finally:
                     for _ in ("the helper's", "ours"):
@@ -142,7 +142,7 @@ class _Matrix:
     def __init__(self, layers: Sequence[nn.Linear], steps: _Steps, adam: _Adam) -> None:
         value = torch.cat([layer.weight.detach().float() for layer in layers])
         threads = torch.get_num_threads() if value.device.type == "cpu" else 1
-        self.shares, self.transposed = shared_out(value, threads), shared_out(value.T, threads // 2)
+        self.shares, self.transposed = _shared_out(value, threads), _shared_out(value.T, threads // 2)
         count = -(-len(value) // (_PIECE // value.shape[1])) if value.device.type == "cpu" else 1
         self._pieces = [_Moving(piece, adam) for piece in value.chunk(count)]
         self._heights = [len(piece.value) for piece in self._pieces]
@@ -166,25 +166,25 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, bias: Tensor, matrix: _Matrix) -> Tensor:
         ctx.save_for_backward(rows)
         ctx.matrix = matrix
-        return product(rows, matrix.shares).add_(bias)
+        return _product(rows, matrix.shares).add_(bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         (rows,) = ctx.saved_tensors
-        of_rows = product(gradient, ctx.matrix.transposed)
+        of_rows = _product(gradient, ctx.matrix.transposed)
         ctx.matrix.step(gradient, rows)
         return of_rows, gradient.sum(0), None
 
 
-def shared_out(matrix: Tensor, threads: int) -> Tensor:
+def _shared_out(matrix: Tensor, threads: int) -> Tensor:
     """`matrix` `[out, in]` seen as `[shares, in, out / shares]`: at most one for each thread."""
     most = min(threads, len(matrix) // _NARROWEST)
     shares = next((shares for shares in range(most, 1, -1) if len(matrix) % shares == 0), 1)
     return matrix.unflatten(0, (shares, -1)).transpose(1, 2)
 
 
-def product(rows: Tensor, shares: Tensor) -> Tensor:
-    """`rows @ matrix.T` `[N, out]` of `rows` `[N, in]` and a matrix that was `shared_out`."""
+def _product(rows: Tensor, shares: Tensor) -> Tensor:
+    """`rows @ matrix.T` `[N, out]` of `rows` `[N, in]` and a matrix that was `_shared_out`."""
     if len(shares) == 1:
         return rows @ shares[0]
     parts = torch.bmm(rows.expand(len(shares), -1, -1), shares)

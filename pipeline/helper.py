@@ -3,7 +3,9 @@
 Started by `shares.py`. It ends with the process at the other end of the socket, which hears of every batch.
 """
 
+import os
 import sys
+import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -33,6 +35,7 @@ def main() -> None:
     """Encode the share of the one job that comes; say how far it is, and how it ended."""
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
     job: Job = connection.recv()
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     try:
         encoder = load_as(job.settings, job.device)
         with Encoding(encoder, job.settings, job.folder, job.share.of) as encoding:
@@ -41,6 +44,14 @@ def main() -> None:
         connection.send(Failed(str(error)))
     else:
         connection.send(Finished(fresh))
+
+
+def _end_with(connection: "Connection[Any, Any]") -> None:
+    """End at once when the other end does: whoever holds the run next must not find us writing to it."""
+    try:
+        connection.recv()
+    except (EOFError, OSError):
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from visunex.pipeline.devices import every_device
 from visunex.pipeline.encoder import ImageEncoder
 from visunex.pipeline.errors import EncodeError, ModelError
 from visunex.pipeline.partitions import Account, encode_vectors
+from visunex.pipeline.processes import beside
 from visunex.pipeline.shards import Source, sources
-from visunex.pipeline.shares import Share
+from visunex.pipeline.shares import Job, Share
 from visunex.pipeline.vectors import read_vectors
 from visunex.recipes import Encode
 
@@ -96,6 +97,14 @@ def test_an_error_on_another_device_is_said_with_its_name(encoder, places, tmp_p
     with pytest.raises(EncodeError, match=r"^cpu: no room$"):
         encoded(encoder, places, tmp_path / "both", Progress("encode", None))
     assert len(vectors(tmp_path / "both")) == 9  # our own share is kept
+
+
+def test_a_helper_ends_with_the_process_that_has_it(places, tmp_path) -> None:
+    process, connection = beside(shares._PROGRAM)
+    connection.send(Job(tuple(places), tmp_path / "both", SETTINGS, "cpu", Share()))
+    connection.close()
+    assert process.wait(timeout=60) == 1
+    assert not (tmp_path / "both").exists()
 
 
 def test_shares_are_disjoint_and_complete() -> None:
