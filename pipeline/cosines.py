@@ -18,7 +18,7 @@ from visunex.base.console import Progress
 from .columns import Role, column
 from .errors import EncodeError
 from .ranges import RangedFile
-from .sources import Table
+from .tables import Table
 from .vectorfiles import Header, PublishedFolder, PublishedPart, first_line, header, named, opened
 
 __all__ = ["Likenesses", "key", "measure"]

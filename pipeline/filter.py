@@ -19,7 +19,8 @@ from .keywords import nearest_words
 from .reading import Ranking, Reading, read, selected_names, survivors
 from .remote import PARQUET_MAGIC
 from .rundir import RunDir
-from .sources import ResolvedSource, Table, open_table, require_predictor, resolve
+from .sources import ResolvedSource, resolve
+from .tables import Table, open_table, require_predictor
 
 if TYPE_CHECKING:
     from .likeness import Looks

@@ -12,7 +12,7 @@ from visunex.base.files import fingerprint, sha256_file
 
 from .errors import EncodeError
 from .preprocess import UndecodableError
-from .sources import Table
+from .tables import Table
 from .towers import other_model
 from .vectorfiles import PublishedFolder, header, named, notes_of, open_folder, opened
 

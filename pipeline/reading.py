@@ -1,12 +1,13 @@
 """A source's rows in one pass through the conditions, into a selection.
 
-The conditions go to the scan as one predicate, so that the other columns are decoded only for rows that pass;
-the predicate counts what each condition drops, and also keeps back rows that score too low to be among the
-best. So the data are read once, and memory does not grow with them.
+The conditions go to the scan as its predicate, so that the other columns are decoded only for rows that pass.
+One condition goes as it is, and what it drops is the rest; several go as a predicate that counts what each
+drops. Rows that score too low to be among the best are kept back early. So the data are read once, and memory
+does not grow with them.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from .columns import Role, column
 from .conditions import Condition
 from .errors import SourceError, UsageError
 from .selection import CANONICAL, Selection, own_text
-from .sources import INDEX, Table, broken_file
+from .tables import INDEX, Table, broken_file
 
 __all__ = ["Ranking", "Reading", "read", "selected_names", "survivors"]
 
@@ -32,6 +33,7 @@ _KINDS: dict[Role, pl.DataType] = {
     "height": pl.Int64(),
 }
 _ROW = "__row__"
+_Way = Callable[[Table, "Sieve", Sequence[pl.Expr]], Iterator[pl.DataFrame]]
 _READING = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
@@ -54,40 +56,41 @@ class Reading:
 
 
 class Sieve:
-    """The conditions as a predicate for a scan, called with batches of rows from several threads.
+    """The conditions, what they dropped of the `rows` looked at out of `total`, and a bound on the score.
 
-    It counts `rows` and what each condition dropped, and lets a row through when it passes them all and is
-    among the `most` best in `score` so far: a superset, in whatever order they come, of the `most` best.
+    Of rows that pass it lets through those among the `most` best in `score` so far: a superset, in whatever
+    order they come, of the `most` best. It may be asked from several threads.
     """
 
-    def __init__(self, wanted: Sequence[Condition], score: pl.Expr | None, most: int) -> None:
-        self.wanted, self.score, self.most = wanted, score, most
+    def __init__(self, wanted: Sequence[Condition], score: pl.Expr | None, most: int, total: int) -> None:
+        self.wanted, self.most, self.total = wanted, most, total
+        self.score = None if score is None else score.cast(pl.Float64).alias(_SCORE)
         self.rows = 0
         self.dropped = dict.fromkeys((condition.name for condition in wanted), 0)
-        self._best = pl.Series(_SCORE, [], pl.Float64)
+        self._best: NDArray[np.float64] = np.empty(0)  # once there are `most`, the lowest comes first
         self._lock = threading.Lock()
 
     @property
     def least(self) -> float | None:
         """The score of the last of the `most` best so far; None while there are fewer: all go through."""
-        return self._best[-1] if len(self._best) == self.most else None
+        return float(self._best[0]) if len(self._best) == self.most else None
 
-    def columns(self) -> list[str]:
-        """The columns that it needs to see."""
-        expressions = [condition.passes for condition in self.wanted]
+    def columns(self, after: int = 0) -> list[str]:
+        """The columns that the score needs, and the conditions but for the first `after`."""
+        expressions = [condition.passes for condition in self.wanted[after:]]
         expressions += [] if self.score is None else [self.score]
         return sorted({name for expression in expressions for name in expression.meta.root_names()})
 
     def __call__(self, batch: pl.Series) -> pl.Series:
-        """Which rows of a batch (a struct of `columns()`) go through."""
+        """Which rows of a batch (a struct of `columns()`) go through, as a predicate that counts."""
         rows = batch.struct.unnest().with_row_index(_AT)
         dropped = {}
-        for condition in self.wanted:
-            passing = rows.filter(condition.passes)
-            dropped[condition.name] = rows.height - passing.height
-            rows = passing
+        for after, condition in enumerate(self.wanted, start=1):
+            passing = rows.select(condition.passes).to_series().arg_true()
+            dropped[condition.name] = rows.height - len(passing)
+            rows = rows.select(_AT, *self.columns(after))[passing]
         if self.score is not None:
-            rows = self._high_enough(rows.select(_AT, self.score.cast(pl.Float64).alias(_SCORE)))
+            rows = self.best(rows.select(_AT, self.score))
         with self._lock:
             self.rows += len(batch)
             for name, count in dropped.items():
@@ -96,14 +99,17 @@ class Sieve:
         through[rows[_AT].to_numpy()] = True
         return pl.Series(through)
 
-    def _high_enough(self, rows: pl.DataFrame) -> pl.DataFrame:
-        if self.least is not None:
-            rows = rows.filter(pl.col(_SCORE) >= self.least)
+    def best(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Those rows, all of which passed, whose _SCORE is among the `most` best so far."""
+        scores = rows[_SCORE].to_numpy()  # null becomes NaN, which is no higher than anything
         with self._lock:
-            known = pl.concat([self._best, rows[_SCORE].drop_nulls()])
-            self._best = known.top_k(self.most).sort(descending=True)
+            bound = -np.inf if self.least is None else self.least
+            known = np.concatenate([self._best, scores[scores >= bound]])
+            if (beyond := len(known) - self.most) >= 0:
+                known = np.partition(known, beyond)[beyond:]
+            self._best = known
             least = self.least
-        return rows if least is None else rows.filter(pl.col(_SCORE) >= least)
+        return rows if least is None else rows[np.flatnonzero(scores >= least)]
 
 
 def survivors(table: Table, wanted: Sequence[Condition], key: pl.Expr) -> NDArray[np.uint64]:
@@ -127,9 +133,10 @@ def read(
 
     Raises SourceError for a broken file, by name; UsageError for a `where` that fails on a value.
     """
+    ways = (_scanned, _sifted, _sifted_after) if len(wanted) == 1 else (_sifted, _sifted_after)
     try:
-        for in_scan in (True, False):
-            reading = _read(table, wanted, count, unique_by, ranking, in_scan=in_scan)
+        for way in ways:
+            reading = _read(table, wanted, count, unique_by, ranking, way)
             if reading is not None:
                 return reading
     except _READING as error:
@@ -143,17 +150,16 @@ def _read(
     count: int,
     unique_by: str | None,
     ranking: Ranking,
-    *,
-    in_scan: bool,
+    way: _Way,
 ) -> Reading | None:
     """As `read`; None when the sieve has not seen just the rows that there are."""
-    most = 2 * count
+    most, columns = 2 * count, _selected_columns(table, ranking)
+    total = table.rows.select(pl.len()).collect(engine="streaming").item()
     while True:
-        sieve, selection = Sieve(wanted, _rank(table, ranking), most), Selection(count, unique_by, ranking.by)
-        total = table.rows.select(pl.len()).collect(engine="streaming").item()
+        sieve = Sieve(wanted, _rank(table, ranking), most, total)
+        selection = Selection(count, unique_by, ranking.by)
         with Progress("filter", total, unit="rows") as progress:
-            columns = _selected_columns(table, ranking)
-            for batch in (_sifted if in_scan else _sifted_after)(table, sieve, columns):
+            for batch in way(table, sieve, columns):
                 selection.add(batch)
                 progress.update(sieve.rows)
             progress.update(sieve.rows)
@@ -170,12 +176,28 @@ def _rank(table: Table, ranking: Ranking) -> pl.Expr | None:
     return column(table.roles, table.schema, "score", "ranking") if "score" in table.roles else None
 
 
+def _scanned(table: Table, sieve: Sieve, columns: Sequence[pl.Expr]) -> Iterator[pl.DataFrame]:
+    """What the sieve lets through, in batches, with its one condition as the scan's predicate.
+
+    polars asks it page by page, so that no column that it looks at is ever whole in memory.
+    """
+    (condition,) = sieve.wanted
+    score = [] if sieve.score is None else [sieve.score]
+    own = sorted({name for expression in columns for name in expression.meta.root_names()})
+    passed = 0
+    for batch in _batches(table.numbered(_ROW).filter(condition.passes).select(_ROW, *score, *own)):
+        passed += batch.height
+        sieve.rows = max(sieve.rows, *(batch[_ROW].tail(1) + 1))
+        yield (sieve.best(batch) if score else batch).select(columns)
+    sieve.rows, sieve.dropped[condition.name] = sieve.total, sieve.total - passed
+
+
 def _sifted(table: Table, sieve: Sieve, columns: Sequence[pl.Expr]) -> Iterator[pl.DataFrame]:
-    """What the sieve lets through, in batches, with the sieve as the scan's predicate."""
+    """The same with the sieve itself as the scan's predicate."""
     seen = _seen(sieve, table)
     predicate = pl.struct(seen).map_batches(sieve, return_dtype=pl.Boolean, is_elementwise=True)
-    rows = table.rows.with_row_index(_ROW) if _ROW in seen else table.rows
-    return _batches(rows.filter(predicate).select(columns))
+    rows = table.numbered(_ROW) if _ROW in seen else table.rows
+    yield from _batches(rows.filter(predicate).select(columns))
 
 
 def _sifted_after(table: Table, sieve: Sieve, columns: Sequence[pl.Expr]) -> Iterator[pl.DataFrame]:
@@ -198,11 +220,8 @@ def _seen(sieve: Sieve, table: Table) -> list[str]:
 
 
 def _batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """The rows in batches, in any order, with texts of their own."""
-    texts = (name for name, kind in rows.collect_schema().items() if kind == pl.String)
-    yield from rows.with_columns(map(own_text, texts)).collect_batches(
-        maintain_order=False, engine="streaming"
-    )
+    """The rows in batches, in any order."""
+    yield from rows.collect_batches(maintain_order=False, engine="streaming")
 
 
 def _is_complete(sieve: Sieve, selection: Selection) -> bool:
@@ -230,13 +249,18 @@ def _selected_columns(table: Table, ranking: Ranking) -> list[pl.Expr]:
     canonical = [_canonical(table, role, kind).alias(role) for role, kind in _KINDS.items()]
     canonical += [] if ranking.likeness is None else [ranking.likeness.alias("likeness")]
     own = selected_names(table).items()
-    return canonical + [pl.col(name).alias(alias) for name, alias in own if alias not in _KINDS]
+    return canonical + [_own(table, name).alias(alias) for name, alias in own if alias not in _KINDS]
 
 
 def _canonical(table: Table, role: Role, kind: pl.DataType) -> pl.Expr:
     if role != "url" and role not in table.roles:
         return pl.lit(None, kind)
-    return column(table.roles, table.schema, role, "the selection").cast(kind, strict=False)
+    values = column(table.roles, table.schema, role, "the selection").cast(kind, strict=False)
+    return own_text(values) if kind == pl.String else values
+
+
+def _own(table: Table, name: str) -> pl.Expr:
+    return own_text(pl.col(name)) if table.schema[name] == pl.String else pl.col(name)
 
 
 def selected_names(table: Table) -> dict[str, str]:

@@ -63,16 +63,14 @@ class Selection:
         """Rank what has arrived together with what was kept, and keep the best of both."""
         rows = pl.concat([*([] if self._kept is None else [self._kept]), *self._waiting])
         self._waiting = []
-        for part in (
-            _best(rows, 2 * self.count, self.by),
-            rows,
-        ):  # the short way is long enough, nearly always
+        enough = self.count + self.count // 4  # nearly always
+        for part in (_best(rows, enough, self.by), rows):
             ranked = rank(part, self.by)
             reasons = self._reasons(ranked)
             kept = ranked.filter(reasons.is_null()).head(self.count)
             if kept.height == self.count or part.height == rows.height:
                 break
-        self._kept = kept.with_columns(map(own_text, _texts(kept)))
+        self._kept = _with_own_texts(kept)
         out = ranked.select(_rank(self.by)).with_columns(reasons, pl.lit(1).alias(_COUNT))
         self._leave_out(out.filter(reasons.is_not_null()))
 
@@ -92,7 +90,7 @@ class Selection:
         if (last := self._last()) is not None:
             known = known.filter(_no_lower_than(last, self.by))
         counts = known.group_by(_WHY, *_rank(self.by)).agg(pl.col(_COUNT).sum()).select(rows.columns)
-        self._left_out = [counts.with_columns(map(own_text, _texts(counts)))]
+        self._left_out = [_with_own_texts(counts)]
 
 
 def rank(rows: pl.DataFrame, by: str = "score") -> pl.DataFrame:
@@ -112,13 +110,15 @@ def _sorted(rows: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
     return rows.sort(order, descending=[at == 0 for at in range(len(order))], nulls_last=True)
 
 
-def own_text(name: str) -> pl.Expr:
-    """A column of texts, copied: as views they would hold on to all of the pages that they were read from."""
-    return pl.concat_str(name, pl.lit("")).alias(name)
+def own_text(texts: pl.Expr) -> pl.Expr:
+    """Texts, copied: as views they would hold on to all of the pages that they were read from."""
+    return pl.concat_str(texts, pl.lit(""))
 
 
-def _texts(rows: pl.DataFrame) -> list[str]:
-    return [name for name, kind in rows.schema.items() if kind == pl.String]
+def _with_own_texts(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(
+        own_text(pl.col(name)) for name, kind in rows.schema.items() if kind == pl.String
+    )
 
 
 def _best(rows: pl.DataFrame, count: int, by: str) -> pl.DataFrame:

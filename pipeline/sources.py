@@ -1,4 +1,4 @@
-"""Where metadata lies: a known name, a path, a glob, a folder or an address, opened as a lazy table.
+"""Where metadata lies: a known name, a path, a glob, a folder or an address -> the files that are there.
 
 The data sets known by name are in `sources.toml`.
 """
@@ -9,17 +9,11 @@ import glob
 import hashlib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from visunex.recipes import Columns
-
-from .columns import Role, Schema, listed, recognise
 from .errors import SourceError
 from .hub import locate_on_hub
 from .loading import locate_data_set, saved_files
@@ -28,12 +22,8 @@ from .remote import Remote, locate_in_bucket, locate_on_web
 __all__ = [
     "Known",
     "ResolvedSource",
-    "Table",
-    "broken_file",
     "catalogue",
-    "open_table",
-    "predictor_of",
-    "require_predictor",
+    "known_as",
     "resolve",
 ]
 
@@ -41,7 +31,6 @@ __all__ = [
 TAIL_BYTES = 1 << 16
 # Of a folder, the files of the first of these that it has.
 SUFFIXES = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".csv.gz", ".csv.zst")
-INDEX = "__index_level_0__"  # pandas' row labels, no data
 _SCHEMES: Mapping[str, Callable[[str], Remote]] = {
     "http": locate_on_web,
     "https": locate_on_web,
@@ -49,7 +38,6 @@ _SCHEMES: Mapping[str, Callable[[str], Remote]] = {
     "hf": locate_on_hub,
     "datasets": locate_data_set,
 }
-_BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 @dataclass(frozen=True)
@@ -80,16 +68,6 @@ class ResolvedSource:
     convert: bool = False
 
 
-@dataclass(frozen=True)
-class Table:
-    """A source opened: its rows as a LazyFrame, the types of its columns, and which column has which role."""
-
-    source: ResolvedSource
-    rows: pl.LazyFrame
-    schema: Schema
-    roles: Mapping[Role, str]
-
-
 @functools.cache
 def catalogue() -> Mapping[str, Known]:
     """The data sets known by name."""
@@ -105,9 +83,14 @@ def resolve(data: str) -> ResolvedSource:
 
     A known name wins over a file of that name: write `./name` for the file. Raises SourceError.
     """
-    if known := catalogue().get(data):
+    if known := known_as(data):
         return _resolve_known(known)
     return _resolve_address(data, data)
+
+
+def known_as(name: str) -> Known | None:
+    """The data set known by a name; a path or an address never is one, and spares reading the catalogue."""
+    return None if "/" in name else catalogue().get(name)
 
 
 def _resolve_known(known: Known) -> ResolvedSource:
@@ -196,99 +179,3 @@ def _local_identity(path: Path) -> dict[str, Any]:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def open_table(source: ResolvedSource, told: Columns) -> Table:
-    """Open a source, with its columns' roles recognised or told.
-
-    Files need not have the same types or order of columns (pandas writes whole numbers as floats where one is
-    missing). Raises SourceError, naming the file, when one is broken or lacks a column that others have.
-    """
-    kinds: dict[tuple[tuple[str, pl.DataType], ...], list[str]] = {}
-    for path, schema in zip(source.paths, _schemas(source), strict=True):
-        kinds.setdefault(tuple(schema.items()), []).append(path)
-    roles = [recognise(dict(kind), told) for kind in kinds]
-    for kind, own, paths in zip(kinds, roles, kinds.values(), strict=True):
-        _same_roles(roles[0], own, dict(kind), paths[0], source.paths[0])
-    parts = [_scan(paths, source.options) for paths in kinds.values()]
-    rows = parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal_relaxed")
-    try:
-        return Table(source, rows, dict(rows.collect_schema()), roles[0])
-    except pl.exceptions.PolarsError as error:
-        raise SourceError(f"the files of {source.name} do not fit together: {_line(error)}") from None
-
-
-def _same_roles(
-    first: Mapping[Role, str], own: Mapping[Role, str], schema: Schema, path: str, reference: str
-) -> None:
-    for role, name in first.items():
-        if own.get(role) != name:
-            if role == "score":
-                _same_predictor(name, own.get(role), reference, path)
-            raise SourceError(
-                f"{path} has no column {name!r} for the {role}, as {reference} has; it has {listed(schema)}"
-            )
-
-
-def _same_predictor(first: str, second: str | None, reference: str, path: str) -> None:
-    one, other = predictor_of(first), predictor_of(second)
-    if one and other and one != other:
-        raise SourceError(
-            f"{reference} has scores of the predictor {one} ({first}), {path} of {other} ({second}): these "
-            "are different scales, so they are not mixed in one run"
-        )
-
-
-def predictor_of(score: str | None) -> str | None:
-    """The predictor behind a score column of LAION's: V2 sets say AESTHETIC_SCORE, V1 sets `aesthetic`."""
-    return {"aesthetic_score": "V2", "aesthetic": "V1"}.get((score or "").lower())
-
-
-def require_predictor(table: Table, wanted: str | None) -> None:
-    """Raise SourceError when the scores are another predictor's than the recipe's thresholds mean."""
-    known = catalogue().get(table.source.name)
-    people = "people" if "score_median" in table.schema else None
-    found = predictor_of(table.roles.get("score")) or people or (known.predictor if known else None)
-    if wanted is not None and found is not None and found != wanted:
-        raise SourceError(
-            f"{table.source.name} has scores of {found}, the recipe's thresholds mean those of {wanted}: "
-            "these are different scales; choose other thresholds, and say so with --predictor"
-        )
-
-
-def _schemas(source: ResolvedSource) -> Iterable[Schema]:
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda path: _schema(path, source.options), source.paths))
-
-
-def _schema(path: str, options: Mapping[str, str]) -> Schema:
-    try:
-        return dict(_scan([path], options).collect_schema())
-    except _BROKEN as error:
-        raise SourceError(f"{path} is not a parquet file that can be read: {_line(error)}") from None
-
-
-def _scan(paths: list[str], options: Mapping[str, str]) -> pl.LazyFrame:
-    # No patterns from here on: a path may hold brackets, a URL question marks. polars expands those of S3.
-    pattern = any(path.startswith("s3://") for path in paths)
-    # Without statistics: polars would ask the filter's predicate about bounds of row groups, too.
-    return pl.scan_parquet(paths, glob=pattern, storage_options=dict(options) or None, use_statistics=False)
-
-
-def broken_file(table: Table) -> str | None:
-    """The first file whose values cannot all be read, with what is wrong in it; None when all can."""
-    for path in table.source.paths:
-        rows = _scan([path], table.source.options).select(table.roles.values())
-        try:
-            for _ in rows.collect_batches(maintain_order=False, engine="streaming"):
-                pass
-        except _BROKEN as error:
-            return f"{path} is broken: {_line(error)}"
-    return None
-
-
-def _line(error: BaseException) -> str:
-    """The first line of what polars says."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[
-        :200
-    ]

@@ -415,6 +415,8 @@ def in_dictionaries(path: Path, **changes: list[Any]) -> None:
         (["URL", "TEXT", "AESTHETIC_SCORE"], {}),
         (["URL", "TEXT", "AESTHETIC_SCORE"], {"keywords": ["rose"]}),
         (["URL", "TEXT", "WIDTH"], {"where": "TEXT <> 'oak'"}),
+        (["URL", "TEXT", "WIDTH"], {"where": "TEXT IS NULL"}),
+        (["URL", "TEXT", "WIDTH"], {"where": "TEXT IS NULL", "min_width": 5}),
         (["URL", "TEXT", "WIDTH"], {"where": "TEXT <> 'oak'", "min_width": 5, "keywords": ["rose"]}),
     ],
 )
@@ -437,7 +439,7 @@ def test_should_polars_ask_about_something_else_the_counts_are_still_right(
 ) -> None:
     in_dictionaries(tmp_path / "all.parquet")
     pl.read_parquet(tmp_path / "all.parquet", columns=["URL", "TEXT"]).write_parquet(tmp_path / "m.parquet")
-    wanted = {"keywords": ["rose"], "top": 5}
+    wanted = {"keywords": ["rose"], "exclude": ["oak"], "top": 5}  # one alone is the scan's own
     report, selected = select(tmp_path / "a", tmp_path / "m.parquet", **wanted)
     monkeypatch.setattr(reading, "_seen", lambda sieve, _: sieve.columns())  # TEXT alone: by its dictionary
     again, same = select(tmp_path / "b", tmp_path / "m.parquet", **wanted)
@@ -452,3 +454,27 @@ def test_a_source_that_changes_while_it_is_read_is_told(
     monkeypatch.setattr(reading.Sieve, "__call__", lambda sieve, batch: batch.is_not_null())  # counts nothing
     with pytest.raises(SourceError, match="changed while it was read"):
         select(tmp_path / "run", tmp_path / "m.parquet")
+
+
+@pytest.mark.parametrize("asked", [{"keywords": ["rose"]}, {"keywords": ["rose"], "min_width": 5}])
+def test_files_of_several_kinds_are_one_source(asked: dict[str, Any], tmp_path: Path) -> None:
+    for n, kind in enumerate((pl.Int64, pl.Float64, pl.Int64, pl.Int32)):
+        part = rows("a rose", "an oak", None, "rosebud").with_columns(
+            pl.col("WIDTH").cast(kind), URL=pl.format("https://example.org/{}-{}", pl.lit(n), "hash")
+        )
+        part.write_parquet(tmp_path / f"{n}.parquet")
+    report, selected = select(tmp_path / "run", tmp_path, top=100, **asked)
+    assert (report.rows, report.passed, selected.height) == (16, 8, 8)
+    assert set(selected["caption"]) == {"a rose", "rosebud"}
+
+
+def test_progress_counts_the_rows_looked_at_not_those_that_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(
+        reading.Progress, "update", lambda progress, done: seen.append((done, progress.total))
+    )
+    in_dictionaries(tmp_path / "m.parquet", TEXT=["oak"] * 5_998 + ["rose", "oak"])
+    select(tmp_path / "run", tmp_path / "m.parquet", keywords=["rose"])
+    assert {(5_999, 6_000), (6_000, 6_000)} <= set(seen)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from filtering import rows, select
 
-from visunex.pipeline import sources
+from visunex.pipeline import sources, tables
 from visunex.pipeline.columns import NAMES
 from visunex.pipeline.errors import SourceError
 from visunex.recipes import Columns
@@ -115,8 +115,8 @@ def test_the_identity_changes_with_the_contents_alone(tmp_path: Path) -> None:
 # --- its columns ---
 
 
-def table(path: Path) -> sources.Table:
-    return sources.open_table(sources.resolve(str(path)), Columns())
+def table(path: Path) -> tables.Table:
+    return tables.open_table(sources.resolve(str(path)), Columns())
 
 
 @pytest.mark.parametrize("role", NAMES)
