@@ -16,16 +16,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._encode_peers import clip_retrieval, one_by_one, peak_memory, photograph, write_photographs
+from benchmarks._encode_peers import clip_retrieval, one_by_one, peak_memory, write_photographs
 from benchmarks._plots import plot
 from visunex.base.console import Progress
-from visunex.pipeline import clip
-from visunex.pipeline.decoders import decode_here
 from visunex.pipeline.devices import choose_precision, dtype_of, share_the_cpu
 from visunex.pipeline.encoder import ImageEncoder
+from visunex.pipeline.lowered import lower
 from visunex.pipeline.partitions import default_batch_size, encode_vectors
-from visunex.pipeline.preprocess import Preprocessing, Seen
-from visunex.pipeline.shards import samples, sources
+from visunex.pipeline.preprocess import Preprocessing
+from visunex.pipeline.shards import sources
 from visunex.pipeline.vectors import read_vectors
 from visunex.recipes import Encode
 
@@ -34,7 +33,6 @@ TARGETS = {"ViT-B-32": 0.75, "ViT-L-14": 0.92}
 BESIDE_PEERS = 40  # pictures for clip-retrieval, which takes a second for each
 ONE_BY_ONE = 4  # pictures in each of the rounds of the loop
 GROWN = (500, 4000)  # pictures whose peak memory is compared
-MEAN_OF = 500
 
 
 def random_model(name: str, precision: str) -> object:
@@ -46,7 +44,10 @@ def random_model(name: str, precision: str) -> object:
 
     torch.manual_seed(0)
     logging.disable(logging.WARNING)  # open_clip warns of what is meant here: random weights
-    return open_clip.create_model(name, None, precision=precision, force_quick_gelu=True).eval()
+    model = open_clip.create_model(name, None, force_quick_gelu=True).eval()
+    if precision != "fp32":
+        lower(model.visual, dtype_of(precision))
+    return model
 
 
 def encoder_of(model: object, name: str, precision: str) -> ImageEncoder:
@@ -86,7 +87,7 @@ def tower_alone(encoder: ImageEncoder, batch: int, pictures: int) -> None:
     import torch
 
     size = encoder.preprocessing.size
-    ready = torch.randn(batch, 3, size, size).to(dtype_of(encoder.precision))
+    ready = torch.randn(batch, 3, size, size)
     with torch.inference_mode():
         for _ in range(pictures // batch):
             encoder.tower(ready)
@@ -189,42 +190,7 @@ def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float6
     return (a * b).sum(axis=1)
 
 
-def precisions(encoders: dict[str, tuple[ImageEncoder, ImageEncoder]]) -> None:
-    """Print how alike vectors in bf16 and in fp32 are, of photographs drawn at the towers' size."""
-    print("\n| bf16 against fp32 | least cosine | to reach | cosine of the means | to reach |")
-    print("|---|---|---|---|---|")
-    for name, (half, full) in encoders.items():
-        size = half.preprocessing.size
-        pictures = [Seen(np.asarray(photograph(seed, (size, size))), (size, size)) for seed in range(MEAN_OF)]
-        ours, exact = (
-            np.concatenate([each.vectors(each.stage(pictures[at : at + 20])) for at in range(0, MEAN_OF, 20)])
-            for each in (half, full)
-        )
-        means = cosines(ours.mean(axis=0, keepdims=True), exact.mean(axis=0, keepdims=True))[0]
-        least = cosines(ours, exact).min()
-        print(f"| {name}, {MEAN_OF} pictures | {least:.6f} | > 0.999 | {means:.8f} | > 0.99999 |", flush=True)
-
-
-def reduced(folder: Path) -> None:
-    """Print how alike the vectors of reduced and exact decoding are, and what each takes, by picture."""
-    place = write_photographs(folder / "large", 8, (3000, 2000))
-    rows = {}
-    for way in (False, True):
-        encoder = clip.load("visunex-tiny", precision="fp32", exact_decode=way, preprocess="host")
-        began = time.perf_counter()
-        seen = [each.seen for each in decode_here(samples(sources([place])), encoder.preprocessing)]
-        took = (time.perf_counter() - began) / len(seen)
-        rows[way] = took, encoder.vectors(encoder.stage([each for each in seen if each is not None]))
-    alike = cosines(rows[False][1], rows[True][1]).min()
-    print(
-        f"\nJPEGs of 3000x2000 for visunex-tiny: {1e3 * rows[False][0]:.0f} ms to decode and resize at "
-        f"reduced scale, {1e3 * rows[True][0]:.0f} ms with `--exact-decode`; least cosine {alike:.6f} "
-        "(to reach: > 0.9995).",
-        flush=True,
-    )
-
-
-PARTS = ("towers", "peers", "memory", "cosines", "reduced")
+PARTS = ("towers", "peers", "memory")
 
 
 def main() -> None:
@@ -247,16 +213,8 @@ def main() -> None:
         rates = towers(folder, asked.pairs, encoders) if {"towers", "peers"} & set(asked.only) else {}
         if "peers" in asked.only:
             peers(folder, asked.pairs, encoders["ViT-L-14"], rates["ViT-L-14"])
-        if "cosines" in asked.only:
-            small = "ViT-B-32"
-            full = encoder_of(random_model(small, "fp32"), small, "fp32")
-            half = encoder_of(random_model(small, "bf16"), small, "bf16")
-            tiny = (clip.load("visunex-tiny", precision="bf16"), clip.load("visunex-tiny", precision="fp32"))
-            precisions({f"{small}, random weights": (half, full), "visunex-tiny, trained": tiny})
         if "memory" in asked.only:
             memory(folder)
-        if "reduced" in asked.only:
-            reduced(folder)
 
 
 if __name__ == "__main__":

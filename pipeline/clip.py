@@ -15,6 +15,7 @@ from visunex.base.files import sha256_file
 from .devices import Precision, choose_device, choose_precision, dtype_of, every_device, share_the_cpu
 from .encoder import ImageEncoder
 from .errors import ModelError
+from .lowered import lower
 from .preprocess import Preprocessing
 from .weights import Checkpoint, locate
 
@@ -61,7 +62,7 @@ def load(
     how = choose_precision(precision, where)
     tower, preprocessing, dimension, activation = _build(checkpoint, where, how)
     if compiled:
-        tower = _compiled(tower, _blank(preprocessing.size, where, how))
+        tower = _compiled(tower, _blank(preprocessing.size, where))
     own = checkpoint.model.startswith("local-dir:")
     return ImageEncoder(
         model=model,
@@ -102,7 +103,7 @@ def load_text(model: str = "ViT-L-14", pretrained: str = "openai", *, device: st
     import open_clip
 
     checkpoint, where = locate(model, pretrained), choose_device(device)
-    network = _model(checkpoint, where, "fp32")
+    network = _model(checkpoint, where)
     try:
         with _quiet():
             tokenizer = open_clip.get_tokenizer(checkpoint.model)
@@ -123,16 +124,16 @@ def _build(
 ) -> tuple["torch.nn.Module", Preprocessing, int, str]:
     import torch
 
-    model = _model(checkpoint, device, precision)
+    model = _model(checkpoint, device)
     preprocessing = _preprocessing(model.visual.preprocess_cfg, checkpoint)
-    tower = model.visual
+    tower = model.visual if precision == "fp32" else lower(model.visual, dtype_of(precision))
     if device.startswith("cuda"):
         tower = tower.to(memory_format=torch.channels_last)
-    return tower, preprocessing, _dimension(tower, preprocessing.size, device, precision), _activation(tower)
+    return tower, preprocessing, _dimension(tower, preprocessing.size, device), _activation(tower)
 
 
-def _model(checkpoint: Checkpoint, device: str, precision: Precision) -> Any:
-    """open_clip's model with both towers. Raises ModelError."""
+def _model(checkpoint: Checkpoint, device: str) -> Any:
+    """open_clip's model with both towers, in fp32. Raises ModelError."""
     import open_clip
 
     try:
@@ -140,7 +141,6 @@ def _model(checkpoint: Checkpoint, device: str, precision: Precision) -> Any:
             return open_clip.create_model(
                 checkpoint.model,
                 None if checkpoint.model.startswith("local-dir:") else str(checkpoint.file),
-                precision=precision,
                 device=device,
                 force_quick_gelu=bool(checkpoint.settings.get("quick_gelu")),
                 force_preprocess_cfg=_published_preprocessing(checkpoint),
@@ -190,10 +190,10 @@ def _colour(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _blank(size: int, device: str, precision: Precision) -> "torch.Tensor":
+def _blank(size: int, device: str) -> "torch.Tensor":
     import torch
 
-    return torch.zeros(1, 3, size, size, device=device, dtype=dtype_of(precision))
+    return torch.zeros(1, 3, size, size, device=device)
 
 
 def _compiled(tower: Any, blank: "torch.Tensor") -> Any:
@@ -211,11 +211,11 @@ def _compiled(tower: Any, blank: "torch.Tensor") -> Any:
     return compiled
 
 
-def _dimension(tower: Any, size: int, device: str, precision: Precision) -> int:
+def _dimension(tower: Any, size: int, device: str) -> int:
     import torch
 
     with torch.inference_mode():
-        features = tower(_blank(size, device, precision))
+        features = tower(_blank(size, device))
     return int((features[0] if isinstance(features, tuple) else features).shape[-1])
 
 

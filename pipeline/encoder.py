@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .devices import Precision, dtype_of
+from .devices import Precision
 from .errors import EncodeError
 from .preprocess import VERSION, Pixels, Preprocessing, Seen, centre
 
@@ -111,7 +111,7 @@ class ImageEncoder:
 
         mean = torch.tensor(self.preprocessing.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self.preprocessing.std, device=self.device).view(3, 1, 1)
-        return staged.float().div_(255).sub_(mean).div_(std).to(dtype_of(self.precision))
+        return staged.float().div_(255).sub_(mean).div_(std)
 
 
 def resized(seen: Seen, how: Preprocessing, device: str) -> "torch.Tensor":
