@@ -1,5 +1,7 @@
 """The console: commands whose errors are sentences, and progress that a person or a log can read."""
 
+import atexit
+import gc
 import json
 import shutil
 import sys
@@ -38,6 +40,8 @@ class Command(click.Command):
         """Run the command; turn what it raises into a message."""
         ctx.meta["visunex.json"] = ctx.params.pop("as_json")
         verbose = ctx.params.pop("verbose")
+        # Python goes through all that torch has made once more before it ends: a second and more for nothing.
+        atexit.register(gc.freeze)
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):
