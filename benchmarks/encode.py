@@ -1,7 +1,7 @@
 """Encode: from JPEGs on disk to vectors on disk, against the tower alone, the processor's limit and peers.
 
 python -m benchmarks.encode                                # all of it, in some eight minutes on two cores
-python -m benchmarks.encode --pairs 1 --only towers cosines
+python -m benchmarks.encode --pairs 1 --only towers memory
 
 clip-retrieval is measured where `make .interop/.installed` has put it.
 """

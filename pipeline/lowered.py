@@ -16,9 +16,10 @@ _TRUNKS = (("transformer",), ("layer1", "layer2", "layer3", "layer4"))  # of ope
 
 
 def lower(tower: "torch.nn.Module", dtype: "torch.dtype") -> "torch.nn.Module":
-    """The tower, which is in fp32 and takes pictures in fp32, with its trunk in `dtype`, in place.
+    """The image tower, which is in fp32, with its trunk in `dtype`, in place.
 
-    A tower of another kind than open_clip's own is all trunk, norms too; its vectors are in `dtype`.
+    It takes pictures `[n, 3, size, size]` and gives vectors `[n, D]` in fp32. A tower of another kind than
+    open_clip's own is all trunk, norms too; its vectors are in `dtype`.
     """
     trunk = next((parts for names in _TRUNKS if (parts := _parts(tower, names))), None)
     if trunk is None:
@@ -38,6 +39,8 @@ def _parts(tower: "torch.nn.Module", names: tuple[str, ...]) -> list[Any]:
 
 
 def _lower_all_but_norms(part: "torch.nn.Module", dtype: "torch.dtype") -> None:
+    # Not by open_clip's convert_weights_to_lp, which leaves layer scales in fp32: a row that one has touched
+    # no longer fits the next matrix.
     from open_clip.transformer import LayerNorm, LayerNormFp32
     from torch import nn
 

@@ -187,7 +187,7 @@ def _scanned(table: Table, sieve: Sieve, columns: Sequence[pl.Expr]) -> Iterator
     passed = 0
     for batch in _batches(table.numbered(_ROW).filter(condition.passes).select(_ROW, *score, *own)):
         passed += batch.height
-        sieve.rows = max(sieve.rows, *(batch[_ROW].tail(1) + 1))
+        sieve.rows = max([sieve.rows, *(batch[_ROW].tail(1) + 1)])
         yield (sieve.best(batch) if score else batch).select(columns)
     sieve.rows, sieve.dropped[condition.name] = sieve.total, sieve.total - passed
 

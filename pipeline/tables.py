@@ -12,7 +12,7 @@ from .columns import Role, Schema, listed, recognise
 from .errors import SourceError
 from .sources import ResolvedSource, known_as
 
-__all__ = ["INDEX", "Table", "broken_file", "open_table", "predictor_of", "require_predictor"]
+__all__ = ["INDEX", "Table", "broken_file", "open_table", "require_predictor"]
 
 INDEX = "__index_level_0__"  # pandas' row labels, no data
 _BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -20,8 +20,10 @@ _BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 @dataclass(frozen=True)
 class Table:
-    """A source opened: its rows as a LazyFrame, the types of its columns and which has which role; its files,
-    those with the same columns together."""
+    """A source opened: its rows as a LazyFrame, the types of its columns, and which column has which role.
+
+    `kinds` are its files, those with the same columns together.
+    """
 
     source: ResolvedSource
     rows: pl.LazyFrame
@@ -77,7 +79,7 @@ def _same_roles(
 
 
 def _same_predictor(first: str, second: str | None, reference: str, path: str) -> None:
-    one, other = predictor_of(first), predictor_of(second)
+    one, other = _predictor_of(first), _predictor_of(second)
     if one and other and one != other:
         raise SourceError(
             f"{reference} has scores of the predictor {one} ({first}), {path} of {other} ({second}): these "
@@ -85,7 +87,7 @@ def _same_predictor(first: str, second: str | None, reference: str, path: str) -
         )
 
 
-def predictor_of(score: str | None) -> str | None:
+def _predictor_of(score: str | None) -> str | None:
     """The predictor behind a score column of LAION's: V2 sets say AESTHETIC_SCORE, V1 sets `aesthetic`."""
     return {"aesthetic_score": "V2", "aesthetic": "V1"}.get((score or "").lower())
 
@@ -96,7 +98,7 @@ def require_predictor(table: Table, wanted: str | None) -> None:
         return
     known = known_as(table.source.name)
     people = "people" if "score_median" in table.schema else None
-    found = predictor_of(table.roles.get("score")) or people or (known.predictor if known else None)
+    found = _predictor_of(table.roles.get("score")) or people or (known.predictor if known else None)
     if found is not None and found != wanted:
         raise SourceError(
             f"{table.source.name} has scores of {found}, the recipe's thresholds mean those of {wanted}: "

@@ -235,6 +235,17 @@ def test_the_mean_of_many_pictures_is_the_same_in_bf16() -> None:
     assert cosines(one, other)[0] > 0.99999
 
 
+def test_a_tower_with_layer_scales_is_lowered_too() -> None:
+    from open_clip.transformer import VisionTransformer
+
+    tower = VisionTransformer(32, 8, 64, 2, 2, 4.0, ls_init_value=0.1, output_dim=24).eval()
+    pictures = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        before, after = tower(pictures), lower(tower, torch.bfloat16)(pictures)
+    assert after.dtype == torch.float32
+    assert cosines(before.numpy(), after.numpy()).min() > 0.999
+
+
 def test_a_tower_of_an_unknown_kind_is_lowered_whole() -> None:
     tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LayerNorm(12), torch.nn.Linear(12, 3))
     pictures = torch.rand(2, 3, 2, 2)

@@ -122,6 +122,7 @@ def test_every_named_set_of_the_family_is_in_the_catalogue() -> None:
     }  # fmt: skip
     assert named <= catalogue().keys()
     assert all(known.checked for known in catalogue().values())
+    assert not any("/" in name for name in catalogue()), "what has a slash is taken for a path"
 
 
 def test_the_commands_list_show_and_convert(tmp_path: Path) -> None:
