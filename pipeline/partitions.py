@@ -138,7 +138,7 @@ class Encoding:
         for first in decoded:  # pulling it has put its partition into the queue
             todo = queue.popleft()
             rest = itertools.islice(decoded, len(todo.missing) - 1)
-            found = self._encode_pictures(itertools.chain([first], rest), progress)
+            found = self._encode_pictures(itertools.chain([first], rest), len(todo.missing), progress)
             account.add(self._write(todo, found))
             fresh += sum(isinstance(each, Vector) for each in found.values())
         return fresh
@@ -181,15 +181,18 @@ class Encoding:
         missing = tuple(each for each in partition.samples if picture_of(each) not in known)
         return _Todo(part, partition, stamp, None, known, missing)
 
-    def _encode_pictures(self, decoded: Iterable[Decoded], progress: Shown) -> Known:
-        """What came of each picture, in batches through the tower."""
+    def _encode_pictures(self, decoded: Iterable[Decoded], count: int, progress: Shown) -> Known:
+        """What came of each of `count` pictures, in batches through the tower."""
         found: dict[Picture, Vector | str] = {}
+        # Kept as they come, vectors lie between a batch's large blocks, which the heap then cannot use again.
+        rooms = iter(np.empty((count, self._encoder.dimension), np.float32))
         for batch in batches(decoded, self.batch, self._encoder.stage):
             found.update({picture_of(sample): reason for sample, reason in batch.failed})
             if batch.staged is not None:
                 work = partial(self._encoder.vectors, batch.staged)
                 rows = self._divider.timed(len(batch.samples), work) if self._divider else work()
-                found.update(zip(map(picture_of, batch.samples), map(_vector, rows), strict=True))
+                vectors = map(_vector, rows, rooms)
+                found.update(zip(map(picture_of, batch.samples), vectors, strict=True))
             progress.advance(len(batch))
         return found
 
@@ -243,9 +246,11 @@ def _samples(todo: Iterable[_Todo], queue: "deque[_Todo]") -> Iterator[Sample]:
         yield from each.missing
 
 
-def _vector(row: NDArray[np.float32]) -> Vector | str:
+def _vector(row: NDArray[np.float32], room: NDArray[np.float32]) -> Vector | str:
+    """A row of a batch, copied into its room among those of the partition."""
+    room[:] = row
     length = float(np.linalg.norm(row.astype(np.float64)))
-    return Vector(row, length) if np.isfinite(length) and length else "no_vector"
+    return Vector(room, length) if np.isfinite(length) and length else "no_vector"
 
 
 def _examples(failures: Sequence[tuple[str, Sample]]) -> dict[str, list[str]]:

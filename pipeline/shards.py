@@ -15,7 +15,7 @@ from .preprocess import UndecodableError
 from .sidecars import Row, row_in_tar, rows_of, text
 from .tars import MAX_MEMBER, Member, Tally, members
 
-PARTITION = 10_000  # pictures that are encoded, written and resumed together
+PARTITION = 1000  # pictures that are encoded, written and resumed together
 _SUFFIXES = "jpg jpeg jpe jfif png webp gif bmp tif tiff avif ppm pgm pbm tga jp2 ico mpo"
 PICTURES = frozenset(_SUFFIXES.split())
 
