@@ -36,7 +36,7 @@ _NOT_ROW_BY_ROW = frozenset({"Agg", "Over", "Window", "Rolling", "Len", "Explode
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition's name in the report, and the expression (never null) that tells which rows pass."""
+    """A condition's name in the report, and the expression that is true for the rows that pass."""
 
     name: str
     passes: pl.Expr
@@ -54,7 +54,7 @@ def on_likeness(likeness: pl.Expr, wanted: Filter) -> list[Condition]:
     """The conditions on a row's likeness, which is null where it has no vector."""
     found = [Condition("no_vector", likeness.is_not_null())]
     if wanted.min_likeness is not None:
-        found.append(Condition("min_likeness", likeness.ge(wanted.min_likeness).fill_null(False)))
+        found.append(Condition("min_likeness", likeness.ge(wanted.min_likeness)))
     return found
 
 
@@ -62,18 +62,18 @@ def _bounds(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]
     for key, role, comparison in _BOUNDS:
         if (bound := getattr(wanted, key)) is not None:
             values = column(roles, schema, role, _option(key))
-            yield Condition(key, getattr(values, comparison)(bound).fill_null(False))
+            yield Condition(key, getattr(values, comparison)(bound))
 
 
 def _on_captions(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]:
     if wanted.keywords:
         caption = column(roles, schema, "caption", "--keywords")
-        yield Condition("keywords", any_of(caption, wanted.keywords, wanted.match).fill_null(False))
+        yield Condition("keywords", any_of(caption, wanted.keywords, wanted.match))
     if wanted.exclude:
         caption = column(roles, schema, "caption", "--exclude")
-        yield Condition("exclude", any_of(caption, wanted.exclude, wanted.match).not_().fill_null(False))
+        yield Condition("exclude", any_of(caption, wanted.exclude, wanted.match).not_())
     if wanted.where is not None:
-        yield Condition("where", where(wanted.where, schema).fill_null(False))
+        yield Condition("where", where(wanted.where, schema))
 
 
 def _option(key: str) -> str:
