@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := aesthetic_embeddings base demo generate pipeline recipes
+PACKAGES := aesthetic_embeddings base clip demo generate images net pipeline recipes
 # one thread for torch in each of pytest's processes: more would wait for one another
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := pytest -n 2 --dist loadfile

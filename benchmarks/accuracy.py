@@ -8,11 +8,11 @@ import numpy as np
 
 from benchmarks._encode_peers import photograph, write_photographs
 from benchmarks.encode import cosines, encoder_of, random_model
-from visunex.pipeline import clip
-from visunex.pipeline.decoders import decode_here
-from visunex.pipeline.encoder import ImageEncoder
-from visunex.pipeline.preprocess import Seen
-from visunex.pipeline.shards import samples, sources
+from visunex.clip import factory as clip
+from visunex.clip.image_encoder import ImageEncoder
+from visunex.clip.preprocess import Seen
+from visunex.pipeline.encode.decode_pool import decode_here
+from visunex.pipeline.shards.samples import samples, sources
 
 MEAN_OF = 500
 RANDOM = "ViT-B-32"

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from benchmarks._encode_peers import clip_retrieval, one_by_one, peak_memory, write_photographs
 from benchmarks._plots import plot
 from visunex.base.console import Progress
-from visunex.pipeline.devices import choose_precision, dtype_of, share_the_cpu
-from visunex.pipeline.encoder import ImageEncoder
-from visunex.pipeline.lowered import lower
-from visunex.pipeline.partitions import default_batch_size, encode_vectors
-from visunex.pipeline.preprocess import Preprocessing
-from visunex.pipeline.shards import sources
-from visunex.pipeline.vectors import read_vectors
+from visunex.clip.devices import choose_precision, dtype_of, share_the_cpu
+from visunex.clip.image_encoder import ImageEncoder
+from visunex.clip.precision import lower
+from visunex.clip.preprocess import Preprocessing
+from visunex.pipeline.encode.partition_encoder import default_batch_size, encode_vectors
+from visunex.pipeline.shards.samples import sources
+from visunex.pipeline.vectors.store import read_vectors
 from visunex.recipes import Encode
 
 PICTURES = {"ViT-B-32": 512, "ViT-L-14": 64}  # some ten seconds and more of each

@@ -87,7 +87,7 @@ def phrases(rng, count: int = 20_000):  # type: ignore[no-untyped-def]
 
 def visunex(path: Path) -> int:
     """`filter_rows`: counts of what each condition dropped, duplicates, and the files of a run included."""
-    from visunex.pipeline.filter import filter_rows
+    from visunex.pipeline.filter.stage import filter_rows
     from visunex.pipeline.rundir import RunDir
     from visunex.recipes import Filter, Recipe, Source
 
@@ -154,7 +154,7 @@ TOOLS: dict[str, Callable[[Path], int]] = {
     "pandas": pandas,
     "datasets": datasets,
 }
-IMPORTS = {"visunex": "visunex.pipeline.filter"}
+IMPORTS = {"visunex": "visunex.pipeline.filter.stage"}
 TARGETS = {"pandas": 20, "datasets": 50}  # times faster than these
 
 

@@ -34,7 +34,7 @@ from benchmarks._plots import plot
 from benchmarks._runs import make_run
 from visunex.pipeline.rundir import RunDir
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "pipeline"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 import hostile
 
 PROCESSES, THREADS, SHARD, DEADLINE = 4, 32, 100, 4.0

@@ -16,10 +16,10 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from visunex.generate.families.sd1.model import Model, load
 from visunex.generate.job import Cell, Job, run
-from visunex.generate.models import Model, load
 from visunex.generate.prompts import Taste
-from visunex.generate.sampler import Sampler, Settings
+from visunex.generate.sampling.sampler import Sampler, Settings
 from visunex.generate.tokens import clip_tokenizer
 
 PROMPT = "a castle at night"

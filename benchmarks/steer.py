@@ -1,4 +1,4 @@
-"""Personalising one prompt: `visunex.generate.steer` against the paper's method written plainly."""
+"""Personalising one prompt: `visunex.generate.steering.steer` against the paper's method written plainly."""
 
 import contextlib
 import copy
@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from visunex.base.memory import keep_memory
-from visunex.generate.models import KEPT
-from visunex.generate.steer import personalise
+from visunex.generate.families.sd1.model import KEPT
+from visunex.generate.steering.steer import personalise
 
 TOKENS = (8, 20, 40, 77)  # of a prompt, the start and the end of the text not counted; 77 is cut to 75
 REPEATS = 5

@@ -10,7 +10,7 @@ from PIL import Image
 
 from visunex.demo.judge import Judge
 from visunex.demo.tiny import SD_FOLDER, text_projection
-from visunex.generate.steer import personalise
+from visunex.generate.steering.steer import personalise
 
 PROMPTS = ("a castle at night", "a ship at sunset", "a lighthouse in winter", "a house by day")
 STEPS = (0, 5, 10, 20)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .prompts import Taste
-    from .sampler import Batch, Sampler, Settings
-    from .steer import personalise
+    from .sampling.sampler import Batch, Sampler, Settings
+    from .steering.steer import personalise
 
 __all__ = ["Batch", "Sampler", "Settings", "Taste", "personalise"]
 
 _HOMES = {
-    "Batch": "sampler",
-    "Sampler": "sampler",
-    "Settings": "sampler",
+    "Batch": "sampling.sampler",
+    "Sampler": "sampling.sampler",
+    "Settings": "sampling.sampler",
     "Taste": "prompts",
-    "personalise": "steer",
+    "personalise": "steering.steer",
 }
 
 

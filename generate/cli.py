@@ -13,9 +13,9 @@ from .options import generate_options
 
 if TYPE_CHECKING:
     from .job import Report
-    from .output import Making
+    from .output.files import Making
     from .request import Request
-    from .sampler import Sampler
+    from .sampling.sampler import Sampler
 
 
 @click.command(
@@ -82,14 +82,14 @@ def read_image(given: Mapping[str, Any]) -> "Making | None":
     """How the picture of `--from-image` was made."""
     if given["from_image"] is None:
         return None
-    from .output import read_making
+    from .output.files import read_making
 
     return read_making(Path(given["from_image"]))
 
 
 def load(wanted: "Request") -> "Sampler":
     """Load the model, and check what was asked for against it."""
-    from .sampler import Sampler
+    from .sampling.sampler import Sampler
 
     click.echo(f"Loading {wanted.model}", err=True)
     sampler = Sampler.load(wanted.model, **wanted.loading)
@@ -117,7 +117,7 @@ def make(wanted: "Request", sampler: "Sampler") -> "Report":
 
     check = None
     if wanted.safety_checker:
-        from .safety import load_checker
+        from .sampling.safety import load_checker
 
         check = load_checker(sampler.model)
     job = wanted.job

@@ -12,10 +12,10 @@ from typing import Any
 
 from PIL import Image
 
-from .labelled import labelled_grid
-from .output import Making, Writer, parameters_text, tile
+from .output.files import Making, Writer, parameters_text, tile
+from .output.grid import labelled_grid
 from .prompts import Taste
-from .sampler import Batch, Sampler, Settings, latent_shape
+from .sampling.sampler import Batch, Sampler, Settings, latent_shape
 
 __all__ = ["Cell", "Job", "Report", "run"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from . import steer
 from .errors import UsageError
-from .models import Model
+from .families.sd1.model import Model
+from .steering import steer
 
 __all__ = ["Conditioner", "Taste"]
 
@@ -94,7 +94,7 @@ class Conditioner:
 
     def _stock(self) -> tuple[Any, Tensor]:
         if self._tower is None:
-            from .clip_l import stock_tower
+            from .families.sd1.clip_l import stock_tower
 
             own = self.model.text_model.config
             tower, projection = stock_tower()

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from .errors import GenerateError, UsageError
+from .families.sd1.model import Model
 from .job import Cell, Job
-from .models import Model
-from .output import Making
+from .output.files import Making
 from .prompts import Taste
-from .sampler import Settings, latent_shape
-from .schedulers import PLMS, canonical
+from .sampling.sampler import Settings, latent_shape
+from .sampling.schedulers import PLMS, canonical
 
 __all__ = [
     "Request",

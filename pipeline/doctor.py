@@ -92,7 +92,7 @@ def _disk(folder: Path) -> Finding:
 
 
 def _clip_weights() -> Finding:
-    from .weights import cached
+    from visunex.clip.pretrained import cached
 
     repository, file = cached("ViT-L-14", "openai")
     if file is not None:

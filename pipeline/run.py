@@ -16,11 +16,11 @@ from .rundir import RunDir
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
 
-    from .download import DownloadReport
-    from .encode import EncodeReport
-    from .filter import FilterReport
-    from .mixed import MixedReport
-    from .published import VectorsReport
+    from .download.stage import DownloadReport
+    from .encode.precomputed import MixedReport
+    from .encode.published import VectorsReport
+    from .encode.stage import EncodeReport
+    from .filter.stage import FilterReport
 
 DEMO_SOURCE = "demo"
 
@@ -63,8 +63,8 @@ def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> Run
     """
     from visunex.recipes import dumps
 
-    from .filter import filter_rows
-    from .published import reduce_published
+    from .encode.published import reduce_published
+    from .filter.stage import filter_rows
 
     started = time.monotonic()
     if recipe.encode.vectors:
@@ -84,9 +84,9 @@ def _overlapped(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[Downlo
 
     The tower is loaded while the first pictures come, so that one that cannot be had is known at once.
     """
-    from .download import begin_download
-    from .encode import begin_encode, encode
-    from .follow import encode_finished, in_background
+    from .download.stage import begin_download
+    from .encode.stage import begin_encode, encode
+    from .overlap import encode_finished, in_background
 
     begun = begin_download(run, recipe, overwrite=overwrite)
     with Progress("encode", recipe.filter.top) as shown:
@@ -99,8 +99,8 @@ def _overlapped(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[Downlo
 
 def _one_by_one(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[DownloadReport, MixedReport]":
     """Download what has no published vector, then encode that, and take the vectors that there are."""
-    from .download import download
-    from .mixed import encode_precomputed
+    from .download.stage import download
+    from .encode.precomputed import encode_precomputed
 
     downloaded = download(run, recipe, overwrite=overwrite)
     return downloaded, encode_precomputed(run, recipe, overwrite=overwrite)
@@ -110,7 +110,7 @@ def _make_baseline(recipe: "Recipe") -> None:
     """Run the shipped recipe that a contrast names as its baseline, beside this run, unless that was done."""
     from visunex.recipes import load, names
 
-    from .encode import RUNS
+    from .encode.stage import RUNS
 
     name = recipe.encode.baseline
     baseline = RunDir(RUNS / str(name))

@@ -15,9 +15,9 @@ from filelock import FileLock, Timeout
 
 from visunex.base.files import fingerprint, sweep_temporary, write_json, write_text
 
-from .discarded import discarded_tars
 from .errors import PipelineError, RunBusyError, StaleRunError
-from .report import render
+from .report.html import render
+from .shards.discard import discarded_tars
 
 Stage = Literal["filter", "download", "encode"]
 STAGES: tuple[Stage, ...] = get_args(Stage)

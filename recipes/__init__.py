@@ -2,17 +2,7 @@
 
 from .describe import schema_table
 from .load import OverrideError, RecipeError, dumps, find, load, names, override
-from .schema import (
-    Columns,
-    Download,
-    Encode,
-    Filter,
-    Generate,
-    Recipe,
-    Reference,
-    Source,
-    split_keywords,
-)
+from .schema import Columns, Download, Encode, Filter, Generate, Recipe, Reference, Source, split_keywords
 
 __all__ = [
     "Columns",

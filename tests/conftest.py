@@ -1,10 +1,14 @@
 """What tests share: the published reference data, and a quiet, offline environment for every process."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Helpers that tests share are imported by their bare names.
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 # Before anything imports img2dataset or a Hub client, here and in every process a test starts.
 os.environ.update(

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from visunex.pipeline.vectors import read_vectors
+from visunex.pipeline.vectors.store import read_vectors
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER = ROOT / ".interop" / "bin"

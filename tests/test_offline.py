@@ -51,12 +51,12 @@ def test_the_audit_sees_a_connection(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "pipeline.download",
-        "pipeline.encode",
-        "pipeline.engine",
-        "pipeline.filter",
-        "pipeline.shards",
-        "generate.sampler",
+        "pipeline.download.stage",
+        "pipeline.encode.stage",
+        "pipeline.download.shard_maker",
+        "pipeline.filter.stage",
+        "pipeline.shards.samples",
+        "generate.sampling.sampler",
         "demo.server",
     ],
 )

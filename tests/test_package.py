@@ -29,7 +29,17 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
     assert "is absent from the `packages` configuration" not in done.stdout + done.stderr
     (wheel,) = tmp_path.glob("visunex-*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
-    for package in ("aesthetic_embeddings", "base", "demo", "generate", "pipeline", "recipes"):
+    for package in (
+        "aesthetic_embeddings",
+        "base",
+        "clip",
+        "demo",
+        "generate",
+        "images",
+        "net",
+        "pipeline",
+        "recipes",
+    ):
         modules = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
         data = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.toml")}
         assert {f"visunex/{path.as_posix()}" for path in modules | data} <= held

@@ -31,7 +31,7 @@ def command(run: RunDir, overwrite: bool, retry_failed: bool, settings: tuple[st
     from visunex.base.files import write_text
     from visunex.recipes import dumps, load, override
 
-    from ..download import download
+    from ..download.stage import download
     from ..errors import DownloadError
 
     if not run.recipe.exists():

@@ -57,9 +57,9 @@ def command(
     from visunex.base.files import write_text
     from visunex.recipes import dumps, override
 
-    from ..encode import encode
-    from ..mixed import encode_precomputed
-    from ..published import reduce_published
+    from ..encode.precomputed import encode_precomputed
+    from ..encode.published import reduce_published
+    from ..encode.stage import encode
 
     recipe = override(merge(_recipe(run), overrides()), settings)
     report: Any

@@ -60,7 +60,7 @@ def command(
         visunex-data filter my.parquet --like "watercolour flowers" --like-image a.jpg --precomputed DIR
         visunex-data filter --recipe flower_plant --top 500 --run runs/small
     """
-    from ..filter import filter_rows
+    from ..filter.stage import filter_rows
 
     told = {option: name for option, name in columns.items() if name is not None}
     recipe = _recipe(_one(sources), base, told, settings)

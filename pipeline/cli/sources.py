@@ -20,7 +20,7 @@ def list_() -> None:
     Example:
         visunex-data sources list
     """
-    from ..sources import catalogue
+    from ..metadata.resolve import catalogue
 
     known = catalogue()
     width = max(map(len, known))
@@ -44,7 +44,7 @@ def show_(name: str) -> None:
     from dataclasses import asdict
 
     from ..errors import UsageError
-    from ..sources import catalogue
+    from ..metadata.resolve import catalogue
 
     known = catalogue().get(name)
     if known is None:
@@ -70,7 +70,7 @@ def convert(source: Path, target: Path) -> None:
         visunex-data sources convert sac.sqlite sac.parquet
         visunex-data sources convert links.csv.gz links.parquet
     """
-    from ..formats import convert_to
+    from ..metadata.formats import convert_to
 
     rows = convert_to(source, target)
     show({"rows": rows, "written": str(target)}, f"{target}: {rows:,} rows")

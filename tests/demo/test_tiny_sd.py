@@ -11,7 +11,7 @@ from PIL import Image
 from visunex.demo.judge import Judge
 from visunex.demo.scenes import PALETTES, Scene, flower_share, label, render
 from visunex.demo.tiny import SD_FOLDER, text_projection
-from visunex.generate.steer import personalise
+from visunex.generate.steering.steer import personalise
 
 DDIM_STEPS, GUIDANCE = 10, 4.0
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from visunex.generate.cli import main
-from visunex.generate.output import Writer, read_making
+from visunex.generate.output.files import Writer, read_making
 
 COMMAND = [sys.executable, "-m", "visunex.generate.cli"]
 

@@ -21,13 +21,13 @@ from PIL import Image
 from visunex.aesthetic_embeddings import compare, load
 from visunex.base.errors import FewerImagesError, UsageError
 from visunex.base.files import write_text
-from visunex.pipeline.download import download
-from visunex.pipeline.encode import encode
+from visunex.pipeline.download.stage import download
+from visunex.pipeline.encode.stage import encode
 from visunex.pipeline.errors import DownloadError, EncodeError, ModelError, StaleRunError
-from visunex.pipeline.filter import filter_rows
+from visunex.pipeline.filter.stage import filter_rows
 from visunex.pipeline.run import RunReport, run_recipe
 from visunex.pipeline.rundir import RunDir
-from visunex.pipeline.vectors import part_numbers, read_vectors
+from visunex.pipeline.vectors.store import part_numbers, read_vectors
 from visunex.recipes import Recipe, dumps
 
 ROWS, WANTED = 60, 36

@@ -1,0 +1,236 @@
+"""A model name -> the image tower of a CLIP, and how it wants its pictures."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visunex.base.files import sha256_file
+from visunex.pipeline.errors import ModelError
+
+from .devices import Precision, choose_device, choose_precision, dtype_of, every_device, share_the_cpu
+from .image_encoder import ImageEncoder
+from .precision import lower
+from .preprocess import Preprocessing
+from .pretrained import Checkpoint, locate
+
+if TYPE_CHECKING:
+    import torch
+
+    from visunex.recipes.schema import Encode, Preprocess
+
+_SUPPORTED_RESIZES = ("shortest", "squash")
+
+
+def load_as(settings: "Encode", device: str = "auto") -> ImageEncoder:
+    """The image tower that the section `encode` of a recipe asks for. Raises ModelError."""
+    return load(
+        settings.model,
+        settings.pretrained,
+        precision=settings.precision,
+        device=device,
+        exact_decode=settings.exact_decode,
+        preprocess=settings.preprocess,
+        compiled=settings.compile,
+    )
+
+
+def load(
+    model: str = "ViT-L-14",
+    pretrained: str = "openai",
+    *,
+    precision: str = "auto",
+    device: str = "auto",
+    exact_decode: bool = False,
+    preprocess: "Preprocess" = "auto",
+    compiled: bool = False,
+) -> ImageEncoder:
+    """The image tower that `--model` and `--pretrained` name, ready on its device.
+
+    `model` is open_clip's name, `local-dir:PATH` (open_clip's folder form) or `visunex-tiny`; the last two
+    bring their own weights. A tag whose weights were trained with QuickGELU (OpenAI's) gets it. Raises
+    ModelError.
+    """
+    checkpoint = locate(model, pretrained)
+    share_the_cpu()
+    where, *others = every_device(device)
+    how = choose_precision(precision, where)
+    tower, preprocessing, dimension, activation = _build(checkpoint, where, how)
+    if compiled:
+        tower = _compiled(tower, _blank(preprocessing.size, where))
+    own = checkpoint.model.startswith("local-dir:")
+    return ImageEncoder(
+        model=model,
+        pretrained="" if own else pretrained,
+        weights=sha256_file(checkpoint.file),
+        activation=activation,
+        dimension=dimension,
+        device=where,
+        precision=how,
+        preprocessing=replace(
+            preprocessing, exact=exact_decode, on_device=_resizes(preprocess, where, exact=exact_decode)
+        ),
+        tower=tower,
+        others=tuple(others),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class TextEncoder:
+    """The text tower of the same model, for putting words beside pictures."""
+
+    model: str
+    device: str
+    network: Any
+    tokenizer: Any
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Raw (not normalised) vectors float32 [n, D] of texts; what exceeds the context is cut off."""
+        import torch
+
+        with torch.inference_mode():
+            vectors = self.network.encode_text(self.tokenizer(list(texts)).to(self.device))
+        return vectors.float().cpu().numpy()
+
+
+def load_text(model: str = "ViT-L-14", pretrained: str = "openai", *, device: str = "auto") -> TextEncoder:
+    """The text tower of the model that `load` takes the image tower of, in fp32. Raises ModelError."""
+    import open_clip
+
+    checkpoint, where = locate(model, pretrained), choose_device(device)
+    network = _model(checkpoint, where)
+    try:
+        with _quiet():
+            tokenizer = open_clip.get_tokenizer(checkpoint.model)
+    except Exception as error:
+        raise ModelError(f"{model} has no tokenizer that can be loaded here ({error})") from None
+    if tokenizer([""]).max() >= network.token_embedding.num_embeddings:  # its end-of-text id is the highest
+        raise ModelError(f"{model} comes without the tokenizer that it was trained with")
+    return TextEncoder(model, where, network, tokenizer)
+
+
+def _resizes(preprocess: "Preprocess", device: str, *, exact: bool) -> bool:
+    """Whether the device resizes: `auto` has a CPU do it, where torch is several times as fast as Pillow."""
+    return preprocess == "device" or (preprocess == "auto" and device == "cpu" and not exact)
+
+
+def _build(
+    checkpoint: Checkpoint, device: str, precision: Precision
+) -> tuple["torch.nn.Module", Preprocessing, int, str]:
+    import torch
+
+    model = _model(checkpoint, device)
+    preprocessing = _preprocessing(model.visual.preprocess_cfg, checkpoint)
+    tower = model.visual if precision == "fp32" else lower(model.visual, dtype_of(precision))
+    if device.startswith("cuda"):
+        tower = tower.to(memory_format=torch.channels_last)
+    return tower, preprocessing, _dimension(tower, preprocessing.size, device), _activation(tower)
+
+
+def _model(checkpoint: Checkpoint, device: str) -> Any:
+    """open_clip's model with both towers, in fp32. Raises ModelError."""
+    import open_clip
+
+    try:
+        with _quiet():
+            return open_clip.create_model(
+                checkpoint.model,
+                None if checkpoint.model.startswith("local-dir:") else str(checkpoint.file),
+                device=device,
+                force_quick_gelu=bool(checkpoint.settings.get("quick_gelu")),
+                force_preprocess_cfg=_published_preprocessing(checkpoint),
+                pretrained_text=False,
+                require_pretrained=True,
+            ).eval()
+    except Exception as error:  # a file that is no checkpoint of this model fails in many ways
+        raise ModelError(f"{checkpoint.file} {_why_unloadable(error, checkpoint)}") from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """open_clip tells the root logger of every step."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
+def _published_preprocessing(checkpoint: Checkpoint) -> dict[str, Any]:
+    names = ("mean", "std", "interpolation", "resize_mode")
+    return {name: checkpoint.settings[name] for name in names if checkpoint.settings.get(name) is not None}
+
+
+def _preprocessing(settings: dict[str, Any], checkpoint: Checkpoint) -> Preprocessing:
+    size, resize = settings["size"], settings.get("resize_mode") or "shortest"
+    side = size[0] if isinstance(size, list | tuple) else size
+    square = not isinstance(size, list | tuple) or size[0] == size[1]
+    if not square or resize not in _SUPPORTED_RESIZES:
+        raise ModelError(
+            f"{checkpoint.model} wants pictures of {size} resized by {resize!r}, which is not built in"
+        )
+    return Preprocessing(
+        size=int(side),
+        mean=_colour(settings["mean"]),
+        std=_colour(settings["std"]),
+        interpolation="bilinear" if settings.get("interpolation") == "bilinear" else "bicubic",
+        resize=cast("Any", resize),
+    )
+
+
+def _colour(values: Any) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
+
+
+def _blank(size: int, device: str) -> "torch.Tensor":
+    import torch
+
+    return torch.zeros(1, 3, size, size, device=device)
+
+
+def _compiled(tower: Any, blank: "torch.Tensor") -> Any:
+    """The tower by torch.compile; as it is, and a line that says so, where that does not work."""
+    import torch
+
+    try:
+        compiled = torch.compile(tower, dynamic=True)  # the last batch of a shard is smaller
+        with torch.inference_mode(), _quiet():
+            compiled(blank)
+    except Exception as error:  # no C++ compiler, no Triton, an operation that it does not know
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        print(f"encode: not compiled ({reason[:150]}); going on without --compile", file=sys.stderr)
+        return tower
+    return compiled
+
+
+def _dimension(tower: Any, size: int, device: str) -> int:
+    import torch
+
+    with torch.inference_mode():
+        features = tower(_blank(size, device))
+    return int((features[0] if isinstance(features, tuple) else features).shape[-1])
+
+
+def _activation(tower: Any) -> str:
+    """The name of the tower's activation: QuickGELU is what OpenAI's weights were trained with."""
+    names = [type(module).__name__ for module in tower.modules()]
+    return next((name for name in names if "GELU" in name), "unknown")
+
+
+def _why_unloadable(error: Exception, checkpoint: Checkpoint) -> str:
+    text = str(error)
+    if "TorchScript" in text:
+        return "is a TorchScript archive, which holds code; take the same weights as safetensors from the Hub"
+    if "Unsupported global" in text or "WeightsUnpickler" in text or "GLOBAL" in text:
+        return "is a pickle that asks for code to be run; take the weights as safetensors"
+    if "Missing key" in text or "size mismatch" in text:
+        return f"holds the weights of another model than {checkpoint.model}; name the right one with --model"
+    return f"cannot be loaded as {checkpoint.model} ({type(error).__name__}: {text[:150].splitlines()[:1]})"

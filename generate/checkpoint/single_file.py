@@ -1,0 +1,231 @@
+"""A Stable Diffusion 1.x checkpoint in one file (.safetensors or .ckpt), read offline and without running
+code.
+
+The sizes of the parts are read from the weights themselves, so nothing has to be fetched to know them.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError
+
+__all__ = ["Parts", "load_checkpoint"]
+
+UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
+HEADS = 8  # of every attention in Stable Diffusion 1's UNet: not to be seen in the weights' shapes
+HEAD_WIDTH = 64  # of every CLIP text tower
+SCALING = 0.18215  # of Stable Diffusion 1's latents
+SCHEDULE = {
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "num_train_timesteps": 1000,
+}
+
+Weights = Mapping[str, Tensor]
+Parts = dict[str, Any]
+
+
+def load_checkpoint(path: Path, dtype: torch.dtype) -> Parts:
+    """Read `path`; return diffusers' and transformers' `unet`, `vae` (in `dtype`), `text_model` (in fp32),
+    `tokenizer` and `scheduler_config`.
+
+    Raises CheckpointError for a file that is unreadable, asks for code to be run, or holds something else.
+    """
+    weights = read_weights(path)
+    _check_kind(weights, path)
+    from ..tokens import clip_tokenizer
+
+    try:
+        return {
+            "unet": _diffusers_part("UNet2DConditionModel", unet_config(weights), weights, dtype),
+            "vae": _diffusers_part("AutoencoderKL", vae_config(weights), weights, dtype),
+            "text_model": _text_model(weights),
+            "tokenizer": clip_tokenizer(),
+            "scheduler_config": SCHEDULE,
+        }
+    except (KeyError, ValueError, RuntimeError, StopIteration) as error:
+        raise CheckpointError(f"{path} is not a whole Stable Diffusion 1.x checkpoint: {error}") from None
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file or, loaded by torch's weights-only reader, of a `.ckpt`, by
+    name."""
+    try:
+        if path.suffix.lower() == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return _read_pickled(path)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {_reason(path, error)}") from None
+
+
+class _Inert:
+    """Stands in for a training framework's class in a checkpoint: takes anything, does nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+    archive = _start(path, 2) == b"PK"
+    asked = get_unsafe_globals_in_checkpoint(path) if archive else []
+    # The first public checkpoints carry their trainer's callbacks along.
+    trainers = [name for name in asked if name.startswith("pytorch_lightning.")]
+    if len(trainers) < len(asked):
+        wanted = ", ".join(sorted(set(asked) - set(trainers)))
+        raise CheckpointError(
+            f"{path} asks for code to be run ({wanted}), so it is not loaded; do not use it"
+        )
+    with safe_globals([(_Inert, name) for name in trainers]):
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive or None)
+    while isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
+        found = found["state_dict"]
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds a {type(found).__name__}, not the weights of a model")
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return "there is no such file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    if _start(path, 23) == b"version https://git-lfs":
+        return "it is a git-lfs pointer; run `git lfs pull` where it came from"
+    if "weights_only" in str(error) or "Unsupported" in str(error):
+        return "it asks for code to be run, or is no checkpoint"
+    return "it is broken, cut off or another kind of file"
+
+
+def _start(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(count)
+
+
+def _check_kind(weights: Weights, path: Path) -> None:
+    if any(name.startswith("conditioner.embedders.") for name in weights):
+        raise CheckpointError(f"{path} is an SDXL checkpoint; only Stable Diffusion 1.x is supported")
+    if any(name.startswith("cond_stage_model.model.") for name in weights):
+        raise CheckpointError(f"{path} is a Stable Diffusion 2 checkpoint; only 1.x is supported")
+    for prefix, part in ((UNET, "UNet"), (VAE, "VAE"), (TEXT, "text tower")):
+        if not any(name.startswith(prefix) for name in weights):
+            raise CheckpointError(
+                f"{path} holds no {part} (no `{prefix}...`): it is not a whole SD 1.x checkpoint"
+            )
+
+
+def unet_config(weights: Weights) -> dict[str, Any]:
+    """Settings of diffusers' UNet that fit the original's weights: its levels, widths and attentions."""
+    downs = _numbers(weights, UNET + r"input_blocks\.(\d+)\.0\.op\.weight")
+    per_level = downs[0] - 1
+    first = weights[UNET + "input_blocks.0.0.weight"]
+    firsts = [1 + level * (per_level + 1) for level in range(len(downs) + 1)]
+    attends = [f"{UNET}input_blocks.{block}.1.norm.weight" in weights for block in firsts]
+    keys = next(value for name, value in weights.items() if name.endswith("attn2.to_k.weight"))
+    if first.shape[1] != weights[UNET + "out.2.weight"].shape[0]:
+        raise ValueError("its UNet takes more channels than latents have (an inpainting model)")
+    return {
+        "in_channels": first.shape[1],
+        "out_channels": first.shape[1],
+        "block_out_channels": [
+            weights[f"{UNET}input_blocks.{block}.0.out_layers.3.weight"].shape[0] for block in firsts
+        ],
+        "layers_per_block": per_level,
+        "down_block_types": ["CrossAttnDownBlock2D" if attend else "DownBlock2D" for attend in attends],
+        "up_block_types": ["CrossAttnUpBlock2D" if attend else "UpBlock2D" for attend in reversed(attends)],
+        "cross_attention_dim": keys.shape[1],
+        "attention_head_dim": HEADS,
+        "sample_size": 64,
+    }
+
+
+def vae_config(weights: Weights) -> dict[str, Any]:
+    """Settings of diffusers' autoencoder that fit the original's weights."""
+    levels = len(_numbers(weights, VAE + r"encoder\.down\.(\d+)\.block\.0\.conv1\.weight"))
+    return {
+        "block_out_channels": [
+            weights[f"{VAE}encoder.down.{level}.block.0.conv1.weight"].shape[0] for level in range(levels)
+        ],
+        "layers_per_block": len(_numbers(weights, VAE + r"encoder\.down\.0\.block\.(\d+)\.conv1\.weight")),
+        "down_block_types": ["DownEncoderBlock2D"] * levels,
+        "up_block_types": ["UpDecoderBlock2D"] * levels,
+        "latent_channels": weights[VAE + "post_quant_conv.weight"].shape[1],
+        "scaling_factor": SCALING,
+        "sample_size": 512,
+    }
+
+
+def text_config(weights: Weights) -> dict[str, Any]:
+    """Settings of transformers' CLIP text model that fit the weights."""
+    inner = TEXT + "text_model."
+    vocabulary, width = weights[inner + "embeddings.token_embedding.weight"].shape
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "intermediate_size": weights[inner + "encoder.layers.0.mlp.fc1.weight"].shape[0],
+        "num_hidden_layers": len(_numbers(weights, inner + r"encoder\.layers\.(\d+)\.mlp\.fc1\.weight")),
+        "num_attention_heads": max(1, width // HEAD_WIDTH),
+        "max_position_embeddings": weights[inner + "embeddings.position_embedding.weight"].shape[0],
+        "projection_dim": width,
+        "hidden_act": "quick_gelu",
+        "bos_token_id": vocabulary - 2,
+        "eos_token_id": vocabulary - 1,
+        "pad_token_id": vocabulary - 1,
+    }
+
+
+def _text_model(weights: Weights) -> Any:
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    model = CLIPTextModel(CLIPTextConfig(**text_config(weights)))
+    # transformers 5.6 took the `text_model` level out of the names.
+    prefix = TEXT if hasattr(model, "text_model") else TEXT + "text_model."
+    found = {
+        name.removeprefix(prefix): value.float()
+        for name, value in weights.items()
+        if name.startswith(prefix) and not name.endswith("position_ids")
+    }
+    model.load_state_dict(found)
+    return model.eval()
+
+
+def _diffusers_part(kind: str, config: Mapping[str, Any], weights: Weights, dtype: torch.dtype) -> Any:
+    import diffusers
+
+    with tempfile.TemporaryDirectory(prefix="visunex-") as folder:
+        (Path(folder) / "config.json").write_text(
+            json.dumps({"_class_name": kind, **config}), encoding="utf-8"
+        )
+        # diffusers renames the dictionary's entries away while it converts them
+        part = getattr(diffusers, kind).from_single_file(dict(weights), config=folder, torch_dtype=dtype)
+    prefix = UNET if kind == "UNet2DConditionModel" else VAE
+    missing = len(part.state_dict()) - sum(name.startswith(prefix) for name in weights)
+    if missing > 0:  # diffusers would leave them random
+        raise ValueError(f"{missing} weights under `{prefix}` are missing")
+    return part.eval()
+
+
+def _numbers(weights: Weights, pattern: str) -> list[int]:
+    """The numbers in the names that match `pattern`, ascending."""
+    found = sorted(int(match[1]) for name in weights if (match := re.fullmatch(pattern, name)))
+    if not found:
+        raise KeyError(f"no weights called {pattern}")
+    return found

@@ -1,0 +1,1 @@
+"""Stable Diffusion 1.x: its parts, from a name, a folder or a file."""

@@ -1,0 +1,108 @@
+"""Samplers by name: the original's DDIM and PLMS with its own time steps, and diffusers' others."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import UsageError
+
+__all__ = ["build", "canonical", "is_original", "names", "original_timesteps"]
+
+DDIM, PLMS = "ddim", "plms"
+_ORIGINAL = {"ddim": DDIM, "plms": PLMS, "pndm": PLMS}
+# What CompVis trained Stable Diffusion 1 with and samples with: the last step goes to the first alpha, not
+# to 1.
+_AS_ORIGINAL = {
+    "steps_offset": 1,
+    "set_alpha_to_one": False,
+    "timestep_spacing": "leading",
+}
+
+
+def names() -> list[str]:
+    """Every name that `--scheduler` takes: `ddim`, `plms` and diffusers' others without `Scheduler`."""
+    return [DDIM, PLMS, *sorted(name for name in _library() if _plain(name) not in _ORIGINAL)]
+
+
+def canonical(name: str) -> str:
+    """The listed name meant by `name`, whatever its case, hyphens and ending; raises UsageError with the
+    list."""
+    wanted = _plain(name)
+    if wanted in _ORIGINAL:
+        return _ORIGINAL[wanted]
+    for known in _library():
+        if _plain(known) == wanted:
+            return known
+    raise UsageError(f"unknown scheduler {name!r}; there are {', '.join(names())}")
+
+
+def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
+    """A diffusers scheduler over the model's own noise schedule `config`, set to `steps` steps.
+
+    Raises UsageError for an unknown name or a number of steps that the noise schedule does not have.
+    """
+    import diffusers
+
+    name = canonical(name)
+    trained = int(config.get("num_train_timesteps", 1000))
+    if not 1 <= steps <= trained:
+        raise UsageError(f"--ddim_steps is {steps}: give 1 to {trained}")
+    if name == DDIM:
+        scheduler = diffusers.DDIMScheduler.from_config(config, clip_sample=False, **_AS_ORIGINAL)
+    elif name == PLMS:
+        scheduler = diffusers.PNDMScheduler.from_config(config, skip_prk_steps=True, **_AS_ORIGINAL)
+    else:
+        return _other(name, config, steps)
+    scheduler.set_timesteps(steps)
+    scheduler.timesteps = torch.from_numpy(_visited(name, original_timesteps(steps, trained)))
+    return scheduler
+
+
+def is_original(scheduler: Any) -> bool:
+    """Whether it is one of the original's two samplers."""
+    return type(scheduler).__name__ in ("DDIMScheduler", "PNDMScheduler")
+
+
+def original_timesteps(steps: int, trained: int = 1000) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Ascending time steps as CompVis's `make_ddim_timesteps` has them: from 1, `trained // steps` apart.
+
+    Where `steps` does not divide `trained` there are more than `steps` of them (31 for 30), as in the
+    original; only a last one outside the schedule, which the original failed on, is left out.
+    """
+    timesteps = np.arange(0, trained, trained // steps) + 1
+    return timesteps[timesteps < trained]
+
+
+def _visited(name: str, ascending: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The time steps of the UNet's evaluations: PLMS begins with an improved Euler step, which needs two."""
+    descending = ascending[::-1].copy()
+    if name == PLMS and len(descending) > 1:
+        return np.insert(descending, 1, descending[1])
+    return descending
+
+
+def _other(name: str, config: Mapping[str, Any], steps: int) -> Any:
+    import diffusers
+
+    try:
+        scheduler = getattr(diffusers, f"{name}Scheduler").from_config(config)
+        scheduler.set_timesteps(steps)
+    except (ImportError, ValueError) as error:
+        raise UsageError(
+            f"the scheduler {name} does not run here: {str(error).strip().splitlines()[0]}"
+        ) from None
+    return scheduler
+
+
+def _library() -> list[str]:
+    from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
+
+    # EDM's has a noise schedule of its own, which is not the model's.
+    names = [member.name.removesuffix("Scheduler") for member in KarrasDiffusionSchedulers]
+    return [name for name in names if name != "EDMEuler"]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "").removesuffix("scheduler")

@@ -1,0 +1,166 @@
+"""The candidates of a download: the rows of `selected.parquet`, and what is known of them beforehand."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import DownloadError, UsageError
+from .messages import OOM_SHARD_COUNT
+
+if TYPE_CHECKING:
+    from visunex.recipes import Download
+
+__all__ = ["Candidates", "load_candidates"]
+
+# img2dataset makes columns of these names itself (`dhash` is ours).
+_RESERVED = {
+    "key", "status", "error_message", "exif", "md5", "sha256", "sha512", "dhash",
+    "width", "height", "original_width", "original_height",
+}  # fmt: skip
+_HEX_DIGITS = {"md5": 32, "sha256": 64}
+_WITHDRAWN = "excluded: withdrawn (--exclude-urls)"
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The rows best first; by rank why some are `excluded`, and the hash that is `expected` of some."""
+
+    table: pa.Table
+    shard_size: int
+    excluded: dict[int, str]
+    expected: dict[int, str]
+    hash_type: str
+
+    @property
+    def count(self) -> int:
+        """How many candidates there are."""
+        return self.table.num_rows
+
+    @property
+    def shards(self) -> int:
+        """How many shards all candidates would fill."""
+        return -(-self.count // self.shard_size)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that go into the shards: what img2dataset does not make itself, and JSON can hold."""
+        names = [field.name for field in self.table.schema if _fits(field)]
+        return tuple(name for name in names if name not in ("url", "caption")) + tuple(
+            name for name in ("caption", "url") if name in names
+        )
+
+    def key(self, rank: int) -> str:
+        """The key that img2dataset gives the candidate."""
+        digits = OOM_SHARD_COUNT + len(str(self.shard_size)) - 1
+        return f"{rank:0{digits}d}"
+
+    def ranks(self, shard: int) -> range:
+        """The ranks of a shard's rows."""
+        return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.count))
+
+    def write_rows(self, shard: int, path: Path) -> None:
+        """Write a shard's rows as the Arrow file that img2dataset's downloader reads."""
+        ranks = self.ranks(shard)
+        rows = self.table.select(self.columns).slice(ranks.start, len(ranks))
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+            writer.write_table(rows)
+
+    def of_shard(self, by_rank: dict[int, str], shard: int) -> dict[int, str]:
+        """What is known of a shard's rows, by their place in it."""
+        ranks = self.ranks(shard)
+        return {rank - ranks.start: by_rank[rank] for rank in ranks if rank in by_rank}
+
+
+def _fits(field: pa.Field) -> bool:
+    kind = field.type
+    plain = (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+    )
+    return plain and field.name not in _RESERVED
+
+
+def load_candidates(path: Path, settings: "Download") -> Candidates:
+    """Read `selected.parquet`. Raises DownloadError when it is missing or lacks a column; UsageError."""
+    table = _read(path)
+    urls = table["url"].to_pylist()
+    excluded = _excluded(urls, Path(settings.exclude_urls)) if settings.exclude_urls else {}
+    column, _, hash_type = (settings.verify_hash or ":sha256").rpartition(":")
+    expected = _expected(table, column, hash_type) if column else {}
+    return Candidates(table, settings.shard_size, excluded, expected, hash_type)
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path, memory_map=True)
+    except FileNotFoundError:
+        raise DownloadError(
+            f"there is no {path}: run `visunex-data filter` first, or choose another --run"
+        ) from None
+    except pa.ArrowException as error:
+        raise DownloadError(f"{path} is not a readable parquet file: {str(error).splitlines()[0]}") from None
+    if "url" not in table.column_names:
+        raise DownloadError(f"{path} has no column url, only {', '.join(table.column_names)}")
+    return table
+
+
+def _excluded(urls: list[str | None], path: Path) -> dict[int, str]:
+    withdrawn = _withdrawn(path)
+    return {
+        rank: _WITHDRAWN for rank, url in enumerate(urls) if url and not withdrawn.isdisjoint(_names(url))
+    }
+
+
+def _names(url: str) -> tuple[str, str, str]:
+    """What a list of withdrawn links may call a link: itself, or its MD5 or SHA-256."""
+    data = url.encode()
+    return url, hashlib.md5(data, usedforsecurity=False).hexdigest(), hashlib.sha256(data).hexdigest()
+
+
+def _withdrawn(path: Path) -> set[str]:
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = pq.read_table(path)
+            texts = [field.name for field in table.schema if _is_text(field.type)]
+            entries = [value for name in texts for value in table[name].to_pylist() if value]
+        else:
+            entries = path.read_text(encoding="utf-8-sig").splitlines()
+        stripped = {entry.strip() for entry in entries}
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise UsageError(f"--exclude-urls: {path} cannot be read: {_short(error)}") from None
+    return {
+        entry.lower() if re.fullmatch(r"[0-9A-Fa-f]{32,64}", entry) else entry for entry in stripped if entry
+    }
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _short(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
+
+
+def _expected(table: pa.Table, column: str, hash_type: str) -> dict[int, str]:
+    if column not in table.column_names:
+        raise UsageError(f"--verify-hash: there is no column {column}, only {', '.join(table.column_names)}")
+    field = table.schema.field(column)
+    if not _is_text(field.type):
+        raise UsageError(
+            f"--verify-hash: column {column} holds {field.type}, no {hash_type} of a picture's file; "
+            f"in LAION's sets `hash` is made from the link and the caption"
+        )
+    digits = re.compile(rf"[0-9a-f]{{{_HEX_DIGITS[hash_type]}}}")
+    expected = {rank: value.lower() for rank, value in enumerate(table[column].to_pylist()) if value}
+    wrong = next((value for value in expected.values() if not digits.fullmatch(value)), None)
+    if wrong is not None:
+        raise UsageError(f"--verify-hash: column {column} holds {wrong[:70]!r}, which is no {hash_type}")
+    return expected

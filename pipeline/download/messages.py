@@ -1,0 +1,100 @@
+"""What the download command and its worker processes say to each other."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from visunex.images.validate import Limits
+from visunex.net.fetcher import FetchSettings
+
+__all__ = [
+    "MOST_SHARDS_AT_ONCE",
+    "OOM_SHARD_COUNT",
+    "Broken",
+    "EngineSettings",
+    "Finished",
+    "Ready",
+    "ShardJob",
+    "Tally",
+    "shard_name",
+]
+
+MOST_SHARDS_AT_ONCE = 4  # in one worker, all but the last of which wait for their slowest links only
+OOM_SHARD_COUNT = 5  # digits of a shard's number in file names and keys, as img2dataset has it
+
+
+def shard_name(shard: int) -> str:
+    """The stem of a shard's files: `00012`."""
+    return f"{shard:0{OOM_SHARD_COUNT}d}"
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What holds for all shards of a download. `columns` of the rows include `url` and `caption`.
+
+    `spool` is the folder with pictures taken from a tar, where they do not come from the web.
+    """
+
+    output: Path
+    columns: tuple[str, ...]
+    shard_size: int
+    threads: int
+    fetch: FetchSettings
+    limits: Limits
+    resize: int | None = None
+    perceptual_hash: bool = False
+    spool: Path | None = None
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One shard to make: its rows lie in `folder/rows.arrow`, its files are made in `folder`.
+
+    `verdicts` (row in the shard -> error message) are rows not to fetch. `expected` (row -> hash) are the
+    hashes that files must have, made with `hash_type`. `earlier` means that pictures which an earlier attempt
+    left in the output folder are taken over from there.
+    """
+
+    shard: int
+    folder: Path
+    verdicts: dict[int, str] = field(default_factory=dict)
+    expected: dict[int, str] = field(default_factory=dict)
+    hash_type: str = "sha256"
+    earlier: bool = False
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far a worker is with a shard. `failures` counts by class; `open_rows` are being worked on.
+
+    `all_begun` means that no row waits for its turn any more.
+    """
+
+    shard: int
+    attempted: int
+    succeeded: int
+    received: int
+    failures: dict[str, int]
+    open_rows: tuple[int, ...]
+    all_begun: bool = False
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker has loaded what it needs."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A shard is made and in its place."""
+
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A shard could not be made. `fatal` says why trying again would end the same (disk full)."""
+
+    shard: int
+    reason: str
+    lost_rows: tuple[int, ...] = ()
+    fatal: str | None = None

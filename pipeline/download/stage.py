@@ -1,0 +1,160 @@
+"""Selected rows -> WebDataset shards, until as many pictures are had as were asked for.
+
+img2dataset lays out, resizes and writes the shards, in worker processes (`engine.py`); its fetch function is
+ours (`fetch.py`). Its Reader and its process pool are not used: the one retries a full disk for minutes and
+loads everything in the parent, the other waits for ever when a worker dies.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from visunex.base.console import Progress
+from visunex.base.files import sha256_file
+
+from ..errors import DownloadError, FewerImagesError, UsageError
+from ..metadata.sac import SCHEME
+from ..rundir import RunDir
+from ..shards.discard import discarded_tars
+from .candidates import Candidates, load_candidates
+from .choose import PRECOMPUTED
+from .loop import Attempts, Plan, fetch_settings
+from .results import DownloadReport
+from .tar_source import Spool, collect, places_of
+
+if TYPE_CHECKING:
+    from visunex.recipes import Download, Recipe
+
+__all__ = ["DownloadReport", "Downloading", "begin_download", "download"]
+
+_WORK = "_tmp"  # where shards are made, beside those that are finished
+
+
+def download(
+    run: RunDir,
+    recipe: "Recipe",
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> DownloadReport:
+    """Fetch candidates of `run.selected`, best first, until `filter.top` pictures are had.
+
+    The caller holds the run's lock. Writes `run.shards` and `run.downloaded`. A shard that is finished is not
+    made again; running again after the candidates were used up tries those that failed for reasons of the
+    moment, or all with `retry_failed`. A shard whose pictures were discarded stays as it is.
+
+    Raises FewerImagesError with fewer than `download.min_images` pictures, everything being kept;
+    DownloadError; StaleRunError; UsageError.
+    """
+    return begin_download(run, recipe, overwrite=overwrite, retry_failed=retry_failed).work(progress)
+
+
+def begin_download(
+    run: RunDir, recipe: "Recipe", *, overwrite: bool = False, retry_failed: bool = False
+) -> "Downloading":
+    """What `download` does before anything is fetched: from here on the run is one of these candidates."""
+    settings = recipe.download
+    candidates = load_candidates(run.selected, settings)
+    published = recipe.encode.precomputed
+    made_from = _made_from(run, settings) | ({} if published is None else {"precomputed": published})
+    run.begin("download", made_from, overwrite=overwrite)
+    if retry_failed:
+        _require_pictures(run)
+    candidates = candidates if published is None else _without_published(candidates, published)
+    return Downloading(Plan(run, settings, candidates, recipe.filter.top), retry_failed)
+
+
+@dataclass(frozen=True)
+class Downloading:
+    """A download that has begun."""
+
+    plan: Plan
+    retry_failed: bool
+
+    def work(self, progress: Progress | None = None, stopping: Event | None = None) -> DownloadReport:
+        """Fetch; see `download`. Once `stopping` is set it ends, as by Ctrl-C, with KeyboardInterrupt."""
+        run, settings = self.plan.run, self.plan.settings
+        spool = _spool(self.plan, anew=self.retry_failed)
+        again = run.downloaded.exists() and settings.images is None  # a tar says the same every time
+        with _work_folder(run.shards) as work, progress or Progress("download", self.plan.target) as shown:
+            attempts = Attempts(self.plan, work, shown, stopping or Event(), spool)
+            report = attempts.work(again=again, retry_failed=self.retry_failed)
+        if spool is not None:
+            shutil.rmtree(spool.folder, ignore_errors=True)
+        run.record("download", report.as_dict())
+        if report.chosen < report.min_images:
+            raise FewerImagesError(_too_few(report))
+        return report
+
+
+def _require_pictures(run: RunDir) -> None:
+    if discarded_tars(run.shards):
+        raise UsageError(
+            f"--retry-failed adds to the pictures that shards have, and those of {run.path} were discarded "
+            "when they had their vectors; --overwrite starts the download anew"
+        )
+
+
+def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:
+    """What decides the shards' bytes. Patience, speed and retries only decide how much of the web answers."""
+    keys = {"shard_size", "max_bytes", "resize", "check", "min_image_size", "max_pixels", "max_aspect_ratio"}
+    decisive = settings.model_dump(include=keys | {"verify_hash", "ignore_robots_tag"})
+    withdrawn = Path(settings.exclude_urls) if settings.exclude_urls else None
+    return {
+        "selection": sha256_file(run.selected),
+        "exclude_urls": sha256_file(withdrawn) if withdrawn else None,
+        "perceptual_hash": settings.dedupe_images == "near",
+        **({} if settings.images is None else {"images": settings.images}),
+        **decisive,
+    }
+
+
+def _without_published(candidates: Candidates, place: str) -> Candidates:
+    """The candidates, those excluded whose vectors are published: they need no picture."""
+    from ..encode.precomputed import look_up
+
+    found = dict.fromkeys(look_up(place, candidates.table).hits, f"{PRECOMPUTED}: its vector is in {place}")
+    return replace(candidates, excluded={**found, **candidates.excluded})
+
+
+def _spool(plan: Plan, *, anew: bool) -> Spool | None:
+    """The candidates' pictures out of the tar that the settings name; None when they come from the web.
+
+    Once a download is finished, all its shards are made and the tar is not needed again.
+    """
+    urls, images = plan.candidates.table["url"].to_pylist(), plan.settings.images
+    if images is None:
+        if any(url and url.startswith(SCHEME) for url in urls[:1]):
+            raise DownloadError("these pictures lie in tars, not on the web: name them with --images sac.tar")
+        return None
+    if plan.run.downloaded.exists() and not anew:
+        return None
+    folder = plan.run.path / ".visunex" / "pictures"
+    return collect(places_of(images), urls, folder, fetch_settings(plan.settings, 1))
+
+
+def _too_few(report: DownloadReport) -> str:
+    worst = ", ".join(f"{name} {count}" for name, count in list(report.failures.items())[:3])
+    hint = " (--allow-private permits private addresses)" if "private_address" in report.failures else ""
+    return (
+        f"{report.chosen} pictures could be had of {report.attempted} candidates, fewer than min_images = "
+        f"{report.min_images}; everything is kept\n"
+        f"Reasons: {worst or 'no candidates'}{hint}. Running again retries failures of the moment."
+    )
+
+
+@contextlib.contextmanager
+def _work_folder(shards: Path) -> Iterator[Path]:
+    """An empty folder for shards in the making, gone at the end. A killed process may have left one."""
+    work = shards / _WORK
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,59 @@
+"""A process that encodes its share on a device of its own.
+
+Started by `multi_device.py` as `python -m visunex.pipeline.encode.device_worker FD`. It ends with the process
+at the other end of the socket, which hears of every batch.
+"""
+
+import os
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from visunex.base.errors import VisunexError
+from visunex.clip.factory import load_as
+
+from .multi_device import Counted, Failed, Finished, Job
+from .partition_encoder import Account, Encoding
+
+
+class _Relay:
+    """Progress that is shown by the process at the other end."""
+
+    def __init__(self, connection: "Connection[Any, Any]") -> None:
+        self._connection = connection
+
+    def advance(self, count: int) -> None:
+        """Count pictures as done."""
+        self._connection.send(Counted(advanced=count))
+
+    def skip(self, count: int) -> None:
+        """Count pictures for which there was nothing to do."""
+        self._connection.send(Counted(skipped=count))
+
+
+def main() -> None:
+    """Encode the share of the one job that comes; say how far it is, and how it ended."""
+    connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    job: Job = connection.recv()
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    try:
+        encoder = load_as(job.settings, job.device)
+        with Encoding(encoder, job.settings, job.folder, job.share.of) as encoding:
+            fresh = encoding.encode(job.places, Account(), _Relay(connection), job.share)
+    except VisunexError as error:
+        connection.send(Failed(str(error)))
+    else:
+        connection.send(Finished(fresh))
+
+
+def _end_with(connection: "Connection[Any, Any]") -> None:
+    """End at once when the other end does: whoever holds the run next must not find us writing to it."""
+    try:
+        connection.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The conditions a row must pass, in a fixed order: the first one that it fails is charged with it.
+
+Cheap conditions on numbers come first, then those on the caption, then `where`, then likeness. A null (or
+NaN) never passes a condition that it is tested for: a row without a caption fails `exclude` too.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from visunex.base.errors import UsageError
+from visunex.recipes import Filter
+
+from ..metadata.columns import Role, Roles, Schema, column, listed
+from .keywords import any_of
+
+_BOUNDS: tuple[tuple[str, Role, str], ...] = (
+    ("min_score", "score", "ge"),
+    ("max_score", "score", "le"),
+    ("min_ratings", "ratings", "ge"),
+    ("min_width", "width", "ge"),
+    ("min_height", "height", "ge"),
+    ("min_similarity", "similarity", "ge"),
+    ("max_punsafe", "punsafe", "le"),
+    ("max_pwatermark", "pwatermark", "le"),
+)
+# polars reads files while it parses a subquery over read_csv(...), so these are refused before it sees them.
+_QUERIES = re.compile(r"\bselect\b|\bread_\w*|\bscan_\w*|\(\s*(from|values|with|table)\b", re.IGNORECASE)
+# What in a serialised polars expression makes a row's result depend on other rows.
+_NOT_ROW_BY_ROW = frozenset({"Agg", "Over", "Window", "Rolling", "Len", "Explode", "Quantile", "Correlation"})
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition's name in the report, and the expression that is true for the rows that pass."""
+
+    name: str
+    passes: pl.Expr
+
+
+def conditions(wanted: Filter, roles: Roles, schema: Schema) -> list[Condition]:
+    """The conditions of a recipe over a source's columns, in the order in which they are charged.
+
+    Raises SourceError for a column that is missing, UsageError for a keyword or `where` that makes no sense.
+    """
+    return [*_bounds(wanted, roles, schema), *_on_captions(wanted, roles, schema)]
+
+
+def on_likeness(likeness: pl.Expr, wanted: Filter) -> list[Condition]:
+    """The conditions on a row's likeness, which is null where it has no vector."""
+    found = [Condition("no_vector", likeness.is_not_null())]
+    if wanted.min_likeness is not None:
+        found.append(Condition("min_likeness", likeness.ge(wanted.min_likeness)))
+    return found
+
+
+def _bounds(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]:
+    for key, role, comparison in _BOUNDS:
+        if (bound := getattr(wanted, key)) is not None:
+            values = column(roles, schema, role, _option(key))
+            yield Condition(key, getattr(values, comparison)(bound))
+
+
+def _on_captions(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]:
+    if wanted.keywords:
+        caption = column(roles, schema, "caption", "--keywords")
+        yield Condition("keywords", any_of(caption, wanted.keywords, wanted.match))
+    if wanted.exclude:
+        caption = column(roles, schema, "caption", "--exclude")
+        yield Condition("exclude", any_of(caption, wanted.exclude, wanted.match).not_())
+    if wanted.where is not None:
+        yield Condition("where", where(wanted.where, schema))
+
+
+def _option(key: str) -> str:
+    return "--" + key.replace("_", "-")
+
+
+def where(text: str, schema: Schema) -> pl.Expr:
+    """An SQL condition over the columns, row by row: no queries, no files, no aggregates.
+
+    Raises UsageError, naming the columns.
+    """
+    if query := _QUERIES.search(text):
+        raise UsageError(f"--where takes a condition, not a query: {query[0]!r} is not allowed in it")
+    said = repr(text if len(text) <= 100 else f"{text[:97]}...")
+    try:
+        parsed: Any = pl.sql_expr(text)
+        # On one empty row, as a type that does not fit or a bad pattern in it shows only then.
+        result = pl.DataFrame([pl.Series(name, [None], kind) for name, kind in schema.items()]).select(parsed)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise UsageError(f"--where {said}: {_reason(error)}; the columns are {listed(schema)}") from None
+    if result.dtypes != [pl.Boolean]:
+        raise UsageError(f"--where {said} gives {result.dtypes[0]}, not true or false; write a comparison")
+    if foreign := _node_names(json.loads(parsed.meta.serialize(format="json"))) & _NOT_ROW_BY_ROW:
+        raise UsageError(
+            f"--where {said} must judge each row by itself, without {', '.join(sorted(foreign))}"
+        )
+    return parsed
+
+
+def _reason(error: BaseException) -> str:
+    """What polars says, in a line, without its own list of columns."""
+    text = str(error).split("\n\nThis error occurred")[0].strip()
+    lines = [line for line in text.splitlines() if line.strip()] or ["it makes no sense"]
+    return lines[-1].split("; valid columns")[0].removeprefix("error: ")[:200]
+
+
+def _node_names(node: Any) -> set[str]:
+    """Every key and bare text of a serialised expression, its literals aside."""
+    if isinstance(node, dict):
+        inner = (_node_names(value) for key, value in node.items() if key not in ("Literal", "Column"))
+        return set(node).union(*inner)
+    if isinstance(node, list):
+        return set().union(*map(_node_names, node))
+    return {node} if isinstance(node, str) else set()

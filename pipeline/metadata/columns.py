@@ -1,0 +1,90 @@
+"""What a source's columns mean: recognised by name across the LAION family, whatever their case, or told."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import polars as pl
+
+from visunex.recipes import Columns
+
+from ..errors import SourceError
+
+Role = Literal[
+    "url", "caption", "score", "width", "height", "similarity", "punsafe", "pwatermark", "hash", "ratings"
+]  # fmt: skip
+ROLES: tuple[Role, ...] = get_args(Role)
+Roles = Mapping[Role, str]
+Schema = Mapping[str, pl.DataType]
+
+# Lower-case names, the likeliest first. V2 sets call the score AESTHETIC_SCORE, V1 sets `aesthetic`.
+NAMES: Mapping[Role, tuple[str, ...]] = {
+    "url": ("url", "image_url", "img_url", "imageurl"),
+    "caption": ("text", "caption", "alt_text", "alttext", "prompt", "title"),
+    "score": ("aesthetic_score", "aesthetic", "aesthetics", "score", "aesthetics_score"),
+    "width": ("width", "original_width", "image_width"),
+    "height": ("height", "original_height", "image_height"),
+    "similarity": ("similarity", "clip_similarity", "clip_score", "clip_l14_similarity_score"),
+    "punsafe": ("punsafe", "p_unsafe"),
+    "pwatermark": ("pwatermark", "p_watermark"),
+    "hash": ("hash", "md5", "sha256"),
+    "ratings": ("ratings", "num_ratings", "rating_count"),
+}
+_TEXTS: frozenset[Role] = frozenset({"url", "caption"})
+_NUMBERS: frozenset[Role] = frozenset(ROLES) - _TEXTS - {"hash"}
+
+
+def recognise(schema: Schema, told: Columns) -> dict[Role, str]:
+    """The column of each role that has one. Raises SourceError where a told column is not there."""
+    found = {role: _told(schema, role, name) for role in ROLES if (name := getattr(told, role)) is not None}
+    guessed = {role: name for role in ROLES if role not in found and (name := _recognised(schema, role))}
+    return {**guessed, **found}
+
+
+def column(roles: Roles, schema: Schema, role: Role, purpose: str) -> pl.Expr:
+    """The role's values: text as String, numbers as they are but null where not finite.
+
+    Raises SourceError, naming the columns there are, when there is none, or its values are of another kind.
+    """
+    name = roles.get(role)
+    if name is None:
+        raise SourceError(
+            f"{purpose} needs a column for the {role}, and none is recognised among {listed(schema)}; "
+            f"name it with --{role}-column"
+        )
+    values, kind = pl.col(name), schema[name]
+    if role in _TEXTS:
+        return _text(values, kind, name, role)
+    return _number(values, kind, name, role) if role in _NUMBERS else values
+
+
+def listed(schema: Schema) -> str:
+    """The names of the columns, for a message."""
+    return ", ".join(schema) or "no columns at all"
+
+
+def _told(schema: Schema, role: Role, name: str) -> str:
+    same = [name] if name in schema else [own for own in schema if own.lower() == name.lower()]
+    if len(same) != 1:
+        raise SourceError(f"there is no column {name!r} for the {role}; there are {listed(schema)}")
+    return same[0]
+
+
+def _recognised(schema: Schema, role: Role) -> str | None:
+    by_lower_case = {own.lower(): own for own in reversed(list(schema))}
+    return next((by_lower_case[name] for name in NAMES[role] if name in by_lower_case), None)
+
+
+def _text(values: pl.Expr, kind: pl.DataType, name: str, role: Role) -> pl.Expr:
+    if kind == pl.String:
+        return values
+    if isinstance(kind, pl.Categorical | pl.Enum | pl.Binary | pl.Null):
+        return values.cast(pl.String, strict=False)
+    raise SourceError(f"column {name!r} cannot be the {role}: it holds {kind}, not text")
+
+
+def _number(values: pl.Expr, kind: pl.DataType, name: str, role: Role) -> pl.Expr:
+    if kind.is_float():
+        return pl.when(values.is_finite()).then(values)
+    if kind.is_numeric() or kind == pl.Null:
+        return values
+    raise SourceError(f"column {name!r} cannot be the {role}: it holds {kind}, not numbers")

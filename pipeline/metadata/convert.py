@@ -1,0 +1,127 @@
+"""A source that is not parquet, wherever it lies: converted once, beside the run, and found again."""
+
+import contextlib
+import re
+import shutil
+import time
+import urllib.parse
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from visunex.base.console import Progress
+from visunex.base.files import fingerprint, write_text
+from visunex.net.errors import FetchError
+from visunex.net.fetcher import FetchSettings, checked_url
+from visunex.net.guard import Budget, is_public, resolve
+from visunex.net.probe import SECONDS
+from visunex.net.stream import opened_stream
+
+from ..errors import DownloadError, SourceError
+from .formats import convert_file, kind_of, parts_in, write_tables
+from .hf_datasets import SCHEME, tables
+from .resolve import ResolvedSource
+
+__all__ = ["as_parquet", "fetched"]
+
+LARGEST = 1 << 38  # bytes of a file that is fetched to be converted, unpacked
+SPARE = 1 << 30  # bytes that stay free on the disk
+_CHUNK = 1 << 20
+_DONE = "done"
+
+
+def as_parquet(source: ResolvedSource, folder: Path) -> ResolvedSource:
+    """The source with every file that is not parquet converted into `folder`, once. Raises SourceError.
+
+    What is converted already is found again by the identity of the source.
+    """
+    to_convert = [
+        source.convert if "://" in path else kind_of(Path(path)) != "parquet" for path in source.paths
+    ]
+    if not any(to_convert):
+        return source
+    stamp = fingerprint(source.identity)
+    place = folder / stamp[:16]
+    if not (place / _DONE).exists():
+        shutil.rmtree(folder, ignore_errors=True)  # what another source left
+        for number, path in enumerate(source.paths):
+            if to_convert[number]:
+                _convert(path, place / f"{number:05d}")
+        write_text(place / _DONE, stamp)
+    paths: list[str] = []
+    for number, path in enumerate(source.paths):
+        paths += parts_in(place / f"{number:05d}") if to_convert[number] else [path]
+    if not paths:
+        raise SourceError(f"{source.name} has no rows")
+    return replace(source, paths=tuple(paths), convert=False)
+
+
+def _convert(path: str, place: Path) -> None:
+    if path.startswith(SCHEME):
+        write_tables(tables(path), place)
+    elif "://" in path:
+        with fetched(path, place) as file:
+            try:
+                convert_file(file, place)
+            except SourceError as error:
+                raise SourceError(str(error).replace(str(file), path)) from None
+    else:
+        convert_file(Path(path), place)
+
+
+@contextlib.contextmanager
+def fetched(url: str, folder: Path) -> Iterator[Path]:
+    """The file behind a URL, in `folder` for the length of the block; gzip is unpacked on the way.
+
+    Raises SourceError: it cannot be had, is larger than LARGEST, or would fill the disk.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = urllib.parse.unquote(urllib.parse.urlsplit(url).path).rpartition("/")[2]
+    target = folder / f"fetched-{re.sub(r'[^A-Za-z0-9._-]', '_', name)[-80:]}"
+    try:
+        _copy(url, target)
+        yield target
+    finally:
+        target.unlink(missing_ok=True)
+
+
+def _copy(url: str, target: Path) -> None:
+    room = shutil.disk_usage(target.parent).free - SPARE
+    size = 0
+    try:
+        with (
+            opened_stream(url, _settings(url)) as stream,
+            target.open("wb") as file,
+            Progress("fetch", None, unit="MB") as shown,
+        ):
+            while data := stream.read(_CHUNK):
+                size += len(data)
+                _require_room(url, size, room)
+                file.write(data)
+                shown.update(size >> 20)
+    except DownloadError as error:
+        raise SourceError(str(error)) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{url} cannot be fetched whole: {error}") from None
+
+
+def _require_room(url: str, size: int, room: int) -> None:
+    if size > LARGEST:
+        raise SourceError(f"{url} is larger than {LARGEST >> 30} GiB; is it metadata?")
+    if size > room:
+        raise SourceError(f"{url} would fill the disk; fetch what you need of it yourself and give its path")
+
+
+def _settings(url: str) -> FetchSettings:
+    """An address of one's own network may be named; but no other address may lead there by a redirect."""
+    return FetchSettings(allow_private=not _leads_outside(url))
+
+
+def _leads_outside(url: str) -> bool:
+    try:
+        target = checked_url(url)
+        budget = Budget(time.monotonic() + SECONDS, 0)
+        return all(is_public(address.ip) for address in resolve(str(target.host), target.port or 0, budget))
+    except (FetchError, OSError):
+        return True

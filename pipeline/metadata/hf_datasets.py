@@ -1,0 +1,165 @@
+"""Data sets through Hugging Face `datasets`, streamed from the Hub or a folder; and folders that it saved.
+
+`datasets` (the extra of that name) loads what has no parquet files of its own. Code of a data set's owner is
+never run: since version 4 `datasets` refuses loading scripts, and the extra asks for that version.
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import urllib.parse
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from visunex.net.hub import pinned
+from visunex.net.probe import Remote
+
+from ..errors import SourceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["SCHEME", "locate_data_set", "saved_files", "tables"]
+
+SCHEME = "datasets://"
+_BATCH = 1000  # rows that are asked for together; they may hold pictures
+_GROUP = 50_000  # rows that are written together
+_OLDEST = 4
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What an address names: a local folder or OWNER/NAME[@REVISION], its configuration and its split."""
+
+    address: str
+    path: str
+    config: str | None
+    split: str | None
+
+    @property
+    def local(self) -> Path | None:
+        return Path(self.path).expanduser() if self.path.startswith(("/", ".", "~")) else None
+
+
+def _named(address: str) -> _Named:
+    path, _, query = address.removeprefix(SCHEME).partition("?")
+    asked = dict(urllib.parse.parse_qsl(query))
+    if not path or set(asked) - {"config", "split"}:
+        raise SourceError(
+            f"{address} is not of the form {SCHEME}OWNER/NAME[@REVISION][?config=...&split=...]"
+        )
+    return _Named(address, path, asked.get("config"), asked.get("split"))
+
+
+def locate_data_set(address: str) -> Remote:
+    """The data set at datasets://OWNER/NAME[@REVISION] or datasets:///FOLDER, with ?config=...&split=...
+
+    Raises SourceError: it is not there, or the extra is missing.
+    """
+    named = _named(address)
+    _require_library(address)
+    if named.local is None:
+        _, commit, _ = pinned(f"hf://datasets/{named.path}")
+        return Remote((address,), [{"data set": address, "commit": commit}], convert=True)
+    if not named.local.is_dir():
+        raise SourceError(f"{address}: there is no folder {named.local}")
+    files = sorted(path for path in named.local.rglob("*") if path.is_file())
+    stamps = [[str(path.relative_to(named.local)), *_stamp(path)] for path in files]
+    return Remote((address,), [{"data set": address, "files": stamps}], convert=True)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _require_library(address: str) -> None:
+    try:
+        version = importlib.metadata.version("datasets")
+    except importlib.metadata.PackageNotFoundError:
+        version = ""
+    if not version or importlib.util.find_spec("datasets") is None:
+        raise SourceError(
+            f"{address} is read by Hugging Face datasets, which is not here: pip install 'visunex[datasets]'"
+        )
+    if int(version.partition(".")[0]) < _OLDEST:
+        raise SourceError(
+            f"datasets {version} may run code that a data set brings: pip install -U 'visunex[datasets]'"
+        )
+
+
+def tables(address: str) -> "Iterator[pa.Table]":
+    """The rows of a data set, streamed, without columns of pictures or lists. Raises SourceError."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    try:
+        for table in _stream(_named(address)):
+            if waiting and (not table.schema.equals(waiting[0].schema) or len(waiting) * _BATCH >= _GROUP):
+                yield pa.concat_tables(waiting)
+                waiting = []
+            waiting.append(table)
+    except SourceError:
+        raise
+    except Exception as error:  # of `datasets`, which raises whatever its readers do
+        raise SourceError(f"{address} cannot be read by datasets: {_line(error)}") from None
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _stream(named: _Named) -> "Iterator[pa.Table]":
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    settings: dict[str, Any] = {"path": str(named.local)}
+    if named.local is None:
+        repository, commit, token = pinned(f"hf://datasets/{named.path}")
+        settings = {"path": repository, "revision": commit, "token": token}
+    splits = datasets.load_dataset(**settings, name=named.config, streaming=True)
+    rows = splits[_split(named.address, named.split, splits)].with_format("arrow")
+    for table in rows.iter(batch_size=_BATCH):
+        yield _texts_and_numbers(table)
+
+
+def _split(address: str, wanted: str | None, splits: Collection[str]) -> str:
+    """The split to read: the one asked for, else `train`, else the only one."""
+    name = wanted or (next(iter(splits)) if len(splits) == 1 else "train")
+    if name not in splits:
+        raise SourceError(f"{address} has no split {name!r}: name one of {', '.join(splits)} (?split=...)")
+    return name
+
+
+def _texts_and_numbers(table: "pa.Table") -> "pa.Table":
+    import pyarrow as pa
+
+    bytes_ = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_nested)
+    kept = [field.name for field in table.schema if not any(test(field.type) for test in bytes_)]
+    return table.select(kept).replace_schema_metadata(None)
+
+
+def saved_files(folder: Path) -> list[Path]:
+    """The files of a folder that `Dataset.save_to_disk` wrote; none for any other. Raises SourceError.
+
+    Of several splits `train` is taken; another one by the name of its folder.
+    """
+    try:
+        if (folder / "dataset_dict.json").is_file():
+            splits = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+            if "train" not in splits and len(splits) != 1:
+                raise SourceError(
+                    f"{folder} holds several splits: give the folder of one, {', '.join(splits)}"
+                )
+            return saved_files(folder / Path("train" if "train" in splits else splits[0]).name)
+        if not (folder / "state.json").is_file():
+            return []
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return [folder / Path(entry["filename"]).name for entry in state["_data_files"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SourceError(f"{folder} looks like a saved data set, but its JSON files are broken") from None
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

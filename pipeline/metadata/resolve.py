@@ -1,0 +1,182 @@
+"""Where metadata lies: a known name, a path, a glob, a folder or an address -> the files that are there.
+
+The data sets known by name are in `sources.toml`.
+"""
+
+import difflib
+import functools
+import glob
+import hashlib
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from visunex.net.hub import locate_on_hub
+from visunex.net.probe import Remote, locate_in_bucket, locate_on_web
+
+from ..errors import SourceError
+from .hf_datasets import locate_data_set, saved_files
+
+__all__ = [
+    "Known",
+    "ResolvedSource",
+    "catalogue",
+    "known_as",
+    "resolve",
+]
+
+# What a parquet file ends in says where each column's pages lie, how many they are and between what bounds.
+TAIL_BYTES = 1 << 16
+# Of a folder, the files of the first of these that it has.
+SUFFIXES = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".csv.gz", ".csv.zst")
+_SCHEMES: Mapping[str, Callable[[str], Remote]] = {
+    "http": locate_on_web,
+    "https": locate_on_web,
+    "s3": locate_in_bucket,
+    "hf": locate_on_hub,
+    "datasets": locate_data_set,
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """A data set known by name; see `sources.toml` for what the fields mean."""
+
+    name: str
+    about: str
+    addresses: tuple[str, ...]
+    predictor: str | None = None
+    rows: int | None = None
+    checked: str = "not verified"
+    note: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ResolvedSource:
+    """Files that are there: `paths` for polars to read, and an `identity` (JSON) of their contents.
+
+    `convert`: what lies elsewhere is no parquet, and to be fetched and converted first (see `conversion`).
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    identity: Any
+    options: Mapping[str, str] = field(default_factory=dict)
+    convert: bool = False
+
+
+@functools.cache
+def catalogue() -> Mapping[str, Known]:
+    """The data sets known by name."""
+    entries = tomllib.loads((Path(__file__).parent / "sources.toml").read_text(encoding="utf-8"))
+    return {
+        name: Known(name, **{**entry, "addresses": tuple(entry["addresses"])})
+        for name, entry in entries.items()
+    }
+
+
+def resolve(data: str) -> ResolvedSource:
+    """Find the files of a known name, path, glob, folder or address.
+
+    A known name wins over a file of that name: write `./name` for the file. Raises SourceError.
+    """
+    if known := known_as(data):
+        return _resolve_known(known)
+    return _resolve_address(data, data)
+
+
+def known_as(name: str) -> Known | None:
+    """The data set known by a name; a path or an address never is one, and spares reading the catalogue."""
+    return None if "/" in name else catalogue().get(name)
+
+
+def _resolve_known(known: Known) -> ResolvedSource:
+    failures = []
+    for address in known.addresses:
+        try:
+            return _resolve_address(address, known.name)
+        except SourceError as error:
+            failures.append(str(error))
+    note = f" ({known.note})" if known.note else ""
+    reasons = "; ".join(failures) or "it has no address of its own"
+    raise SourceError(
+        f"{known.name} cannot be read{note}: {reasons}.\n"
+        f"Give a local copy or a mirror instead (visunex-data filter PATH_OR_URL), or a larger "
+        f"LAION-aesthetics set with --min-score 6.5"
+    )
+
+
+def _resolve_address(address: str, name: str) -> ResolvedSource:
+    scheme, elsewhere, _ = address.partition("://")
+    if elsewhere:
+        if scheme not in _SCHEMES:
+            raise SourceError(
+                f"{address}: {scheme}:// is not supported; there are https://, s3://, hf:// and datasets://"
+            )
+        found = _SCHEMES[scheme](address)
+        return ResolvedSource(name, found.urls, found.identity, found.options, found.convert)
+    if _is_hub_name(address):
+        return _resolve_address(f"datasets://{address}", name)
+    files = _local_files(address)
+    return ResolvedSource(name, tuple(map(str, files)), [_local_identity(file) for file in files])
+
+
+def _is_hub_name(address: str) -> bool:
+    """Whether an address can only be OWNER/NAME, as Hugging Face `datasets` takes it."""
+    parts = address.split("/")
+    named = len(parts) == 2 and all(re.fullmatch(r"\w[\w.-]{0,95}", part) for part in parts)
+    return named and not address.endswith(SUFFIXES) and not Path(parts[0]).exists()
+
+
+def _local_files(address: str) -> list[Path]:
+    path = Path(address).expanduser()
+    try:
+        if saved := saved_files(path):
+            return saved
+        if path.is_dir():
+            files = (sorted(path.rglob(f"*{suffix}")) for suffix in SUFFIXES)
+            return _some(
+                next(filter(None, files), []), f"{address} is a folder without {', '.join(SUFFIXES)}"
+            )
+        if path.exists():
+            return [path]
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{address!r} cannot be looked up: {error}") from None
+    if not glob.has_magic(address):
+        raise SourceError(_unknown(address))
+    matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute too
+    return _some([match for match in matches if match.is_file()], f"no file matches {address}")
+
+
+def _some(files: list[Path], complaint: str) -> list[Path]:
+    if not files:
+        raise SourceError(complaint)
+    return files
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, catalogue(), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return (
+        f"there is no file, folder or known data set {name!r}: {hint}give a path, a glob, an https://, "
+        f"s3://, hf:// or datasets:// address, or one of {', '.join(catalogue())}"
+    )
+
+
+def _local_identity(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            head = {} if path.suffix == ".parquet" else {"head": _sha256(file.read(TAIL_BYTES))}
+            size = file.seek(0, 2)
+            file.seek(max(0, size - TAIL_BYTES))
+            return {"file": path.name, "size": size, "tail": _sha256(file.read()), **head}
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

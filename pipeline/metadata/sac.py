@@ -1,0 +1,162 @@
+"""Simulacra Aesthetic Captions: its SQLite database as rows of pictures, prompts and ratings.
+
+The database is a stranger's file: it is opened read-only, only its tables are asked (no views, no functions
+that its schema may call), and nothing in it decides how much memory is used.
+"""
+
+import contextlib
+import sqlite3
+import statistics
+import urllib.parse
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from visunex.base.files import atomic
+
+from ..errors import SourceError
+
+__all__ = ["MAGIC", "SCHEME", "Converted", "convert", "is_sac", "opened", "table_columns"]
+
+MAGIC = b"SQLite format 3\0"
+SCHEME = "sac:"  # a picture of SAC has no address, only a name in a tar: `sac:NAME`
+_BATCH = 50_000
+_LONGEST_TEXT = 1 << 20
+_TABLES = {
+    "generations": {"id", "method", "prompt", "verified"},
+    "images": {"id", "gid"},
+    "paths": {"iid", "path"},
+    "ratings": {"sid", "iid", "rating"},
+}
+_SCHEMA = pa.schema(
+    {
+        "url": pa.string(),
+        "caption": pa.string(),
+        "score": pa.float64(),
+        "score_median": pa.float64(),
+        "score_any": pa.float64(),
+        "ratings": pa.int64(),
+        "image": pa.int64(),
+        "generation": pa.int64(),
+        "method": pa.int64(),
+        "verified": pa.int64(),
+    }
+)
+# One row for each picture and rater, pictures in order. Beside max(), SQLite takes the other columns from the
+# row that has the maximum (sqlite.org/lang_select.html, "bare columns"): that is a rater's latest rating.
+_QUERY = f"""
+SELECT i.id, i.gid, g.method, g.verified, CAST(g.prompt AS TEXT), CAST(p.path AS TEXT), r.rating
+FROM images AS i
+LEFT JOIN generations AS g ON g.id = i.gid
+LEFT JOIN (SELECT iid, min(path) AS path FROM paths GROUP BY iid) AS p ON p.iid = i.id
+LEFT JOIN (
+    SELECT iid, rating, max(rowid) FROM ratings
+    WHERE typeof(rating) IN ('integer', 'real') AND rating BETWEEN 1 AND 10
+    GROUP BY iid, CASE WHEN sid IS NULL THEN 'row ' || rowid ELSE sid END
+) AS r ON r.iid = i.id
+WHERE i.id BETWEEN {-(2**63)} AND {2**63 - 1}
+ORDER BY i.id
+"""  # noqa: S608 - two numbers of our own
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a database gave: `without_image` pictures have no file, `unrated` no rating that counts."""
+
+    rows: int
+    without_image: int
+    unrated: int
+
+
+def is_sac(path: Path) -> bool:
+    """Whether a SQLite database has SAC's tables. Raises SourceError when it cannot be read."""
+    with opened(path) as database:
+        names = table_columns(database)
+    return all(wanted <= names.get(table, set()) for table, wanted in _TABLES.items())
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A database that nobody vouches for, read-only. Raises SourceError for whatever is wrong with it."""
+    address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
+            _confine(database)
+            yield database
+    except (sqlite3.Error, OverflowError) as error:
+        raise SourceError(
+            f"{path} is no SQLite database that can be read ({error}); fetch it again, or give another copy"
+        ) from None
+
+
+def _confine(database: sqlite3.Connection) -> None:
+    database.text_factory = lambda data: data.decode("utf-8", errors="replace")
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_TEXT)
+    database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    for pragma in (
+        "trusted_schema = OFF",
+        "cell_size_check = ON",
+        "temp_store = FILE",
+        "cache_size = -65536",
+    ):
+        database.execute(f"PRAGMA {pragma}")
+
+
+def table_columns(database: sqlite3.Connection) -> dict[str, set[str]]:
+    """The columns of every real table: a view of that name could compute anything."""
+    names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' LIMIT 1000").fetchall()
+    columns = "SELECT name FROM pragma_table_info(?)"
+    return {name: {row[0].lower() for row in database.execute(columns, (name,))} for (name,) in names}
+
+
+def convert(path: Path, target: Path) -> Converted:
+    """Write SAC's pictures to a parquet file: url, caption (the prompt), score and the number of ratings.
+
+    `score` is the mean of the ratings (1 to 10), `score_median` their median and `score_any` the highest;
+    each rater counts once for a picture, with the latest rating. Pictures without a file have no `url`.
+    Raises SourceError.
+    """
+    rows = without = unrated = 0
+    with opened(path) as database, atomic(target) as temporary:
+        pictures = _pictures(database.execute(_QUERY))
+        with pq.ParquetWriter(temporary, _SCHEMA) as writer:
+            while batch := list(islice(pictures, _BATCH)):
+                rows += len(batch)
+                without += sum(row["url"] is None for row in batch)
+                unrated += sum(row["ratings"] == 0 for row in batch)
+                writer.write_table(pa.Table.from_pylist(batch, schema=_SCHEMA))
+    return Converted(rows, without, unrated)
+
+
+def _pictures(found: Iterable[Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    for image, group in groupby(found, key=itemgetter(0)):
+        first = next(group)
+        ratings = [rating for rating in (first[6], *(row[6] for row in group)) if rating is not None]
+        yield _picture(image, first, ratings)
+
+
+def _picture(image: int, row: Sequence[Any], ratings: Sequence[float]) -> dict[str, Any]:
+    _, generation, method, verified, prompt, path, _ = row
+    return {
+        "url": f"{SCHEME}{path}" if path else None,
+        "caption": prompt,
+        "score": statistics.fmean(ratings) if ratings else None,
+        "score_median": float(statistics.median(ratings)) if ratings else None,
+        "score_any": float(max(ratings)) if ratings else None,
+        "ratings": len(ratings),
+        "image": _whole(image),
+        "generation": _whole(generation),
+        "method": _whole(method),
+        "verified": _whole(verified),
+    }
+
+
+def _whole(value: Any) -> int | None:
+    """SQLite keeps anything in any column."""
+    return value if isinstance(value, int) else None

@@ -1,0 +1,52 @@
+"""Shards without their pictures: once the vectors are written, where each picture lay is all that is kept.
+
+The note is a key of the shard's `_stats.json`, so one rename makes it hold; only then is the tar removed.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from visunex.base.files import write_text
+
+from .tar import Member, Tally, members
+
+_KEY = "discarded"
+_STATS = "_stats.json"
+
+
+def stats_of(tar: Path) -> Path:
+    """img2dataset's done-marker of a shard."""
+    return tar.with_name(f"{tar.stem}{_STATS}")
+
+
+def discard_pictures(tars: Iterable[Path]) -> None:
+    """Remove the tars of finished shards; parquet and statistics stay, and say what there was."""
+    for tar in tars:
+        if tar.exists():
+            places = [[each.name, each.offset, each.size] for each in members(tar, Tally.empty())]
+            stats = json.loads(stats_of(tar).read_text())
+            write_text(stats_of(tar), json.dumps({**stats, _KEY: places}))
+            tar.unlink()
+
+
+def discarded_members(tar: Path) -> list[Member] | None:
+    """What lay in a tar whose pictures were discarded; None where the tar is there, or never was."""
+    if tar.exists():
+        return None
+    try:
+        places = json.loads(stats_of(tar).read_text()).get(_KEY)
+    except (OSError, ValueError):
+        return None
+    return None if places is None else [Member(*place) for place in places]
+
+
+def discarded_tars(shards: Path) -> list[Path]:
+    """Where the tars of a folder's shards lay whose pictures were discarded."""
+    tars = (path.with_name(path.name.removesuffix(_STATS) + ".tar") for path in shards.glob(f"*{_STATS}"))
+    return [tar for tar in tars if is_discarded(tar)]
+
+
+def is_discarded(tar: Path) -> bool:
+    """Whether a shard was finished and its pictures were discarded."""
+    return discarded_members(tar) is not None

@@ -1,0 +1,265 @@
+"""Pictures to encode: shards, single tars, folders and runs -> `Sample`s in an order that never changes."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from visunex.clip.preprocess import UndecodableError
+
+from ..errors import EncodeError
+from .discard import discarded_members, is_discarded
+from .sidecar import Row, row_in_tar, rows_of, text
+from .tar import MAX_MEMBER, Member, Tally, members
+
+PARTITION = 1000  # pictures that are encoded, written and resumed together
+_SUFFIXES = "jpg jpeg jpe jfif png webp gif bmp tif tiff avif ppm pgm pbm tga jp2 ico mpo"
+PICTURES = frozenset(_SUFFIXES.split())
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture that can be read at any time: `size` bytes of `file` from `offset` on.
+
+    `where` names it to a person: a path, or a shard and a name in it.
+    """
+
+    key: str
+    where: str
+    file: Path
+    offset: int
+    size: int
+    caption: str | None = None
+    url: str | None = None
+    score: float | None = None
+
+    def read(self) -> bytes:
+        """The picture's bytes. Raises UndecodableError: unreadable, truncated or too_large."""
+        if self.size > MAX_MEMBER:
+            raise UndecodableError("too_large", f"{self.size} bytes are more than {MAX_MEMBER}")
+        try:
+            with self.file.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
+        except OSError as error:
+            raise UndecodableError("unreadable", error.strerror or str(error)) from None
+        if len(data) < self.size:
+            raise UndecodableError("truncated", "the file became shorter while it was read")
+        return data
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place with pictures.
+
+    `chosen` is the run's table that says which of a shard's are wanted, `keys` says so itself. `shard` is its
+    number in the run that is at work.
+    """
+
+    path: Path
+    kind: Literal["tar", "folder", "picture"]
+    chosen: Path | None = None
+    shard: int | None = None
+    keys: frozenset[str] | None = None
+
+    @property
+    def discarded(self) -> bool:
+        """Whether its pictures were discarded when they had their vectors."""
+        return self.kind == "tar" and is_discarded(self.path)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Samples that are encoded together. `missing` wanted pictures were not where the run says they are.
+
+    `shard` is the number of their shard in the run that is at work; where that is `discarded`, its pictures
+    can no longer be read.
+    """
+
+    name: str
+    samples: tuple[Sample, ...]
+    missing: tuple[str, ...] = ()
+    shard: int | None = None
+    discarded: bool = False
+
+
+def sources(places: Iterable[str | Path]) -> list[Source]:
+    """What a person may give as pictures: folders of shards or of pictures, tars, pictures, run folders.
+
+    Each place counts once. Raises EncodeError when one is not there.
+    """
+    found = [source for place in places for source in _sources(Path(place))]
+    return list({(source.path.resolve(), source.chosen): source for source in found}.values())
+
+
+def run_sources(shards: Path, downloaded: Path) -> list[Source]:
+    """The finished shards of the run at work; those of its pictures that a table says are chosen, if any.
+
+    Among them are shards whose pictures were discarded.
+    """
+    chosen = downloaded if downloaded.exists() else None
+    return [Source(tar, "tar", chosen, _number(tar)) for tar in _finished(shards)]
+
+
+def partitions(places: Iterable[Source], tally: Tally) -> Iterator[Partition]:
+    """All pictures, a shard or PARTITION of them at a time; `tally` counts what is left out."""
+    for source in places:
+        if source.kind == "tar":
+            yield from _tar_partitions(source, tally)
+        else:
+            yield from _cut(source.path.name, _pictures(source.path, tally))
+
+
+def samples(places: Iterable[Source], tally: Tally | None = None) -> Iterator[Sample]:
+    """The pictures of all places one by one."""
+    for part in partitions(places, tally or Tally.empty()):
+        yield from part.samples
+
+
+def listing(places: Iterable[Source]) -> str:
+    """SHA-256 over name, size and time of every file that pictures come from: it tells when they change."""
+    digest = hashlib.sha256()
+    for source in places:
+        for entry in _entries(source):
+            digest.update(json.dumps(entry).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _sources(place: Path) -> list[Source]:
+    try:
+        if place.is_dir():
+            return _folder_sources(place)
+        if place.is_file():
+            is_picture = place.suffix.lower().lstrip(".") in PICTURES
+            return [Source(place, "picture" if is_picture else "tar")]
+    except OSError as error:
+        raise EncodeError(f"{place} cannot be read: {error.strerror}") from None
+    raise EncodeError(f"there are no pictures at {place}: no such file or folder")
+
+
+def _folder_sources(place: Path) -> list[Source]:
+    if (place / "shards").is_dir():
+        found = run_sources(place / "shards", place / "downloaded.parquet")
+        found = [replace(source, shard=None) for source in found]
+    else:
+        found = [Source(tar, "tar") for tar in _finished(place)] or [Source(place, "folder")]
+    if any(source.discarded for source in found):
+        raise EncodeError(
+            f"the pictures in {place} were discarded when they had their vectors; fetch them again with "
+            "`visunex-data download --overwrite`"
+        )
+    return found
+
+
+def _finished(folder: Path) -> list[Path]:
+    """The tars of a folder; where img2dataset's done-markers are, only those that have theirs."""
+    marked = [
+        path.with_name(path.name.removesuffix("_stats.json") + ".tar")
+        for path in _files(folder, "*_stats.json")
+    ]
+    return [tar for tar in marked if tar.exists() or is_discarded(tar)] or _files(folder, "*.tar")
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
+def _number(tar: Path) -> int | None:
+    """The number that a shard is named by."""
+    return int(tar.stem) if tar.stem.isdecimal() else None
+
+
+def _tar_partitions(source: Source, tally: Tally) -> Iterator[Partition]:
+    rows = rows_of(source.path, source.chosen)
+    wanted = (
+        set(source.keys) if source.keys is not None else None if source.chosen is None else set(rows or ())
+    )
+    if wanted is not None and not wanted:
+        return
+    found = (each for each in _tar_samples(source.path, rows, tally) if wanted is None or each.key in wanted)
+    for part in _cut(source.path.stem, found, whole=source.shard is not None):
+        if wanted is not None:
+            wanted -= {sample.key for sample in part.samples}
+        yield replace(part, shard=source.shard, discarded=source.discarded)
+    if wanted:
+        yield Partition(f"{source.path.stem}-missing", (), tuple(sorted(wanted)))
+
+
+def _cut(name: str, found: Iterable[Sample], *, whole: bool = False) -> Iterator[Partition]:
+    """Partitions of PARTITION samples, or one of all; none where there is nothing."""
+    rest = iter(found)
+    while part := tuple(rest if whole else islice(rest, PARTITION)):
+        yield Partition(name, part)
+
+
+def _tar_samples(path: Path, rows: Mapping[str, Row] | None, tally: Tally) -> Iterator[Sample]:
+    """The pictures of a shard, its members grouped as WebDataset does: by name up to the first dot."""
+    from webdataset.tariterators import group_by_keys
+
+    def duplicate(_error: Exception) -> bool:
+        tally.members["duplicate_name"] += 1
+        return True
+
+    known = discarded_members(path)
+    found = members(path, tally) if known is None else known
+    files = ({"fname": each.name, "data": each, "__url__": str(path)} for each in found)
+    for group in group_by_keys(files, handler=duplicate):
+        yield from _group_samples(path, group, rows)
+
+
+def _group_samples(path: Path, group: Mapping[str, Any], rows: Mapping[str, Row] | None) -> Iterator[Sample]:
+    parts = {suffix: each for suffix, each in group.items() if isinstance(each, Member)}
+    exact = [suffix for suffix in parts if suffix in PICTURES]
+    # `holiday.2022.jpg` in a tar of plain pictures: all after the first dot is its suffix.
+    pictures = exact or [suffix for suffix in parts if suffix.rpartition(".")[2] in PICTURES]
+    if not pictures:
+        return
+    key = text(group["__key__"])
+    row = rows.get(key, Row()) if rows is not None else row_in_tar(path, parts)
+    for suffix in pictures:
+        each = parts[suffix]
+        yield Sample(
+            key,
+            f"{path.name}/{text(each.name)}",
+            path,
+            each.offset,
+            each.size,
+            row.caption,
+            row.url,
+            row.score,
+        )
+
+
+def _pictures(path: Path, tally: Tally) -> Iterator[Sample]:
+    """A picture, or those under a folder in the order of their paths, without hidden files."""
+    if path.is_file():
+        yield _file_sample(path, path.name)
+        return
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.startswith(".") or name.rpartition(".")[2].lower() not in PICTURES:
+                tally.members["not_a_picture_name"] += 1
+                continue
+            file = Path(folder, name)
+            if file.is_file():
+                yield _file_sample(file, str(file.relative_to(path)))
+            else:
+                tally.members["device" if file.exists() else "link"] += 1
+
+
+def _file_sample(file: Path, name: str) -> Sample:
+    return Sample(text(name), text(str(file)), file, 0, file.stat().st_size)
+
+
+def _entries(source: Source) -> Iterator[list[Any]]:
+    if source.kind == "folder":
+        for sample in _pictures(source.path, Tally.empty()):
+            yield [sample.key, sample.size, sample.file.stat().st_mtime_ns]
+    else:
+        state = source.path.stat()
+        yield [source.path.name, state.st_size, state.st_mtime_ns]

@@ -1,0 +1,148 @@
+"""Cosines of millions of published vectors with one, in bounded memory.
+
+A row and its vector meet by a 64-bit hash of the link (or of the metadata's own hash), so of ten million rows
+only hashes and cosines are held: 16 bytes a row. (That any two of so many links share one is as likely as 3
+in a million.) Vectors are read part by part in blocks, and of each part only the rows that are wanted.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from visunex.base.console import Progress
+from visunex.net.range_file import RangedFile
+
+from ..errors import EncodeError
+from ..metadata.columns import Role, column
+from ..metadata.table import Table
+from .remote_store import Header, PublishedFolder, PublishedPart, first_line, header, named, opened
+
+__all__ = ["Likenesses", "key", "measure"]
+
+BLOCK = 4096  # vectors held at once
+_ROWS = 1 << 17  # of metadata held at once
+_DIGITS = 6  # of a cosine: float32 sums differ in the seventh by the order they are added in
+
+Hashes = NDArray[np.uint64]
+Cosines = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+class Likenesses:
+    """A cosine for each row that has a vector, looked up by the row's key."""
+
+    def __init__(self, hashes: Hashes, cosines: Cosines) -> None:
+        """`hashes` ascending; NaN where a row has no vector."""
+        self._hashes, self._cosines = hashes, cosines
+
+    def of(self, keys: pl.Expr) -> pl.Expr:
+        """The cosine of rows by their keys (see `key`), Float64, null where there is none."""
+        return keys.map_batches(self._look_up, return_dtype=pl.Float64, is_elementwise=True)
+
+    def _look_up(self, keys: pl.Series) -> pl.Series:
+        places, known = _found(keys, self._hashes)
+        cosines = np.full(len(keys), np.nan)
+        cosines[known] = self._cosines[places[known]]
+        return pl.Series(keys.name, cosines, nan_to_null=True)
+
+
+def _found(keys: pl.Series, among: Hashes) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Where each key's hash is among ascending hashes, and whether it is there; null is nowhere."""
+    hashes = keys.hash().to_numpy()
+    if not len(among):
+        return np.zeros(len(keys), np.intp), np.zeros(len(keys), np.bool_)
+    order = np.argsort(hashes)  # in order they are found many times faster
+    places = np.empty(len(keys), np.intp)
+    places[order] = np.searchsorted(among, hashes[order])
+    places[places == len(among)] = 0
+    return places, (among[places] == hashes) & keys.is_not_null().to_numpy()
+
+
+def key(table: Table, by: Role) -> pl.Expr:
+    """The value of a source's rows that their vectors are found by, as text."""
+    return column(table.roles, table.schema, by, "--like").cast(pl.String)
+
+
+def measure(folder: PublishedFolder, by: Role, wanted: Hashes, vector: NDArray[np.float32]) -> Likenesses:
+    """The cosines with a unit `vector` [D] of those rows whose keys' hashes are among the `wanted`.
+
+    A row that is no vector (zero or not finite) has none. Raises EncodeError for a part that cannot be read.
+    """
+    wanted = np.unique(wanted)
+    cosines = np.full(len(wanted), np.nan)
+    with Progress("compare", None, unit="vectors") as progress:
+        for part in folder.parts:
+            head = header(part.vectors)
+            places, rows = _wanted_rows(part, by, wanted, head.count)
+            for begin in range(0, len(rows), BLOCK):
+                block = slice(begin, begin + BLOCK)
+                _fill(cosines, places[block], _cosines(part.vectors, head, rows[block], vector))
+                progress.advance(len(rows[block]))
+    return Likenesses(wanted, cosines)
+
+
+def _fill(cosines: Cosines, places: Rows, measured: Cosines) -> None:
+    """Put what was measured into its places; of several vectors for one, the first that is sound counts."""
+    new = np.isfinite(measured) & np.isnan(cosines[places])
+    cosines[places[new][::-1]] = measured[new][::-1]  # numpy lets the last of several win
+
+
+def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes, count: int) -> tuple[Rows, Rows]:
+    """Where the keys of those rows of a part that are wanted are among these; and the rows, ascending."""
+    among, rows, begin = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
+    for keys in _keys(part, by):
+        places, known = _found(keys, wanted)
+        among.append(places[known])
+        rows.append(begin + np.flatnonzero(known))
+        begin += len(keys)
+    if begin > count:
+        raise EncodeError(
+            f"{part.vectors.name} has {count} vectors, its metadata {begin} rows: they do not belong together"
+        )
+    return np.concatenate(among), np.concatenate(rows)
+
+
+def _keys(part: PublishedPart, by: str) -> Iterator[pl.Series]:
+    file = opened(part)
+    name = named(file.schema_arrow.names, by)
+    if name is None:
+        raise EncodeError(f"{part.metadata.name} has no column {by!r} as the first part has")
+    try:
+        for batch in file.iter_batches(_ROWS, columns=[name], use_threads=False):
+            values = pl.Series(pl.from_arrow(batch.column(0)))
+            yield values.cast(pl.String)
+    except (pa.ArrowException, OSError, pl.exceptions.PolarsError) as error:
+        raise EncodeError(f"{part.metadata.name} cannot be read: {first_line(error)}") from None
+
+
+def _cosines(file: RangedFile, head: Header, rows: Rows, vector: NDArray[np.float32]) -> Cosines:
+    """The cosine of each of a part's rows with `vector`; not finite for a row that is no vector."""
+    import torch
+
+    if head.dimension != len(vector):
+        raise EncodeError(
+            f"{file.name} has vectors of {head.dimension} dimensions, the first part of {len(vector)}"
+        )
+    block = torch.from_numpy(_read(file, head, rows)).float()
+    products, lengths = block @ torch.from_numpy(vector), torch.linalg.vector_norm(block, dim=1)
+    return (products / lengths).double().numpy().round(_DIGITS)
+
+
+def _read(file: RangedFile, head: Header, rows: Rows) -> NDArray[Any]:
+    """The vectors [n, D] of ascending rows: neighbours, and those with one row between, read together."""
+    firsts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 3) > 2)
+    begins, ends = rows[firsts], rows[np.append(firsts[1:], len(rows)) - 1] + 1
+    width = head.width
+    ranges = [
+        (head.start + int(a) * width, head.start + int(b) * width) for a, b in zip(begins, ends, strict=True)
+    ]
+    data = b"".join(file.read_many(ranges))
+    if len(data) != int((ends - begins).sum()) * width:
+        raise EncodeError(f"{file.name} is cut off")
+    before = np.cumsum(ends - begins) - (ends - begins)  # vectors read before each range
+    within = np.searchsorted(firsts, np.arange(len(rows)), side="right") - 1
+    return np.frombuffer(data, head.kind).reshape(-1, head.dimension)[rows - begins[within] + before[within]]

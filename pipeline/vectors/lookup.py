@@ -1,0 +1,180 @@
+"""Vectors that somebody else has computed: the rows wanted out of millions, found by link or hash.
+
+The layout is clip-retrieval's (`img_emb/img_emb_N.npy` beside `metadata/metadata_N.parquet`), in a folder,
+behind an address or on the Hub. Of the metadata the one column is read that rows are found by, of the vectors
+only the rows wanted.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from visunex.base.console import Progress
+from visunex.net.range_file import RangedFile, coalesced
+
+from ..errors import EncodeError
+from .remote_store import PublishedFolder, first_line, header, named, notes_of, opened
+
+__all__ = ["Found", "Hit", "Wanted", "find", "read_rows"]
+
+_BATCH = 1 << 15
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The rows looked for, by rank: their URLs, and where the data set has them, hashes (null: none)."""
+
+    urls: Sequence[str | None]
+    hashes: Sequence[int | str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Where a row's vector lies, and its raw norm where the folder says so."""
+
+    part: int
+    row: int
+    norm: float | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the rows that were found lie, by rank; `by` is the column, `rows` how many were looked at."""
+
+    hits: Mapping[int, Hit]
+    by: str
+    rows: int
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find(folder: PublishedFolder, wanted: Wanted) -> Found:
+    """Where the wanted rows lie: by `url`, else by `hash`. The first of several counts.
+
+    Raises EncodeError for metadata that cannot be read or has neither column.
+    """
+    by, values = _key(folder, wanted)
+    where: dict[Any, list[int]] = {}
+    for rank, value in enumerate(values):
+        if value is not None:
+            where.setdefault(value, []).append(rank)
+    hits: dict[int, Hit] = {}
+    notes: dict[str, Any] = {}
+    rows = 0
+    with Progress("look up vectors", None, unit="rows") as shown, ThreadPoolExecutor(2) as pool:
+        looked = pool.map(lambda number: _look_up(folder, number, by, list(where)), range(len(folder.parts)))
+        for own, count, said in looked:
+            rows += count
+            notes = notes or said
+            shown.advance(count)
+            for value, hit in own:
+                for rank in where[value]:
+                    hits.setdefault(rank, hit)
+    return Found(hits, by, rows, notes)
+
+
+def _key(folder: PublishedFolder, wanted: Wanted) -> tuple[str, Sequence[Any]]:
+    """The metadata's column that rows are found by, and the wanted values of it."""
+    names = opened(folder.parts[0]).schema_arrow.names
+    if (url := named(names, "url")) is not None:
+        return url, wanted.urls
+    if (hash_ := named(names, "hash")) is not None and wanted.hashes is not None:
+        return hash_, wanted.hashes
+    raise EncodeError(
+        f"{folder.place}: its metadata has no column url, nor a hash that the selection has too; it has "
+        f"{', '.join(names)}"
+    )
+
+
+def _look_up(
+    folder: PublishedFolder, number: int, by: str, values: Sequence[Any]
+) -> tuple[list[tuple[Any, Hit]], int, dict[str, Any]]:
+    """The wanted values in one part and where each lies, how many rows there are, what the part notes."""
+    part = folder.parts[number]
+    file = opened(part)
+    names = file.schema_arrow.names
+    if by not in names:
+        raise EncodeError(f"{part.metadata.name} has no column {by!r} as the first part has")
+    found: list[tuple[Any, Hit]] = []
+    begin = 0
+    try:
+        for group in range(file.num_row_groups):
+            places = _places(file, group, by, values)
+            norms = _norms(file, group) if places and "norm" in names else None
+            for at, index in places:
+                found.append((values[index], Hit(number, begin + at, None if norms is None else norms[at])))
+            begin += file.metadata.row_group(group).num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise EncodeError(f"{part.metadata.name} cannot be read: {first_line(error)}") from None
+    return found, begin, notes_of(file)
+
+
+def _places(file: pq.ParquetFile, group: int, by: str, values: Sequence[Any]) -> list[tuple[int, int]]:
+    """(row of the group, index of the wanted value) for each row that has one."""
+    lookup: pa.Array | None = None
+    places, begin = [], 0
+    for batch in file.iter_batches(_BATCH, [group], [by], use_threads=False):
+        column = batch.column(0)
+        lookup = _lookup(column.type, values) if lookup is None else lookup
+        indices = pc.index_in(column, value_set=lookup)
+        rows = np.flatnonzero(indices.is_valid().to_numpy(zero_copy_only=False))
+        places += [(begin + int(row), indices[int(row)].as_py()) for row in rows]
+        begin += len(column)
+    return places
+
+
+def _lookup(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowException, TypeError, OverflowError):
+        raise EncodeError(
+            f"rows cannot be found by a column of {kind}: the selection's values are of another kind"
+        ) from None
+
+
+def _norms(file: pq.ParquetFile, group: int) -> list[float | None]:
+    values = file.read_row_group(group, columns=["norm"], use_threads=False).column(0).cast(pa.float64())
+    return values.to_pylist()
+
+
+def read_rows(folder: PublishedFolder, hits: Sequence[Hit]) -> NDArray[np.float32]:
+    """The vectors [n, D] of the hits, in their order. Raises EncodeError for files that hold no such."""
+    rows: list[NDArray[np.float32] | None] = [None] * len(hits)
+    for number in sorted({hit.part for hit in hits}):
+        own = sorted((hit.row, index) for index, hit in enumerate(hits) if hit.part == number)
+        vectors = _read_part(folder.parts[number].vectors, [row for row, _ in own])
+        for (_, index), vector in zip(own, vectors, strict=True):
+            rows[index] = vector
+    found = [row for row in rows if row is not None]
+    if len({len(row) for row in found}) > 1:
+        raise EncodeError(
+            f"{folder.place} has parts of different dimensions: they come from different towers"
+        )
+    return np.stack(found) if found else np.zeros((0, 0), np.float32)
+
+
+def _read_part(file: RangedFile, rows: Sequence[int]) -> list[NDArray[np.float32]]:
+    head = header(file)
+    if rows[-1] >= head.count:
+        raise EncodeError(
+            f"{file.name} has {head.count} vectors, its metadata more rows: they do not belong together"
+        )
+    wanted = [(head.start + row * head.width, head.start + (row + 1) * head.width) for row in rows]
+    blocks = coalesced(wanted, gap=head.width)  # a row between costs less than another request
+    data = dict(zip(blocks, file.read_many(blocks), strict=True))
+    vectors, block = [], iter(data.items())
+    (begin, end), bytes_ = next(block)
+    for first, last in wanted:
+        while last > end:
+            (begin, end), bytes_ = next(block)
+        row = np.frombuffer(bytes_[first - begin : last - begin], dtype=head.kind)
+        if len(row) < head.dimension or not np.isfinite(row).all() or not row.any():
+            raise EncodeError(f"{file.name}: a vector in it is cut off, zero or not finite")
+        vectors.append(row.astype(np.float32))
+    return vectors

@@ -1,0 +1,252 @@
+"""Image vectors as clip-retrieval lays them out: `img_emb/img_emb_N.npy`, `metadata/metadata_N.parquet`.
+
+Ours hold normalised float32 vectors and their `norm`, so that raw = unit * norm. Others' are read too:
+float16, raw or normalised, with or without metadata.
+"""
+
+import json
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visunex.base.files import atomic
+
+from ..errors import EncodeError
+from ..shards.samples import Sample
+
+BATCH = 512  # vectors that are in memory at a time in float64
+_NOTES = b"visunex"
+_UNIT_TOLERANCE = 5e-3  # float16 vectors are of norm 1 to about 1e-3
+_ROUNDING = 1e-6  # and normalised float32 ones to about 1e-7
+
+
+@dataclass(frozen=True)
+class Part:
+    """One pair of files of a folder; `metadata` None where a peer wrote none."""
+
+    vectors: Path
+    metadata: Path | None
+
+
+@dataclass(frozen=True)
+class VectorFolder:
+    """All parts of a folder, in the order of their numbers."""
+
+    path: Path
+    parts: tuple[Part, ...]
+
+    def __len__(self) -> int:
+        """The number of vectors."""
+        return sum(len(_mapped(part)) for part in self.parts)
+
+    def units(self) -> "Batches":
+        """Normalised vectors, to be iterated any number of times in float32 batches [n, D]."""
+        return Batches(self, raw=False)
+
+    def raw(self) -> "Batches":
+        """Vectors as the tower gave them; iterating raises EncodeError where only unit ones were kept."""
+        return Batches(self, raw=True)
+
+    def scores(self) -> NDArray[np.float64]:
+        """The score of every vector, float64, NaN where there is none."""
+        parts = [_column(part, "score", len(_mapped(part))) for part in self.parts]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def identities(self) -> list[dict[str, Any]]:
+        """What made the parts, where they say so: one entry for each different tower and preprocessing."""
+        noted = [notes for part in self.parts if (notes := read_notes(part)) is not None]
+        found = [notes["identity"] for notes in noted if "identity" in notes]
+        return list({json.dumps(each, sort_keys=True): each for each in found}.values())
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The vectors of a folder, memory-mapped, in batches; iterate as often as needed."""
+
+    folder: VectorFolder
+    raw: bool
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        for part in self.folder.parts:
+            vectors = _mapped(part)
+            norms = _column(part, "norm", len(vectors))
+            for begin in range(0, len(vectors), BATCH):
+                rows = np.asarray(vectors[begin : begin + BATCH], dtype=np.float32)
+                yield self._as_wanted(part, rows, norms[begin : begin + BATCH, None])
+
+    def _as_wanted(self, part: Part, rows: NDArray[np.float32], norms: NDArray[Any]) -> NDArray[np.float32]:
+        known = np.isfinite(norms).all()
+        if known:
+            return (rows * norms).astype(np.float32) if self.raw else rows
+        lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+        normalised = bool(np.all(np.abs(lengths - 1) < _UNIT_TOLERANCE))
+        if self.raw and normalised:
+            raise EncodeError(
+                f"{part.vectors} holds normalised vectors and nothing says how long they were, so `mean` "
+                "(of raw "
+                "vectors) cannot be made of them; use --reduce unit-mean, or encode the pictures again"
+            )
+        return rows if self.raw or normalised else (rows / np.maximum(lengths, 1e-30)).astype(np.float32)
+
+
+def is_vector_folder(path: Path) -> bool:
+    """Whether a folder holds vectors in clip-retrieval's layout."""
+    return (path / "img_emb").is_dir()
+
+
+def read_vectors(path: Path) -> VectorFolder:
+    """The vectors of a folder in clip-retrieval's layout, ours or a peer's.
+
+    Raises EncodeError, naming the file, for a broken array, rows that do not match, or differing dimensions.
+    """
+    arrays = _numbered(path / "img_emb", "img_emb", "npy")
+    tables = _numbered(path / "metadata", "metadata", "parquet")
+    if not arrays:
+        raise EncodeError(
+            f"{path} holds no img_emb/img_emb_N.npy; give a folder that `encode` or clip-retrieval made"
+        )
+    folder = VectorFolder(path, tuple(Part(arrays[number], tables.get(number)) for number in sorted(arrays)))
+    _check(folder)
+    return folder
+
+
+def part_numbers(folder: Path) -> list[int]:
+    """The numbers of a folder's parts, in order; clip-retrieval too leaves some out."""
+    return sorted(_numbered(folder / "img_emb", "img_emb", "npy"))
+
+
+def part_paths(folder: Path, number: int) -> Part:
+    """Where part `number` of a folder of ours lies."""
+    name = f"{number:04d}"
+    return Part(folder / "img_emb" / f"img_emb_{name}.npy", folder / "metadata" / f"metadata_{name}.parquet")
+
+
+def write_part(
+    part: Part,
+    raw: NDArray[np.float32],
+    samples: Sequence[Sample],
+    notes: Mapping[str, Any],
+    norms: NDArray[np.float64] | None = None,
+) -> None:
+    """Write raw vectors [n, D] normalised, then their samples and `notes`, which marks the part done.
+
+    `norms` [n] are given where vectors are normalised already: their raw lengths, NaN where unknown. The same
+    input gives the same bytes, and so do vectors read back from a part of ours.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    units, lengths = _normalised(raw)
+    norms = lengths if norms is None else norms
+    with atomic(part.vectors) as temporary, temporary.open("wb") as file:
+        np.save(file, units, allow_pickle=False)
+    text = {name: [getattr(each, name) for each in samples] for name in ("key", "caption", "url")}
+    columns = {
+        "image_path": pa.array([each.where for each in samples], pa.string()),
+        **{name: pa.array(values, pa.string()) for name, values in text.items()},
+        "score": pa.array([each.score for each in samples], pa.float64()),
+        "norm": pa.array(norms.astype(np.float32)),
+    }
+    table = pa.table(columns).replace_schema_metadata({_NOTES: json.dumps(notes, sort_keys=True)})
+    assert part.metadata is not None  # noqa: S101 - parts of ours have metadata
+    with atomic(part.metadata) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _normalised(raw: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Unit vectors [n, D] and their raw lengths [n]; block by block, as the float64 between takes memory."""
+    units, lengths = np.empty_like(raw), np.empty(len(raw))
+    for begin in range(0, len(raw), BATCH):
+        rows = slice(begin, begin + BATCH)
+        wide = raw[rows].astype(np.float64)
+        lengths[rows] = np.linalg.norm(wide, axis=1)
+        lengths[rows][np.abs(lengths[rows] - 1) < _ROUNDING] = 1
+        units[rows] = wide / lengths[rows, None]
+    return units, lengths
+
+
+def read_notes(part: Part) -> dict[str, Any] | None:
+    """The notes of a finished part of ours; None where the part is absent, broken or a peer's."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if part.metadata is None or not part.vectors.exists():
+        return None
+    try:
+        return notes_in(pq.read_schema(part.metadata).metadata)
+    except (pa.ArrowException, OSError):
+        return None
+
+
+def notes_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any] | None:
+    """The notes in a parquet schema's metadata; None where a peer wrote it, or nothing that we would."""
+    try:
+        noted = json.loads((metadata or {})[_NOTES])
+    except (KeyError, ValueError, RecursionError):
+        return None
+    return noted if isinstance(noted, dict) else None
+
+
+def remove_parts_but(folder: Path, numbers: Container[int]) -> None:
+    """Remove all parts but those of these numbers: left over from when there were other pictures."""
+    for name, suffix in (("img_emb", "npy"), ("metadata", "parquet")):
+        for index, path in _numbered(folder / name, name, suffix).items():
+            if index not in numbers:
+                path.unlink()
+
+
+def _numbered(folder: Path, name: str, suffix: str) -> dict[int, Path]:
+    pattern = re.compile(rf"{name}_(\d+)\.{suffix}")
+    found = {path: pattern.fullmatch(path.name) for path in folder.glob(f"{name}_*.{suffix}")}
+    return {int(match[1]): path for path, match in found.items() if match}
+
+
+def _check(folder: VectorFolder) -> None:
+    first = folder.parts[0]
+    for part in folder.parts:
+        vectors = _mapped(part)
+        if vectors.shape[1] != _mapped(first).shape[1]:
+            raise EncodeError(
+                f"{part.vectors} has vectors of {vectors.shape[1]} dimensions, {first.vectors} of "
+                f"{_mapped(first).shape[1]}: they come from different towers"
+            )
+        _column(part, "norm", len(vectors))
+
+
+def _mapped(part: Part) -> NDArray[Any]:
+    try:
+        vectors = np.load(part.vectors, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise EncodeError(f"{part.vectors} is no array of vectors ({error}); make it again") from None
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
+        raise EncodeError(
+            f"{part.vectors} holds {vectors.dtype} of shape {vectors.shape}, not vectors [n, D] of floats"
+        )
+    return vectors
+
+
+def _column(part: Part, name: str, rows: int) -> NDArray[np.float64]:
+    """A column of numbers as float64, NaN where there are none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    nothing = np.full(rows, np.nan)
+    if part.metadata is None:
+        return nothing
+    try:
+        file = pq.ParquetFile(part.metadata)
+        if file.metadata.num_rows != rows:
+            raise EncodeError(
+                f"{part.metadata} has {file.metadata.num_rows} rows for the {rows} vectors of {part.vectors}"
+            )
+        if name not in file.schema_arrow.names:
+            return nothing
+        values = file.read(columns=[name]).column(0).cast(pa.float64())
+        return values.to_numpy(zero_copy_only=False).astype(np.float64)
+    except (pa.ArrowException, OSError) as error:
+        raise EncodeError(f"{part.metadata} cannot be read ({error}); make it again") from None

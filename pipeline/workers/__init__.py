@@ -1,0 +1,4 @@
+"""Processes of ours beside this one.
+
+May import `base`.
+"""

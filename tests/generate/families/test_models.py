@@ -1,0 +1,211 @@
+import pickle
+import shutil
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from visunex.generate.errors import CheckpointError, UsageError
+from visunex.generate.families.sd1 import model as models
+from visunex.generate.tokens import clip_tokenizer
+
+PROMPTS = ["a portal", "It's 123 über-colourful 🎨 ...", "", "x" * 400]
+
+
+@pytest.fixture(scope="module")
+def folder_model(clip_folder):
+    return models.load(str(clip_folder), device="cpu")
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    theirs = other.state_dict()
+    return one.state_dict().keys() == theirs.keys() and all(
+        torch.equal(value, theirs[name]) for name, value in one.state_dict().items()
+    )
+
+
+def test_a_folder(folder_model):
+    assert folder_model.channels == 4
+    assert folder_model.factor == 8
+    assert folder_model.size == (64, 64)
+    assert folder_model.text_projection.shape == (64, 64)
+    assert folder_model.dtype == torch.float32
+    assert not any(value.requires_grad for value in folder_model.unet.parameters())
+
+
+def test_a_folder_with_another_autoencoder(unprojected_folder):
+    model = models.load(str(unprojected_folder), device="cpu")
+    assert model.factor == 4
+    assert model.size == (32, 32)
+    with pytest.raises(CheckpointError, match="64 wide and brings no text projection"):
+        _ = model.text_projection
+
+
+def test_the_demo_worlds_model():
+    model = models.load("visunex-tiny", device="cpu")
+    assert model.size == (64, 64)
+    assert model.dtype == torch.float32  # its files hold fp16
+    assert model.text_projection.shape[1] == model.text_model.config.hidden_size
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "ckpt", "legacy.ckpt"])
+def test_one_file_gives_the_same_model_offline(tmp_path, folder_model, checkpoint_weights, ending):
+    path = tmp_path / f"finetune.{ending}"
+    if ending == "safetensors":
+        save_file(checkpoint_weights, path)
+    else:
+        content = {"state_dict": checkpoint_weights, "global_step": 3, "epoch": 1}
+        torch.save(content, path, _use_new_zipfile_serialization=ending == "ckpt")
+    model = models.load(str(path), device="cpu")
+    assert same_weights(model.unet, folder_model.unet)
+    assert same_weights(model.vae, folder_model.vae)
+    assert same_weights(model.text_model, folder_model.text_model)
+    assert model.vae.config.scaling_factor == folder_model.vae.config.scaling_factor
+    assert model.fingerprint == folder_model.fingerprint
+    for name in ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps"):
+        assert model.scheduler_config[name] == folder_model.scheduler_config[name]
+    latents, timestep = torch.randn(1, 4, 8, 8), torch.tensor(7)
+    context = torch.randn(1, 77, 64)
+    with torch.no_grad():
+        assert torch.equal(
+            model.unet(latents, timestep, context).sample,
+            folder_model.unet(latents, timestep, context).sample,
+        )
+        assert torch.equal(model.vae.decode(latents).sample, folder_model.vae.decode(latents).sample)
+    for prompt in PROMPTS:
+        tokens = [
+            each.tokenizer(prompt, padding="max_length", max_length=77, truncation=True).input_ids
+            for each in (model, folder_model)
+        ]
+        assert tokens[0] == tokens[1]
+
+
+class _Runs:
+    def __reduce__(self):
+        return (Path.touch, (Path("was-run"),))
+
+
+def test_a_checkpoint_that_asks_for_code_is_refused_and_runs_nothing(
+    tmp_path, monkeypatch, checkpoint_weights
+):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": checkpoint_weights, "callbacks": _Runs()}, "bad.ckpt")
+    Path("worse.ckpt").write_bytes(pickle.dumps({"state_dict": _Runs()}))
+    for name, said in (("bad.ckpt", "asks for code to be run"), ("worse.ckpt", "cannot be read")):
+        with pytest.raises(CheckpointError, match=said):
+            models.load(name, device="cpu")
+    assert not Path("was-run").exists()
+
+
+def test_the_callbacks_of_its_trainer_in_a_checkpoint_do_no_harm(
+    tmp_path, monkeypatch, folder_model, checkpoint_weights
+):
+    import sys
+    import types
+
+    trainer = types.ModuleType("pytorch_lightning.callbacks.model_checkpoint")
+    trainer.ModelCheckpoint = type("ModelCheckpoint", (), {"__module__": trainer.__name__})
+    for name in ("pytorch_lightning", "pytorch_lightning.callbacks"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, trainer.__name__, trainer)
+    callback = trainer.ModelCheckpoint()
+    callback.best = OrderedDict(score=1.0)
+    path = tmp_path / "first.ckpt"
+    torch.save({"state_dict": checkpoint_weights, "callbacks": {trainer.ModelCheckpoint: callback}}, path)
+    for name in [name for name in sys.modules if name.startswith("pytorch_lightning")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert models.load(str(path), device="cpu").fingerprint == folder_model.fingerprint
+
+
+def without(weights, prefix):
+    return {name: value for name, value in weights.items() if not name.startswith(prefix)}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: w | {"conditioner.embedders.0.x": torch.ones(1)}, "SDXL"),
+        (lambda w: w | {"cond_stage_model.model.x": torch.ones(1)}, "Stable Diffusion 2"),
+        (lambda w: without(w, "first_stage_model."), "no VAE"),
+        (lambda w: without(w, "model.diffusion_model."), "no UNet"),
+        (lambda w: without(w, "model.diffusion_model.middle_block"), "not a whole"),
+        (lambda w: without(w, "cond_stage_model.transformer.text_model.final_layer_norm"), "not a whole"),
+        (lambda w: {"lora.down": torch.ones(1)}, "no UNet"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(tmp_path, checkpoint_weights, change, said):
+    save_file(change(dict(checkpoint_weights)), tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match=said):
+        models.load(str(tmp_path / "other.safetensors"), device="cpu")
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs"),
+        (b"<html>not found</html>", "cannot be read"),
+        (b"PK\x03\x04" + b"\0" * 50, "cannot be read"),
+    ],
+)
+def test_an_unreadable_file_is_refused(tmp_path, ending, content, said):
+    path = tmp_path / f"broken.{ending}"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=said):
+        models.load(str(path), device="cpu")
+
+
+def test_a_file_cut_off_is_refused(tmp_path, checkpoint_weights):
+    path = tmp_path / "half.safetensors"
+    save_file(checkpoint_weights, path)
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(CheckpointError, match="broken, cut off"):
+        models.load(str(path), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no-such-thing", "not a folder, not a file, not a Hub name"),
+        ("./nowhere", "not a folder"),
+        ("missing.safetensors", "no such file"),
+        ("someone/unheard-of-model", "check the name and the network"),
+    ],
+)
+def test_a_model_that_is_not_there(name, said):
+    with pytest.raises(CheckpointError, match=said):
+        models.load(name, device="cpu")
+
+
+def test_a_folder_that_is_no_model(tmp_path, model_folder):
+    with pytest.raises(CheckpointError, match=r"no unet/config\.json"):
+        models.load(str(tmp_path), device="cpu")
+    broken = shutil.copytree(model_folder, tmp_path / "broken")
+    (broken / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"junk")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        models.load(str(broken), device="cpu")
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(UsageError, match="no device 'warp'"):
+        models.find_device("warp")
+
+
+def test_the_tokenizer_is_clips():
+    import open_clip
+
+    theirs, ours = open_clip.get_tokenizer("ViT-L-14"), clip_tokenizer()
+    for prompt in [*PROMPTS, "A portal towards other dimension, by Aivazovsky (1850) & co."]:
+        expected = [number for number in theirs([prompt])[0].tolist() if number]
+        assert ours(prompt, max_length=77, truncation=True).input_ids == expected
+
+
+def test_low_memory_keeps_one_part_at_a_time(model_folder):
+    model = models.load(str(model_folder), device="cpu", lowvram=True)
+    with model.on_device(model.unet) as unet:
+        assert unet is model.unet
+    assert model.vae.use_slicing
+    assert model.vae.use_tiling

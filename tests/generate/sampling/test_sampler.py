@@ -1,0 +1,282 @@
+import math
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from visunex.generate import Sampler, Settings, Taste
+from visunex.generate.errors import EmbeddingSizeError, UsageError
+from visunex.generate.sampling.noise import Noise
+from visunex.generate.sampling.sampler import build_scheduler, denoise, groups
+from visunex.generate.sampling.schedulers import canonical, names, original_timesteps
+
+# diffusers' schedulers under numpy 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+
+SCALE = 7.5
+SHAPE = (2, 4, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def sampler(model_folder):
+    return Sampler.load(str(model_folder), device="cpu")
+
+
+def taste(size: int = 64, steps: int = 3, lr: float = 1e-3) -> Taste:
+    return Taste("gardens", torch.randn(1, size, generator=torch.Generator().manual_seed(3)), steps, lr)
+
+
+class Original:
+    """CompVis's DDIM and PLMS samplers, written out from their update equations."""
+
+    def __init__(
+        self, unet, conditioning: Tensor, negative: Tensor, steps: int, eta: float, seed: int
+    ) -> None:
+        self.unet, self.context = unet, torch.cat([negative, conditioning])
+        betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=np.float64) ** 2
+        cumulative = np.cumprod(1.0 - betas)
+        self.times = np.asarray(list(range(0, 1000, 1000 // steps))) + 1
+        self.alphas = cumulative[self.times]
+        self.alphas_prev = np.asarray([cumulative[0], *cumulative[self.times[:-1]]])
+        self.sigmas = eta * np.sqrt(
+            (1 - self.alphas_prev) / (1 - self.alphas) * (1 - self.alphas / self.alphas_prev)
+        )
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def noise(self) -> Tensor:
+        return torch.randn(SHAPE, generator=self.generator)
+
+    def estimate(self, x: Tensor, index: int) -> Tensor:
+        time = torch.full((2 * len(x),), int(self.times[index]))
+        e_uncond, e_cond = self.unet(torch.cat([x, x]), time, self.context).sample.chunk(2)
+        return e_uncond + SCALE * (e_cond - e_uncond)
+
+    def previous(self, x: Tensor, e: Tensor, index: int) -> Tensor:
+        a, a_prev, sigma = self.alphas[index], self.alphas_prev[index], self.sigmas[index]
+        predicted = (x - math.sqrt(1 - a) * e) / math.sqrt(a)
+        direction = math.sqrt(1 - a_prev - sigma**2) * e
+        return math.sqrt(a_prev) * predicted + direction + sigma * self.noise()
+
+    @torch.no_grad()
+    def ddim(self) -> Tensor:
+        x = self.noise()
+        for index in reversed(range(len(self.times))):
+            x = self.previous(x, self.estimate(x, index), index)
+        return x
+
+    @torch.no_grad()
+    def plms(self) -> Tensor:
+        x, old = self.noise(), []
+        for index in reversed(range(len(self.times))):
+            e = self.estimate(x, index)
+            if not old:
+                ahead = self.estimate(self.previous(x, e, index), max(index - 1, 0))
+                e_prime = (e + ahead) / 2
+            elif len(old) == 1:
+                e_prime = (3 * e - old[-1]) / 2
+            elif len(old) == 2:
+                e_prime = (23 * e - 16 * old[-1] + 5 * old[-2]) / 12
+            else:
+                e_prime = (55 * e - 59 * old[-1] + 37 * old[-2] - 9 * old[-3]) / 24
+            x = self.previous(x, e_prime, index)
+            old = [*old, e][-3:]
+        return x
+
+
+@pytest.mark.parametrize("steps", [30, 50, 7])
+@pytest.mark.parametrize(("name", "eta"), [("ddim", 0.0), ("ddim", 0.5), ("plms", 0.0)])
+def test_trajectories_are_the_originals(sampler, name, eta, steps):
+    conditioning = torch.cat([sampler.conditioner.prompt(text) for text in ("a castle", "a ship")])
+    negative = sampler.conditioner.negative("").expand_as(conditioning)
+    original = Original(sampler.model.unet, conditioning, negative, steps, eta, seed=5)
+    expected = getattr(original, name)()
+    noise = Noise(5, "cpu", "cpu")
+    latents = denoise(
+        sampler.model.unet,
+        build_scheduler(sampler.model, Settings(scheduler=name, steps=steps, eta=eta)),
+        noise.draw(SHAPE),
+        conditioning,
+        negative,
+        scale=SCALE,
+        eta=eta,
+        noise=noise,
+    )
+    assert (latents - expected).abs().max() < 1e-4
+    # the next batch begins where the original's would
+    assert torch.equal(noise.draw(SHAPE), original.noise())
+
+
+@pytest.mark.parametrize(
+    ("steps", "count"), [(50, 50), (30, 31), (1, 1), (500, 500), (501, 999), (1000, 999)]
+)
+def test_time_steps_are_the_originals(steps, count):
+    timesteps = original_timesteps(steps)
+    assert len(timesteps) == count
+    assert timesteps[0] == 1
+    assert set(np.diff(timesteps)) <= {1000 // steps}
+    assert timesteps.max() < 1000
+
+
+def pictures(sampler, prompts, settings, taste=None, **more):
+    return [
+        np.asarray(image)
+        for batch in sampler.sample(prompts, settings, taste, **more)
+        for image in batch.images
+    ]
+
+
+def same(one, other):
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
+
+
+SHORT = Settings(steps=4, samples=2, iterations=2)
+
+
+def test_a_run_is_repeatable_and_the_seed_decides(sampler):
+    first = pictures(sampler, "a castle", SHORT)
+    assert len(first) == 4
+    assert first[0].shape == (64, 64, 3)
+    assert same(first, pictures(sampler, "a castle", SHORT))
+    assert not any(np.array_equal(first[0], other) for other in first[1:])
+    assert not same(first, pictures(sampler, "a castle", Settings(steps=4, samples=2, iterations=2, seed=7)))
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "plms", "EulerAncestralDiscrete"])
+@pytest.mark.parametrize("fixed_code", [False, True])
+def test_one_batch_of_a_run_alone_is_the_same(sampler, scheduler, fixed_code):
+    settings = Settings(steps=4, samples=2, iterations=3, scheduler=scheduler, fixed_code=fixed_code, eta=0.0)
+    whole = list(sampler.sample("a castle", settings))
+    (alone,) = sampler.sample("a castle", settings, only=2)
+    assert alone.number == 2
+    assert same([np.asarray(i) for i in alone.images], [np.asarray(i) for i in whole[2].images])
+
+
+def test_fixed_code_starts_every_batch_from_the_same_noise(sampler):
+    first, second = pictures(sampler, "a castle", Settings(steps=4, iterations=2, fixed_code=True))
+    assert np.array_equal(first, second)
+
+
+def test_prompts_from_a_file_fill_batches_in_the_originals_order():
+    settings = Settings(samples=2, iterations=2)
+    chunks = [("a", "b"), ("c",)]
+    assert list(groups(("a", "b", "c"), settings)) == chunks * 2
+    assert list(groups("a", settings)) == [("a", "a")] * 2
+
+
+def test_every_prompt_of_a_batch_has_its_own_picture(sampler):
+    (batch,) = sampler.sample(["a castle", "a ship"], Settings(steps=4, samples=2))
+    assert batch.prompts == ("a castle", "a ship")
+    alone = pictures(sampler, ["a castle", "a castle"], Settings(steps=4, samples=2))
+    assert np.array_equal(alone[0], np.asarray(batch.images[0]))
+    assert not np.array_equal(alone[1], np.asarray(batch.images[1]))
+
+
+def test_size_and_guidance(sampler):
+    wide = pictures(sampler, "a castle", Settings(steps=2, height=48, width=96))
+    assert wide[0].shape == (48, 96, 3)
+    settings = Settings(steps=4, scale=1.0)
+    assert not same(pictures(sampler, "a castle", settings), pictures(sampler, "a castle", Settings(steps=4)))
+    unguided = Settings(steps=4, scale=1.0, negative="fog")
+    assert same(pictures(sampler, "a castle", settings), pictures(sampler, "a castle", unguided))
+
+
+def test_the_negative_prompt_counts(sampler):
+    plain, without_fog = Settings(steps=4), Settings(steps=4, negative="fog")
+    assert not same(pictures(sampler, "a castle", plain), pictures(sampler, "a castle", without_fog))
+
+
+def test_taste_changes_the_picture_and_no_steps_do_not(sampler):
+    settings = Settings(steps=4)
+    plain = pictures(sampler, "a castle", settings)
+    assert same(plain, pictures(sampler, "a castle", settings, taste(steps=0)))
+    assert not same(plain, pictures(sampler, "a castle", settings, taste(steps=3)))
+
+
+def counted(sampler, prompts, settings, tastes) -> int:
+    steps = []
+    for each in tastes:
+        for _ in sampler.sample(prompts, settings, each, on_personalise=lambda *step: steps.append(step)):
+            pass
+    return len(steps)
+
+
+def test_a_prompt_is_personalised_once_in_a_run(model_folder):
+    fresh = Sampler.load(str(model_folder), device="cpu")
+    assert counted(fresh, "a castle", Settings(steps=1, samples=2, iterations=4), [taste(steps=3)]) == 3
+    assert counted(fresh, "a castle", Settings(steps=1), [taste(steps=3)]) == 0
+    assert counted(fresh, "a castle", Settings(steps=1), [taste(steps=2)]) == 2
+    assert counted(fresh, "a castle", Settings(steps=1), [taste(steps=2, lr=1e-2)]) == 2
+    assert counted(fresh, ["a ship", "a fox"], Settings(steps=1, samples=2), [taste(steps=2)]) == 4
+
+
+def test_the_empty_and_the_negative_prompt_are_never_personalised(model_folder):
+    fresh = Sampler.load(str(model_folder), device="cpu")
+    assert counted(fresh, "", Settings(steps=1, negative="fog"), [taste()]) == 0
+    before = fresh.conditioner.negative("fog")
+    assert counted(fresh, "a castle", Settings(steps=1, negative="fog"), [taste(steps=2)]) == 2
+    assert torch.equal(before, fresh.conditioner.negative("fog"))
+
+
+def test_prompts_of_a_batch_are_personalised_each_on_its_own(sampler):
+    together = [sampler.conditioner.prompt(text, taste()) for text in ("a castle", "a ship")]
+    alone = Sampler(sampler.model).conditioner.prompt("a ship", taste())
+    assert torch.equal(together[1], alone)
+
+
+def test_an_embedding_of_another_size_is_refused(sampler):
+    with pytest.raises(
+        EmbeddingSizeError, match=r"this embedding is 1x1024 \(ViT-H-14\), the model needs 1x64"
+    ):
+        next(sampler.sample("a castle", Settings(steps=1), taste(1024)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (Settings(height=50), "--H is 50: it must be a multiple of 8, such as 48 or 56"),
+        (Settings(width=4), "--W is 4: it must be a multiple of 8, 8 or more"),
+        (Settings(width=-8), "--W is -8"),
+        (Settings(steps=0), "--ddim_steps is 0: give 1 to 1000"),
+        (Settings(steps=1001), "give 1 to 1000"),
+        (Settings(scheduler="fancy"), "unknown scheduler 'fancy'; there are ddim, plms, .*EulerDiscrete"),
+        (Settings(scheduler="plms", eta=0.5), "--ddim_eta must be 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(sampler, settings, said):
+    with pytest.raises(UsageError, match=said):
+        next(sampler.sample("a castle", settings))
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_scheduler_makes_a_picture_or_says_what_it_lacks(sampler, name):
+    for package in {"LMSDiscrete": ["scipy"], "DPMSolverSDE": ["torchsde"]}.get(name, []):
+        if find_spec(package) is None:
+            with pytest.raises(UsageError, match=f"{name} does not run here.*{package}"):
+                next(sampler.sample("a castle", Settings(steps=4, scheduler=name)))
+            return
+    (picture,) = pictures(sampler, "a castle", Settings(steps=4, scheduler=name))
+    assert picture.std() > 0
+    assert same([picture], pictures(sampler, "a castle", Settings(steps=4, scheduler=name)))
+
+
+def test_schedulers_go_by_several_names():
+    assert canonical("PNDMScheduler") == canonical("plms") == "plms"
+    assert canonical("euler-ancestral_discrete") == "EulerAncestralDiscrete"
+
+
+def test_low_memory_makes_the_same_picture(model_folder, sampler):
+    frugal = Sampler.load(str(model_folder), device="cpu", lowvram=True)
+    settings = Settings(steps=3, samples=2)
+    ours, theirs = (pictures(each, "a castle", settings, taste()) for each in (frugal, sampler))
+    # decoding one by one may round a value to its neighbour
+    assert np.abs(np.subtract(ours, theirs, dtype=int)).max() <= 1
+
+
+def test_noise_can_be_skipped():
+    here, there = Noise(3, "cpu", "cpu"), Noise(3, "cpu", "cpu")
+    for _ in range(4):
+        here.draw(SHAPE)
+    there.skip(SHAPE, 4)
+    assert torch.equal(here.draw(SHAPE), there.draw(SHAPE))

@@ -1,0 +1,99 @@
+"""Batches are assembled ahead of the tower, and the cores divided between it and the decoders."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from visunex.clip.preprocess import Seen
+from visunex.pipeline.encode.batching import Division, ahead, batches, divide
+from visunex.pipeline.encode.decode_pool import Decoded
+from visunex.pipeline.shards.samples import Sample
+
+
+def sample(number: int) -> Sample:
+    return Sample(str(number), f"{number}.jpg", Path("x.tar"), 0, 1)
+
+
+def decoded(count: int) -> Iterator[Decoded]:
+    """Pictures of one pixel, every third broken."""
+    for number in range(count):
+        seen = None if number % 3 == 0 else Seen(np.full((1, 1, 3), number, np.uint8), (1, 1))
+        yield Decoded(sample(number), seen, "" if seen else "damaged")
+
+
+def stage(pictures: list[Seen]) -> torch.Tensor:
+    return torch.tensor([int(each.pixels[0, 0, 0]) for each in pictures])
+
+
+def test_batches_hold_every_picture_in_order() -> None:
+    made = list(batches(decoded(10), 4, stage))
+    assert [len(batch) for batch in made] == [4, 4, 2]
+    for batch in made:
+        assert batch.staged is not None
+        assert batch.staged.tolist() == [int(each.key) for each in batch.samples]
+    assert [each.key for batch in made for each, _ in batch.failed] == ["0", "3", "6", "9"]
+    assert {reason for batch in made for _, reason in batch.failed} == {"damaged"}
+
+
+def test_a_batch_of_nothing_but_failures_goes_to_no_tower() -> None:
+    (batch,) = batches(iter([Decoded(sample(1), None, "empty")]), 4, stage)
+    assert (batch.staged, len(batch)) == (None, 1)
+
+
+def test_the_next_item_is_made_while_the_last_is_used() -> None:
+    made = [threading.Event() for _ in range(4)]
+
+    def items() -> Iterator[int]:
+        for number, event in enumerate(made):
+            event.set()
+            yield number
+
+    stream = ahead(items())
+    assert next(stream) == 0
+    assert made[1].wait(10)
+    assert list(stream) == [1, 2, 3]
+
+
+def test_what_goes_wrong_while_assembling_is_raised_after_what_was_made() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("broken")
+
+    stream = ahead(items())
+    assert next(stream) == 1
+    with pytest.raises(ValueError, match="broken"):
+        next(stream)
+
+
+def test_leaving_early_ends_the_thread() -> None:
+    before = threading.active_count()
+    stream = ahead(iter(range(1000)))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("cores", "decode", "tower", "division"),
+    [
+        (2, 0.008, 0.26, Division(1, 2)),  # ViT-L/14 on two cores: decoding is nothing beside it
+        (2, 0.008, 0.013, Division(2, 2)),  # ViT-B/32: half a core's worth, on both cores alike
+        (1, 0.008, 0.013, Division(1, 1)),
+        (64, 0.008, 0.0008, Division(9, 55)),
+        (8, 0.1, 0.001, Division(7, 1)),  # nearly all is decoding
+    ],
+)
+def test_a_cpu_is_divided_by_what_decoding_and_the_tower_take(
+    cores: int, decode: float, tower: float, division: Division
+) -> None:
+    assert divide(cores, cores, decode, tower, on_cpu=True) == division
+
+
+def test_a_gpu_gets_as_many_decoders_as_keep_it_fed() -> None:
+    assert divide(16, 8, 0.008, 0.002, on_cpu=False) == Division(5, 8)
+    assert divide(16, 8, 0.008, 0.0002, on_cpu=False) == Division(15, 8)
+    assert divide(1, 1, 0.008, 0.0002, on_cpu=False) == Division(1, 1)

@@ -1,0 +1,99 @@
+"""Worker processes that decode: in order, bounded, and never a hang."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import odd
+import pytest
+
+from visunex.clip.preprocess import Preprocessing
+from visunex.pipeline.encode import decode_pool as decoders
+from visunex.pipeline.encode.decode_pool import Decoders, decode_here
+from visunex.pipeline.shards.samples import Sample, samples, sources
+
+SMALL = Preprocessing(size=16)
+
+
+def many(tmp_path: Path, count: int) -> list[Sample]:
+    """Pictures of different colours, every seventh broken."""
+    for index in range(count):
+        good = odd.file(odd.gradient((20 + index % 7, 20)), "PNG")
+        (tmp_path / f"{index:04d}.png").write_bytes(b"broken" if index % 7 == 0 else good)
+    return list(samples(sources([tmp_path])))
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize(("workers", "ahead"), [(1, 1), (2, 64)])
+def test_workers_give_what_this_process_gives_in_the_same_order(
+    tmp_path: Path, workers: int, ahead: int, on_device: bool
+) -> None:
+    given, how = many(tmp_path, 50), replace(SMALL, on_device=on_device)
+    with Decoders(how, workers, ahead) as pool:
+        there = list(pool.decode(given))
+        assert pool.done == 50
+        assert pool.seconds > 0
+    here = list(decode_here(given, how))
+    assert [(each.sample, each.reason) for each in there] == [(each.sample, each.reason) for each in here]
+    assert sum(each.reason == "not_an_image" for each in there) == 8
+    for a, b in zip(there, here, strict=True):
+        assert (a.seen is None) == (b.seen is None)
+        if a.seen is not None and b.seen is not None:
+            assert a.seen.resized == b.seen.resized
+            assert np.array_equal(a.seen.pixels, b.seen.pixels)
+
+
+def test_only_so_much_is_read_ahead(tmp_path: Path) -> None:
+    given = many(tmp_path, 60)
+    taken = 0
+
+    def counted() -> object:
+        nonlocal taken
+        for sample in given:
+            taken += 1
+            yield sample
+
+    with Decoders(SMALL, 1, ahead=8) as pool:
+        stream = pool.decode(counted())  # type: ignore[arg-type]
+        next(stream)
+        assert taken <= 8 + 2 * decoders.CHUNK
+        assert sum(1 for _ in stream) == 59
+
+
+def test_long_names_and_many_failures_do_not_block_the_pipes(tmp_path: Path) -> None:
+    """More is under way at once than a pipe holds, in both directions."""
+    folder = tmp_path.joinpath(*["long" * 40] * 12)
+    missing = [Sample(str(i), "w" * 3000, folder / f"{i}.png", 0, 5, "caption " * 2000) for i in range(2000)]
+    with Decoders(SMALL, 1, ahead=2000) as pool:
+        assert {each.reason for each in pool.decode(missing)} == {"unreadable"}
+
+
+def test_workers_are_added_at_work_up_to_the_most(tmp_path: Path) -> None:
+    given = many(tmp_path, 60)
+    with Decoders(SMALL, 1, ahead=8, most=3) as pool:
+        stream = pool.decode(given)
+        first = next(stream)
+        pool.grow(9)
+        assert len(pool._workers) == 3
+        assert [each.sample for each in (first, *stream)] == given
+
+
+def test_leaving_early_ends_the_workers(tmp_path: Path) -> None:
+    given = many(tmp_path, 40)
+    with Decoders(SMALL, 2, ahead=16) as pool:
+        next(iter(pool.decode(given)))
+        processes = [worker.process for worker in pool._workers]
+        started = time.monotonic()
+    assert time.monotonic() - started < 5
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_workers_start_without_torch() -> None:
+    """It is what makes them start in a fraction of a second."""
+    module = "visunex.pipeline.encode.decode_pool"
+    code = f"import sys, {module}; print('torch' in sys.modules, 'pyarrow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

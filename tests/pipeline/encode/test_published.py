@@ -1,0 +1,200 @@
+"""Published statistics: laion_7plus without a picture; what the reference of a recipe says after a run."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from pages import served
+
+from visunex.aesthetic_embeddings import load, save
+from visunex.pipeline.cli import main
+from visunex.pipeline.encode.published import catalogue, read_published, reduce_published
+from visunex.pipeline.errors import EncodeError, UsageError
+from visunex.pipeline.reduce.bootstrap import block_sums, cosine_interval
+from visunex.pipeline.reduce.embedding import ReferenceCheck
+from visunex.pipeline.rundir import RunDir
+from visunex.recipes import Recipe
+
+NAMES = sorted(catalogue())
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("VISUNEX_MIRROR", raising=False)
+
+
+def test_laion_7plus_is_reproduced_from_a_mirror_without_a_picture(reference: Path) -> None:
+    done = CliRunner().invoke(main, ["run", "laion_7plus", "--mirror", str(reference), "--json"])
+    assert done.exit_code == 0, done.output
+    check = json.loads(done.stdout)["encode"]["checks"]["reference"]
+    assert check["largest_difference"] <= check["tolerance"] == 2e-8
+    assert check["cosine"] == pytest.approx(1, abs=1e-12)
+    ours, published = (
+        load("runs/laion_7plus/embedding.pt"),
+        load(reference / "aesthetic_embeddings/laion_7plus.pt"),
+    )
+    assert np.abs(ours.vector - published.vector).max() <= 2e-8
+    assert (ours.provenance or {})["vectors"][0][0] == "laion_ratings_vit_l_14/rating7"
+    again = CliRunner().invoke(main, ["run", "laion_7plus"], env={"VISUNEX_MIRROR": None})
+    assert again.exit_code == 0, "the second run has it all in its cache"
+    assert "reproduced" in again.output
+
+
+def test_float32_arithmetic_gives_the_published_bytes(reference: Path) -> None:
+    ratings = [np.load(reference / f"laion_ratings_vit_l_14/rating{n}.npy")[0] for n in range(10)]
+    import torch
+
+    stacked = torch.from_numpy(np.stack(ratings))
+    difference = stacked[7:10].mean(0) - stacked[1:4].mean(0)
+    assert (difference.numpy() == load(reference / "aesthetic_embeddings/laion_7plus.pt").vector[0]).all()
+
+
+def test_a_mirror_may_be_an_address_and_what_it_sends_is_checked(
+    reference: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = (reference / "laion_ratings_vit_l_14/rating7.npy").read_bytes()
+    pages = {"/m/laion_ratings_vit_l_14/rating7.npy": file, "/m/laion_ratings_vit_l_14/rating8.npy": file}
+    with served(pages) as address:
+        monkeypatch.setenv("VISUNEX_MIRROR", f"{address}/m")
+        assert read_published("laion_ratings_vit_l_14/rating7").shape == (1, 768)
+        with pytest.raises(EncodeError, match="is not the published laion_ratings_vit_l_14/rating8"):
+            read_published("laion_ratings_vit_l_14/rating8")
+        with pytest.raises(EncodeError, match="404"):
+            read_published("laion_ratings_vit_l_14/rating9")
+    assert read_published("laion_ratings_vit_l_14/rating7").shape == (1, 768)
+
+
+def vectors(name: str, rows: np.ndarray) -> str:
+    np.save(name, rows)
+    return f"{name}.npy"
+
+
+def recipe(**encode: object) -> Recipe:
+    return Recipe.model_validate({"name": "mine", "encode": encode})
+
+
+def test_vectors_of_ones_own_are_reduced_and_a_run_refuses_to_mix(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(size=(5, 16)).astype(np.float16), rng.normal(size=16)
+    names = [vectors("first", first), vectors("second", second)]
+    report = reduce_published(None, recipe(vectors=names, reduce="mean"), out=tmp_path / "x.pt")
+    expected = np.concatenate([first.astype(np.float32), second[None].astype(np.float32)]).mean(0)
+    np.testing.assert_allclose(load("x.pt").vector[0], expected, atol=1e-6)
+    assert report.dimension == 16
+    done = CliRunner().invoke(main, ["encode", "--vectors", names[0], "--out", "y.pt"])
+    assert (done.exit_code, load("y.pt").dimension) == (0, 16)
+    run = RunDir(tmp_path / "run")
+    reduce_published(run, recipe(vectors=names))
+    with pytest.raises(UsageError, match="nowhere to put"):
+        reduce_published(None, recipe(vectors=names))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no array"),
+        (b"<html>", "no array"),
+        (
+            b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (999999999, 768), }",
+            "no array",
+        ),
+        (np.array(["text"]), "floats"),
+        (np.array([{"a": 1}], dtype=object), "no array"),
+        (np.zeros((0, 8)), "no vectors"),
+        (np.full((1, 8), np.nan), "not finite"),
+        (np.zeros((2, 2, 2)), "floats"),
+    ],
+)
+def test_files_that_hold_no_vectors_are_named(content: object, said: str) -> None:
+    if isinstance(content, bytes):
+        Path("bad.npy").write_bytes(content)
+    else:
+        np.save("bad", content, allow_pickle=True)  # type: ignore[arg-type]
+    with pytest.raises(EncodeError, match=rf"bad\.npy .*{said}"):
+        read_published("bad.npy")
+
+
+def test_unknown_names_and_towers_that_differ_are_refused() -> None:
+    with pytest.raises(UsageError, match="rating0"):
+        read_published("ratings")
+    with pytest.raises(EncodeError, match="different towers"):
+        names = [vectors("a", np.ones((1, 8))), vectors("b", np.ones((1, 9)))]
+        reduce_published(None, recipe(vectors=names), out=Path("x.pt"))
+
+
+def test_a_result_outside_the_tolerance_is_an_error_that_keeps_it(reference: Path, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    shutil.copy(reference / "aesthetic_embeddings/laion_7plus.pt", mirror)
+    for name in NAMES:
+        shutil.copy(reference / f"{name}.npy", mirror)
+    arguments = ["run", "laion_7plus", "--mirror", str(mirror)]
+    wrong = 'encode.baseline_vectors=["laion_ratings_vit_l_14/rating0"]'
+    done = CliRunner().invoke(main, [*arguments, "--set", wrong])
+    assert done.exit_code == 1
+    assert "more than the recipe's tolerance of 2e-08; everything is kept" in done.output
+    assert load("runs/laion_7plus/embedding.pt").dimension == 768
+
+
+def test_a_reference_that_is_not_here_is_only_a_note() -> None:
+    check = ReferenceCheck("fantasy", note="it is not on this machine", had=1873, wanted=2000, tolerance=1e-3)
+    check.require_reproduced()
+    assert check.lines() == [
+        "  not compared to fantasy: it is not on this machine, 1,873 of the 2,000 wanted images were had"
+    ]
+
+
+def test_the_interval_holds_the_cosine_and_narrows_with_more_images() -> None:
+    rng = np.random.default_rng(0)
+    centre = rng.normal(size=32)
+    widths = []
+    for count in (30, 3000, 9000):
+        images = (centre + 2 * rng.normal(size=(count, 32))).astype(np.float32)
+        sums = block_sums([images[:7], images[7:]], count)
+        assert sums is not None
+        low, high = cosine_interval(sums, centre) or (1, 0)
+        mean = images.mean(0)
+        cosine = mean @ centre / np.linalg.norm(mean) / np.linalg.norm(centre)
+        assert low <= cosine + 0.02
+        assert cosine - 0.02 <= high
+        assert cosine_interval(sums, centre) == (low, high)
+        widths.append(high - low)
+    assert widths[0] > 5 * widths[1] > 5 * widths[2] / 2
+    assert block_sums([], 0) is None
+    one = block_sums([np.ones((1, 4), np.float32)], 1)
+    assert one is not None
+    assert cosine_interval(one, np.ones(4)) is None
+
+
+def test_the_interval_is_that_of_drawing_images_again() -> None:
+    """Against the bootstrap written out: multinomial draws of a few hundred images."""
+    rng = np.random.default_rng(2)
+    images = (rng.normal(size=(300, 8)) + np.arange(8) / 4).astype(np.float32)
+    target = np.ones(8)
+    cosines = []
+    for _ in range(2000):
+        mean = images[rng.integers(0, 300, 300)].mean(0)
+        cosines.append(mean @ target / np.linalg.norm(mean) / np.sqrt(8))
+    sums = block_sums([images], 300)
+    assert sums is not None
+    np.testing.assert_allclose(cosine_interval(sums, target), np.percentile(cosines, [2.5, 97.5]), atol=0.02)
+
+
+def test_the_catalogue_names_what_is_in_the_reference_data(reference: Path) -> None:
+    for name, entry in catalogue().items():
+        assert hashlib.sha256((reference / f"{name}.npy").read_bytes()).hexdigest() == entry.sha256
+        assert entry.url.startswith("https://raw.githubusercontent.com/LAION-AI/aesthetic-predictor/")
+
+
+def test_a_run_of_the_same_name_is_not_taken_for_the_published_one(reference: Path, tmp_path: Path) -> None:
+    save(tmp_path / "runs/laion_7plus/embedding.pt", np.ones(768), {})
+    done = CliRunner().invoke(
+        main, ["run", "laion_7plus", "--mirror", str(reference), "--json", "--overwrite"]
+    )
+    assert json.loads(done.stdout)["encode"]["checks"]["reference"]["cosine"] == pytest.approx(1)

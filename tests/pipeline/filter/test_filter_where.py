@@ -1,0 +1,123 @@
+"""`--where`: a condition over the columns, and no way to anything else."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from filtering import SCHEMA, rows, select
+
+from visunex.base.errors import UsageError
+from visunex.pipeline.errors import SourceError
+from visunex.pipeline.filter.conditions import where
+
+KINDS = {**pl.Schema(SCHEMA), "a b": pl.Int64()}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("WIDTH > HEIGHT", "abd"),
+        ("WIDTH > HEIGHT AND TEXT LIKE '%b%'", "b"),
+        ("TEXT IN ('a', 'c')", "ac"),
+        ("NOT (WIDTH > HEIGHT)", "c"),
+        ("WIDTH * 1.0 / HEIGHT BETWEEN 0.1 AND 0.9", "c"),
+        ("UPPER(TEXT) = 'D' OR similarity > 0.5", "d"),
+        ("CASE WHEN hash > 1 THEN TRUE ELSE FALSE END", "cd"),
+        ("TEXT ~ '^[ab]$'", "ab"),
+        ("TEXT = 'Agg' OR LENGTH(TEXT) = 1", "abcd"),
+        ("1 = 1", "abcd"),
+        ('"hash" IS NOT NULL -- all of them', "abcd"),
+    ],
+)
+def test_where_keeps_the_rows_that_it_is_true_of(text: str, kept: str, tmp_path: Path) -> None:
+    rows(*"abcd", WIDTH=[640, 640, 100, 640]).write_parquet(tmp_path / "m.parquet", row_group_size=1)
+    report, selected = select(tmp_path / "run", tmp_path / "m.parquet", where=text)
+    assert "".join(selected["caption"]) == kept
+    assert report.dropped["where"] == 4 - len(kept)
+
+
+def test_a_null_never_passes(tmp_path: Path) -> None:
+    rows(*"abc", WIDTH=[640, None, 100]).write_parquet(tmp_path / "m.parquet")
+    report, _ = select(tmp_path / "run", tmp_path / "m.parquet", where="WIDTH > 200")
+    assert report.dropped["where"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("width > 1", 'unable to find column "width"; the columns are URL, TEXT, WIDTH'),
+        ("WIDTH", "gives Int64, not true or false"),
+        ("TEXT AS x", "gives String, not true or false"),
+        ("WIDTH >", "the columns are URL"),
+        ("WIDTH > 1; DROP TABLE x", "the columns are URL"),
+        ("WIDTH > 1, HEIGHT > 1", "the columns are URL"),
+        ("WIDTH > 1 LIMIT 1", "the columns are URL"),
+        ("*", "the columns are URL"),
+        ("WIDTH > 'x'", "cannot compare string with numeric"),
+        ("TEXT ~ '('", "unclosed group"),
+        ("EXTRACT(YEAR FROM WIDTH) = 1", "the columns are URL"),
+        ("nosuch(WIDTH)", "unsupported function 'nosuch'"),
+        ("(" * 20_000, "the columns are URL"),
+        ("WIDTH > 1 AND " * 500 + "hash", "the columns are URL"),
+        ("\0", "the columns are URL"),
+    ],
+)
+def test_a_senseless_condition_names_the_columns(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        where(text, KINDS)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SUM(WIDTH) > 2", "WIDTH > AVG(WIDTH)", "COUNT(*) > 1", "FIRST(WIDTH) = 1",
+        "COUNT(DISTINCT WIDTH) > 1", "MEDIAN(WIDTH) > 1",
+        "QUANTILE_CONT(WIDTH, 0.5) > WIDTH", "CORR(WIDTH, HEIGHT) > 0",
+        "ROW_NUMBER() OVER (ORDER BY WIDTH) = 1", "MAX(WIDTH) OVER (PARTITION BY TEXT) = WIDTH",
+        "LAG(WIDTH) OVER (ORDER BY WIDTH) = 1", "UNNEST(WIDTH) = 1",
+    ],
+)  # fmt: skip
+def test_a_condition_may_not_look_at_other_rows(text: str) -> None:
+    with pytest.raises(UsageError, match=r"must judge each row by itself|the columns are"):
+        where(text, KINDS)
+
+
+SECRET = "root-of-all-secrets"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TEXT IN (SELECT * FROM read_csv('{file}'))",
+        "TEXT IN (select * from read_csv('{file}'))",
+        "TEXT IN (FROM read_csv('{file}'))",
+        "TEXT IN (/**/FROM read_csv('{file}'))",
+        "TEXT IN (FROM \"read_csv\"('{file}'))",
+        "TEXT IN (WITH x AS (SELECT 1) SELECT * FROM read_parquet('{file}'))",
+        "EXISTS (SELECT 1 FROM read_ipc('{file}'))",
+        "TEXT = (SELECT '{file}')",
+        "read_csv('{file}')",
+        "TEXT IN (VALUES ('{file}'))",
+        "TEXT IN (/**/VALUES ('{file}'))",
+        "TEXT = ANY(SELECT 1)",
+        "TEXT IN (FROM '{file}')",
+    ],
+)
+def test_a_condition_reads_no_file(text: str, tmp_path: Path) -> None:
+    """polars would read it while it parses, and tell its first line in the error."""
+    file = tmp_path / "secret.csv"
+    file.write_text(f"{SECRET}\n1\n")
+    with pytest.raises(UsageError) as caught:
+        where(text.format(file=file), KINDS)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_condition_that_fails_on_some_value_says_so(tmp_path: Path) -> None:
+    rows("1", "2", "three").write_parquet(tmp_path / "m.parquet")
+    with pytest.raises(UsageError, match=r"--where fails on some row: .*three"):
+        select(tmp_path / "run", tmp_path / "m.parquet", where="CAST(TEXT AS INT) > 1")
+    with pytest.raises(SourceError, match="no column 'CAPTION' for the caption"):
+        select(tmp_path / "run", tmp_path / "m.parquet", columns={"caption": "CAPTION"})
