@@ -15,3 +15,9 @@ class UsageError(VisunexError):
 
 class FewerImagesError(VisunexError):
     """The work is done and kept, but it gave fewer images than the recipe asks for at least."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of a library says, of at most 200 characters; else its class."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:200]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks._encode_peers import clip_retrieval, one_by_one, peak_memory, write_photographs
 from benchmarks._plots import plot
-from visunex.base.console import Progress
+from visunex.base.progress import Progress
 from visunex.clip.devices import choose_precision, dtype_of, share_the_cpu
 from visunex.clip.image_encoder import ImageEncoder
 from visunex.clip.precision import lower

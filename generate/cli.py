@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from visunex.base.console import Command, Progress, human_time, show
+from visunex.base.console import Command, show
+from visunex.base.progress import Progress, human_time
 
 from .options import generate_options
 

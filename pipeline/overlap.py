@@ -13,7 +13,7 @@ from concurrent.futures import Future, wait
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from visunex.base.console import Progress
+from visunex.base.progress import Progress
 from visunex.clip.image_encoder import ImageEncoder
 
 from .download.choose import Result, choose, is_made, read_shard

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from visunex.base.console import Progress, human_time
 from visunex.base.files import write_bytes, write_text
+from visunex.base.progress import Progress, human_time
 
 from .rundir import RunDir
 

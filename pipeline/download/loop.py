@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from visunex.base.console import Progress
+from visunex.base.progress import Progress
 from visunex.images.validate import Limits
 from visunex.net.errors import is_passing
 from visunex.net.fetcher import FetchSettings

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from visunex.base.console import human_time
 from visunex.base.files import atomic
+from visunex.base.progress import human_time
 
 from .candidates import Candidates
 from .choose import CLASSES_OF_SUCCESS, Result

@@ -13,8 +13,8 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from visunex.base.console import Progress
 from visunex.base.files import sha256_file
+from visunex.base.progress import Progress
 
 from ..errors import DownloadError, FewerImagesError, UsageError
 from ..metadata.sac import SCHEME

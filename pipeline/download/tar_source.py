@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from visunex.base.console import Progress
 from visunex.base.files import fingerprint, write_json
+from visunex.base.progress import Progress
 from visunex.net.fetcher import FetchSettings
 from visunex.net.stream import is_address, opened_stream
 

@@ -13,7 +13,7 @@ from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from visunex.base.console import Progress
+from visunex.base.progress import Progress
 
 from ..errors import EncodeError
 from ..shards.samples import Source

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.base.console import Progress
 from visunex.base.files import fingerprint
+from visunex.base.progress import Progress
 from visunex.clip.image_encoder import ImageEncoder
 
 from ..shards.samples import Partition, Sample, Source, partitions

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.base.console import Progress, human_time
 from visunex.base.errors import UsageError
 from visunex.base.files import atomic, fingerprint
+from visunex.base.progress import Progress, human_time
 from visunex.clip.identity import model_of, other_model, require_dimension
 
 from ..errors import EncodeError

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.base.console import Progress, human_time
 from visunex.base.errors import UsageError
+from visunex.base.progress import Progress, human_time
 from visunex.clip.factory import load_as, load_text
 from visunex.clip.image_encoder import ImageEncoder
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from visunex.base.console import Progress
+from visunex.base.progress import Progress
 
 from ..errors import SourceError, UsageError
 from ..metadata.columns import Role, column

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from visunex.base.console import human_time
 from visunex.base.errors import UsageError
 from visunex.base.files import atomic, write_text
+from visunex.base.progress import human_time
 from visunex.net.probe import PARQUET_MAGIC
 from visunex.recipes import Columns, Recipe, dumps
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from visunex.base.console import Progress
 from visunex.base.files import fingerprint, write_text
+from visunex.base.progress import Progress
 from visunex.net.errors import FetchError
 from visunex.net.fetcher import FetchSettings, checked_url
 from visunex.net.guard import Budget, is_public, resolve

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from visunex.base.console import Progress
+from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile
 
 from ..errors import EncodeError

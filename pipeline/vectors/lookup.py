@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from visunex.base.console import Progress
+from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile, coalesced
 
 from ..errors import EncodeError

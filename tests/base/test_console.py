@@ -9,8 +9,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from visunex.base.console import Command, Progress, human_time, show
+from visunex.base.console import Command, show
 from visunex.base.errors import FewerImagesError, UsageError
+from visunex.base.progress import Progress, human_time
 
 
 def command_that_raises(error: BaseException) -> click.Command:

@@ -7,7 +7,7 @@ import numpy as np
 import odd
 import pytest
 
-from visunex.base.console import Progress
+from visunex.base.progress import Progress
 from visunex.clip.devices import every_device
 from visunex.clip.factory import load
 from visunex.clip.image_encoder import ImageEncoder
