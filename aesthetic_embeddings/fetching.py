@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from visunex.base.files import sha256_file, write_bytes
+from visunex.base.folders import cache_folder
 
 from .artefact import Embedding, load
 from .catalogue import Published, published
@@ -18,12 +19,6 @@ MAX_BYTES = 1024**2  # published embeddings are a few kB
 CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 60.0
 _CHUNK = 64 * 1024
-
-
-def cache_folder() -> Path:
-    """Where fetched embeddings are kept: `visunex/embeddings` in `$XDG_CACHE_HOME` or `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "visunex" / "embeddings"
 
 
 def fetch(name: str, mirror: str | None = None) -> Embedding:
@@ -45,7 +40,7 @@ def fetch(name: str, mirror: str | None = None) -> Embedding:
             f"{entry.sha256[:12]}...; "
             "nothing was kept, try another mirror"
         )
-    target = cache_folder() / f"{name}.pt"
+    target = cache_folder("embeddings") / f"{name}.pt"
     try:
         write_bytes(target, data)
     except OSError as error:
@@ -57,7 +52,7 @@ def fetch(name: str, mirror: str | None = None) -> Embedding:
 
 def cached_file(entry: Published) -> Path | None:
     """The cached file of a published embedding when it is there and still what was published."""
-    path = cache_folder() / f"{entry.name}.pt"
+    path = cache_folder("embeddings") / f"{entry.name}.pt"
     try:
         return path if sha256_file(path) == entry.sha256 else None
     except OSError:

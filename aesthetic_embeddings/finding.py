@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from visunex.base.folders import EMBEDDING, RUNS
+
 from .artefact import Embedding, load
 from .catalogue import catalogue, published
 from .errors import EmbeddingError
 from .fetching import cached_file, fetch, mirror_given, mirrored_file
-
-RUNS = Path("runs")
-FILE = "embedding.pt"
 
 
 def find(name_or_path: str | Path, mirror: str | None = None, runs: Path = RUNS) -> Embedding:
@@ -26,7 +25,7 @@ def find(name_or_path: str | Path, mirror: str | None = None, runs: Path = RUNS)
     if given in catalogue():
         return find_published(given, mirror)
     raise EmbeddingError(
-        f"no embedding called {given!r}: no such file, no {runs / given / FILE}, and not one of the "
+        f"no embedding called {given!r}: no such file, no {runs / given / EMBEDDING}, and not one of the "
         "published "
         f"{', '.join(catalogue())}"
         + (
@@ -59,14 +58,14 @@ def findable(
 
 def run_files(runs: Path = RUNS) -> list[Path]:
     """The embeddings of the runs under `runs`, by name."""
-    return sorted(runs.glob(f"*/{FILE}"))
+    return sorted(runs.glob(f"*/{EMBEDDING}"))
 
 
 def _local_file(given: str, runs: Path) -> Path | None:
     path = Path(given)
-    candidates = [path, path / FILE]
+    candidates = [path, path / EMBEDDING]
     if "/" not in given and given not in ("", ".", ".."):
-        candidates.append(runs / given / FILE)
+        candidates.append(runs / given / EMBEDDING)
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
@@ -89,6 +88,6 @@ def find_published(name: str, mirror: str | None = None) -> Embedding:
 
 def _named(embedding: Embedding) -> Embedding:
     """A run's file is always called `embedding`; its folder is the name that tells it from others."""
-    if embedding.path is not None and embedding.path.name == FILE:
+    if embedding.path is not None and embedding.path.name == EMBEDDING:
         return replace(embedding, name=embedding.path.absolute().parent.name)
     return embedding

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from filelock import FileLock, Timeout
 
 from visunex.base.files import fingerprint, sweep_temporary, write_json, write_text
+from visunex.base.folders import EMBEDDING
 
 from .errors import PipelineError, RunBusyError, StaleRunError
 from .report.html import render
@@ -57,7 +58,7 @@ class RunDir:
     @property
     def embedding(self) -> Path:
         """The aesthetic embedding."""
-        return self.path / "embedding.pt"
+        return self.path / EMBEDDING
 
     @property
     def provenance(self) -> Path:

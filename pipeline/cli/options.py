@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_a
 import click
 
 from visunex.base.errors import UsageError
+from visunex.base.folders import DEFAULT_RUN
 
 from ..rundir import RunDir
 
@@ -29,7 +30,7 @@ def run_option(function: F) -> F:
     return click.option(
         "--run",
         envvar="VISUNEX_RUN",
-        default="runs/default",
+        default=str(DEFAULT_RUN),
         show_default=True,
         metavar="DIR",
         help="The run folder.",

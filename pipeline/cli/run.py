@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from visunex.base.console import Command, show
+from visunex.base.folders import RUNS
 
 from ..rundir import RunDir
 from .options import overwrite_option, set_option
@@ -60,7 +61,7 @@ def command(
     if mirror:
         os.environ["VISUNEX_MIRROR"] = mirror
     loaded = load(recipe, (*settings, *(["encode.discard_images=true"] if discard_images else [])))
-    run = RunDir(Path(folder or f"runs/{loaded.name}"))
+    run = RunDir(Path(folder) if folder else RUNS / loaded.name)
     with run.locked():
         report = run_recipe(run, loaded, overwrite=overwrite)
     show(report.as_dict(), report.as_text())
