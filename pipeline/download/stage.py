@@ -116,7 +116,7 @@ def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:
 
 def _without_published(candidates: Candidates, place: str) -> Candidates:
     """The candidates, those excluded whose vectors are published: they need no picture."""
-    from ..encode.precomputed import look_up
+    from ..vectors.lookup import look_up
 
     found = dict.fromkeys(look_up(place, candidates.table).hits, f"{PRECOMPUTED}: its vector is in {place}")
     return replace(candidates, excluded={**found, **candidates.excluded})

@@ -20,7 +20,7 @@ from ..reduce.embedding import Checks, EmbeddingReport, check, library_versions,
 from ..rundir import RunDir
 from ..shards.discard import discard_pictures
 from ..shards.samples import Sample, run_sources
-from ..vectors.lookup import Found, Hit, Wanted, find, read_rows
+from ..vectors.lookup import Found, Hit, look_up, read_rows
 from ..vectors.remote_store import open_folder
 from ..vectors.store import (
     VectorFolder,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from visunex.clip.image_encoder import ImageEncoder
     from visunex.recipes import Recipe
 
-__all__ = ["MixedReport", "encode_precomputed", "look_up"]
+__all__ = ["MixedReport", "encode_precomputed"]
 
 RUNS = Path("runs")
 _UNIT = 5e-3  # how far from 1 the norm of a normalised float16 vector may be
@@ -90,12 +90,6 @@ class Taken:
     hits: list[Hit]
     vectors: NDArray[np.float32]
     samples: list[Sample]
-
-
-def look_up(place: str, rows: "pa.Table") -> Found:
-    """Where the vectors of a selection's rows lie; ranks are places in the table. Raises EncodeError."""
-    hashes = rows["hash"].to_pylist() if "hash" in rows.column_names else None
-    return find(open_folder(place), Wanted(rows["url"].to_pylist(), hashes))
 
 
 def encode_precomputed(

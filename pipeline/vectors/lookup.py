@@ -20,9 +20,9 @@ from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile, coalesced
 
 from ..errors import EncodeError
-from .remote_store import PublishedFolder, first_line, header, named, notes_of, opened
+from .remote_store import PublishedFolder, first_line, header, named, notes_of, open_folder, opened
 
-__all__ = ["Found", "Hit", "Wanted", "find", "read_rows"]
+__all__ = ["Found", "Hit", "Wanted", "find", "look_up", "read_rows"]
 
 _BATCH = 1 << 15
 
@@ -52,6 +52,12 @@ class Found:
     by: str
     rows: int
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def look_up(place: str, rows: pa.Table) -> Found:
+    """Where the vectors of a selection's rows lie; ranks are places in the table. Raises EncodeError."""
+    hashes = rows["hash"].to_pylist() if "hash" in rows.column_names else None
+    return find(open_folder(place), Wanted(rows["url"].to_pylist(), hashes))
 
 
 def find(folder: PublishedFolder, wanted: Wanted) -> Found:
