@@ -61,10 +61,18 @@ def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> Run
 
     Raises the errors of the three stages; what is done by then is kept.
     """
+    from .report import reported
+
+    with reported(run):
+        return _run(run, recipe, overwrite)
+
+
+def _run(run: RunDir, recipe: "Recipe", overwrite: bool) -> RunReport:
     from visunex.recipes import dumps
 
     from .encode.published import reduce_published
     from .filter.stage import filter_rows
+    from .report import reported
 
     started = time.monotonic()
     if recipe.encode.vectors:
@@ -73,7 +81,8 @@ def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> Run
         return RunReport(run.path, None, None, report, round(time.monotonic() - started, 3))
     _make_baseline(recipe)
     with served(recipe, run) as metadata:
-        filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=metadata)
+        with reported(run):
+            filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=metadata)
         stages = _one_by_one if recipe.encode.precomputed is not None else _overlapped
         downloaded, encoded = stages(run, recipe, overwrite)
     return RunReport(run.path, filtered, downloaded, encoded, round(time.monotonic() - started, 3))

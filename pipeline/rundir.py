@@ -13,11 +13,10 @@ from typing import Any, Literal, get_args
 
 from filelock import FileLock, Timeout
 
-from visunex.base.files import fingerprint, sweep_temporary, write_json, write_text
+from visunex.base.files import fingerprint, sweep_temporary, write_json
 from visunex.base.folders import EMBEDDING
 
 from .errors import PipelineError, RunBusyError, StaleRunError
-from .report.html import render
 from .shards.discard import discarded_tars
 
 Stage = Literal["filter", "download", "encode"]
@@ -152,10 +151,8 @@ class RunDir:
                 output.unlink(missing_ok=True)
 
     def record(self, stage: str, report: Mapping[str, Any]) -> None:
-        """Put a stage's report into `report.json` and `report.html`, beside those of the other stages."""
-        reports = {**self.reports(), stage: dict(report)}
-        write_json(self.report, reports)
-        write_text(self.report_page, render(self.path.name, reports))
+        """Put a stage's report into `report.json`, beside those of the other stages."""
+        write_json(self.report, {**self.reports(), stage: dict(report)})
 
     def reports(self) -> dict[str, Any]:
         """The reports of all stages so far, by stage."""

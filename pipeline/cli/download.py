@@ -33,13 +33,14 @@ def command(run: RunDir, overwrite: bool, retry_failed: bool, settings: tuple[st
 
     from ..download.stage import download
     from ..errors import DownloadError
+    from ..report import reported
 
     if not run.recipe.exists():
         raise DownloadError(
             f"there is no {run.recipe}: run `visunex-data filter` first, or choose another --run"
         )
     recipe = override(merge(load(run.recipe), overrides()), settings)
-    with run.locked():
+    with run.locked(), reported(run):
         report = download(run, recipe, overwrite=overwrite, retry_failed=retry_failed)
         write_text(run.recipe, dumps(recipe))
     show(report.as_dict(), report.as_text())

@@ -60,21 +60,25 @@ def command(
     from ..encode.precomputed import encode_precomputed
     from ..encode.published import reduce_published
     from ..encode.stage import encode
+    from ..report import reported
 
     recipe = override(merge(_recipe(run), overrides()), settings)
     report: Any
     if recipe.encode.vectors:
         given = None if out is not None and not _run_was_named() else run
-        with contextlib.nullcontext() if given is None else given.locked():
+        with contextlib.ExitStack() as held:
+            if given is not None:
+                held.enter_context(given.locked())
+                held.enter_context(reported(given))
             report = reduce_published(given, recipe, out=out, overwrite=overwrite)
     elif recipe.encode.precomputed is not None and not images:
-        with run.locked():
+        with run.locked(), reported(run):
             report = encode_precomputed(run, recipe, out=out, overwrite=overwrite, device=device)
             write_text(run.recipe, dumps(recipe))
     elif images and out is not None and not _run_was_named():
         report = encode(None, recipe, images=images, out=out, device=device)
     else:
-        with run.locked():
+        with run.locked(), reported(run):
             report = encode(run, recipe, images=images, out=out, overwrite=overwrite, device=device)
             if run.recipe.exists():
                 write_text(run.recipe, dumps(recipe))

@@ -61,10 +61,11 @@ def command(
         visunex-data filter --recipe flower_plant --top 500 --run runs/small
     """
     from ..filter.stage import filter_rows
+    from ..report import reported
 
     told = {option: name for option, name in columns.items() if name is not None}
     recipe = _recipe(_one(sources), base, told, settings)
-    with run.locked():
+    with run.locked(), reported(run):
         report = filter_rows(run, recipe, overwrite=overwrite)
     show(report.as_dict(), report.as_text())
 

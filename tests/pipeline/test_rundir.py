@@ -91,7 +91,4 @@ def test_reports_of_all_stages_stand_side_by_side(run: RunDir) -> None:
         "encode", {"images": 2, "model": "<ViT>", "seconds": 0.123456, "notes": ["a", "b"], "none": None}
     )
     assert list(json.loads(run.report.read_text())) == ["filter", "encode"]
-    page = run.report_page.read_text()
-    assert "no keyword" in page
-    assert "&lt;ViT&gt;" in page
-    assert "0.1235" in page
+    assert not run.report_page.exists()  # that is the commands' to write
