@@ -70,7 +70,7 @@ def convert(source: Path, target: Path) -> None:
         visunex-data sources convert sac.sqlite sac.parquet
         visunex-data sources convert links.csv.gz links.parquet
     """
-    from ..metadata.formats import convert_to
+    from ..metadata.formats.to_parquet import convert_to
 
     rows = convert_to(source, target)
     show({"rows": rows, "written": str(target)}, f"{target}: {rows:,} rows")

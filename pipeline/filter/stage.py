@@ -10,11 +10,11 @@ import polars as pl
 from visunex.base.errors import UsageError
 from visunex.base.files import atomic, write_text
 from visunex.base.progress import human_time
-from visunex.net.probe import PARQUET_MAGIC
 from visunex.recipes import Columns, Recipe, dumps
 
 from ..errors import FilterError, SourceError
 from ..metadata.columns import ROLES, column
+from ..metadata.filetypes import is_parquet
 from ..metadata.resolve import ResolvedSource, resolve
 from ..metadata.table import Table, open_table, require_predictor
 from ..rundir import RunDir
@@ -145,19 +145,11 @@ def _likeness(looks: "Looks", table: Table, wanted: Sequence[Condition]) -> pl.E
 
 def _as_parquet(source: ResolvedSource, run: RunDir) -> ResolvedSource:
     """The source, or what it is converted to; what can convert loads only when something is to be."""
-    if not source.convert and all("://" in path or _is_parquet(path) for path in source.paths):
+    if not source.convert and all("://" in path or is_parquet(path) for path in source.paths):
         return source
     from ..metadata.convert import as_parquet
 
     return as_parquet(source, run.path / ".visunex" / "source")
-
-
-def _is_parquet(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a text, as polars takes it
-            return file.read(4) == PARQUET_MAGIC
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _told(recipe: Recipe) -> Columns:

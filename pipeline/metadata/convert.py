@@ -19,7 +19,8 @@ from visunex.net.probe import SECONDS
 from visunex.net.stream import opened_stream
 
 from ..errors import DownloadError, SourceError
-from .formats import convert_file, kind_of, parts_in, write_tables
+from .filetypes import kind_of
+from .formats.to_parquet import convert_file, parts_in, write_tables
 from .hf_datasets import SCHEME, tables
 from .resolve import ResolvedSource
 

@@ -18,6 +18,7 @@ from visunex.net.hub import locate_on_hub
 from visunex.net.probe import Remote, locate_in_bucket, locate_on_web
 
 from ..errors import SourceError
+from .filetypes import FOLDER_SUFFIXES
 from .hf_datasets import locate_data_set, saved_files
 
 __all__ = [
@@ -30,8 +31,6 @@ __all__ = [
 
 # What a parquet file ends in says where each column's pages lie, how many they are and between what bounds.
 TAIL_BYTES = 1 << 16
-# Of a folder, the files of the first of these that it has.
-SUFFIXES = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".csv.gz", ".csv.zst")
 _SCHEMES: Mapping[str, Callable[[str], Remote]] = {
     "http": locate_on_web,
     "https": locate_on_web,
@@ -129,7 +128,7 @@ def _is_hub_name(address: str) -> bool:
     """Whether an address can only be OWNER/NAME, as Hugging Face `datasets` takes it."""
     parts = address.split("/")
     named = len(parts) == 2 and all(re.fullmatch(r"\w[\w.-]{0,95}", part) for part in parts)
-    return named and not address.endswith(SUFFIXES) and not Path(parts[0]).exists()
+    return named and not address.endswith(FOLDER_SUFFIXES) and not Path(parts[0]).exists()
 
 
 def _local_files(address: str) -> list[Path]:
@@ -138,9 +137,9 @@ def _local_files(address: str) -> list[Path]:
         if saved := saved_files(path):
             return saved
         if path.is_dir():
-            files = (sorted(path.rglob(f"*{suffix}")) for suffix in SUFFIXES)
+            files = (sorted(path.rglob(f"*{suffix}")) for suffix in FOLDER_SUFFIXES)
             return _some(
-                next(filter(None, files), []), f"{address} is a folder without {', '.join(SUFFIXES)}"
+                next(filter(None, files), []), f"{address} is a folder without {', '.join(FOLDER_SUFFIXES)}"
             )
         if path.exists():
             return [path]

@@ -1,13 +1,6 @@
-"""Simulacra Aesthetic Captions: its SQLite database as rows of pictures, prompts and ratings.
+"""Simulacra Aesthetic Captions: its SQLite database as rows of pictures, prompts and ratings."""
 
-The database is a stranger's file: it is opened read-only, only its tables are asked (no views, no functions
-that its schema may call), and nothing in it decides how much memory is used.
-"""
-
-import contextlib
-import sqlite3
 import statistics
-import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -20,14 +13,12 @@ import pyarrow.parquet as pq
 
 from visunex.base.files import atomic
 
-from ..errors import SourceError
+from .formats.sqlite import opened, table_columns
 
-__all__ = ["MAGIC", "SCHEME", "Converted", "convert", "is_sac", "opened", "table_columns"]
+__all__ = ["SCHEME", "Converted", "convert", "is_sac"]
 
-MAGIC = b"SQLite format 3\0"
 SCHEME = "sac:"  # a picture of SAC has no address, only a name in a tar: `sac:NAME`
 _BATCH = 50_000
-_LONGEST_TEXT = 1 << 20
 _TABLES = {
     "generations": {"id", "method", "prompt", "verified"},
     "images": {"id", "gid"},
@@ -79,40 +70,6 @@ def is_sac(path: Path) -> bool:
     with opened(path) as database:
         names = table_columns(database)
     return all(wanted <= names.get(table, set()) for table, wanted in _TABLES.items())
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A database that nobody vouches for, read-only. Raises SourceError for whatever is wrong with it."""
-    address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro&immutable=1"
-    try:
-        with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
-            _confine(database)
-            yield database
-    except (sqlite3.Error, OverflowError) as error:
-        raise SourceError(
-            f"{path} is no SQLite database that can be read ({error}); fetch it again, or give another copy"
-        ) from None
-
-
-def _confine(database: sqlite3.Connection) -> None:
-    database.text_factory = lambda data: data.decode("utf-8", errors="replace")
-    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_TEXT)
-    database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    for pragma in (
-        "trusted_schema = OFF",
-        "cell_size_check = ON",
-        "temp_store = FILE",
-        "cache_size = -65536",
-    ):
-        database.execute(f"PRAGMA {pragma}")
-
-
-def table_columns(database: sqlite3.Connection) -> dict[str, set[str]]:
-    """The columns of every real table: a view of that name could compute anything."""
-    names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' LIMIT 1000").fetchall()
-    columns = "SELECT name FROM pragma_table_info(?)"
-    return {name: {row[0].lower() for row in database.execute(columns, (name,))} for (name,) in names}
 
 
 def convert(path: Path, target: Path) -> Converted:

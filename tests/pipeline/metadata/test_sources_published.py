@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from visunex.pipeline.cli import main
 from visunex.pipeline.errors import SourceError
 from visunex.pipeline.filter.stage import filter_rows
-from visunex.pipeline.metadata.formats import LONGEST_LINE
+from visunex.pipeline.metadata.formats.text import LONGEST_LINE
 from visunex.pipeline.metadata.resolve import catalogue
 from visunex.pipeline.rundir import RunDir
 from visunex.recipes import Recipe
@@ -236,7 +236,7 @@ PROGRAM = """
 import resource, sys
 from pathlib import Path
 from visunex.pipeline.errors import SourceError
-from visunex.pipeline.metadata.formats import convert_file
+from visunex.pipeline.metadata.formats.to_parquet import convert_file
 path = Path(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

@@ -1,0 +1,78 @@
+"""The kinds of file that metadata comes in, told by their first bytes (magic numbers) or their names."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from ..errors import SourceError
+
+__all__ = [
+    "FOLDER_SUFFIXES",
+    "GZIP",
+    "MAGIC_BYTES",
+    "ZSTD",
+    "Kind",
+    "is_parquet",
+    "kind_behind",
+    "kind_by_magic",
+    "kind_by_name",
+    "kind_of",
+]
+
+Kind = Literal["parquet", "arrow", "sqlite", "csv", "tsv", "jsonl"]
+
+_MAGIC: Mapping[bytes, Kind] = {b"PAR1": "parquet", b"ARROW1": "arrow", b"SQLite format 3\0": "sqlite"}
+MAGIC_BYTES = max(map(len, _MAGIC))  # of a file's start that say what it is
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # what packed text begins with
+_PACKED = (".gz", ".zst")
+_BY_SUFFIX: Mapping[str, Kind] = {
+    ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
+    ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
+    ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite",
+}  # fmt: skip
+# Of a folder, the files of the first of these that it has are its metadata.
+FOLDER_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".csv.gz", ".csv.zst")
+
+
+def kind_of(path: Path) -> Kind:
+    """The kind of a local file, by its first bytes where these say it, else by its name, else parquet.
+
+    Raises SourceError for a file that cannot be read.
+    """
+    return kind_by_magic(_start(path, MAGIC_BYTES)) or kind_by_name(path.name) or "parquet"
+
+
+def is_parquet(path: str | Path) -> bool:
+    """Whether a local file begins as parquet does. Raises SourceError for one that cannot be read."""
+    return kind_by_magic(_start(path, 4)) == "parquet"
+
+
+def kind_by_magic(start: bytes) -> Kind | None:
+    """The kind that a file's first MAGIC_BYTES bytes say; None for text and whatever else."""
+    return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
+
+
+def kind_by_name(name: str) -> Kind | None:
+    """The kind, other than parquet, that a file's name or a URL's path says, packed or not; else None."""
+    name = name.lower()
+    for packed in _PACKED:
+        name = name.removesuffix(packed)
+    return next((kind for suffix, kind in _BY_SUFFIX.items() if name.endswith(suffix)), None)
+
+
+def kind_behind(path: str, start: bytes) -> Kind | None:
+    """The kind of a file behind an address, by its first bytes, else by the address's path; None: of no use.
+
+    A web page under such a name ("not found", say) is of no use.
+    """
+    if kind := kind_by_magic(start):
+        return kind
+    return None if not start or start.lstrip().startswith(b"<") else kind_by_name(path)
+
+
+def _start(path: str | Path, count: int) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a text, as polars takes it
+            return file.read(count)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
