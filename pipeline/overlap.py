@@ -18,10 +18,10 @@ from visunex.clip.image_encoder import ImageEncoder
 
 from .download.choose import Result, choose, is_made, read_shard
 from .download.loop import Plan
-from .download.messages import shard_name
 from .encode.partition_encoder import Account, Encoding
 from .encode.stage import Encoded
 from .shards.discard import discard_pictures
+from .shards.naming import TAR, shard_name, shard_number, tars_marked_done
 from .shards.samples import Source
 from .vectors.store import part_paths, read_notes
 
@@ -95,9 +95,9 @@ class _Finished:
 
     def new(self) -> list[Source]:
         """The chosen pictures of shards that are seen for the first time and have no vectors yet."""
-        stats = (path.name.removesuffix("_stats.json") for path in self._shards.glob("*_stats.json"))
-        numbers = sorted(int(name) for name in stats if name.isdecimal())
-        new = [shard for shard in numbers if shard not in self._results and is_made(self._shards, shard)]
+        numbers = (shard_number(tar.stem) for tar in tars_marked_done(self._shards))
+        unseen = sorted({number for number in numbers if number is not None} - self._results.keys())
+        new = [shard for shard in unseen if is_made(self._shards, shard)]
         if new:
             self._results.update((shard, read_shard(self._shards, shard)) for shard in new)
             self._choose()
@@ -126,4 +126,4 @@ class _Finished:
     def _source(self, shard: int) -> Source:
         chosen = [each.rank for each in self._results[shard] if self._classes.get(each.rank) == "chosen"]
         keys = frozenset(map(self._plan.candidates.key, chosen))
-        return Source(self._shards / f"{shard_name(shard)}.tar", "tar", None, shard, keys)
+        return Source(self._shards / f"{shard_name(shard)}{TAR}", "tar", None, shard, keys)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import DownloadError, UsageError
-from .messages import OOM_SHARD_COUNT
+from ..shards.naming import row_key
 
 if TYPE_CHECKING:
     from visunex.recipes import Download
@@ -56,8 +56,7 @@ class Candidates:
 
     def key(self, rank: int) -> str:
         """The key that img2dataset gives the candidate."""
-        digits = OOM_SHARD_COUNT + len(str(self.shard_size)) - 1
-        return f"{rank:0{digits}d}"
+        return row_key(rank, self.shard_size)
 
     def ranks(self, shard: int) -> range:
         """The ranks of a shard's rows."""

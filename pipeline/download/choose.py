@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..shards.discard import is_discarded
-from .messages import shard_name
+from ..shards.naming import ROWS, STATS, TAR, shard_name
 
 __all__ = ["CLASSES_OF_SUCCESS", "PRECOMPUTED", "Result", "choose", "is_made", "read_shard", "round_size"]
 
@@ -57,18 +57,18 @@ def is_made(shards: Path, shard: int) -> bool:
     """
     name = shard_name(shard)
     try:
-        json.loads((shards / f"{name}_stats.json").read_text())
+        json.loads((shards / f"{name}{STATS}").read_text())
     except (FileNotFoundError, ValueError):
         return False
-    tar = shards / f"{name}.tar"
-    return (tar.exists() or is_discarded(tar)) and (shards / f"{name}.parquet").exists()
+    tar = shards / f"{name}{TAR}"
+    return (tar.exists() or is_discarded(tar)) and (shards / f"{name}{ROWS}").exists()
 
 
 def read_shard(shards: Path, shard: int) -> list[Result]:
     """The results in a finished shard, by rank."""
     import pyarrow.parquet as pq
 
-    path = shards / f"{shard_name(shard)}.parquet"
+    path = shards / f"{shard_name(shard)}{ROWS}"
     columns = ["key", "url", "status", "error_message", "sha256"]
     columns += [name for name in pq.read_schema(path).names if name == "dhash"]
     results = [_result(row) for row in pq.read_table(path, columns=columns).to_pylist()]

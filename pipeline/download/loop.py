@@ -18,9 +18,10 @@ from visunex.net.fetcher import FetchSettings
 from ..errors import DownloadError
 from ..rundir import RunDir
 from ..shards.discard import is_discarded
+from ..shards.naming import TAR, shard_name
 from .candidates import Candidates
 from .choose import Result, choose, is_made, read_shard, round_size
-from .messages import EngineSettings, ShardJob, Tally, shard_name
+from .messages import EngineSettings, ShardJob, Tally
 from .results import DownloadReport, sorted_classes, write_downloaded
 from .tar_source import Spool
 from .worker_pool import Crew
@@ -99,7 +100,7 @@ class Attempts:
         self._make(crew, jobs)
 
     def _retry_job(self, shard: int, every_class: bool) -> ShardJob | None:
-        if is_discarded(self.run.shards / f"{shard_name(shard)}.tar"):
+        if is_discarded(self.run.shards / f"{shard_name(shard)}{TAR}"):
             return None
         failed = [result for result in self._results[shard] if not result.had]
         final = {

@@ -8,23 +8,15 @@ from visunex.net.fetcher import FetchSettings
 
 __all__ = [
     "MOST_SHARDS_AT_ONCE",
-    "OOM_SHARD_COUNT",
     "Broken",
     "EngineSettings",
     "Finished",
     "Ready",
     "ShardJob",
     "Tally",
-    "shard_name",
 ]
 
 MOST_SHARDS_AT_ONCE = 4  # in one worker, all but the last of which wait for their slowest links only
-OOM_SHARD_COUNT = 5  # digits of a shard's number in file names and keys, as img2dataset has it
-
-
-def shard_name(shard: int) -> str:
-    """The stem of a shard's files: `00012`."""
-    return f"{shard:0{OOM_SHARD_COUNT}d}"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from img2dataset.resizer import Resizer
 from visunex.images.validate import Limits, PictureError, inspect
 from visunex.net.fetcher import Fetcher
 
-from .messages import OOM_SHARD_COUNT, EngineSettings, ShardJob, Tally, shard_name
+from ..shards.naming import ROWS, SHARD_DIGITS, SHARD_FILES, STATS, TAR, row_key, shard_name
+from .messages import EngineSettings, ShardJob, Tally
 from .shard_writer import OrderedWriter
 from .tar_source import SpoolReader
 
@@ -78,9 +79,9 @@ class Earlier:
     """The pictures of a shard as an earlier attempt left it in the output folder."""
 
     def __init__(self, output: Path, shard: int) -> None:
-        table = pq.read_table(output / f"{shard_name(shard)}.parquet", columns=["key", *_SIZES])
+        table = pq.read_table(output / f"{shard_name(shard)}{ROWS}", columns=["key", *_SIZES])
         self._sizes = {row["key"]: tuple(row[name] for name in _SIZES) for row in table.to_pylist()}
-        self._file = (output / f"{shard_name(shard)}.tar").open("rb")
+        self._file = (output / f"{shard_name(shard)}{TAR}").open("rb")
         with tarfile.open(fileobj=self._file) as tar:
             pictures = [member for member in tar if member.name.endswith(".jpg")]
             self._places = {member.name[:-4]: (member.offset_data, member.size) for member in pictures}
@@ -164,7 +165,7 @@ class ShardMaker(seam.Downloader):
             column_list=list(settings.columns),
             timeout=Deadline(settings.fetch.deadline, self),
             number_sample_per_shard=settings.shard_size,
-            oom_shard_count=OOM_SHARD_COUNT,
+            oom_shard_count=SHARD_DIGITS,
             compute_hash="sha256",
             verify_hash_type=None,
             encode_format="jpg",
@@ -203,8 +204,7 @@ class ShardMaker(seam.Downloader):
 
     def _kept(self, index: int) -> Kept | None:
         size = self.settings.shard_size
-        digits = OOM_SHARD_COUNT + len(str(size)) - 1
-        return self.earlier.get(f"{self.job.shard * size + index:0{digits}d}") if self.earlier else None
+        return self.earlier.get(row_key(self.job.shard * size + index, size)) if self.earlier else None
 
     def _fetch(self, index: int, url: str) -> tuple[io.BytesIO | None, str | None]:
         body, message = self._bytes(url)
@@ -251,7 +251,7 @@ def _row_count(path: Path) -> int:
 
 
 def _refuse_lost_rows(job: ShardJob, rows: int, shard_size: int) -> None:
-    keys = pq.read_table(job.folder / f"{shard_name(job.shard)}.parquet", columns=["key"])["key"].to_pylist()
+    keys = pq.read_table(job.folder / f"{shard_name(job.shard)}{ROWS}", columns=["key"])["key"].to_pylist()
     lost = set(range(rows)) - {int(key) - job.shard * shard_size for key in keys}
     if lost:
         raise LostRowsError(tuple(sorted(lost)))
@@ -260,8 +260,8 @@ def _refuse_lost_rows(job: ShardJob, rows: int, shard_size: int) -> None:
 def _publish(job: ShardJob, output: Path) -> None:
     """Move a finished shard to its place. While `_stats.json` is missing there, it counts as not made."""
     name = shard_name(job.shard)
-    (output / f"{name}_stats.json").unlink(missing_ok=True)
-    for file in (f"{name}.tar", f"{name}.parquet", f"{name}_stats.json"):
+    (output / f"{name}{STATS}").unlink(missing_ok=True)
+    for file in (f"{name}{kind}" for kind in SHARD_FILES):
         with (job.folder / file).open("rb") as finished:
             os.fsync(finished.fileno())
         (job.folder / file).replace(output / file)

@@ -18,6 +18,7 @@ from ..metadata.filetypes import is_parquet
 from ..metadata.resolve import ResolvedSource, resolve
 from ..metadata.table import Table, open_table, require_predictor
 from ..rundir import RunDir
+from ..shards.naming import key_digits
 from .conditions import Condition, conditions, on_likeness
 from .keywords import nearest_words
 from .scan import Ranking, Reading, read, selected_names, survivors
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FilterReport", "filter_rows"]
 
-SHARD_DIGITS = 5  # of a shard's number in keys, as img2dataset has it (jobs.OOM_SHARD_COUNT loads much more)
 _OF_LIKENESS = frozenset({"like", "like_images", "min_likeness", "rank"})
 SAMPLE_ROWS = 200_000  # captions looked through for words to suggest
 
@@ -230,7 +230,7 @@ def _finish(run: RunDir, recipe: Recipe, table: Table, reading: Reading, seconds
 
 
 def _write(run: RunDir, recipe: Recipe, rows: pl.DataFrame) -> None:
-    digits = SHARD_DIGITS + len(str(recipe.download.shard_size)) - 1
+    digits = key_digits(recipe.download.shard_size)
     ranks = pl.int_range(rows.height, dtype=pl.Int64, eager=True).cast(pl.String)
     with atomic(run.selected) as path:
         rows.insert_column(0, ranks.str.zfill(digits).alias("key")).write_parquet(path)

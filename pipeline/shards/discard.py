@@ -9,15 +9,10 @@ from pathlib import Path
 
 from visunex.base.files import write_text
 
+from .naming import stats_of, tars_marked_done
 from .tar import Member, Tally, members
 
 _KEY = "discarded"
-_STATS = "_stats.json"
-
-
-def stats_of(tar: Path) -> Path:
-    """img2dataset's done-marker of a shard."""
-    return tar.with_name(f"{tar.stem}{_STATS}")
 
 
 def discard_pictures(tars: Iterable[Path]) -> None:
@@ -43,8 +38,7 @@ def discarded_members(tar: Path) -> list[Member] | None:
 
 def discarded_tars(shards: Path) -> list[Path]:
     """Where the tars of a folder's shards lay whose pictures were discarded."""
-    tars = (path.with_name(path.name.removesuffix(_STATS) + ".tar") for path in shards.glob(f"*{_STATS}"))
-    return [tar for tar in tars if is_discarded(tar)]
+    return [tar for tar in tars_marked_done(shards) if is_discarded(tar)]
 
 
 def is_discarded(tar: Path) -> bool:

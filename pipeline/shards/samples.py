@@ -13,6 +13,7 @@ from visunex.clip.preprocess import UndecodableError
 
 from ..errors import EncodeError
 from .discard import discarded_members, is_discarded
+from .naming import TAR, shard_number, tars_marked_done
 from .sidecar import Row, row_in_tar, rows_of, text
 from .tar import MAX_MEMBER, Member, Tally, members
 
@@ -102,7 +103,7 @@ def run_sources(shards: Path, downloaded: Path) -> list[Source]:
     Among them are shards whose pictures were discarded.
     """
     chosen = downloaded if downloaded.exists() else None
-    return [Source(tar, "tar", chosen, _number(tar)) for tar in _finished(shards)]
+    return [Source(tar, "tar", chosen, shard_number(tar.stem)) for tar in _finished(shards)]
 
 
 def partitions(places: Iterable[Source], tally: Tally) -> Iterator[Partition]:
@@ -157,20 +158,12 @@ def _folder_sources(place: Path) -> list[Source]:
 
 def _finished(folder: Path) -> list[Path]:
     """The tars of a folder; where img2dataset's done-markers are, only those that have theirs."""
-    marked = [
-        path.with_name(path.name.removesuffix("_stats.json") + ".tar")
-        for path in _files(folder, "*_stats.json")
-    ]
-    return [tar for tar in marked if tar.exists() or is_discarded(tar)] or _files(folder, "*.tar")
+    marked = [tar for tar in tars_marked_done(folder) if not tar.name.startswith(".")]
+    return [tar for tar in marked if tar.exists() or is_discarded(tar)] or _files(folder, f"*{TAR}")
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
-
-
-def _number(tar: Path) -> int | None:
-    """The number that a shard is named by."""
-    return int(tar.stem) if tar.stem.isdecimal() else None
 
 
 def _tar_partitions(source: Source, tally: Tally) -> Iterator[Partition]:

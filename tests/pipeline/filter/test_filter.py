@@ -18,12 +18,12 @@ from filtering import recipe, rows, select
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visunex.pipeline.download.messages import OOM_SHARD_COUNT
 from visunex.pipeline.errors import FilterError, SourceError, StaleRunError
 from visunex.pipeline.filter import scan as reading
 from visunex.pipeline.filter import top_rows as selection
-from visunex.pipeline.filter.stage import SHARD_DIGITS, filter_rows
+from visunex.pipeline.filter.stage import filter_rows
 from visunex.pipeline.rundir import RunDir
+from visunex.pipeline.shards.naming import row_key
 from visunex.recipes import Recipe, load
 
 # --- an independent account of the same, row by row  ---
@@ -205,7 +205,7 @@ def test_the_selection_has_the_columns_and_keys_that_the_next_stages_read(tmp_pa
     }  # fmt: skip
     assert selected["caption"].to_list() == ["rose", "Rosebud"]
     assert selected["key"].to_list() == ["0000000", "0000001"]
-    assert SHARD_DIGITS == OOM_SHARD_COUNT
+    assert selected["key"].to_list() == [row_key(rank, 100) for rank in range(2)]
     assert pq.read_schema(tmp_path / "run" / "selected.parquet").field("url").type == pa.large_string()
     run = RunDir(tmp_path / "run")
     assert load(run.path) == recipe(tmp_path / "m.parquet", keywords=["rose"], shard_size=100)
