@@ -6,9 +6,9 @@ from http.client import HTTPException
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-__all__ = ["FetchError", "classed", "is_passing"]
+__all__ = ["FetchError", "classed", "is_retryable"]
 
-_PASSING = frozenset({"timeout", "reset", "unreachable", "http_408", "http_425", "http_429", "stalled"})
+_RETRYABLE = frozenset({"timeout", "reset", "unreachable", "http_408", "http_425", "http_429", "stalled"})
 
 
 class FetchError(Exception):
@@ -21,9 +21,9 @@ class FetchError(Exception):
         self.kind, self.message, self.transient, self.wait = kind, message, transient, wait
 
 
-def is_passing(kind: str) -> bool:
+def is_retryable(kind: str) -> bool:
     """Whether a class of failure is one of the moment, so that a later run may find the picture."""
-    return kind in _PASSING or kind.startswith("http_5")
+    return kind in _RETRYABLE or kind.startswith("http_5")
 
 
 def classed(error: Exception) -> FetchError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from visunex.base.progress import Progress
 from visunex.images.validate import Limits
-from visunex.net.errors import is_passing
+from visunex.net.errors import is_retryable
 from visunex.net.fetcher import FetchSettings
 
 from ..errors import DownloadError
@@ -249,4 +249,4 @@ def fetch_settings(settings: "Download", processes: int) -> FetchSettings:
 
 def _retries(result: Result, every_class: bool) -> bool:
     kind = result.error_class or ""
-    return kind != "excluded" and (every_class or is_passing(kind))
+    return kind != "excluded" and (every_class or is_retryable(kind))

@@ -14,7 +14,7 @@ import pytest
 from visunex.images.validate import Limits, PictureError, inspect
 from visunex.net import fetcher as fetch_module
 from visunex.net import guard
-from visunex.net.errors import is_passing
+from visunex.net.errors import is_retryable
 from visunex.net.fetcher import Fetched, Fetcher, FetchSettings, is_unwanted
 
 DEADLINE = 4.0
@@ -369,9 +369,9 @@ def test_nothing_is_left_open(server: hostile.HostileServer) -> None:
 
 
 def test_failures_of_the_moment() -> None:
-    assert all(is_passing(kind) for kind in ("timeout", "reset", "http_429", "http_503", "stalled"))
+    assert all(is_retryable(kind) for kind in ("timeout", "reset", "http_429", "http_503", "stalled"))
     assert not any(
-        is_passing(kind) for kind in ("http_404", "http_410", "dns", "private_address", "truncated")
+        is_retryable(kind) for kind in ("http_404", "http_410", "dns", "private_address", "truncated")
     )
 
 
