@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Literal, cast
 
 from visunex.base.memory import keep_memory
-from visunex.pipeline.errors import ModelError
+
+from .errors import ModelError
 
 if TYPE_CHECKING:
     import torch

@@ -5,39 +5,26 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visunex.base.files import sha256_file
-from visunex.pipeline.errors import ModelError
 
 from .devices import Precision, choose_device, choose_precision, dtype_of, every_device, share_the_cpu
+from .errors import ModelError
 from .image_encoder import ImageEncoder
 from .precision import lower
 from .preprocess import Preprocessing
-from .pretrained import Checkpoint, locate
+from .pretrained import LOCAL_FOLDER, Checkpoint, locate
 
 if TYPE_CHECKING:
     import torch
 
-    from visunex.recipes.schema import Encode, Preprocess
+Preprocess = Literal["auto", "host", "device"]  # who resizes the images
 
 _SUPPORTED_RESIZES = ("shortest", "squash")
-
-
-def load_as(settings: "Encode", device: str = "auto") -> ImageEncoder:
-    """The image tower that the section `encode` of a recipe asks for. Raises ModelError."""
-    return load(
-        settings.model,
-        settings.pretrained,
-        precision=settings.precision,
-        device=device,
-        exact_decode=settings.exact_decode,
-        preprocess=settings.preprocess,
-        compiled=settings.compile,
-    )
 
 
 def load(
@@ -47,7 +34,7 @@ def load(
     precision: str = "auto",
     device: str = "auto",
     exact_decode: bool = False,
-    preprocess: "Preprocess" = "auto",
+    preprocess: Preprocess = "auto",
     compiled: bool = False,
 ) -> ImageEncoder:
     """The image tower that `--model` and `--pretrained` name, ready on its device.
@@ -63,7 +50,7 @@ def load(
     tower, preprocessing, dimension, activation = _build(checkpoint, where, how)
     if compiled:
         tower = _compiled(tower, _blank(preprocessing.size, where))
-    own = checkpoint.model.startswith("local-dir:")
+    own = checkpoint.model.startswith(LOCAL_FOLDER)
     return ImageEncoder(
         model=model,
         pretrained="" if own else pretrained,
@@ -114,7 +101,7 @@ def load_text(model: str = "ViT-L-14", pretrained: str = "openai", *, device: st
     return TextEncoder(model, where, network, tokenizer)
 
 
-def _resizes(preprocess: "Preprocess", device: str, *, exact: bool) -> bool:
+def _resizes(preprocess: Preprocess, device: str, *, exact: bool) -> bool:
     """Whether the device resizes: `auto` has a CPU do it, where torch is several times as fast as Pillow."""
     return preprocess == "device" or (preprocess == "auto" and device == "cpu" and not exact)
 
@@ -140,7 +127,7 @@ def _model(checkpoint: Checkpoint, device: str) -> Any:
         with _quiet():
             return open_clip.create_model(
                 checkpoint.model,
-                None if checkpoint.model.startswith("local-dir:") else str(checkpoint.file),
+                None if checkpoint.model.startswith(LOCAL_FOLDER) else str(checkpoint.file),
                 device=device,
                 force_quick_gelu=bool(checkpoint.settings.get("quick_gelu")),
                 force_preprocess_cfg=_published_preprocessing(checkpoint),

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.pipeline.errors import EncodeError
-
 from .devices import Precision
+from .errors import DeviceMemoryError
 from .preprocess import VERSION, Pixels, Preprocessing, Seen, centre
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class ImageEncoder:
     def encode(self, pixels: Pixels) -> NDArray[np.float32]:
         """Raw (not normalised) vectors float32 [n, dimension] of pictures uint8 [n, size, size, 3].
 
-        Raises EncodeError when the batch does not fit into the device's memory.
+        Raises DeviceMemoryError when the batch does not fit into the device's memory.
         """
         size = self.preprocessing.size
         return self.vectors(self.stage([Seen(each, (size, size)) for each in pixels]))
@@ -84,8 +83,8 @@ class ImageEncoder:
         squares = [resized(each, self.preprocessing, self.device) for each in pictures]
         return torch.stack(squares).to(memory_format=torch.channels_last)
 
-    def _too_large(self, count: int) -> EncodeError:
-        return EncodeError(
+    def _too_large(self, count: int) -> DeviceMemoryError:
+        return DeviceMemoryError(
             f"{count} pictures at once do not fit into the memory of {self.device}; use a "
             "smaller --batch-size"
         )

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from visunex.images.errors import ImageError
 from visunex.images.validate import FORMATS
 
 Pixels = NDArray[np.uint8]
@@ -40,17 +41,6 @@ _ORIENTATIONS = {
 }
 # The same turns in steps: first width for height, then the others.
 _SIDEWAYS, _LEFT_FOR_RIGHT, _UPSIDE_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
-
-
-class UndecodableError(Exception):
-    """Why a file gives no pixels: a class to count (`kind`) and a sentence."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind, self.message = kind, message
-
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (self.kind, self.message)
 
 
 @dataclass(frozen=True)
@@ -80,14 +70,14 @@ class Preprocessing:
         """The picture in a file's bytes: `on_device` as it was decoded, else as a square.
 
         A picture that is larger than `most_bytes` or much longer than wide becomes a square in any case.
-        Raises UndecodableError.
+        Raises ImageError.
         """
         view = self._view(data)
         whole = self._whole(view) if self.on_device else None
         return whole or Seen(self._square(view), (self.size, self.size))
 
     def pixels(self, data: bytes) -> Pixels:
-        """The picture in a file's bytes as uint8 [size, size, 3]. Raises UndecodableError."""
+        """The picture in a file's bytes as uint8 [size, size, 3]. Raises ImageError."""
         return self._square(self._view(data))
 
     def square(self, picture: Image.Image) -> Pixels:
@@ -163,7 +153,7 @@ def _within(box: Box, size: tuple[int, int]) -> Box:
 def open_rgb(data: bytes) -> Image.Image:
     """The picture in a file's bytes, as a person sees it, in RGB.
 
-    Raises UndecodableError: empty, not_an_image, too_many_pixels, truncated, damaged or out_of_memory.
+    Raises ImageError: empty, not_an_image, too_many_pixels, truncated, damaged or out_of_memory.
     """
     return _opened(data, None).picture
 
@@ -171,19 +161,19 @@ def open_rgb(data: bytes) -> Image.Image:
 def _opened(data: bytes, enough: int | None) -> _View:
     """As `open_rgb`; a JPEG that stays `enough` pixels wide and high is decoded at reduced scale."""
     if not data:
-        raise UndecodableError("empty", "the file has no bytes")
+        raise ImageError("empty", "the file has no bytes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd EXIF and large pictures; what matters is raised
         try:
             return _open(data, enough)
-        except UndecodableError:
+        except ImageError:
             raise
         except UnidentifiedImageError:
-            raise UndecodableError("not_an_image", "no picture format that is read here") from None
+            raise ImageError("not_an_image", "no picture format that is read here") from None
         except Image.DecompressionBombError as error:
-            raise UndecodableError("too_many_pixels", str(error)) from None
+            raise ImageError("too_many_pixels", str(error)) from None
         except MemoryError:
-            raise UndecodableError("out_of_memory", "the picture does not fit into memory") from None
+            raise ImageError("out_of_memory", "the picture does not fit into memory") from None
         except Exception as error:  # decoders of hostile bytes raise anything
             raise _damaged(error) from None
 
@@ -192,9 +182,9 @@ def _open(data: bytes, enough: int | None) -> _View:
     with Image.open(io.BytesIO(data), formats=_formats()) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
-            raise UndecodableError("too_many_pixels", f"{width}x{height} is more than {MAX_PIXELS} pixels")
+            raise ImageError("too_many_pixels", f"{width}x{height} is more than {MAX_PIXELS} pixels")
         if width < 1 or height < 1:
-            raise UndecodableError("damaged", f"the header says {width}x{height} pixels")
+            raise ImageError("damaged", f"the header says {width}x{height} pixels")
         if enough is not None:
             image.draft(None, (enough, enough))  # reduces by as much as both sides allow; JPEGs only
         reduced = image.size != (width, height)
@@ -212,9 +202,9 @@ def _formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _damaged(error: Exception) -> UndecodableError:
+def _damaged(error: Exception) -> ImageError:
     cut = any(word in str(error).lower() for word in ("truncated", "not enough", "unexpected end", "eof"))
-    return UndecodableError("truncated" if cut else "damaged", f"{type(error).__name__}: {error}"[:200])
+    return ImageError("truncated" if cut else "damaged", f"{type(error).__name__}: {error}"[:200])
 
 
 def _orientation(image: Image.Image) -> int:

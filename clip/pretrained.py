@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from visunex.pipeline.errors import ModelError
+from visunex.demo import TINY_MODEL
+
+from .errors import ModelError
 
 LOCAL_FOLDER = "local-dir:"
-TINY = "visunex-tiny"
 ONLINE_SECONDS = 10.0
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _PREFERRED = (
@@ -44,7 +45,7 @@ def locate(model: str, pretrained: str) -> Checkpoint:
     Raises ModelError: an unknown model or tag (naming those there are), a folder without weights, or weights
     that are neither cached nor reachable, saying which file is missing and how to bring it.
     """
-    if model == TINY:
+    if model == TINY_MODEL:
         from visunex.demo.tiny import CLIP_FOLDER
 
         return _in_folder(CLIP_FOLDER)
@@ -164,7 +165,7 @@ def _missing(model: str, tag: str, repository: str, name: str, error: Exception)
         "Hub gave "
         f"none ({_short(error)}).\nOn a machine with network: hf download {repository} --local-dir clip; "
         "bring that "
-        "folder and use --model local-dir:clip. To try without: --model visunex-tiny"
+        f"folder and use --model local-dir:clip. To try without: --model {TINY_MODEL}"
     )
 
 
@@ -186,7 +187,7 @@ def _nearest(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
     if near:
         return f"did you mean {', '.join(near)}?"
-    return f"{LOCAL_FOLDER}PATH takes a folder, {TINY} is built in"
+    return f"{LOCAL_FOLDER}PATH takes a folder, {TINY_MODEL} is built in"
 
 
 def _short(error: Exception) -> str:

@@ -10,23 +10,12 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-__all__ = ["Limits", "Picture", "PictureError", "difference_hash", "inspect"]
+from .errors import ImageError
+
+__all__ = ["Limits", "Picture", "difference_hash", "inspect"]
 
 # Raster formats that CLIP preprocessing reads everywhere. Not EPS (runs Ghostscript), not PSD, not FITS.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "MPO", "JPEG2000", "ICO", "PPM", "TGA")
-
-
-class PictureError(Exception):
-    """Why bytes are not taken as a picture: a class to count (`kind`) and a sentence."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind, self.message = kind, message
-
-    @property
-    def described(self) -> str:
-        """The refusal in one line that begins with its class."""
-        return f"{self.kind}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -51,17 +40,17 @@ class Picture:
 def inspect(data: bytes, limits: Limits) -> Picture:
     """The format and size of a whole picture within `limits`.
 
-    Raises PictureError: not_an_image, too_many_pixels, too_small, aspect_ratio, truncated or damaged.
+    Raises ImageError: not_an_image, too_many_pixels, too_small, aspect_ratio, truncated or damaged.
     """
     try:
         with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
             picture = Picture(str(image.format), *image.size)
             _check_size(picture, limits)
             _check_whole(data, picture.format, image, decode=limits.decode)
-    except (PictureError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise PictureError("too_many_pixels", "the header announces a decompression bomb") from None
+        raise ImageError("too_many_pixels", "the header announces a decompression bomb") from None
     except UnidentifiedImageError:
         raise _not_an_image(data) from None
     except Exception as error:  # parsers of hostile bytes raise anything
@@ -78,16 +67,16 @@ def _known_formats() -> list[str]:
 def _check_size(picture: Picture, limits: Limits) -> None:
     width, height = picture.width, picture.height
     if width < 1 or height < 1:
-        raise PictureError("damaged", "the picture has no pixels")
+        raise ImageError("damaged", "the picture has no pixels")
     if width * height > limits.max_pixels:
-        raise PictureError("too_many_pixels", f"more than {limits.max_pixels} pixels (--max-pixels)")
+        raise ImageError("too_many_pixels", f"more than {limits.max_pixels} pixels (--max-pixels)")
     if min(width, height) < limits.min_side:
-        raise PictureError(
+        raise ImageError(
             "too_small", f"its shorter side is below {limits.min_side} pixels (--min-image-size)"
         )
     longest = limits.max_aspect_ratio
     if longest is not None and max(width, height) > longest * min(width, height):
-        raise PictureError(
+        raise ImageError(
             "aspect_ratio", f"longer than {longest:g} times its shorter side (--max-aspect-ratio)"
         )
 
@@ -95,7 +84,7 @@ def _check_size(picture: Picture, limits: Limits) -> None:
 def _check_whole(data: bytes, kind: str, image: Image.Image, *, decode: bool) -> None:
     check = _WHOLE.get(kind)
     if check is not None and not check(data):
-        raise PictureError("truncated", "the file ends before the picture does")
+        raise ImageError("truncated", "the file ends before the picture does")
     if decode or check is None:
         image.load()
 
@@ -117,7 +106,7 @@ def _jpeg_is_whole(data: bytes) -> bool:
 
 
 def _png_is_whole(data: bytes) -> bool:
-    """All chunks up to IEND, each with the right checksum. Raises PictureError where a checksum is wrong."""
+    """All chunks up to IEND, each with the right checksum. Raises ImageError where a checksum is wrong."""
     position, view = 8, memoryview(data)
     while position + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
@@ -125,7 +114,7 @@ def _png_is_whole(data: bytes) -> bool:
         if end + 4 > len(data):
             return name == b"IEND"
         if zlib.crc32(view[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            raise PictureError("damaged", "a checksum inside the file is wrong")
+            raise ImageError("damaged", "a checksum inside the file is wrong")
         if name == b"IEND":
             return True
         position = end + 4
@@ -176,23 +165,23 @@ _WHOLE: dict[str, Callable[[bytes], bool]] = {
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF")
 
 
-def _not_an_image(data: bytes) -> PictureError:
+def _not_an_image(data: bytes) -> ImageError:
     start = data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in start:
-        return PictureError("not_an_image", "an SVG drawing, not a raster picture")
+        return ImageError("not_an_image", "an SVG drawing, not a raster picture")
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<!--", b"<script")):
-        return PictureError("not_an_image", "an HTML page")
+        return ImageError("not_an_image", "an HTML page")
     if data.startswith(_MAGIC):
-        return PictureError("truncated", "the file ends before the picture does")
-    return PictureError("not_an_image", "no format of pictures that is known")
+        return ImageError("truncated", "the file ends before the picture does")
+    return ImageError("not_an_image", "no format of pictures that is known")
 
 
-def _unreadable(data: bytes, error: Exception) -> PictureError:
+def _unreadable(data: bytes, error: Exception) -> ImageError:
     reason = str(error).lower()
     cut = data.startswith(b"RIFF") and not _webp_is_whole(data)  # Pillow calls this one "no decoder"
     if cut or "truncated" in reason or "unexpected end" in reason or isinstance(error, EOFError):
-        return PictureError("truncated", "the file ends before the picture does")
-    return PictureError("damaged", f"the picture cannot be decoded ({type(error).__name__})")
+        return ImageError("truncated", "the file ends before the picture does")
+    return ImageError("damaged", f"the picture cannot be decoded ({type(error).__name__})")
 
 
 def difference_hash(data: bytes) -> int:

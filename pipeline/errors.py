@@ -1,6 +1,7 @@
 """The named errors of the pipeline."""
 
 from visunex.base.errors import FewerImagesError, UsageError, VisunexError
+from visunex.clip.errors import ModelError
 
 __all__ = [
     "DownloadError",
@@ -34,10 +35,6 @@ class DownloadError(PipelineError):
 
 class EncodeError(PipelineError):
     """Nothing to encode, or vectors that do not belong together."""
-
-
-class ModelError(PipelineError):
-    """An image tower that is unknown, or whose weights are not here and cannot be had."""
 
 
 class RunBusyError(PipelineError):

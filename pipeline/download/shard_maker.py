@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from img2dataset.resizer import Resizer
 
-from visunex.images.validate import Limits, PictureError, inspect
+from visunex.images.errors import ImageError
+from visunex.images.validate import Limits, inspect
 from visunex.net.fetcher import Fetcher
 
 from ..shards.naming import ROWS, SHARD_DIGITS, SHARD_FILES, STATS, TAR, row_key, shard_name
@@ -126,7 +127,7 @@ class CheckedResizer(Resizer):
             return (data, *img_stream.sizes, None)
         try:
             picture = inspect(data, self.limits)
-        except PictureError as error:
+        except ImageError as error:
             return None, None, None, None, None, error.described
         if self.resize is None:
             return data, picture.width, picture.height, picture.width, picture.height, None

@@ -18,7 +18,8 @@ from typing import Any, Self
 import numpy as np
 
 from visunex.base.memory import keep_memory
-from visunex.clip.preprocess import Pixels, Preprocessing, Seen, UndecodableError
+from visunex.clip.preprocess import Pixels, Preprocessing, Seen
+from visunex.images.errors import ImageError
 
 from ..errors import EncodeError
 from ..shards.samples import Sample
@@ -49,7 +50,7 @@ def decode_here(samples: Iterable[Sample], preprocessing: Preprocessing) -> Iter
     for sample in samples:
         try:
             yield Decoded(sample, preprocessing.seen(sample.read()))
-        except UndecodableError as error:
+        except ImageError as error:
             yield Decoded(sample, None, error.kind)
 
 
@@ -215,6 +216,6 @@ def _work(pipe: connection.Connection, shared: Any, preprocessing: Preprocessing
 def _decode_into(slot: Pixels, sample: Sample, preprocessing: Preprocessing) -> str:
     try:
         _put(slot, preprocessing.seen(sample.read()))
-    except UndecodableError as error:
+    except ImageError as error:
         return error.kind
     return ""

@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from visunex.base.errors import VisunexError
-from visunex.clip.factory import load_as
 
+from .load import load_encoder
 from .multi_device import Counted, Failed, Finished, Job
 from .partition_encoder import Account, Encoding
 
@@ -38,7 +38,7 @@ def main() -> None:
     job: Job = connection.recv()
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     try:
-        encoder = load_as(job.settings, job.device)
+        encoder = load_encoder(job.settings, job.device)
         with Encoding(encoder, job.settings, job.folder, job.share.of) as encoding:
             fresh = encoding.encode(job.places, Account(), _Relay(connection), job.share)
     except VisunexError as error:

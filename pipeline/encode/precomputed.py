@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from visunex.base.errors import UsageError
 from visunex.base.files import atomic, fingerprint
 from visunex.base.progress import Progress, human_time
-from visunex.clip.identity import model_of, other_model, require_dimension
+from visunex.clip.identity import dimension_of, model_of, other_model
 
 from ..errors import EncodeError
 from ..reduce.embedding import Checks, EmbeddingReport, check, library_versions, put, reduce_folder
@@ -131,7 +131,7 @@ def _take(recipe: "Recipe", rows: "pa.Table", most: int | None) -> Taken:
     """The vectors of the best rows that have one, at most `most`."""
     place = str(recipe.encode.precomputed)
     found = look_up(place, rows)
-    if differing := other_model(found.notes, recipe):
+    if differing := other_model(found.notes, recipe.encode.model, recipe.encode.pretrained):
         raise EncodeError(
             f"{place} holds vectors of {differing[0]}, the recipe wants {differing[1]}: they do not mix; "
             "name the right one with --model"
@@ -143,15 +143,25 @@ def _take(recipe: "Recipe", rows: "pa.Table", most: int | None) -> Taken:
         )
     hits = [found.hits[rank] for rank in ranks]
     vectors = read_rows(open_folder(place), hits)
-    require_dimension(vectors.shape[1], recipe, place)
+    _require_dimension(vectors.shape[1], recipe.encode.model, place)
     return Taken(found, ranks, hits, vectors, _samples(rows, ranks, place))
+
+
+def _require_dimension(dimension: int, model: str, place: str) -> None:
+    """Raise EncodeError where the model makes vectors of another dimension."""
+    expected = dimension_of(model)
+    if expected is not None and expected != dimension:
+        raise EncodeError(
+            f"{place} holds vectors of {dimension} dimensions, {model} makes {expected}: they "
+            "come from another model; name it with --model"
+        )
 
 
 def _made_from(run: RunDir, recipe: "Recipe", taken: Taken, rest: Path | None) -> dict[str, Any]:
     return {
         "precomputed": str(recipe.encode.precomputed),
         "rows": _fingerprint(taken.samples, taken.vectors),
-        "model": model_of(recipe),
+        "model": model_of(recipe.encode.model, recipe.encode.pretrained),
         "rest": rest and run.identity("download"),
     }
 
@@ -187,7 +197,10 @@ def _rows(run: RunDir) -> tuple["pa.Table", bool]:
 def _notes(recipe: "Recipe", found: Found, encoder: "ImageEncoder | None") -> dict[str, Any]:
     """What is noted with the vectors; `identity` where the folder says it, or the rest was encoded here."""
     identity = found.notes.get("identity") or (encoder and encoder.identity())
-    noted = {"model": model_of(recipe), "precomputed": recipe.encode.precomputed}
+    noted = {
+        "model": model_of(recipe.encode.model, recipe.encode.pretrained),
+        "precomputed": recipe.encode.precomputed,
+    }
     return {**noted, "identity": identity} if identity else noted
 
 
@@ -223,12 +236,11 @@ def _encode_rest(
     """Encode the pictures without a published vector; how many images came from where."""
     if rest is None:
         return None, {"precomputed": len(taken.hits), "encoded": 0, "failed": {}}
-    from visunex.clip.factory import load_as
-
+    from .load import load_encoder
     from .partition_encoder import count_chosen, encode_vectors
 
     settings = recipe.encode
-    encoder = load_as(settings, device)
+    encoder = load_encoder(settings, device)
     said = taken.found.notes.get("identity")
     if said is not None and said != encoder.identity():
         raise EncodeError(
@@ -281,7 +293,9 @@ def _provenance(recipe: "Recipe", checks: Checks, images: dict[str, Any]) -> dic
         "recipe_hash": fingerprint(recipe.model_dump(mode="json")),
         "source": recipe.source.data,
         "precomputed": recipe.encode.precomputed,
-        "model": dict(zip(("name", "pretrained"), model_of(recipe), strict=True)),
+        "model": dict(
+            zip(("name", "pretrained"), model_of(recipe.encode.model, recipe.encode.pretrained), strict=True)
+        ),
         "reduction": recipe.encode.reduce,
         "baseline": recipe.encode.baseline,
         "images": images,

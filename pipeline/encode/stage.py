@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from visunex.base.errors import UsageError
 from visunex.base.progress import Progress, human_time
-from visunex.clip.factory import load_as, load_text
+from visunex.clip.factory import load_text
 from visunex.clip.image_encoder import ImageEncoder
 
 from ..errors import EncodeError, ModelError
@@ -23,6 +23,7 @@ from ..rundir import RunDir
 from ..shards.discard import discard_pictures
 from ..shards.samples import Source, listing, run_sources, sources
 from ..vectors.store import VectorFolder, is_vector_folder, read_vectors
+from .load import load_encoder
 from .partition_encoder import Account, count_chosen, encode_vectors
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def begin_encode(
 
     Raises ModelError, StaleRunError.
     """
-    encoder = load_as(recipe.encode, device)
+    encoder = load_encoder(recipe.encode, device)
     if run is not None:
         run.begin("encode", _made_from(run, given, encoder), overwrite=overwrite)
     return encoder

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from visunex.base.errors import UsageError
 from visunex.base.files import fingerprint, sha256_file
 from visunex.clip.identity import other_model
-from visunex.clip.preprocess import UndecodableError
+from visunex.images.errors import ImageError
 
 from ..errors import EncodeError
 from ..metadata.table import Table
@@ -88,7 +88,8 @@ def looks(recipe: "Recipe", table: Table) -> Looks:
 def _meet_by(folder: PublishedFolder, table: Table, recipe: "Recipe") -> "Role":
     metadata = opened(folder.parts[0])
     names = metadata.schema_arrow.names
-    if differing := other_model(notes_of(metadata), recipe):
+    settings = recipe.encode
+    if differing := other_model(notes_of(metadata), settings.model, settings.pretrained):
         raise EncodeError(
             f"{folder.place} holds vectors of {differing[0]}, which do not compare with {differing[1]}'s; "
             "name the right model with --model"
@@ -140,5 +141,5 @@ def _picture(name: str) -> Path:
 def _pixels(decode: Any, data: bytes, name: str) -> NDArray[np.uint8]:
     try:
         return decode(data)
-    except UndecodableError as error:
+    except ImageError as error:
         raise UsageError(f"--like-image: {name} cannot be used: {error}") from None

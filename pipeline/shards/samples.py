@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from visunex.clip.preprocess import UndecodableError
+from visunex.images.errors import ImageError
 
 from ..errors import EncodeError
 from .discard import discarded_members, is_discarded
@@ -39,17 +39,17 @@ class Sample:
     score: float | None = None
 
     def read(self) -> bytes:
-        """The picture's bytes. Raises UndecodableError: unreadable, truncated or too_large."""
+        """The picture's bytes. Raises ImageError: unreadable, truncated or too_large."""
         if self.size > MAX_MEMBER:
-            raise UndecodableError("too_large", f"{self.size} bytes are more than {MAX_MEMBER}")
+            raise ImageError("too_large", f"{self.size} bytes are more than {MAX_MEMBER}")
         try:
             with self.file.open("rb") as file:
                 file.seek(self.offset)
                 data = file.read(self.size)
         except OSError as error:
-            raise UndecodableError("unreadable", error.strerror or str(error)) from None
+            raise ImageError("unreadable", error.strerror or str(error)) from None
         if len(data) < self.size:
-            raise UndecodableError("truncated", "the file became shorter while it was read")
+            raise ImageError("truncated", "the file became shorter while it was read")
         return data
 
 

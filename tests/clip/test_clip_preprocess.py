@@ -15,7 +15,8 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from visunex.clip import preprocess
-from visunex.clip.preprocess import Preprocessing, UndecodableError, open_rgb
+from visunex.clip.preprocess import Preprocessing, open_rgb
+from visunex.images.errors import ImageError
 
 CLIPS_OWN = Compose([Resize(224, interpolation=InterpolationMode.BICUBIC), CenterCrop(224)])
 KINDS = odd.every_kind()
@@ -169,7 +170,7 @@ def test_deeper_greys_are_stretched_over_what_they_hold() -> None:
 @pytest.mark.parametrize("name", list(odd.no_pictures()))
 def test_what_gives_no_pixels_is_named(name: str) -> None:
     reason, data = odd.no_pictures()[name]
-    with pytest.raises(UndecodableError) as caught:
+    with pytest.raises(ImageError) as caught:
         Preprocessing().pixels(data)
     assert caught.value.kind == reason
     assert caught.value.message
@@ -179,7 +180,7 @@ def test_what_gives_no_pixels_is_named(name: str) -> None:
 
 def test_more_pixels_than_the_cap_are_refused_before_decoding() -> None:
     data = odd.file(Image.new("1", (12000, 12000)), "PNG")
-    with pytest.raises(UndecodableError) as caught:
+    with pytest.raises(ImageError) as caught:
         open_rgb(data)
     assert caught.value.kind == "too_many_pixels"
 
@@ -189,7 +190,7 @@ def test_scanners_colours_are_read() -> None:
 
 
 def test_postscript_is_not_handed_to_ghostscript() -> None:
-    with pytest.raises(UndecodableError) as caught:
+    with pytest.raises(ImageError) as caught:
         open_rgb(odd.file(odd.gradient(), "EPS"))
     assert caught.value.kind == "not_an_image"
 
@@ -213,6 +214,6 @@ def test_damage_is_named_or_harmless(data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(damaged)))
     try:
         assert Preprocessing(size=32).pixels(bytes(damaged[:cut])).shape == (32, 32, 3)
-    except UndecodableError as error:
+    except ImageError as error:
         reasons = {"empty", "not_an_image", "truncated", "damaged", "too_many_pixels"}
         assert error.kind in reasons  # noqa: PT017 - either outcome is right

@@ -11,7 +11,8 @@ from typing import Any
 import hostile
 import pytest
 
-from visunex.images.validate import Limits, PictureError, inspect
+from visunex.images.errors import ImageError
+from visunex.images.validate import Limits, inspect
 from visunex.net import fetcher as fetch_module
 from visunex.net import guard
 from visunex.net.errors import is_retryable
@@ -38,7 +39,7 @@ def outcome(fetched: Fetched) -> str | None:
         return fetched.error
     try:
         inspect(fetched.body, Limits(max_pixels=10**7))
-    except PictureError as error:
+    except ImageError as error:
         return error.kind
     return None
 

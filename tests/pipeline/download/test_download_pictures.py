@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from visunex.images.validate import Limits, Picture, PictureError, difference_hash, inspect
+from visunex.images.errors import ImageError
+from visunex.images.validate import Limits, Picture, difference_hash, inspect
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 WITH_CHECK = ("JPEG", "PNG", "WEBP", "GIF")
@@ -27,7 +28,7 @@ def file_of(kind: str, size: tuple[int, int] = (40, 30), **save: object) -> byte
 def verdict(data: bytes, limits: Limits | None = None) -> str | None:
     try:
         inspect(data, limits or Limits())
-    except PictureError as error:
+    except ImageError as error:
         return error.kind
     return None
 
@@ -114,7 +115,7 @@ def test_a_bomb_is_refused_unopened() -> None:
     ],
 )
 def test_what_it_is_instead(data: bytes, words: str) -> None:
-    with pytest.raises(PictureError, match=words) as caught:
+    with pytest.raises(ImageError, match=words) as caught:
         inspect(data, Limits())
     assert caught.value.described.startswith("not_an_image: ")
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from shard_files import JPEG, img2dataset_shard, run_folder, tar
 
-from visunex.clip.preprocess import UndecodableError
+from visunex.images.errors import ImageError
 from visunex.pipeline.errors import EncodeError
 from visunex.pipeline.shards import samples as shards
 from visunex.pipeline.shards import tar as tars
@@ -227,7 +227,7 @@ def test_pictures_that_change_underfoot_are_counted(tmp_path: Path, monkeypatch:
 
 
 def reason(sample: Sample) -> str:
-    with pytest.raises(UndecodableError) as caught:
+    with pytest.raises(ImageError) as caught:
         sample.read()
     return caught.value.kind
 
