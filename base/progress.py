@@ -1,6 +1,6 @@
-"""Progress that a person or a log can read: a redrawn line on a terminal, plain lines elsewhere."""
+"""Progress that a person or a log can read: lines with bars on a terminal, plain lines elsewhere."""
 
-import shutil
+import os
 import sys
 import threading
 import time
@@ -9,7 +9,11 @@ from typing import Protocol, Self
 
 import click
 
+from .text import printable
+
 __all__ = ["NoProgress", "Progress", "ProgressLike", "human_time"]
+
+_TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 5.0  # between two lines
 
 
 class ProgressLike(Protocol):
@@ -43,10 +47,12 @@ def human_time(seconds: float) -> str:
 
 
 class Progress:
-    """Rate and ETA on stderr: a line redrawn on a terminal, a plain line every few seconds elsewhere.
+    """Rate and ETA on stderr: a bar that moves on a terminal, a plain line every few seconds elsewhere.
 
     `total` None means unknown: then there is a count and a rate and no ETA. Several may be at work, also in
     threads of their own: on a terminal each has its line.
+
+    Example: `with Progress("download", 2000) as progress: progress.advance(1, "3 failed")`
     """
 
     def __init__(self, what: str, total: int | None, unit: str = "images") -> None:
@@ -54,9 +60,10 @@ class Progress:
         self.done = 0
         self.note = ""
         self._counting = threading.Lock()
-        self._terminal = sys.stderr.isatty()
-        self._every = 0.2 if self._terminal else 5.0
+        self._terminal = _is_terminal()
+        self._every = _TERMINAL_SECONDS if self._terminal else _LOG_SECONDS
         self._start = self._shown = time.monotonic()
+        self._drawn = False
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """Count `count` more units as done; `note` replaces the remark at the end of the line."""
@@ -75,27 +82,33 @@ class Progress:
         now = time.monotonic()
         if now - self._shown >= self._every:
             self._shown = now
-            self._print()
+            self._draw()
+
+    def head(self) -> str:
+        """What is done, and how much of it: `download: 3/9 images`."""
+        count = str(self.done) if self.total is None else f"{self.done}/{self.total}"
+        return printable(f"{self.what}: {count} {self.unit}")
+
+    def speed(self) -> list[str]:
+        """The rate, and the time left where that can be known."""
+        rate = self.done / max(time.monotonic() - self._start, 1e-9)
+        parts = [f"{rate:.1f}/s" if rate >= 1 or not self.done else f"{1 / rate:.1f}s each"]
+        if self.total and 0 < self.done < self.total:
+            parts.append(f"{human_time((self.total - self.done) / rate)} left")
+        return parts
 
     def line(self) -> str:
         """The progress line: count, rate, ETA, remark."""
-        seconds = max(time.monotonic() - self._start, 1e-9)
-        rate = self.done / seconds
-        parts = [f"{self.done}/{self.total}" if self.total is not None else str(self.done)]
-        parts[0] += f" {self.unit}"
-        parts.append(f"{rate:.1f}/s" if rate >= 1 or not self.done else f"{1 / rate:.1f}s each")
-        if self.total and 0 < self.done < self.total:
-            parts.append(f"{human_time((self.total - self.done) / rate)} left")
-        if self.note:
-            parts.append(self.note)
-        return f"{self.what}: " + ", ".join(parts)
+        return ", ".join([self.head(), *self.speed(), *([printable(self.note)] if self.note else [])])
 
-    def _print(self, *, last: bool = False) -> None:
-        with _drawing:
-            if self._terminal:
-                click.echo(_redrawn(self, last=last), err=True, nl=False)
-            else:
-                click.echo(self.line(), err=True)
+    def _draw(self) -> None:
+        if self._terminal:
+            from .terminal import display
+
+            self._drawn = True
+            display.draw(self)
+        else:
+            click.echo(self.line(), err=True)
 
     def __enter__(self) -> Self:
         return self
@@ -103,20 +116,17 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.done or self in _drawn:  # else there was nothing to do, nor to tell
-            self._print(last=True)
+        if not (self.done or self._drawn):
+            return  # there was nothing to do, nor to tell
+        # What was over at once needs no rich, unless lines of others are on the terminal.
+        if self._terminal and (self._drawn or f"{__package__}.terminal" in sys.modules):
+            from .terminal import display
+
+            display.end(self)
+        else:
+            click.echo(self.line(), err=True)
 
 
-_drawing = threading.Lock()
-_drawn: list[Progress] = []  # whose lines are on the terminal, from above; the cursor is in the lowest
-
-
-def _redrawn(changed: Progress, *, last: bool) -> str:
-    """What draws all lines anew. A line drawn for the last time moves above the others and stays."""
-    to_the_top = "\r" + (f"\x1b[{len(_drawn) - 1}A" if len(_drawn) > 1 else "")
-    others = [each for each in _drawn if each is not changed]
-    order = [changed, *others] if last or changed not in _drawn else list(_drawn)
-    _drawn[:] = others if last else order
-    width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be drawn over
-    lines = "\n".join(f"\x1b[2K{each.line()[:width]}" for each in order)
-    return to_the_top + lines + ("\n" if not _drawn else "")
+def _is_terminal() -> bool:
+    """Whether lines of stderr can be drawn over."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")

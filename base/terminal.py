@@ -1,0 +1,130 @@
+"""What is drawn on a terminal, by rich: a line with a bar for each progress at work, and tables.
+
+rich takes a tenth of a second to load: import this only where there is a terminal and something to draw.
+"""
+
+import threading
+
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from .progress import Progress
+from .text import printable
+
+__all__ = ["Display", "display", "fitted"]
+
+_WIDEST_BAR, _NARROWEST_BAR = 30, 8  # cells
+
+
+def fitted(text: str, width: int) -> str:
+    """`text` in at most `width` cells: what does not fit is left out from the end, by whole words."""
+    words = printable(text).split()
+    if cell_len(" ".join(words)) <= width:
+        return " ".join(words)
+    while words and cell_len(" ".join(words)) > width - 2:
+        words.pop()
+    return f"{' '.join(words).rstrip(',')} …" if words else ""
+
+
+class Display:
+    """The lines of all progress at work, drawn over at each change; finished ones stay above them."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._at_work: list[Progress] = []
+        self._drawing = threading.RLock()
+
+    def draw(self, progress: Progress) -> None:
+        """Draw all lines anew, with that of `progress` among them from now on."""
+        with self._drawing:
+            if progress not in self._at_work:
+                self._at_work.append(progress)
+            self._started().refresh()
+
+    def end(self, progress: Progress) -> None:
+        """Draw the last line of `progress` above the others, where it stays."""
+        with self._drawing:
+            console = self._live.console if self._live else self._new_console()
+            if self._live and self._at_work == [progress]:
+                self._live.stop()  # it draws its lines once more before it takes them away
+                self._live = None
+            if progress in self._at_work:
+                self._at_work.remove(progress)
+            if self._live:
+                self._live.refresh()
+            console.print(Text(progress.line()), width=max(1, console.width - 1))
+
+    def _started(self) -> Live:
+        if self._live is None:
+            console = self._new_console()
+            self._live = Live(
+                get_renderable=lambda: self._lines(console),
+                console=console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,  # stdout may be a file
+            )
+            self._live.start()
+            console.show_cursor(True)  # rich hides it, and a killed process could not bring it back
+        return self._live
+
+    def _new_console(self) -> Console:
+        return self._console or Console(stderr=True, force_terminal=True, highlight=False)
+
+    def _lines(self, console: Console) -> Group:
+        """A line each: what is done, a bar where there is room, the speed, the remark."""
+        width = console.width - 1
+        heads = [fitted(each.head(), width) for each in self._at_work]
+        head = max(map(cell_len, heads), default=0)
+        speeds = [_whole(each.speed(), width - head - 1) for each in self._at_work]
+        bar = min(_WIDEST_BAR, width - head - max(map(cell_len, speeds), default=0) - 2)
+        bar = bar if bar >= _NARROWEST_BAR else 0
+        room = width - head - 1 - (bar + 1 if bar else 0)
+        mark = "-" if console.options.ascii_only else "━"
+        empty = " " if console.no_color else mark  # else a colour tells them apart
+        return Group(
+            *(
+                Text.assemble(
+                    _padded(name, head + 1),
+                    *_bar(each, bar, mark, empty),
+                    _with_note(speed, each.note, room),
+                    no_wrap=True,
+                    overflow="crop",
+                )
+                for each, name, speed in zip(self._at_work, heads, speeds, strict=True)
+            )
+        )
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
+
+
+def _bar(progress: Progress, width: int, mark: str, empty: str) -> list[tuple[str, str]]:
+    """What is done and what is not as styled text, and a blank; nothing without a width."""
+    if not width:
+        return []
+    if not progress.total:
+        return [(" " * (width + 1), "")]
+    done = min(width, width * progress.done // progress.total)
+    return [(mark * done, "bar.complete"), (empty * (width - done), "bar.back"), (" ", "")]
+
+
+def _whole(parts: list[str], width: int) -> str:
+    """As many of `parts` as fit, from the first, each whole."""
+    for count in range(len(parts), 0, -1):
+        if cell_len(text := ", ".join(parts[:count])) <= width:
+            return text
+    return ""
+
+
+def _with_note(speed: str, note: str, width: int) -> str:
+    room = width - cell_len(speed) - 2
+    shown = fitted(note, room) if note and room > 0 else ""
+    return f"{speed}, {shown}" if speed and shown else speed or shown
+
+
+display = Display()
