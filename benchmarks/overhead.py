@@ -18,8 +18,9 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from visunex.generate.families.sd1.model import Model, load
 from visunex.generate.job import Cell, Job, run
-from visunex.generate.prompts import Taste
-from visunex.generate.sampling.sampler import Sampler, Settings
+from visunex.generate.sampling.sampler import Sampler
+from visunex.generate.settings import Settings
+from visunex.generate.taste import Taste
 from visunex.generate.tokens import clip_tokenizer
 
 PROMPT = "a castle at night"
@@ -73,7 +74,7 @@ def bare(model: Model, settings: Settings) -> Callable[[], None]:
             num_images_per_prompt=settings.samples,
             height=settings.height,
             width=settings.width,
-            guidance_scale=settings.scale,
+            guidance_scale=settings.guidance_scale,
         )
 
     return sample

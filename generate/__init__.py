@@ -1,33 +1,36 @@
-"""`visunex-generate`: a prompt and an aesthetic embedding become pictures.
+"""From a prompt and an aesthetic embedding to images, with any Stable Diffusion 1.x model.
 
-sampler = Sampler.load("visunex-tiny")
-taste = Taste("gardens", embedding, steps=10)
-for batch in sampler.sample("a castle at night", Settings(samples=4, seed=332), taste):
-    batch.images[0].show()
+    from visunex.generate import Sampler, Settings, Taste
+
+    sampler = Sampler.load("visunex-tiny")
+    taste = Taste.load("flower_plant", steps=10)
+    for batch in sampler.sample("a castle at night", Settings(samples=4, seed=332), taste):
+        batch.images[0].show()
+
+`personalise` is the method on tensors, for pipelines of one's own. Reads models, embeddings and recipes;
+writes the images that the command `visunex-generate` is asked for. May import `aesthetic_embeddings`,
+`recipes`, `clip`, `demo` and `base`; never `pipeline`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from visunex.base.lazy import public
 
 if TYPE_CHECKING:
-    from .prompts import Taste
-    from .sampling.sampler import Batch, Sampler, Settings
-    from .steering.steer import personalise
+    from .sampling.sampler import Batch as Batch
+    from .sampling.sampler import Sampler as Sampler
+    from .settings import Settings as Settings
+    from .steering.steer import personalise as personalise
+    from .taste import Taste as Taste
 
 __all__ = ["Batch", "Sampler", "Settings", "Taste", "personalise"]
-
-_HOMES = {
-    "Batch": "sampling.sampler",
-    "Sampler": "sampling.sampler",
-    "Settings": "sampling.sampler",
-    "Taste": "prompts",
-    "personalise": "steering.steer",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load torch only for those who ask for what needs it: the command line must start at once."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "Batch": "sampling.sampler",
+        "Sampler": "sampling.sampler",
+        "Settings": "settings",
+        "Taste": "taste",
+        "personalise": "steering.steer",
+    },
+)

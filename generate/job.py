@@ -14,8 +14,9 @@ from PIL import Image
 
 from .output.files import Making, Writer, parameters_text, tile
 from .output.grid import labelled_grid
-from .prompts import Taste
-from .sampling.sampler import Batch, Sampler, Settings, latent_shape
+from .sampling.sampler import Batch, Sampler, latent_shape
+from .settings import Settings
+from .taste import Taste
 
 __all__ = ["Cell", "Job", "Report", "run"]
 
@@ -124,12 +125,12 @@ def making_of(
         prompts=batch.prompts,
         position=position,
         batch=batch.number,
-        negative_prompt=settings.negative,
+        negative_prompt=settings.negative_prompt,
         seed=settings.seed,
         scheduler=settings.scheduler,
         ddim_steps=settings.steps,
         ddim_eta=settings.eta,
-        scale=settings.scale,
+        scale=settings.guidance_scale,
         height=height * model.factor,
         width=width * model.factor,
         n_samples=settings.samples,

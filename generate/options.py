@@ -6,11 +6,12 @@ from typing import Any, TypeVar
 
 import click
 
+from .settings import DEFAULT_MODEL
+
 __all__ = ["generate_options"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 FILE = click.Path(path_type=Path, dir_okay=False)
 AT_LEAST_ONE, NOT_NEGATIVE = click.IntRange(min=1), click.IntRange(min=0)
 
@@ -64,7 +65,7 @@ WHAT = [
         "--model",
         "Hub name, diffusers folder, .safetensors or .ckpt, visunex-tiny.",
         "--ckpt",
-        default=MODEL,
+        default=DEFAULT_MODEL,
     ),
     option("--from-image", "Make this picture again, from what it says of itself.", type=FILE),
     option("--recipe", "Take defaults from the [generate] part of this recipe (name or file)."),

@@ -1,7 +1,5 @@
 """Prompts -> conditioning, personalised or not, each computed once per run."""
 
-import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -9,23 +7,9 @@ from torch import Tensor
 from .errors import UsageError
 from .families.sd1.model import Model
 from .steering import steer
+from .taste import Taste
 
-__all__ = ["Conditioner", "Taste"]
-
-
-@dataclass(frozen=True, eq=False)
-class Taste:
-    """An aesthetic embedding `[1, D_proj]` and how far to go towards it: Adam steps and their length."""
-
-    name: str
-    vector: Tensor
-    steps: int = 10
-    lr: float = 1e-4
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the vector's float32 bytes, as lower-case hex."""
-        return hashlib.sha256(self.vector.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
+__all__ = ["Conditioner"]
 
 
 class Conditioner:
@@ -80,7 +64,7 @@ class Conditioner:
                 tower,
                 self._projection(),
                 self.tokens(text),
-                taste.vector,
+                taste.embedding,
                 steps=taste.steps,
                 lr=taste.lr,
                 on_step=on_step,

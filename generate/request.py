@@ -9,9 +9,10 @@ from .errors import GenerateError, UsageError
 from .families.sd1.model import Model
 from .job import Cell, Job
 from .output.files import Making
-from .prompts import Taste
-from .sampling.sampler import Settings, latent_shape
+from .sampling.sampler import latent_shape
 from .sampling.schedulers import PLMS, canonical
+from .settings import Settings
+from .taste import Taste
 
 __all__ = [
     "Request",
@@ -56,7 +57,7 @@ def request(given: Mapping[str, Any], again: Making | None = None) -> Request:
         height=given["h"],
         width=given["w"],
         steps=given["ddim_steps"],
-        scale=given["scale"],
+        guidance_scale=given["scale"],
         eta=given["ddim_eta"],
         scheduler=_scheduler(given),
         samples=given["n_samples"],
@@ -64,7 +65,7 @@ def request(given: Mapping[str, Any], again: Making | None = None) -> Request:
         seed=given["seed"],
         fixed_code=given["fixed_code"],
         rng=given["rng"],
-        negative=given["negative_prompt"],
+        negative_prompt=given["negative_prompt"],
     )
     cells = _cells(given)
     job = Job(

@@ -12,32 +12,16 @@ from torch import Tensor
 from ..errors import UsageError
 from ..families.sd1 import model as models
 from ..families.sd1.model import Model
-from ..prompts import Conditioner, Taste
+from ..prompts import Conditioner
+from ..settings import DEFAULT_MODEL, Settings
 from ..steering import steer
+from ..taste import Taste
 from . import schedulers
 from .noise import Noise
 
-__all__ = ["Batch", "Sampler", "Settings", "denoise"]
+__all__ = ["Batch", "Sampler", "denoise"]
 
 OnStep = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How pictures are sampled. Sizes in pixels; None is the model's own."""
-
-    height: int | None = None
-    width: int | None = None
-    steps: int = 50
-    scale: float = 7.5
-    eta: float = 0.0
-    scheduler: str = schedulers.DDIM
-    samples: int = 1
-    iterations: int = 1
-    seed: int = 42
-    fixed_code: bool = False
-    rng: str = "device"
-    negative: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,9 +43,7 @@ class Sampler:
         self.conditioner = Conditioner(model, stock=stock_text_encoder)
 
     @classmethod
-    def load(
-        cls, name: str = models.DEFAULT_MODEL, *, stock_text_encoder: bool = False, **how: Any
-    ) -> "Sampler":
+    def load(cls, name: str = DEFAULT_MODEL, *, stock_text_encoder: bool = False, **how: Any) -> "Sampler":
         """Load a model by name, folder or file; `how` is what `models.load` takes. Raises CheckpointError."""
         return cls(models.load(name, **how), stock_text_encoder=stock_text_encoder)
 
@@ -101,7 +83,7 @@ class Sampler:
                     latents,
                     conditioning,
                     self._negative(settings, conditioning),
-                    scale=settings.scale,
+                    scale=settings.guidance_scale,
                     eta=settings.eta,
                     noise=noise,
                     branch=number,
@@ -119,9 +101,9 @@ class Sampler:
     def _negative(self, settings: Settings, conditioning: Tensor) -> Tensor | None:
         """Conditioning of the negative prompt for each of the batch; None at scale 1, which is no
         guidance."""
-        if settings.scale == 1.0:
+        if settings.guidance_scale == 1.0:
             return None
-        return self.conditioner.negative(settings.negative).expand_as(conditioning)
+        return self.conditioner.negative(settings.negative_prompt).expand_as(conditioning)
 
     def _source(self, settings: Settings) -> torch.device:
         return torch.device("cpu") if settings.rng == "cpu" else self.model.device

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from visunex.base.memory import keep_memory
+from visunex.demo import TINY_MODEL
 
 from ...errors import CheckpointError, UsageError
+from ...settings import DEFAULT_MODEL
 
-__all__ = ["DEFAULT_MODEL", "TINY_MODEL", "Model", "load"]
+__all__ = ["Model", "load"]
 
-DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-TINY_MODEL = "visunex-tiny"
 SINGLE_FILES = {".safetensors", ".ckpt", ".pt"}
 KEPT = 2**31 - 1  # bytes: a step of the UNet and the steering each take up to 1 GB, over and over
 

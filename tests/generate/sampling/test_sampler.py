@@ -176,14 +176,14 @@ def test_every_prompt_of_a_batch_has_its_own_picture(sampler):
 def test_size_and_guidance(sampler):
     wide = pictures(sampler, "a castle", Settings(steps=2, height=48, width=96))
     assert wide[0].shape == (48, 96, 3)
-    settings = Settings(steps=4, scale=1.0)
+    settings = Settings(steps=4, guidance_scale=1.0)
     assert not same(pictures(sampler, "a castle", settings), pictures(sampler, "a castle", Settings(steps=4)))
-    unguided = Settings(steps=4, scale=1.0, negative="fog")
+    unguided = Settings(steps=4, guidance_scale=1.0, negative_prompt="fog")
     assert same(pictures(sampler, "a castle", settings), pictures(sampler, "a castle", unguided))
 
 
 def test_the_negative_prompt_counts(sampler):
-    plain, without_fog = Settings(steps=4), Settings(steps=4, negative="fog")
+    plain, without_fog = Settings(steps=4), Settings(steps=4, negative_prompt="fog")
     assert not same(pictures(sampler, "a castle", plain), pictures(sampler, "a castle", without_fog))
 
 
@@ -213,9 +213,9 @@ def test_a_prompt_is_personalised_once_in_a_run(model_folder):
 
 def test_the_empty_and_the_negative_prompt_are_never_personalised(model_folder):
     fresh = Sampler.load(str(model_folder), device="cpu")
-    assert counted(fresh, "", Settings(steps=1, negative="fog"), [taste()]) == 0
+    assert counted(fresh, "", Settings(steps=1, negative_prompt="fog"), [taste()]) == 0
     before = fresh.conditioner.negative("fog")
-    assert counted(fresh, "a castle", Settings(steps=1, negative="fog"), [taste(steps=2)]) == 2
+    assert counted(fresh, "a castle", Settings(steps=1, negative_prompt="fog"), [taste(steps=2)]) == 2
     assert torch.equal(before, fresh.conditioner.negative("fog"))
 
 

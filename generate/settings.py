@@ -1,0 +1,42 @@
+"""How images are sampled, and which model is meant when nobody names one: plain values, without torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["DEFAULT_MODEL", "Precision", "Settings", "TextEncoder"]
+
+DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+TextEncoder = Literal["model", "openai"]  # whose text encoder reads the prompts
+Precision = Literal["full", "autocast"]  # fp32, or fp16 on a GPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How images are sampled: of the command, of the Python API, and as a PNG says of its image.
+
+    - `negative_prompt`: what the images must not show
+    - `seed`: of the noise, 0 to 2^64 - 1
+    - `scheduler`: `ddim`, `plms` or one of diffusers' others
+    - `steps`: of the sampler
+    - `eta`: share of new noise in each DDIM step
+    - `guidance_scale`: of classifier-free guidance (arXiv 2207.12598); 1 is none
+    - `height`, `width`: in pixels; None is the model's own
+    - `samples`: images in a batch
+    - `iterations`: batches for each prompt
+    - `fixed_code`: the same starting noise for every batch
+    - `rng`: noise is drawn on the sampler's `device`, or on the `cpu`: the same images on every machine
+    """
+
+    negative_prompt: str = ""
+    seed: int = 42
+    scheduler: str = "ddim"
+    steps: int = 50
+    eta: float = 0.0
+    guidance_scale: float = 7.5
+    height: int | None = None
+    width: int | None = None
+    samples: int = 1
+    iterations: int = 1
+    fixed_code: bool = False
+    rng: Literal["device", "cpu"] = "device"

@@ -1,0 +1,46 @@
+"""A taste: an aesthetic embedding, and how far prompts are moved towards it."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Taste"]
+
+STEPS, LR = 10, 1e-4  # the paper's rate (arXiv 2209.12330)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Taste:
+    """An aesthetic embedding `[1, D_proj]` under a name, the Adam steps to take towards it, and their rate.
+
+    `steps` 0 leaves prompts as they are. The embedding's direction is all that counts.
+    """
+
+    name: str
+    embedding: "Tensor"
+    steps: int = STEPS
+    lr: float = LR
+
+    @classmethod
+    def load(cls, name: str | Path, *, steps: int = STEPS, lr: float = LR) -> "Taste":
+        """The taste called `name`: a file, a run's folder or name, or the name of a published embedding.
+
+        Raises EmbeddingError, listing the names there are, for what is not there or no embedding.
+        """
+        from visunex.aesthetic_embeddings import find
+
+        return cls(str(name), find(name).tensor(), steps, lr)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the embedding's float32 bytes, as lower-case hex."""
+        values = self.embedding.detach().cpu().float().contiguous().numpy()
+        return hashlib.sha256(values.tobytes()).hexdigest()
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.embedding.shape))
+        return f"Taste({self.name!r}, {size}, steps={self.steps}, lr={self.lr:g})"
