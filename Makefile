@@ -7,12 +7,13 @@ PACKAGES := aesthetic_embeddings base clip demo generate images net pipeline rec
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := pytest -n 2 --dist loadfile
 
-.PHONY: help demo test test-slow interop lint format readme bench clean
+.PHONY: help demo test test-slow interop lint types format docs bench clean
 help:
 	@echo "make demo    the whole job on a small drawn world, offline"
 	@echo "make test    the tests with coverage (test-slow: the long ones too)"
 	@echo "make lint    format, lint, types, import layers"
 	@echo "make interop clip-retrieval and img2dataset themselves read our files, and we theirs"
+	@echo "make docs    docs/cli.md and the table in docs/recipes.md, from the code"
 	@echo "make bench   the benchmarks, into docs/benchmarks.md (ONLY=\"steer filter\": these)"
 
 $(VENV)/.installed: pyproject.toml
@@ -45,15 +46,18 @@ test-slow: $(VENV)/.installed
 lint: $(VENV)/.installed .types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy $(PACKAGES:%=-p visunex.%)
+	$(MAKE) --no-print-directory types
 	$(BIN)/lint-imports
+
+types: $(VENV)/.installed .types
+	$(BIN)/mypy $(PACKAGES:%=-p visunex.%)
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-readme: $(VENV)/.installed
-	$(BIN)/python tests/test_readme.py
+docs: $(VENV)/.installed
+	$(BIN)/python tests/support/generated_docs.py
 
 # clip-retrieval and img2dataset themselves, older libraries and all, in an environment of their own (7 GB).
 .interop/.installed:

@@ -1,17 +1,46 @@
-"""The README's table of recipe keys is the schema's. Run this file to bring it up to date."""
+"""The README is short, the parts of `docs/` made from the code are up to date, and links lead somewhere."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+from generated_docs import CLI, KEYS, RECIPES, cli_page
 
 from visunex.recipes.describe import schema_table
 
-README = Path(__file__).parents[1] / "README.md"
-TABLE = re.compile(r"(?<=<!-- recipe keys -->\n).*?(?=<!-- /recipe keys -->)", re.DOTALL)
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
+FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 
 def test_the_table_of_recipe_keys_is_the_schemas() -> None:
-    assert TABLE.findall(README.read_text()) == [schema_table()], "run `make readme`"
+    assert KEYS.findall(RECIPES.read_text()) == [schema_table()], "run `make docs`"
 
 
-if __name__ == "__main__":
-    README.write_text(TABLE.sub(lambda _: schema_table(), README.read_text()))
+def test_the_page_of_commands_is_the_commands_own() -> None:
+    assert CLI.read_text() == cli_page(), "run `make docs`"
+
+
+def test_the_readme_is_read_in_one_go() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200
+
+
+def anchors(page: Path) -> set[str]:
+    """The names under which GitHub links to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken(page: Path) -> Iterator[str]:
+    """The links of a page to files that are not there, or to headings that their page does not have."""
+    for path, anchor in LINK.findall(FENCED.sub("", page.read_text())):
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            yield f"{path}#{anchor}" if anchor else path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert list(broken(page)) == []
