@@ -26,10 +26,12 @@ HEAD = """# Command line
 
 Made by `make docs` from the commands themselves; do not edit.
 
-Every command that does something also has `--json` (the report as JSON on stdout), `-v` or `--verbose` (tracebacks and
-debug output) and `-h` or `--help`. Options of `visunex-generate` may be written with underscores or hyphens.
+Every command that does something also has `--json` (the report as JSON on stdout), `-v` or `--verbose`
+(tracebacks and debug output) and `-h` or `--help`. Options of `visunex-generate` may be written with
+underscores or hyphens.
 
-Exit status: 0 done; 1 a named error, or fewer pictures than the recipe's minimum; 2 wrong usage; 130 after Ctrl-C.
+Exit status: 0 done; 1 a named error, or fewer pictures than the recipe's minimum; 2 wrong usage; 130 after
+Ctrl-C.
 """
 
 
