@@ -1,4 +1,4 @@
-"""The examples of `docs/api.md` run, in their order, as a stranger would run them: offline, in a new folder."""
+"""The examples of `docs/api.md` run in their order, as a stranger runs them, offline, in a new folder."""
 
 import os
 import re
