@@ -2,9 +2,6 @@
 
 import hashlib
 import os
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from visunex.base.files import sha256_file, write_bytes
@@ -16,9 +13,7 @@ from .errors import EmbeddingError
 
 MIRROR_VARIABLE = "VISUNEX_MIRROR"
 MAX_BYTES = 1024**2  # published embeddings are a few kB
-CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 60.0
-_CHUNK = 64 * 1024
 
 
 def fetch(name: str, mirror: str | None = None) -> Embedding:
@@ -98,27 +93,18 @@ def _bring(entry: Published, mirror: str | None) -> tuple[bytes, str]:
 
 def get_bytes(url: str) -> bytes:
     """The body at `url`, within bounds of time and size. Raises EmbeddingError, with advice."""
+    from visunex.net import FetchError, probe  # here, as few commands fetch
+
     advice = f"check the network, or name a mirror with --mirror or ${MIRROR_VARIABLE}"
-    deadline = time.monotonic() + TOTAL_SECONDS
     try:
-        with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer:  # noqa: S310 - http only
-            return _read_bounded(answer, url, deadline)
-    except urllib.error.HTTPError as error:
-        raise EmbeddingError(f"{url} answers {error.code} {error.reason}; {advice}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise EmbeddingError(f"{url} cannot be fetched: {reason}; {advice}") from None
-
-
-def _read_bounded(answer: object, url: str, deadline: float) -> bytes:
-    body = bytearray()
-    # read1 returns what one read of the socket gave, so a server that drips cannot outlast the deadline.
-    while chunk := answer.read1(_CHUNK):  # type: ignore[attr-defined]
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise EmbeddingError(f"{url} sends more than {MAX_BYTES // 1024**2} MB; an embedding is a few kB")
-        if time.monotonic() > deadline:
-            raise EmbeddingError(
-                f"{url} took longer than {TOTAL_SECONDS:.0f} seconds; try again or another mirror"
-            )
-    return bytes(body)
+        return probe.get_bytes(url, most=MAX_BYTES, seconds=TOTAL_SECONDS)
+    except FetchError as error:
+        if error.kind == "too_large":
+            message = f"{url} sends more than {MAX_BYTES // 1024**2} MB; an embedding is a few kB"
+        elif error.kind == "timeout":
+            message = f"{url} took longer than {TOTAL_SECONDS:.0f} seconds; try again or another mirror"
+        elif error.status is not None:
+            message = f"{url} answers {error.message}; {advice}"
+        else:
+            message = f"{url} cannot be fetched: {error.message}; {advice}"
+        raise EmbeddingError(message) from None

@@ -1,54 +1,85 @@
-"""Why a URL gives no picture: errors with a class to count."""
+"""Why something cannot be fetched: one error, with a kind to count and a sentence."""
 
 import ssl
 from collections.abc import Iterable
-from http.client import HTTPException
 
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from visunex.base.errors import VisunexError
 
 __all__ = ["FetchError", "classed", "is_retryable"]
 
 _RETRYABLE = frozenset({"timeout", "reset", "unreachable", "http_408", "http_425", "http_429", "stalled"})
 
 
-class FetchError(Exception):
-    """Why a URL gives no picture: a class to count (`kind`), a sentence, and whether to try again."""
+class FetchError(VisunexError):
+    """What was asked for is not to be had: a `kind` to count and a sentence.
+
+    `retryable`: asking again soon may help, after `wait` seconds where the server says so. `status` is the
+    server's, where it gave one; `option` what the download's user can say to have it nevertheless.
+    """
 
     def __init__(
-        self, kind: str, message: str, *, transient: bool = False, wait: float | None = None
+        self,
+        kind: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        wait: float | None = None,
+        status: int | None = None,
+        option: str = "",
     ) -> None:
         super().__init__(message)
-        self.kind, self.message, self.transient, self.wait = kind, message, transient, wait
+        self.kind, self.message, self.option = kind, message, option
+        self.retryable, self.wait, self.status = retryable, wait, status
+
+    @property
+    def advice(self) -> str:
+        """The sentence with the option of the download behind it."""
+        return f"{self.message} ({self.option})" if self.option else self.message
+
+    def about(self, place: str) -> "FetchError":
+        """The same error, its sentence beginning with the place it is about."""
+        return FetchError(
+            self.kind,
+            f"{place}: {self.message}",
+            retryable=self.retryable,
+            wait=self.wait,
+            status=self.status,
+            option=self.option,
+        )
 
 
 def is_retryable(kind: str) -> bool:
-    """Whether a class of failure is one of the moment, so that a later run may find the picture."""
+    """Whether a kind of failure is one of the moment, so that a later run may find what this one did not."""
     return kind in _RETRYABLE or kind.startswith("http_5")
 
 
 def classed(error: Exception) -> FetchError:
-    """Any error as one with a class. What urllib3 wraps is judged by its innermost cause."""
+    """Any error as one with a kind. What urllib3 wraps is judged by its innermost cause."""
+    from http.client import HTTPException  # those who only catch the error do not wait for these
+
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
+
     chain = list(_causes(error))
     for cause in chain:
         if isinstance(cause, FetchError):
             return cause
     for cause in chain:
         if isinstance(cause, (TimeoutError, ReadTimeoutError)):
-            return FetchError("timeout", "no whole answer before the deadline (--deadline)")
+            return FetchError("timeout", "no whole answer before the deadline", option="--deadline")
     for cause in chain:
         if isinstance(cause, ssl.SSLError):
             return _tls_error(cause)
     for cause in chain:
-        found = _CLASSES.get(type(cause).__name__)
+        found = _KINDS.get(type(cause).__name__)
         if found is not None:
-            return FetchError(*found, transient=found[0] in _TRANSIENT)
+            return FetchError(*found, retryable=found[0] in _PASSING)
     if any(isinstance(cause, (HTTPError, HTTPException, OSError)) for cause in chain):
         return FetchError("bad_response", f"the server's answer makes no sense ({type(chain[-1]).__name__})")
     return FetchError("bad_url" if isinstance(error, ValueError) else "internal", type(chain[-1]).__name__)
 
 
-_TRANSIENT = frozenset({"reset", "truncated"})
-_CLASSES = {
+_PASSING = frozenset({"reset", "truncated"})
+_KINDS = {
     "ConnectionResetError": ("reset", "the server hung up"),
     "BrokenPipeError": ("reset", "the server hung up"),
     "ConnectionAbortedError": ("reset", "the server hung up"),
@@ -65,10 +96,10 @@ _CLASSES = {
 def _tls_error(error: ssl.SSLError) -> FetchError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return FetchError(
-            "tls_certificate", f"its certificate is not trusted: {error.verify_message} (--insecure)"
+            "tls_certificate", f"its certificate is not trusted: {error.verify_message}", option="--insecure"
         )
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return FetchError("reset", "the server hung up", transient=True)
+        return FetchError("reset", "the server hung up", retryable=True)
     return FetchError("tls", f"TLS fails ({error.reason or type(error).__name__})")
 
 

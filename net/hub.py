@@ -1,50 +1,70 @@
-"""Data sets on the Hub: hf:// addresses become URLs, by the Hub's HTTP interface ($HF_ENDPOINT: a mirror)."""
+"""Data sets on the Hub: what an hf:// address means, the files there, their URLs ($HF_ENDPOINT: a mirror).
 
-import fnmatch
+Listing and revisions are asked for here rather than through `huggingface_hub` (measured with 2.4): its
+`list_repo_tree` follows the next page to whatever host a server names and sends the token along, knows no
+timeout (a silent server is waited for without end), asks a busy server six times over 23 seconds and reads
+answers of any size; `dataset_info(timeout=1)` waits for ever for headers that drip. Tokens are its own.
+"""
+
+import contextlib
 import json
 import os
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from visunex.pipeline.errors import SourceError
+from .errors import FetchError
+from .probe import Answer, authorization, get, refusal
 
-from .probe import Answer, Remote, authorization, convertible_name, get, look, refusal
+__all__ = [
+    "DataSet",
+    "HubFile",
+    "HubFolder",
+    "data_set",
+    "files",
+    "hub_folder",
+    "is_open",
+    "pinned",
+    "signed",
+]
 
-_PATTERN = frozenset("*?[")
-_REDIRECTED = frozenset({301, 302, 303, 307, 308})
+LISTING_SECONDS = 60.0  # for a page of a listing, once it begins
+_LARGEST_PAGE = 64 << 20  # bytes
+_MOST_PAGES = 1000  # of a thousand files each
 
 
 @dataclass(frozen=True)
-class _DataSet:
-    """A data set at one revision, as `address` named it, and who we are."""
+class DataSet:
+    """A data set at one revision, as `address` named it, the `path` in it that is meant, and who we are."""
 
     address: str
     endpoint: str
     repository: str
     revision: str
+    path: str
     token: str | None
 
     def url(self, kind: str, path: str) -> str:
+        """The URL of something of the data set at its revision."""
         return f"{self.endpoint}{kind}/{self.repository}/{path}/{urllib.parse.quote(self.revision, safe='')}"
 
+    def url_of(self, path: str) -> str:
+        """The URL of one of its files, or that the files of a folder begin with."""
+        return f"{self.url('/datasets', 'resolve')}/{urllib.parse.quote(path)}"
 
-def locate_on_hub(address: str) -> Remote:
-    """The files of hf://datasets/OWNER/NAME[@REVISION][/PATH], PATH a file, a folder or a pattern.
+    @property
+    def terms(self) -> str:
+        """What to do where a data set is gated."""
+        return f"accept its terms at {self.endpoint}/datasets/{self.repository}"
 
-    Raises SourceError: not there, gone, gated (with what to do), or out of reach.
-    """
-    found, path = _data_set(address)
-    files = [entry for entry in _files(found) if _wanted(entry["path"], path)]
-    if not files:
-        raise SourceError(f"{address}: the data set is there, but no such parquet file in it")
-    base = found.url("/datasets", "resolve")
-    urls = [f"{base}/{urllib.parse.quote(entry['path'])}" for entry in files]
-    identity = [{"path": entry["path"], "oid": (entry.get("lfs") or entry).get("oid")} for entry in files]
-    urls, convert = _readable(urls, found)
-    return Remote(tuple(urls), identity, convert=convert)
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a data set: its path there, and the hash of its contents."""
+
+    path: str
+    oid: str | None
 
 
 @dataclass(frozen=True)
@@ -57,39 +77,98 @@ class HubFolder:
 
 
 def hub_folder(address: str) -> HubFolder:
-    """The folder hf://datasets/OWNER/NAME[@REVISION]/PATH. Raises SourceError, without asking the Hub."""
-    found, path = _data_set(address)
-    terms = f"accept its terms at {found.endpoint}/datasets/{found.repository}"
+    """The folder hf://datasets/OWNER/NAME[@REVISION]/PATH. Raises FetchError, without asking the Hub."""
+    found = data_set(address)
     what_next = "with the account of your token" if found.token else "then set HF_TOKEN"
-    refused = f"the Hub has no such data set, or it is private or gated: {terms}, {what_next}"
-    url = f"{found.url('/datasets', 'resolve')}/{urllib.parse.quote(path)}".rstrip("/")
-    return HubFolder(url, authorization(found.token), refused)
+    refused = f"the Hub has no such data set, or it is private or gated: {found.terms}, {what_next}"
+    return HubFolder(found.url_of(found.path).rstrip("/"), authorization(found.token), refused)
 
 
-def _data_set(address: str) -> tuple[_DataSet, str]:
-    """The data set and the path in it that an hf:// address means."""
+def data_set(address: str) -> DataSet:
+    """What hf://datasets/OWNER/NAME[@REVISION][/PATH] means. Raises FetchError, without asking the Hub."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise SourceError(f"{address}: the Hub may not be asked, as HF_HUB_OFFLINE is set")
+        raise _error(f"{address}: the Hub may not be asked, as HF_HUB_OFFLINE is set")
     repository, revision, path = _parts(address)
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    return _DataSet(address, endpoint, repository, revision, _token()), path
+    return DataSet(address, endpoint, repository, revision, path, _token())
 
 
 def pinned(address: str) -> tuple[str, str, str | None]:
     """The OWNER/NAME that hf://datasets/OWNER/NAME[@REVISION] means, its commit now, and our token.
 
-    Raises SourceError.
+    Raises FetchError.
     """
-    found, _ = _data_set(address)
+    found = data_set(address)
     revision = urllib.parse.quote(found.revision, safe="")
     url = f"{found.endpoint}/api/datasets/{found.repository}/revision/{revision}"
-    answer = get(url, authorization(found.token), most=16 << 20)
-    if answer.status >= 400:
-        raise SourceError(f"{address}: {_refusal(answer, found)}")
-    try:
+    answer = _asked(url, found)
+    with _expected_form(found):
         return found.repository, str(json.loads(answer.body)["sha"]), found.token
-    except (ValueError, TypeError, KeyError):
-        raise SourceError(f"{address}: {found.endpoint} does not answer as the Hub does") from None
+
+
+def files(found: DataSet) -> Iterator[HubFile]:
+    """All files of a data set, page by page of its listing. Raises FetchError."""
+    page: str | None = found.url("/api/datasets", "tree") + "?recursive=true"
+    for _ in range(_MOST_PAGES):
+        answer = _asked(page or "", found)
+        with _expected_form(found):
+            entries = [_file(entry) for entry in json.loads(answer.body) if entry["type"] == "file"]
+        yield from entries
+        page = _next_page(answer.headers.get("Link", ""), found.endpoint)
+        if page is None:
+            return
+    raise _error(f"{found.address} has more files than {_MOST_PAGES} pages list")
+
+
+def _file(entry: dict[str, Any]) -> HubFile:
+    return HubFile(str(entry["path"]), (entry.get("lfs") or entry).get("oid"))
+
+
+def _asked(url: str, found: DataSet) -> Answer:
+    """The Hub's answer, in JSON. Raises FetchError where it refuses."""
+    answer = get(url, authorization(found.token), most=_LARGEST_PAGE, seconds=LISTING_SECONDS)
+    if answer.status >= 400:
+        raise _refused(answer, found)
+    return answer
+
+
+@contextlib.contextmanager
+def _expected_form(found: DataSet) -> Iterator[None]:
+    """Within it, what is not of the form the Hub answers in is named so."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _error(f"{found.address}: {found.endpoint} does not answer as the Hub does") from None
+
+
+def _next_page(link: str, endpoint: str) -> str | None:
+    """The URL marked as next in a Link header; the token goes nowhere but to the endpoint."""
+    pages = (part.split(">")[0].strip(" <") for part in link.split(",") if 'rel="next"' in part)
+    return next((page for page in pages if page.startswith(f"{endpoint}/")), None)
+
+
+def is_open(url: str, found: DataSet) -> bool:
+    """Whether anyone can read a file of a data set, rather than our token alone.
+
+    Raises FetchError where neither can.
+    """
+    answer = get(url, {"Range": "bytes=0-3"}, most=4)
+    if answer.status >= 400 and found.token is None:
+        raise _refused(answer, found)
+    return answer.status < 400
+
+
+def signed(url: str, found: DataSet) -> str:
+    """The signed URL that a gated file's is exchanged for by the token. Raises FetchError.
+
+    It is what programs that do not know the token can read, in ranges, for as long as it is valid.
+    """
+    answer = get(url, authorization(found.token), most=0, redirect=False)
+    if answer.status >= 400:
+        raise _refused(answer, found)
+    if "Location" not in answer.headers:
+        raise _error(f"{found.address} is gated and can only be read whole; download it and give its path")
+    return urllib.parse.urljoin(url, answer.headers["Location"])
 
 
 def _parts(address: str) -> tuple[str, str, str]:
@@ -99,7 +178,7 @@ def _parts(address: str) -> tuple[str, str, str]:
     name, _, path = rest.partition("/")
     name, _, revision = name.partition("@")
     if kind != "datasets" or not owner or not name:
-        raise SourceError(f"{address} is not of the form hf://datasets/OWNER/NAME/PATH")
+        raise _error(f"{address} is not of the form hf://datasets/OWNER/NAME/PATH")
     if revision == "refs":  # a revision such as refs/convert/parquet has slashes of its own
         group, _, path = path.partition("/")
         which, _, path = path.partition("/")
@@ -108,79 +187,36 @@ def _parts(address: str) -> tuple[str, str, str]:
 
 
 def _token() -> str | None:
+    """The token of $HF_TOKEN, else of who has logged in (`hf auth login`), renewed where it must be."""
     if token := os.environ.get("HF_TOKEN", "").strip():
         return token
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    from huggingface_hub import get_token  # takes a third of a second
+
     try:
-        return Path(os.environ.get("HF_TOKEN_PATH", home / "token")).read_text().strip() or None
-    except (OSError, UnicodeDecodeError):
+        return get_token()
+    except Exception:  # an unreadable file, or a service that gives none: the Hub says what it refuses
         return None
 
 
-def _files(found: _DataSet) -> Iterator[dict[str, Any]]:
-    """The entries of the files in a data set's tree, page by page."""
-    page: str | None = found.url("/api/datasets", "tree") + "?recursive=true"
-    while page:
-        answer = get(page, authorization(found.token), most=64 << 20)
-        if answer.status >= 400:
-            raise SourceError(f"{found.address}: {_refusal(answer, found)}")
-        try:
-            entries = json.loads(answer.body)
-            yield from (entry for entry in entries if entry["type"] == "file")
-        except (ValueError, TypeError, KeyError):
-            raise SourceError(f"{found.address}: {found.endpoint} does not answer as the Hub does") from None
-        page = _next_page(answer.headers.get("Link", ""), found.endpoint)
+def _refused(answer: Answer, found: DataSet) -> FetchError:
+    return FetchError(
+        f"http_{answer.status}", f"{found.address}: {_refusal(answer, found)}", status=answer.status
+    )
 
 
-def _next_page(link: str, endpoint: str) -> str | None:
-    """The URL marked as next in a Link header; the token goes nowhere but to the endpoint."""
-    pages = (part.split(">")[0].strip(" <") for part in link.split(",") if 'rel="next"' in part)
-    return next((page for page in pages if page.startswith(f"{endpoint}/")), None)
-
-
-def _wanted(file: str, path: str) -> bool:
-    """Whether `path` (a file, a folder or a pattern) means `file`."""
-    if _PATTERN & set(path):  # as in a shell, * stays within a folder and ** does not
-        depth = "**" in path or file.count("/") == path.count("/")
-        return depth and fnmatch.fnmatchcase(file, path.replace("**/", "*"))
-    folder = f"{path.rstrip('/')}/" if path else ""
-    return file == path or (file.startswith(folder) and file.endswith(".parquet"))
-
-
-def _readable(urls: list[str], found: _DataSet) -> tuple[list[str], bool]:
-    """The URLs, where anyone can read them, and whether they hold something to convert.
-
-    Those of a gated set are exchanged for signed ones, by the token.
-    """
-    answer = get(urls[0], {"Range": "bytes=0-3"}, most=4)
-    if answer.status < 400:
-        return urls, not look(urls[0]).parquet
-    if found.token is None:
-        raise SourceError(f"{found.address}: {_refusal(answer, found)}")
-    return [_signed(url, found) for url in urls], convertible_name(urls[0])
-
-
-def _signed(url: str, found: _DataSet) -> str:
-    answer = get(url, authorization(found.token), most=0, redirect=False)
-    if answer.status >= 400:
-        raise SourceError(f"{found.address}: {_refusal(answer, found)}")
-    if answer.status not in _REDIRECTED:
-        raise SourceError(
-            f"{found.address} is gated and can only be read whole; download it and give its path"
-        )
-    return urllib.parse.urljoin(url, answer.headers["Location"])
-
-
-def _refusal(answer: Answer, found: _DataSet) -> str:
+def _refusal(answer: Answer, found: DataSet) -> str:
     """Why the Hub refused, and what to do about it."""
     code = answer.headers.get("X-Error-Code", "")
     if code == "GatedRepo" or (answer.status == 403 and code != "RepoNotFound"):
-        terms = f"accept its terms at {found.endpoint}/datasets/{found.repository}"
         if found.token:
-            return f"the data set is gated and your token may not read it; {terms}"
-        return f"the data set is gated; {terms}, then set HF_TOKEN"
+            return f"the data set is gated and your token may not read it; {found.terms}"
+        return f"the data set is gated; {found.terms}, then set HF_TOKEN"
     if code == "RevisionNotFound":
         return f"the data set has no revision {found.revision}"
     if answer.status in (401, 404):  # the Hub says 401 where it will not tell whether a data set exists
         return f"the Hub has no such data set, or it is private (HTTP {answer.status})"
     return refusal(answer)
+
+
+def _error(message: str) -> FetchError:
+    return FetchError("hub", message)

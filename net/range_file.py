@@ -2,26 +2,26 @@
 
 import io
 import os
+import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import urllib3
-
-from visunex.pipeline.errors import EncodeError
-
-from .seeking import Positioned
+from .budget import Budget
+from .client import CHUNK, Client, ClientSettings, Response
+from .errors import FetchError
+from .retry import pause_before
+from .stream import Positioned
 
 __all__ = ["LocalFile", "RangedFile", "RemoteFile", "Web", "as_file", "coalesced"]
 
 CONNECTIONS = 16
-_TIMEOUT = urllib3.Timeout(connect=10, read=60)
-_RETRIES = urllib3.Retry(
-    3, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
-)
+PATIENCE = 30.0  # seconds for the beginning of an answer, and for each piece of a body
+_RETRIES = 3
 
 
 class RangedFile(Protocol):
@@ -32,13 +32,13 @@ class RangedFile(Protocol):
 
     @property
     def size(self) -> int:
-        """Its length in bytes."""
+        """Its length in bytes. Raises FetchError."""
 
     def read(self, begin: int, end: int) -> bytes:
-        """The bytes [begin, end). Raises EncodeError."""
+        """The bytes [begin, end). Raises FetchError."""
 
     def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The bytes of each range [begin, end), in ascending order. Raises EncodeError."""
+        """The bytes of each range [begin, end), in ascending order. Raises FetchError."""
 
 
 class LocalFile:
@@ -55,7 +55,7 @@ class LocalFile:
         try:
             return Path(self.name).stat().st_size
         except OSError as error:
-            raise EncodeError(f"{self.name} cannot be read: {error.strerror}") from None
+            raise self._unreadable(error) from None
 
     def read(self, begin: int, end: int) -> bytes:
         """The bytes [begin, end), fewer at the end of the file."""
@@ -67,7 +67,19 @@ class LocalFile:
             with Path(self.name).open("rb", buffering=0) as file:
                 return [os.pread(file.fileno(), end - begin, begin) for begin, end in ranges]
         except OSError as error:
-            raise EncodeError(f"{self.name} cannot be read: {error.strerror}") from None
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: OSError) -> FetchError:
+        return FetchError("unreadable", f"{self.name} cannot be read: {error.strerror}")
+
+
+@dataclass(frozen=True)
+class _Range:
+    """A server's answer for some bytes of a file: the bytes, and the length of the whole where it says so."""
+
+    status: int
+    data: bytes = b""
+    total: int | None = None
 
 
 class Web:
@@ -78,21 +90,57 @@ class Web:
 
     def __init__(self, headers: Mapping[str, str], refused: str | None = None) -> None:
         self.refused = refused
-        self._pool = urllib3.PoolManager(maxsize=CONNECTIONS, timeout=_TIMEOUT, retries=_RETRIES)
+        self._client = Client(ClientSettings(connections=CONNECTIONS))
         self._headers = dict(headers)
 
-    def get(self, url: str, begin: int, end: int) -> urllib3.BaseHTTPResponse:
-        """The answer to a request for the bytes [begin, end). Raises EncodeError when there is none."""
+    def get(self, url: str, begin: int, end: int) -> _Range:
+        """The bytes [begin, end), asked for again where that may help. Raises FetchError, naming the URL."""
+        for tries in range(1, _RETRIES + 2):
+            try:
+                return self._ask(url, begin, end)
+            except FetchError as error:
+                pause = pause_before(tries, error)
+                if tries > _RETRIES or pause is None:
+                    raise
+            time.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    def _ask(self, url: str, begin: int, end: int) -> _Range:
+        with self._opened(url, begin, end) as response:
+            if (failure := response.failure()).retryable:
+                raise failure.about(url)
+            if response.status != 206:
+                return _Range(response.status)
+            total = response.headers.get("Content-Range", "").rpartition("/")[2]
+            data = _pieces(response, end - begin, url)
+            return _Range(206, data, int(total) if total.isdecimal() else None)
+
+    def _opened(self, url: str, begin: int, end: int) -> Response:
+        headers = {**self._headers, "Range": f"bytes={begin}-{end - 1}"}
         try:
-            return self._pool.request(
-                "GET",
-                url,
-                headers={**self._headers, "Range": f"bytes={begin}-{end - 1}"},
-                preload_content=False,
-            )
-        except urllib3.exceptions.HTTPError as error:
+            return self._client.open(url, Budget.of(PATIENCE), headers)
+        except FetchError as error:
             host = urllib.parse.urlsplit(url).netloc
-            raise EncodeError(f"{host} cannot be reached ({type(error).__name__}); try again") from None
+            again = error.retryable or error.kind in ("refused", "unreachable")
+            message = f"{host} cannot be reached ({error.message}); try again"
+            raise FetchError(error.kind, message, retryable=again) from None
+
+
+def _pieces(response: Response, size: int, url: str) -> bytes:
+    """The next `size` bytes, with patience for each piece of them."""
+    pieces: list[bytes] = []
+    try:
+        while size > 0:
+            response.budget.renew(PATIENCE)
+            piece = response.read(min(size, CHUNK))
+            if not piece:
+                break
+            pieces.append(piece)
+            size -= len(piece)
+    except FetchError as error:
+        message = f"{url} broke off ({error.kind}); try again"
+        raise FetchError(error.kind, message, retryable=error.retryable) from None
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class RemoteFile:
@@ -102,22 +150,23 @@ class RemoteFile:
 
     def __init__(self, url: str, web: Web) -> None:
         self.name, self._web = url, web
+        self._size: int | None = None
 
-    @cached_property
+    @property
     def size(self) -> int:
         """Its length in bytes, from the answer to a request for the first."""
-        return _total(self._web.get(self.name, 0, 1), self.name)
+        if self._size is None:
+            self._size = _total(self._web.get(self.name, 0, 1), self.name)
+        return self._size
 
     def exists(self) -> bool:
-        """Whether the server has it. Raises EncodeError when it refuses, or sends files only whole."""
+        """Whether the server has it. Raises FetchError when it refuses, or sends files only whole."""
         answer = self._web.get(self.name, 0, 1)
         if answer.status in (401, 403) and self._web.refused:
-            answer.close()
-            raise EncodeError(f"{self.name}: {self._web.refused}")
+            raise FetchError(f"http_{answer.status}", f"{self.name}: {self._web.refused}")
         if answer.status in (404, 403, 410):
-            answer.close()
             return False
-        self.__dict__["size"] = _total(answer, self.name)
+        self._size = _total(answer, self.name)
         return True
 
     def read(self, begin: int, end: int) -> bytes:
@@ -125,13 +174,8 @@ class RemoteFile:
         if begin >= end:
             return b""
         answer = self._web.get(self.name, begin, end)
-        _total(answer, self.name, close=False)
-        try:
-            return answer.read(end - begin)
-        except urllib3.exceptions.HTTPError as error:
-            raise EncodeError(f"{self.name} broke off ({type(error).__name__}); try again") from None
-        finally:
-            answer.release_conn()
+        _total(answer, self.name)
+        return answer.data
 
     def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The bytes of each range, several at the same time."""
@@ -139,22 +183,17 @@ class RemoteFile:
             return list(pool.map(lambda each: self.read(*each), ranges))
 
 
-def _total(answer: urllib3.BaseHTTPResponse, url: str, *, close: bool = True) -> int:
-    """The length of the file that a range is of."""
+def _total(answer: _Range, url: str) -> int:
+    """The length of the file that a range is of. Raises FetchError where the server gives no range."""
+    if answer.status == 200:
+        raise FetchError(
+            "no_ranges", f"{url}: the server sends files only whole (no range requests); fetch them yourself"
+        )
     if answer.status != 206:
-        answer.close()
-        if answer.status == 200:
-            raise EncodeError(
-                f"{url}: the server sends files only whole (no range requests); fetch them yourself"
-            )
-        raise EncodeError(f"{url}: the server answers with status {answer.status}")
-    total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    if close:
-        answer.drain_conn()
-        answer.release_conn()
-    if not total.isdecimal():
-        raise EncodeError(f"{url}: the server does not say how long the file is")
-    return int(total)
+        raise FetchError(f"http_{answer.status}", f"{url}: the server answers with status {answer.status}")
+    if answer.total is None:
+        raise FetchError("bad_response", f"{url}: the server does not say how long the file is")
+    return answer.total
 
 
 class _Seekable(Positioned):

@@ -1,7 +1,11 @@
 """The named errors of the pipeline."""
 
+import contextlib
+from collections.abc import Iterator
+
 from visunex.base.errors import FewerImagesError, UsageError, VisunexError
 from visunex.clip.errors import ModelError
+from visunex.net.errors import FetchError
 
 __all__ = [
     "DownloadError",
@@ -14,6 +18,7 @@ __all__ = [
     "SourceError",
     "StaleRunError",
     "UsageError",
+    "fetch_errors_as",
 ]
 
 
@@ -43,3 +48,12 @@ class RunBusyError(PipelineError):
 
 class StaleRunError(PipelineError):
     """The run folder holds results made from something else than what is asked for now."""
+
+
+@contextlib.contextmanager
+def fetch_errors_as(kind: type[PipelineError]) -> Iterator[None]:
+    """Within it, or in a function it decorates, what cannot be fetched is an error of this kind."""
+    try:
+        yield
+    except FetchError as error:
+        raise kind(error.message) from None

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from visunex.base.files import fingerprint, write_json
 from visunex.base.progress import Progress
+from visunex.net.errors import FetchError
 from visunex.net.fetcher import FetchSettings
 from visunex.net.stream import is_address, opened_stream
 
@@ -134,10 +135,12 @@ class _Search:
     def look(self, place: str, spool: IO[bytes], shown: Progress) -> None:
         """Go through one tar."""
         try:
-            with opened_stream(place, self._settings) as file:
+            with opened_stream(place, self._settings.client) as file:
                 self._members(file, spool, shown)
         except DownloadError:
             raise
+        except FetchError as error:
+            raise DownloadError(error.advice) from None
         except tarfile.ReadError as error:
             raise DownloadError(f"{place} is no whole tar: {error}; fetch it again") from None
         except Exception as error:  # a hostile header provokes anything

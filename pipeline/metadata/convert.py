@@ -3,7 +3,6 @@
 import contextlib
 import re
 import shutil
-import time
 import urllib.parse
 import zlib
 from collections.abc import Iterator
@@ -12,13 +11,11 @@ from pathlib import Path
 
 from visunex.base.files import fingerprint, write_text
 from visunex.base.progress import Progress
+from visunex.net.client import ClientSettings
 from visunex.net.errors import FetchError
-from visunex.net.fetcher import FetchSettings, checked_url
-from visunex.net.guard import Budget, is_public, resolve
-from visunex.net.probe import SECONDS
 from visunex.net.stream import opened_stream
 
-from ..errors import DownloadError, SourceError
+from ..errors import SourceError
 from .filetypes import kind_of
 from .formats.to_parquet import convert_file, parts_in, write_tables
 from .hf_datasets import SCHEME, tables
@@ -92,7 +89,7 @@ def _copy(url: str, target: Path) -> None:
     size = 0
     try:
         with (
-            opened_stream(url, _settings(url)) as stream,
+            opened_stream(url, ClientSettings()) as stream,
             target.open("wb") as file,
             Progress("fetch", None, unit="MB") as shown,
         ):
@@ -101,8 +98,8 @@ def _copy(url: str, target: Path) -> None:
                 _require_room(url, size, room)
                 file.write(data)
                 shown.update(size >> 20)
-    except DownloadError as error:
-        raise SourceError(str(error)) from None
+    except FetchError as error:
+        raise SourceError(error.message) from None
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{url} cannot be fetched whole: {error}") from None
 
@@ -112,17 +109,3 @@ def _require_room(url: str, size: int, room: int) -> None:
         raise SourceError(f"{url} is larger than {LARGEST >> 30} GiB; is it metadata?")
     if size > room:
         raise SourceError(f"{url} would fill the disk; fetch what you need of it yourself and give its path")
-
-
-def _settings(url: str) -> FetchSettings:
-    """An address of one's own network may be named; but no other address may lead there by a redirect."""
-    return FetchSettings(allow_private=not _leads_outside(url))
-
-
-def _leads_outside(url: str) -> bool:
-    try:
-        target = checked_url(url)
-        budget = Budget(time.monotonic() + SECONDS, 0)
-        return all(is_public(address.ip) for address in resolve(str(target.host), target.port or 0, budget))
-    except (FetchError, OSError):
-        return True

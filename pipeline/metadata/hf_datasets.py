@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visunex.net.hub import pinned
-from visunex.net.probe import Remote
 
-from ..errors import SourceError
+from ..errors import SourceError, fetch_errors_as
+from .locate import Remote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,6 +53,7 @@ def _named(address: str) -> _Named:
     return _Named(address, path, asked.get("config"), asked.get("split"))
 
 
+@fetch_errors_as(SourceError)
 def locate_data_set(address: str) -> Remote:
     """The data set at datasets://OWNER/NAME[@REVISION] or datasets:///FOLDER, with ?config=...&split=...
 
@@ -116,7 +117,8 @@ def _stream(named: _Named) -> "Iterator[pa.Table]":
     datasets.logging.set_verbosity_error()
     settings: dict[str, Any] = {"path": str(named.local)}
     if named.local is None:
-        repository, commit, token = pinned(f"hf://datasets/{named.path}")
+        with fetch_errors_as(SourceError):
+            repository, commit, token = pinned(f"hf://datasets/{named.path}")
         settings = {"path": repository, "revision": commit, "token": token}
     splits = datasets.load_dataset(**settings, name=named.config, streaming=True)
     rows = splits[_split(named.address, named.split, splits)].with_format("arrow")

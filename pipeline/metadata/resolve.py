@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from visunex.net.hub import locate_on_hub
-from visunex.net.probe import Remote, locate_in_bucket, locate_on_web
-
 from ..errors import SourceError
 from .filetypes import FOLDER_SUFFIXES
 from .hf_datasets import locate_data_set, saved_files
+from .locate import Remote, locate_in_bucket, locate_on_hub, locate_on_web
 
 __all__ = [
     "Known",

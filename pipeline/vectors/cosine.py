@@ -13,13 +13,14 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from visunex.base.errors import first_line
 from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile
 
-from ..errors import EncodeError
+from ..errors import EncodeError, fetch_errors_as
 from ..metadata.columns import Role, column
 from ..metadata.table import Table
-from .remote_store import Header, PublishedFolder, PublishedPart, first_line, header, named, opened
+from .remote_store import Header, PublishedFolder, PublishedPart, header, named, opened
 
 __all__ = ["Likenesses", "key", "measure"]
 
@@ -67,6 +68,7 @@ def key(table: Table, by: Role) -> pl.Expr:
     return column(table.roles, table.schema, by, "--like").cast(pl.String)
 
 
+@fetch_errors_as(EncodeError)
 def measure(folder: PublishedFolder, by: Role, wanted: Hashes, vector: NDArray[np.float32]) -> Likenesses:
     """The cosines with a unit `vector` [D] of those rows whose keys' hashes are among the `wanted`.
 

@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from visunex.base.errors import first_line
 from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile, coalesced
 
-from ..errors import EncodeError
-from .remote_store import PublishedFolder, first_line, header, named, notes_of, open_folder, opened
+from ..errors import EncodeError, fetch_errors_as
+from .remote_store import PublishedFolder, header, named, notes_of, open_folder, opened
 
 __all__ = ["Found", "Hit", "Wanted", "find", "look_up", "read_rows"]
 
@@ -60,6 +61,7 @@ def look_up(place: str, rows: pa.Table) -> Found:
     return find(open_folder(place), Wanted(rows["url"].to_pylist(), hashes))
 
 
+@fetch_errors_as(EncodeError)
 def find(folder: PublishedFolder, wanted: Wanted) -> Found:
     """Where the wanted rows lie: by `url`, else by `hash`. The first of several counts.
 
@@ -149,6 +151,7 @@ def _norms(file: pq.ParquetFile, group: int) -> list[float | None]:
     return values.to_pylist()
 
 
+@fetch_errors_as(EncodeError)
 def read_rows(folder: PublishedFolder, hits: Sequence[Hit]) -> NDArray[np.float32]:
     """The vectors [n, D] of the hits, in their order. Raises EncodeError for files that hold no such."""
     rows: list[NDArray[np.float32] | None] = [None] * len(hits)

@@ -16,17 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from visunex.base.errors import first_line
 from visunex.net.hub import hub_folder
 from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, Web, as_file
 
-from ..errors import EncodeError
+from ..errors import EncodeError, fetch_errors_as
 from .store import notes_in
 
 __all__ = [
     "Header",
     "PublishedFolder",
     "PublishedPart",
-    "first_line",
     "header",
     "named",
     "notes_of",
@@ -59,10 +59,11 @@ class PublishedFolder:
     parts: tuple[PublishedPart, ...]
 
 
+@fetch_errors_as(EncodeError)
 def open_folder(place: str) -> PublishedFolder:
     """The parts of a folder, an http(s):// address or hf://datasets/OWNER/NAME/PATH.
 
-    Raises EncodeError; SourceError for an hf:// address that is none.
+    Raises EncodeError, also for an hf:// address that is none.
     """
     if place.startswith("hf://"):
         hub = hub_folder(place)
@@ -106,6 +107,7 @@ def _remote(address: str, kind: str, pattern: str, number: int, web: Web) -> Rem
     return RemoteFile(f"{address}/{kind}/{pattern.format(name=kind, number=number, suffix=suffix)}", web)
 
 
+@fetch_errors_as(EncodeError)
 def opened(part: PublishedPart) -> pq.ParquetFile:
     """A part's metadata, nothing of it read yet but the footer. Raises EncodeError."""
     try:
@@ -141,6 +143,7 @@ class Header:
         return self.dimension * self.kind.itemsize
 
 
+@fetch_errors_as(EncodeError)
 def header(file: RangedFile) -> Header:
     """What an .npy file of vectors says of itself (numpy.lib.format, versions 1 to 3). Raises EncodeError."""
     start = file.read(0, 4096)
@@ -166,9 +169,3 @@ def header(file: RangedFile) -> Header:
     if found.start + found.count * found.width > file.size:
         raise EncodeError(f"{file.name} is cut off: it should hold {found.count} vectors")
     return found
-
-
-def first_line(error: BaseException) -> str:
-    """What a library's error says, in one line."""
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -13,8 +13,8 @@ import pytest
 
 from visunex.images.errors import ImageError
 from visunex.images.validate import Limits, inspect
-from visunex.net import fetcher as fetch_module
-from visunex.net import guard
+from visunex.net import addresses
+from visunex.net import client as client_module
 from visunex.net.errors import is_retryable
 from visunex.net.fetcher import Fetched, Fetcher, FetchSettings, is_unwanted
 
@@ -66,8 +66,8 @@ def fetcher() -> Iterator[Fetcher]:
 @pytest.fixture
 def loopback_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
     """127.0.0.1 stands for a public server; every other loopback address stays private."""
-    real = guard.is_public
-    monkeypatch.setattr(guard, "is_public", lambda ip: ip == "127.0.0.1" or real(ip))
+    real = addresses.is_public
+    monkeypatch.setattr(addresses, "is_public", lambda ip: ip == "127.0.0.1" or real(ip))
 
 
 def test_there_are_behaviours_enough() -> None:
@@ -191,20 +191,20 @@ class TestGuard:
 
     @pytest.mark.parametrize("ip", NOT_PUBLIC)
     def test_these_are_not_public(self, ip: str) -> None:
-        assert not guard.is_public(ip)
+        assert not addresses.is_public(ip)
 
     @pytest.mark.parametrize(
         "ip", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
     )
     def test_these_are_public(self, ip: str) -> None:
-        assert guard.is_public(ip)
-        assert not guard.is_intranet(ip)
+        assert addresses.is_public(ip)
+        assert not addresses.is_intranet(ip)
 
     @pytest.mark.parametrize(
         "ip", ["169.254.169.254", "fe80::1", "fd00:ec2::254", "100.100.100.200", "0.0.0.0", "::"]
     )
     def test_these_are_forbidden_even_where_private_ones_are_not(self, ip: str) -> None:
-        assert not guard.is_intranet(ip)
+        assert not addresses.is_intranet(ip)
 
     @pytest.mark.parametrize(
         "host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]"]
@@ -380,5 +380,5 @@ def test_an_error_from_nowhere_has_a_class(fetcher: Fetcher, monkeypatch: pytest
     def fails(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(fetch_module, "checked_url", fails)
+    monkeypatch.setattr(client_module, "checked_url", fails)
     assert fetcher.fetch("http://example.org").described == "internal: ZeroDivisionError"

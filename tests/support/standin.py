@@ -34,7 +34,7 @@ class StandIn:
 
 
 @contextlib.contextmanager
-def serving(pages: Pages) -> Iterator[StandIn]:
+def serving(pages: Pages, host: str = "127.0.0.1") -> Iterator[StandIn]:
     asked: list[tuple[str, str | None]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -70,11 +70,11 @@ def serving(pages: Pages) -> Iterator[StandIn]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
     thread.start()
     try:
-        yield StandIn(f"http://127.0.0.1:{server.server_address[1]}", pages, asked)
+        yield StandIn(f"http://{host}:{server.server_address[1]}", pages, asked)
     finally:
         server.shutdown()
         server.server_close()

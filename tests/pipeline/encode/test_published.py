@@ -12,11 +12,12 @@ from pages import served
 
 from visunex.aesthetic_embeddings import load, save
 from visunex.pipeline.cli import main
-from visunex.pipeline.encode.published import catalogue, read_published, reduce_published
+from visunex.pipeline.encode.published import reduce_published
 from visunex.pipeline.errors import EncodeError, UsageError
 from visunex.pipeline.reduce.bootstrap import block_sums, cosine_interval
 from visunex.pipeline.reduce.embedding import ReferenceCheck
 from visunex.pipeline.rundir import RunDir
+from visunex.pipeline.vectors.catalog import catalogue, read_published
 from visunex.recipes import Recipe
 
 NAMES = sorted(catalogue())

@@ -16,6 +16,7 @@ import pytest
 from filtering import rows, select
 from standin import Page, StandIn, serving
 
+from visunex.net import addresses
 from visunex.pipeline.errors import SourceError
 from visunex.pipeline.metadata import convert as conversion
 from visunex.pipeline.metadata import resolve as sources
@@ -114,17 +115,30 @@ def test_what_is_wrong_behind_an_address_is_named(
     [
         ("LARGEST", 100, "is larger than"),
         ("SPARE", 1 << 60, "would fill the disk"),
-        ("is_public", lambda _: True, "the host's address is not public"),
     ],
 )
 def test_what_is_fetched_is_guarded(
     web: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, said: str
 ) -> None:
-    """A bomb (its size is counted unpacked), a full disk, and an outer address that leads to an inner one."""
+    """A bomb (its size is counted unpacked), and a full disk."""
     web.pages["/m.csv.gz"] = Page(gzip.compress(CSV))
     monkeypatch.setattr(conversion, name, value)
     with pytest.raises(SourceError, match=said):
         select(tmp_path / "run", f"{web.address}/m.csv.gz")
+
+
+def test_an_outer_address_does_not_lead_to_an_inner_one(
+    web: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may be fetched where it was named may not where a public server sends us."""
+    real = addresses.is_public
+    monkeypatch.setattr(addresses, "is_public", lambda ip: ip == "127.0.0.2" or real(ip))
+    web.pages["/m.csv.gz"] = Page(gzip.compress(CSV))
+    with serving({"/m.csv.gz": Page(location=f"{web.address}/m.csv.gz")}, host="127.0.0.2") as outer:
+        with pytest.raises(SourceError, match="the host's address is not public"):
+            select(tmp_path / "run", f"{outer.address}/m.csv.gz")
+        assert (len(outer.asked), web.asked) == (1, [])
+    assert select(tmp_path / "run", f"{web.address}/m.csv.gz")[0].rows == 4
 
 
 def test_other_formats_on_the_hub(web: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

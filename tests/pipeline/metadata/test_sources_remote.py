@@ -37,6 +37,7 @@ def hub(web: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandI
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_ENDPOINT", web.address)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "hub" / "token"))
     files = {"data/a.parquet": parquet("rose", "oak"), "data/b.parquet": parquet("Rosebud", URL=["b"])}
     publish(web, files)
     return web

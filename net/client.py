@@ -1,0 +1,318 @@
+"""The HTTP client: whatever is fetched, a picture, a range of a file or a listing, is fetched through this.
+
+One method opens an answer. Looking up the name, connecting, headers, body and every redirect happen under a
+Budget of seconds and bytes, so a server that drips for ever ends at the deadline. Each hop is http or https
+and to a host that the settings permit; a token goes to no host but the first. Proxies that the environment
+names are not used: behind one, neither the deadline nor the address could be vouched for.
+"""
+
+import contextlib
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urljoin
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ClosedPoolError, InsecureRequestWarning, LocationParseError
+from urllib3.util import Url, parse_url
+
+from . import addresses
+from .budget import Budget, spending
+from .dns import resolve
+from .errors import FetchError, classed
+from .rate_limit import HostLimits
+from .retry import retry_after
+from .sockets import GuardedSSLSocket, connect
+
+__all__ = ["Client", "ClientSettings", "Hosts", "Response", "checked_url"]
+
+MOST_REDIRECTS = 5
+CHUNK = 256 * 1024  # bytes that are read at once
+_MOST_HOSTS_OPEN = 64
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Hosts(Enum):
+    """Which hosts may be asked. Link-local addresses, where clouds hand out credentials, never are."""
+
+    PUBLIC = "those of the open internet alone"
+    PRIVATE_TOO = "also those of a network of one's own"
+    NAMED = "a private one where a person named it; a public one must not lead there by a redirect"
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """Whom a client may ask and in whose name; `connections` are kept to each host."""
+
+    hosts: Hosts = Hosts.NAMED
+    insecure: bool = False
+    contact: str | None = None
+    connections: int = 16
+
+    @property
+    def user_agent(self) -> str:
+        """Who asks, and on whose behalf."""
+        behalf = f"; {self.contact}" if self.contact else ""
+        return f"Mozilla/5.0 (compatible; VisuNex/{version('visunex')}; image data set downloader{behalf})"
+
+
+class _Connection(HTTPConnection):
+    allow_private = False
+
+    def _new_conn(self) -> Any:
+        return connect(self._dns_host, self.port, allow_private=self.allow_private)
+
+
+class _SecureConnection(HTTPSConnection):
+    allow_private = False
+
+    def _new_conn(self) -> Any:
+        return connect(self._dns_host, self.port, allow_private=self.allow_private)
+
+
+class _PrivateConnection(_Connection):
+    allow_private = True
+
+
+class _PrivateSecureConnection(_SecureConnection):
+    allow_private = True
+
+
+def _pool_classes(*, allow_private: bool) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's pools of kept connections, with connections that check where they go."""
+    plain = _PrivateConnection if allow_private else _Connection
+    secure = _PrivateSecureConnection if allow_private else _SecureConnection
+    return {
+        "http": type("GuardedPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("GuardedSecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
+    }
+
+
+def _tls_context(*, insecure: bool) -> ssl.SSLContext:
+    """The system's certificates (or $SSL_CERT_FILE's), else certifi's, on sockets that keep to a budget."""
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"] and not ssl.get_default_verify_paths().capath:
+        with contextlib.suppress(ImportError):
+            import certifi
+
+            context.load_verify_locations(certifi.where())
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.sslsocket_class = GuardedSSLSocket
+    return context
+
+
+class Client:
+    """Asks servers from many threads, keeping connections and, where `limits` are given, to each host's."""
+
+    def __init__(self, settings: ClientSettings | None = None, limits: HostLimits | None = None) -> None:
+        self.settings = settings or ClientSettings()
+        self._limits = limits
+        # Without the second header some servers pack what they send, and ranges would be of the packed bytes.
+        self._headers = {"User-Agent": self.settings.user_agent, "Accept-Encoding": "identity"}
+        context = _tls_context(insecure=self.settings.insecure)
+        # Two managers: a connection that was kept to a private host is not to be found by a request that may
+        # go to public ones alone.
+        self._managers = {private: self._manager(context, private) for private in (False, True)}
+        if self.settings.insecure:
+            urllib3.disable_warnings(InsecureRequestWarning)  # the report says it, once
+
+    def _manager(self, context: ssl.SSLContext, allow_private: bool) -> urllib3.PoolManager:
+        manager = urllib3.PoolManager(
+            num_pools=_MOST_HOSTS_OPEN,
+            maxsize=self.settings.connections,
+            ssl_context=context,
+            retries=False,
+        )
+        manager.pool_classes_by_scheme = _pool_classes(allow_private=allow_private)
+        return manager
+
+    def close(self) -> None:
+        """Close the connections that were kept."""
+        for manager in self._managers.values():
+            manager.clear()
+
+    def open(
+        self, url: str, budget: Budget, headers: Mapping[str, str] | None = None, *, redirect: bool = True
+    ) -> "Response":
+        """The answer at a URL, whatever its status, after up to five redirects; its body is yet to be read.
+
+        The answer is read under the same budget, and to be closed. `redirect=False` gives a redirect itself.
+        Raises FetchError for an address that is none or not permitted, or when no answer comes in time.
+        """
+        first = target = checked_url(url)
+        sent = {**self._headers, **(headers or {})}
+        for _ in range(MOST_REDIRECTS + 1):
+            allow_private = self._may_be_private(target, first, budget)
+            response = self._ask(target, sent, budget, allow_private=allow_private)
+            location = response.location if redirect else None
+            if location is None:
+                return response
+            response.close()
+            target = _next_hop(target, location, response.status)
+            if target[:4] != first[:4]:  # another scheme, host or port: what is secret goes no further
+                sent.pop("Authorization", None)
+        raise FetchError(
+            "too_many_redirects", f"more than {MOST_REDIRECTS} redirects", status=response.status
+        )
+
+    def _may_be_private(self, target: Url, first: Url, budget: Budget) -> bool:
+        """Whether a hop may go to a private address, after a first one to where the person said."""
+        if self.settings.hosts is not Hosts.NAMED:
+            return self.settings.hosts is Hosts.PRIVATE_TOO
+        if target.host == first.host:
+            return True
+        with _errors_classed():
+            found = resolve(str(first.host), first.port or 0, budget)
+        return not any(addresses.is_public(address.ip) for address in found)
+
+    def _ask(
+        self, target: Url, headers: Mapping[str, str], budget: Budget, *, allow_private: bool
+    ) -> "Response":
+        """The answer of one hop. Its host's turn is over when it is closed."""
+        with contextlib.ExitStack() as held:
+            if self._limits is not None:
+                waited = held.enter_context(self._limits.turn(f"{target.host}:{target.port}"))
+                budget.ends += waited  # our own politeness is not the server's slowness
+            manager = self._managers[allow_private]
+            return Response(_answer(manager, target, headers, budget), budget, held.pop_all())
+
+
+def _answer(
+    manager: urllib3.PoolManager, target: Url, headers: Mapping[str, str], budget: Budget
+) -> urllib3.BaseHTTPResponse:
+    """What the server begins to answer.
+
+    A kept connection that its server has closed by now says nothing about the URL: the next one is used.
+    """
+    while True:
+        budget.connected = False
+        try:
+            with spending(budget):
+                return manager.connection_from_host(target.host, target.port, target.scheme).urlopen(
+                    "GET",
+                    target.request_uri,
+                    headers=headers,
+                    redirect=False,
+                    retries=False,
+                    timeout=budget.seconds_left(),
+                    preload_content=False,
+                )
+        except ClosedPoolError:  # to make room for another host's, between being found and being used
+            continue
+        except Exception as error:
+            failure = classed(error)
+            if budget.connected or failure.kind != "reset":
+                raise failure from None
+
+
+@contextlib.contextmanager
+def _errors_classed() -> Iterator[None]:
+    """Within it, whatever goes wrong is a FetchError."""
+    try:
+        yield
+    except FetchError:
+        raise
+    except Exception as error:
+        raise classed(error) from None
+
+
+class Response:
+    """A server's answer: status and headers at once, the body as it is read. To be closed, as by `with`."""
+
+    def __init__(
+        self, raw: urllib3.BaseHTTPResponse, budget: Budget, held: contextlib.ExitStack | None = None
+    ) -> None:
+        self._raw, self._held = raw, held
+        self.budget = budget
+        self.status, self.headers = raw.status, raw.headers
+
+    @property
+    def location(self) -> str | None:
+        """Where a redirect leads; None for any other answer."""
+        return self.headers.get("Location") if self.status in _REDIRECTS else None
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes as they are sent, fewer only at the end. Raises FetchError."""
+        with _errors_classed(), spending(self.budget):
+            return self._raw.read(size, decode_content=False)
+
+    def read_all(self, most: int) -> bytes:
+        """The whole body, unpacked where its header says that it is packed.
+
+        Raises FetchError, `too_large` for more than `most` bytes, announced, sent or unpacked.
+        """
+        announced = self.headers.get("Content-Length", "")
+        if announced.isdecimal() and int(announced[:20]) > most:
+            raise _too_large(most)
+        chunks, size = [], 0
+        with _errors_classed(), spending(self.budget):
+            for chunk in self._raw.stream(CHUNK, decode_content=True):
+                size += len(chunk)
+                if size > most:
+                    raise _too_large(most)
+                chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def failure(self) -> FetchError:
+        """The error that the status means, for one that is not wanted."""
+        status = self.status
+        return FetchError(
+            f"http_{status}",
+            f"the server answers with status {status}",
+            retryable=status in (408, 425, 429) or 500 <= status <= 599,
+            wait=retry_after(self.headers.get("Retry-After")) if status in (429, 503) else None,
+            status=status,
+        )
+
+    @property
+    def reason(self) -> str:
+        """The server's words for its status."""
+        return self._raw.reason or ""
+
+    def close(self) -> None:
+        """Let go: a body read to its end has given its connection back; any other takes it along."""
+        with contextlib.suppress(Exception):
+            self._raw.close()
+            self._raw.release_conn()
+        if self._held is not None:
+            self._held.close()
+
+    def __enter__(self) -> "Response":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _next_hop(target: Url, location: str, status: int) -> Url:
+    try:
+        return checked_url(urljoin(target.url, location))
+    except FetchError as error:
+        raise FetchError(error.kind, error.message, status=status) from None
+
+
+def checked_url(url: str) -> Url:
+    """The parts of an http or https URL with host and port. Raises FetchError `bad_url` or `bad_scheme`."""
+    try:
+        target = parse_url(str(url).strip())
+    except (LocationParseError, ValueError):
+        raise FetchError("bad_url", "this is no URL") from None
+    if target.scheme not in ("http", "https"):
+        scheme = f"{target.scheme}:" if target.scheme else "no scheme"
+        raise FetchError("bad_scheme", f"only http and https are fetched, not {scheme}")
+    if not target.host:
+        raise FetchError("bad_url", "the URL names no host")
+    port = target.port or (443 if target.scheme == "https" else 80)
+    host = target.host.strip("[]")
+    return Url(target.scheme, None, host, port, target.path, target.query)
+
+
+def _too_large(most: int) -> FetchError:
+    return FetchError("too_large", f"more than {most} bytes", option="--max-bytes")

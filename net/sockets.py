@@ -1,0 +1,87 @@
+"""Sockets that read under the current budget, and connect to permitted addresses alone."""
+
+import socket
+import ssl
+from typing import Any
+
+from . import addresses
+from .budget import Budget, current_budget
+from .dns import Address, resolve
+from .errors import FetchError
+
+__all__ = ["GuardedSSLSocket", "GuardedSocket", "connect"]
+
+
+class _Guarded:
+    """Reading under the current budget. Connect, handshake and send keep to the timeout by themselves."""
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        """Receive under the deadline. Raises TimeoutError or FetchError when the budget is used up."""
+        budget = current_budget()
+        if budget is None:
+            return super().recv_into(*args, **kwargs)  # type: ignore[misc]
+        self.settimeout(budget.seconds_left())  # type: ignore[attr-defined]
+        count: int = super().recv_into(*args, **kwargs)  # type: ignore[misc]
+        budget.spend(count)
+        return count
+
+
+class GuardedSocket(_Guarded, socket.socket):
+    """A TCP socket that reads under the current budget."""
+
+
+class GuardedSSLSocket(_Guarded, ssl.SSLSocket):
+    """A TLS socket that reads under the current budget."""
+
+
+def connect(host: str, port: int, *, allow_private: bool) -> socket.socket:
+    """A connection to the very address that was checked, so that a name cannot change its meaning in between.
+
+    Raises FetchError (`dns`, `private_address`, `refused`, `unreachable`) or TimeoutError.
+    """
+    budget = current_budget()
+    assert budget is not None, "connect() belongs inside `with spending(budget)`"  # noqa: S101
+    budget.connected = True
+    found = resolve(host, port, budget)
+    allowed = [address for address in found if addresses.is_public(address.ip)]
+    private = [address for address in found if addresses.is_intranet(address.ip)]
+    if allow_private:
+        allowed += private
+    if not allowed:
+        option = "--allow-private permits it" if private else ""
+        raise FetchError("private_address", "the host's address is not public", option=option)
+    return _first_that_answers(allowed, budget)
+
+
+def _first_that_answers(places: list[Address], budget: Budget) -> socket.socket:
+    for position, address in enumerate(places):
+        # An address that swallows packets must leave time for the others.
+        patience = budget.seconds_left() / (len(places) - position)
+        try:
+            return _connect_to(address, patience, budget)
+        except OSError as error:
+            failure = error
+    raise _connection_error(failure)
+
+
+def _connect_to(address: Address, patience: float, budget: Budget) -> socket.socket:
+    connection = GuardedSocket(address.family, socket.SOCK_STREAM)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(patience)
+        connection.connect(address.sockaddr)
+        connection.settimeout(budget.seconds_left())
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connection_error(error: OSError) -> Exception:
+    if isinstance(error, TimeoutError):
+        return error
+    if isinstance(error, ConnectionRefusedError):
+        return FetchError("refused", "the host refuses connections")
+    if isinstance(error, ConnectionResetError):
+        return FetchError("reset", "the host hung up", retryable=True)
+    return FetchError("unreachable", f"the host cannot be reached ({error.strerror or error})")

@@ -1,0 +1,154 @@
+"""Metadata that lies elsewhere: found on the web, in S3 or on the Hub, and given as URLs that polars reads.
+
+polars itself would try for minutes before it says that there is no network, and knows no mirror of the Hub;
+so each address is looked at first, with short timeouts.
+"""
+
+import fnmatch
+import os
+import re
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from visunex.net import hub
+from visunex.net.probe import SECONDS, Answer, get, refusal
+
+from ..errors import SourceError, fetch_errors_as
+from .filetypes import MAGIC_BYTES, kind_behind, kind_by_name
+
+__all__ = ["Remote", "locate_in_bucket", "locate_on_hub", "locate_on_web"]
+
+_SIGNED_IN = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+_PATTERN = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """URLs that polars can read with `options`, and an identity (JSON) that changes with their contents.
+
+    `convert`: they hold no parquet, and are to be fetched and converted first.
+    """
+
+    urls: tuple[str, ...]
+    identity: Any
+    options: Mapping[str, str] = field(default_factory=dict)
+    convert: bool = False
+
+
+@fetch_errors_as(SourceError)
+def locate_on_web(url: str) -> Remote:
+    """A file at an http(s):// URL. Raises SourceError, saying why it cannot be read."""
+    identity, parquet = _look(url)
+    return Remote((url,), [identity], convert=not parquet)
+
+
+def _look(url: str) -> tuple[dict[str, Any], bool]:
+    """What tells a file's contents from others (JSON), and whether it is parquet rather than to be converted.
+
+    Its first bytes are asked for. Raises SourceError or FetchError: it is not there, of no kind that is
+    read, or parquet on a server that does not send files in parts.
+    """
+    answer = get(url, {"Range": f"bytes=0-{MAGIC_BYTES - 1}"}, most=MAGIC_BYTES)
+    if answer.status >= 300:
+        raise SourceError(f"{url}: {refusal(answer)}")
+    kind = kind_behind(urllib.parse.urlsplit(url).path, answer.body)
+    if kind is None:
+        sent = answer.headers.get("Content-Type", "something")
+        raise SourceError(f"{url} is not a parquet file (the server sends {sent})")
+    if kind == "parquet" and answer.status != 206:
+        raise SourceError(
+            f"{url}: the server sends files only whole (no range requests); download it, give its path"
+        )
+    whole = answer.headers.get("Content-Length") if answer.status == 200 else None
+    size = whole or answer.headers.get("Content-Range", "").rpartition("/")[2]
+    return {"url": url, "size": size, "etag": answer.headers.get("ETag")}, kind == "parquet"
+
+
+@fetch_errors_as(SourceError)
+def locate_in_bucket(address: str) -> Remote:
+    """An object or pattern in S3, known by sizes and times. Raises SourceError, saying why it fails.
+
+    Without credentials in sight the bucket is read unsigned, as public ones are.
+    """
+    bucket = address.removeprefix("s3://").partition("/")[0]
+    if not bucket:
+        raise SourceError(f"{address} is not of the form s3://BUCKET/PATH")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    answer = get(endpoint or f"https://{bucket}.s3.amazonaws.com", most=0)
+    if answer.status == 404 and not endpoint:
+        raise SourceError(f"{address}: there is no such bucket")
+    options = {"aws_endpoint_url": endpoint, "aws_allow_http": "true"} if endpoint else {}
+    options["aws_region"] = _region(answer)
+    if not any(map(os.environ.get, _SIGNED_IN)) and not Path("~/.aws").expanduser().exists():
+        options["aws_skip_signature"] = "true"  # polars would search for credentials for long
+    return Remote((address,), [{"url": address, "objects": _objects(address, options)}], options)
+
+
+def _objects(address: str, options: Mapping[str, str]) -> list[list[str | int]] | None:
+    """[name, bytes, time] of the object, or of all below the folder that a pattern begins with.
+
+    None where they cannot be listed, or the pattern begins at the bucket itself, which may hold millions.
+    """
+    import pyarrow.fs as fs
+
+    place = re.split(r"[*?\[]", address.removeprefix("s3://"), maxsplit=1)[0]
+    folder = place if place.endswith("/") else place.rpartition("/")[0]
+    endpoint = urllib.parse.urlsplit(options.get("aws_endpoint_url", ""))
+    try:
+        bucket = fs.S3FileSystem(
+            anonymous="aws_skip_signature" in options,
+            endpoint_override=endpoint.netloc or None,
+            scheme=endpoint.scheme or "https",
+            region=options["aws_region"],
+            connect_timeout=SECONDS,
+            request_timeout=SECONDS,
+        )
+        found = [bucket.get_file_info(place.rstrip("/"))]
+        if found[0].type != fs.FileType.File:
+            if not folder.partition("/")[2]:
+                return None
+            found = bucket.get_file_info(fs.FileSelector(folder.rstrip("/"), recursive=True))
+    except OSError:  # polars, which reads it next, says what is wrong
+        return None
+    return sorted([each.path, each.size, each.mtime_ns] for each in found if each.type == fs.FileType.File)
+
+
+def _region(answer: Answer) -> str:
+    named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return named or answer.headers.get("x-amz-bucket-region") or "us-east-1"
+
+
+@fetch_errors_as(SourceError)
+def locate_on_hub(address: str) -> Remote:
+    """The files of hf://datasets/OWNER/NAME[@REVISION][/PATH], PATH a file, a folder or a pattern.
+
+    Those of a gated set that the token opens are given by signed URLs. Raises SourceError: not there, gone,
+    gated (with what to do), or out of reach.
+    """
+    found = hub.data_set(address)
+    files = [file for file in hub.files(found) if _is_meant(file.path, found.path)]
+    if not files:
+        raise SourceError(f"{address}: the data set is there, but no such parquet file in it")
+    urls = [found.url_of(file.path) for file in files]
+    identity = [{"path": file.path, "oid": file.oid} for file in files]
+    if hub.is_open(urls[0], found):
+        return Remote(tuple(urls), identity, convert=not _look(urls[0])[1])
+    signed = (hub.signed(url, found) for url in urls)
+    return Remote(tuple(signed), identity, convert=kind_by_name(urls[0]) is not None)
+
+
+def _is_meant(file: str, path: str) -> bool:
+    """Whether `path` (a file, a folder or a pattern) means `file`."""
+    if _PATTERN & set(path):  # as in a shell, * stays within a folder and ** does not
+        depth = "**" in path or file.count("/") == path.count("/")
+        return depth and fnmatch.fnmatchcase(file, path.replace("**/", "*"))
+    folder = f"{path.rstrip('/')}/" if path else ""
+    return file == path or (file.startswith(folder) and file.endswith(".parquet"))
