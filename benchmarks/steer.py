@@ -1,7 +1,6 @@
-"""Personalising one prompt: `visunex.generate.steering.steer` against the paper's method written plainly."""
+"""Personalising one prompt: `visunex.generate.steering.steer` against the plain method, `reference`."""
 
 import contextlib
-import copy
 import multiprocessing
 import statistics
 import time
@@ -15,6 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from visunex.base.memory import keep_memory
 from visunex.generate.families.sd1.model import KEPT
+from visunex.generate.steering.reference import aesthetic_gradients
 from visunex.generate.steering.steer import personalise
 
 TOKENS = (8, 20, 40, 77)  # of a prompt, the start and the end of the text not counted; 77 is cut to 75
@@ -23,8 +23,8 @@ STEPS = 10  # the command's default
 LR = 1e-4
 
 
-def full_size_tower() -> CLIPTextModel:
-    """CLIP-L's text tower with random weights."""
+def full_size_text_encoder() -> CLIPTextModel:
+    """CLIP-L's text encoder with random weights."""
     torch.manual_seed(0)
     config = CLIPTextConfig(
         vocab_size=49408,
@@ -39,21 +39,6 @@ def full_size_tower() -> CLIPTextModel:
     return CLIPTextModel(config).eval()
 
 
-def plainly(tower: CLIPTextModel, projection: Tensor, embedding: Tensor, ids: Tensor) -> Tensor:
-    """The method as the paper has it: a copy of the tower, all of its tokens and parameters, Adam."""
-    tower = copy.deepcopy(tower)
-    optimizer = torch.optim.Adam(tower.parameters(), lr=LR)
-    target = embedding / embedding.norm(dim=-1, keepdim=True)
-    for _ in range(STEPS):
-        feature = tower(input_ids=ids).pooler_output @ projection.T
-        loss = -(feature / feature.norm(dim=-1, keepdim=True) @ target.T).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        return tower(input_ids=ids).last_hidden_state
-
-
 def prompt(tokens: int) -> Tensor:
     """Ids `[1, 77]` of a prompt of so many tokens."""
     ids = torch.full((1, 77), 49407)
@@ -64,18 +49,19 @@ def prompt(tokens: int) -> Tensor:
 
 
 def plain(ids: Tensor) -> Tensor:
-    return plainly(*given(), ids)
+    text_encoder, projection, embedding = given()
+    return aesthetic_gradients(text_encoder, projection, ids, embedding, steps=STEPS, lr=LR)
 
 
 def steer(ids: Tensor) -> Tensor:
-    tower, projection, embedding = given()
-    return personalise(tower, projection, ids, embedding, steps=STEPS, lr=LR)
+    text_encoder, projection, embedding = given()
+    return personalise(text_encoder, projection, ids, embedding, steps=STEPS, lr=LR)
 
 
 @cache
 def given() -> tuple[CLIPTextModel, Tensor, Tensor]:
-    """The tower, its projection and an embedding."""
-    return full_size_tower(), torch.randn(768, 768) * 768**-0.5, torch.randn(1, 768)
+    """The text encoder, its projection and an embedding."""
+    return full_size_text_encoder(), torch.randn(768, 768) * 768**-0.5, torch.randn(1, 768)
 
 
 def work(pipe, method: str) -> None:
@@ -108,7 +94,7 @@ def at_work(method: str) -> Iterator[Callable[[int], tuple[float, np.ndarray]]]:
 
 def main() -> None:
     """Print the table; the two methods take turns, so that both meet the same machine."""
-    print(f"## Steering: CLIP-L's text tower (random weights), {STEPS} steps, fp32, medians of {REPEATS}\n")
+    print(f"## Steering: CLIP-L's text encoder (random weights), {STEPS} steps, fp32, medians of {REPEATS}\n")
     print(
         "| tokens | plain | steer | ratio | largest difference of the conditioning |\n|---|---|---|---|---|"
     )

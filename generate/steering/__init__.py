@@ -1,4 +1,20 @@
 """Aesthetic gradients: the text encoder moved a few steps towards a taste, for one prompt.
 
-Works on tensors alone. May import `errors` and `base`.
+`steer.personalise` is the method, fast on a CPU; `reference.aesthetic_gradients` the same as the paper
+writes it, which it must agree with. Works on tensors alone: reads and writes no files. May import `errors`
+and `base`.
 """
+
+from typing import TYPE_CHECKING
+
+from visunex.base.lazy import public
+
+if TYPE_CHECKING:
+    from .reference import aesthetic_gradients as aesthetic_gradients
+    from .steer import conditioning as conditioning
+    from .steer import personalise as personalise
+
+__all__ = ["aesthetic_gradients", "conditioning", "personalise"]
+__getattr__, __dir__ = public(
+    __name__, {"aesthetic_gradients": "reference", "conditioning": "steer", "personalise": "steer"}
+)

@@ -1,4 +1,4 @@
-"""A copy of a CLIP text tower that moves: written for few rows on few cores, where a step's time goes.
+"""A moving copy of a CLIP text encoder, written for few rows on few cores, where a step's time goes.
 
 The same mathematics as transformers' CLIP text model (Radford et al., arXiv 2103.00020). Four things differ,
 and change nothing but rounding:
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from ..errors import SteeringError
 
-__all__ = ["MovingTower"]
+__all__ = ["MovingTextEncoder"]
 
 _PIECE = 3 * 2**19  # values of a matrix that step together: with their gradient 6 MB
 _NARROWEST = 64  # columns of a product that are worth a core of their own
@@ -67,7 +67,7 @@ class _Moving:
 
 
 class _Leaf(_Moving):
-    """A value that autograd differentiates by; it steps when its gradient is known."""
+    """A value that autograd differentiates by; it steps as soon as it has its gradient."""
 
     def __init__(self, value: Tensor, adam: _Adam) -> None:
         super().__init__(value.detach().float().clone().requires_grad_(), adam)
@@ -87,7 +87,7 @@ class _Steps:
 
     def __init__(self, device: torch.device) -> None:
         self._on_cpu = device.type == "cpu"
-        self._rooms = [torch.empty(_PIECE) for _ in range(2)] if self._on_cpu else []
+        self._buffers = [torch.empty(_PIECE) for _ in range(2)] if self._on_cpu else []
         self._waiting: SimpleQueue[Callable[[], None] | None] | None = None
 
     @contextlib.contextmanager
@@ -100,15 +100,15 @@ class _Steps:
         self._waiting = SimpleQueue()
         torch.set_num_threads(threads // 2)
         try:
-            with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads // 2,)) as helper:
+            with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads // 2,)) as second:
                 try:
-                    helped = helper.submit(self._take)
+                    taken = second.submit(self._take)
                     yield
                 finally:
-                    for _ in ("the helper's", "ours"):
+                    for _ in ("the second thread's end", "this one's"):
                         self._waiting.put(None)
                     self._take()
-            helped.result()
+            taken.result()
         finally:
             self._waiting = None
             torch.set_num_threads(threads)
@@ -130,10 +130,10 @@ class _Steps:
         if not self._on_cpu:
             value.step(gradient.T @ rows)
             return
-        room = self._rooms.pop()  # the same memory over and over, so that it is in the cache already
-        own = room[: value.value.numel()].view_as(value.value)
+        buffer = self._buffers.pop()  # the same memory over and over, so that it is in the cache already
+        own = buffer[: value.value.numel()].view_as(value.value)
         value.step(torch.mm(gradient.T, rows, out=own))
-        self._rooms.append(room)
+        self._buffers.append(buffer)
 
 
 class _Matrix:
@@ -142,7 +142,8 @@ class _Matrix:
     def __init__(self, layers: Sequence[nn.Linear], steps: _Steps, adam: _Adam) -> None:
         value = torch.cat([layer.weight.detach().float() for layer in layers])
         threads = torch.get_num_threads() if value.device.type == "cpu" else 1
-        self.shares, self.transposed = _shared_out(value, threads), _shared_out(value.T, threads // 2)
+        self.bands = _in_bands(value, threads)
+        self.transposed = _in_bands(value.T, threads // 2)
         count = -(-len(value) // (_PIECE // value.shape[1])) if value.device.type == "cpu" else 1
         self._pieces = [_Moving(piece, adam) for piece in value.chunk(count)]
         self._heights = [len(piece.value) for piece in self._pieces]
@@ -166,7 +167,7 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, bias: Tensor, matrix: _Matrix) -> Tensor:
         ctx.save_for_backward(rows)
         ctx.matrix = matrix
-        return _product(rows, matrix.shares).add_(bias)
+        return _product(rows, matrix.bands).add_(bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -176,18 +177,18 @@ class _Linear(torch.autograd.Function):
         return of_rows, gradient.sum(0), None
 
 
-def _shared_out(matrix: Tensor, threads: int) -> Tensor:
-    """`matrix` `[out, in]` seen as `[shares, in, out / shares]`: at most one for each thread."""
+def _in_bands(matrix: Tensor, threads: int) -> Tensor:
+    """`matrix` `[out, in]` seen as `[bands, in, out / bands]`: at most one band for each thread."""
     most = min(threads, len(matrix) // _NARROWEST)
-    shares = next((shares for shares in range(most, 1, -1) if len(matrix) % shares == 0), 1)
-    return matrix.unflatten(0, (shares, -1)).transpose(1, 2)
+    count = next((count for count in range(most, 1, -1) if len(matrix) % count == 0), 1)
+    return matrix.unflatten(0, (count, -1)).transpose(1, 2)
 
 
-def _product(rows: Tensor, shares: Tensor) -> Tensor:
-    """`rows @ matrix.T` `[N, out]` of `rows` `[N, in]` and a matrix that was `_shared_out`."""
-    if len(shares) == 1:
-        return rows @ shares[0]
-    parts = torch.bmm(rows.expand(len(shares), -1, -1), shares)
+def _product(rows: Tensor, bands: Tensor) -> Tensor:
+    """`rows @ matrix.T` `[N, out]` of `rows` `[N, in]` and a matrix `_in_bands`."""
+    if len(bands) == 1:
+        return rows @ bands[0]
+    parts = torch.bmm(rows.expand(len(bands), -1, -1), bands)
     return parts.transpose(0, 1).reshape(len(rows), -1)
 
 
@@ -208,8 +209,8 @@ class _Block:
         """The rows `wanted` of the block's result, of all rows `[N, D]` up to the last one wanted."""
         norm, norm_bias, query, key_value, out, norm_2, norm_2_bias, up, down = vectors
         normed = _norm(rows, norm, norm_bias, self.epsilon)
-        mixed = self._attention(self.query(normed[wanted], query), self.key_value(normed, key_value))
-        rows = rows[wanted] + self.out(mixed, out)
+        attended = self._attention(self.query(normed[wanted], query), self.key_value(normed, key_value))
+        rows = rows[wanted] + self.out(attended, out)
         normed = _norm(rows, norm_2, norm_2_bias, self.epsilon)
         return rows + self.down(self.activation(self.up(normed, up)), down)
 
@@ -217,11 +218,11 @@ class _Block:
         """Causal; a single query is the last row's, which sees all of them."""
         query = queries.unflatten(1, (1, self.heads, -1)).permute(1, 2, 0, 3)
         key, value = keys_values.unflatten(1, (2, 1, self.heads, -1)).permute(1, 2, 3, 0, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=len(queries) > 1)
-        return mixed[0].transpose(0, 1).flatten(1)
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=len(queries) > 1)
+        return attended[0].transpose(0, 1).flatten(1)
 
 
-class MovingTower:
+class MovingTextEncoder:
     """fp32 values in the place of a CLIP text model's own, which are never written to.
 
     Of the token table only the rows `token_ids` are kept; ids given to the methods number those rows.
@@ -230,18 +231,16 @@ class MovingTower:
 
     def __init__(self, text_model: Any, token_ids: Tensor, lr: float) -> None:
         self._adam = _Adam(lr, token_ids.device)
+        self._steps = _Steps(token_ids.device)
         try:
-            self._take(text_model, token_ids)
+            tables, norm = text_model.embeddings, text_model.final_layer_norm
+            layers = text_model.encoder.layers
+            self._blocks = [_block(layer, self._steps, self._adam) for layer in layers]
+            vectors = [vector for layer in layers for vector in _vectors(layer)] + [norm.weight, norm.bias]
+            words, places = tables.token_embedding.weight[token_ids], tables.position_embedding.weight
         except AttributeError as error:
             raise SteeringError(f"this is no CLIP text model of transformers: {error}") from None
-
-    def _take(self, text_model: Any, token_ids: Tensor) -> None:
-        tables, layers, norm = text_model.embeddings, text_model.encoder.layers, text_model.final_layer_norm
-        self._tokens = _Leaf(tables.token_embedding.weight[token_ids], self._adam)
-        self._places = _Leaf(tables.position_embedding.weight, self._adam)
-        self._steps = _Steps(token_ids.device)
-        self._blocks = [_block(layer, self._steps, self._adam) for layer in layers]
-        vectors = [vector for layer in layers for vector in _vectors(layer)] + [norm.weight, norm.bias]
+        self._tokens, self._places = _Leaf(words, self._adam), _Leaf(places, self._adam)
         self._sizes = [len(vector) for vector in vectors]
         self._vectors = _Leaf(torch.cat([vector.float() for vector in vectors]), self._adam)
         self._epsilon: float = norm.eps
@@ -266,9 +265,9 @@ class MovingTower:
         rows = self._tokens.value[ids] + self._places.value[: len(ids)]
         vectors = self._vectors.value.split(self._sizes)
         last = len(self._blocks) - 1
-        for at, block in enumerate(self._blocks):
-            rows, asked = (rows[: wanted.stop], wanted) if at == last else (rows, slice(None))
-            rows = block(rows, vectors[_VECTORS * at : _VECTORS * (at + 1)], asked)
+        for number, block in enumerate(self._blocks):
+            rows, asked = (rows[: wanted.stop], wanted) if number == last else (rows, slice(None))
+            rows = block(rows, vectors[_VECTORS * number : _VECTORS * (number + 1)], asked)
         return _norm(rows, vectors[-2], vectors[-1], self._epsilon)
 
 

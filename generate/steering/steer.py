@@ -1,36 +1,34 @@
 """Aesthetic gradients: tokens + an aesthetic embedding -> personalised conditioning.
 
-The method (V. Gallego, "Personalizing Text-to-Image Generation via Aesthetic Gradients", arXiv 2209.12330):
-the parameters of the text tower are moved a few Adam steps to raise the cosine between the prompt's projected
-text feature and the embedding, and the moved tower's last hidden state conditions the sampler.
-
-Three savings change nothing but rounding; `tower.py` has those that are the machine's:
+The method is V. Gallego's (arXiv 2209.12330); `reference.py` has it as the paper does. On a CPU three savings
+are made, which change nothing but rounding; `clip_text_encoder.py` has those that are the machine's:
 
 - attention is causal and the feature is read at the end-of-text token, so steps run on the prompt cut there;
 - token rows that the prompt does not use get a zero gradient and Adam leaves them still: only used rows move;
-- a moving copy stands in for the tower during a call: no reload, and the tower itself is never written to.
+- a moving copy stands in for the text encoder during a call: no reload, and the model is never written to.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import EmbeddingSizeError, SteeringError, UsageError
-from .clip_text_encoder import MovingTower
+from .clip_text_encoder import MovingTextEncoder
+from .reference import aesthetic_gradients
 
-__all__ = ["conditioning", "personalise"]
+__all__ = ["conditioning", "method_on", "personalise"]
 
-# How OpenAI's and OpenCLIP's towers are known by the size of their joint space, for messages only.
-TOWERS_BY_SIZE = {512: "ViT-B-32", 640: "RN50x4", 768: "ViT-L-14", 1024: "ViT-H-14", 1280: "ViT-bigG-14"}
+# What OpenAI's and OpenCLIP's encoders are called, by the size of their joint space: for messages only.
+ENCODERS_BY_SIZE = {512: "ViT-B-32", 640: "RN50x4", 768: "ViT-L-14", 1024: "ViT-H-14", 1280: "ViT-bigG-14"}
 
 OnStep = Callable[[int, float], None]
 
 
 def personalise(
-    text_model: nn.Module,
+    text_encoder: nn.Module,
     text_projection: Tensor,
     input_ids: Tensor,
     embedding: Tensor,
@@ -41,66 +39,74 @@ def personalise(
 ) -> Tensor:
     """Return the conditioning `[1, L, D]` of one prompt, moved `steps` Adam steps towards `embedding`.
 
-    `text_model` is a transformers CLIP text model (any size, any dtype), `text_projection` its
+    `text_encoder` is a transformers CLIP text model (any size, any dtype), `text_projection` its
     `[D_proj, D]` projection weight, `input_ids` one padded prompt `[1, L]`, `embedding` `[1, D_proj]` or
     `[D_proj]`, of which only the direction counts. The maths is fp32 whatever the model's dtype; the result
-    has the model's dtype. The model is left bit-identical. `on_step(step, cosine)` is told the cosine
-    before each step.
+    has the model's dtype. The model is left bit-identical. `on_step(step, cosine)` gets the cosine before
+    each step. The method is V. Gallego's (arXiv 2209.12330).
 
     Raises `EmbeddingSizeError` for a vector of another size, `UsageError` for negative `steps` or a learning
     rate that is not a positive number, `SteeringError` if the steps ran away to values that are not numbers.
     """
     _check(text_projection, input_ids, embedding, steps, lr)
     if steps == 0:
-        return conditioning(text_model, input_ids)
+        return conditioning(text_encoder, input_ids)
+    method = _fast if method_on(input_ids.device.type) == "fast" else aesthetic_gradients
     with _fp32_maths(input_ids.device):
-        token_ids, ids = input_ids[0].unique(return_inverse=True)
-        tower = MovingTower(text_model, token_ids, lr)
-        target = _unit(embedding.detach().to(input_ids.device).float().reshape(-1))
-        projection = text_projection.detach().to(input_ids.device).float().clone()
-        end = end_of_text(text_model, input_ids)
-        _ascend(tower, ids, end, projection, target, steps=steps, on_step=on_step)
-        hidden = tower.hidden(ids)[None]
+        hidden = method(
+            text_encoder, text_projection, input_ids, embedding, steps=steps, lr=lr, on_step=on_step
+        )
     if not hidden.isfinite().all():
         raise SteeringError(
             f"{steps} steps of {lr:g} ran away to values that are not numbers: lower --aesthetic_lr"
         )
-    return hidden.to(next(text_model.parameters()).dtype)
+    return hidden.to(next(text_encoder.parameters()).dtype)
+
+
+def method_on(device_type: str) -> Literal["fast", "reference"]:
+    """Which method runs on a kind of device: the fast one only where it was measured faster, on a CPU."""
+    return "fast" if device_type == "cpu" else "reference"
 
 
 @torch.no_grad()
-def conditioning(text_model: nn.Module, input_ids: Tensor) -> Tensor:
+def conditioning(text_encoder: nn.Module, input_ids: Tensor) -> Tensor:
     """Return the untouched model's last hidden state `[N, L, D]` for `input_ids` `[N, L]`."""
-    hidden: Tensor = text_model(input_ids=input_ids).last_hidden_state
+    hidden: Tensor = text_encoder(input_ids=input_ids).last_hidden_state
     return hidden
 
 
-def end_of_text(text_model: Any, input_ids: Tensor) -> int:
+def end_of_text(text_encoder: Any, input_ids: Tensor) -> int:
     """Position of the end-of-text token in one prompt `[1, L]`: where CLIP reads the text feature.
 
     As transformers does: the first `eos_token_id`, or the highest id where the config has the legacy value 2.
     """
-    eos = text_model.config.eos_token_id
+    eos = text_encoder.config.eos_token_id
     found = input_ids[0] if eos == 2 else input_ids[0] == eos
     return int(found.int().argmax())
 
 
-def _ascend(
-    tower: MovingTower,
-    ids: Tensor,
-    end: int,
-    projection: Tensor,
-    target: Tensor,
+def _fast(
+    text_encoder: nn.Module,
+    text_projection: Tensor,
+    input_ids: Tensor,
+    embedding: Tensor,
     *,
     steps: int,
+    lr: float,
     on_step: OnStep | None,
-) -> None:
-    """Move `tower`: `steps` of Adam up the cosine between the text feature, read at `end`, and `target`."""
+) -> Tensor:
+    """What `aesthetic_gradients` returns, by a copy of the text encoder that does the same with less."""
+    token_ids, ids = input_ids[0].unique(return_inverse=True)
+    encoder = MovingTextEncoder(text_encoder, token_ids, lr)
+    target = _unit(embedding.detach().to(input_ids.device).float().reshape(-1))
+    projection = text_projection.detach().to(input_ids.device).float().clone()
+    end = end_of_text(text_encoder, input_ids)
     for step in range(steps):
-        cosine = _unit(projection @ tower.feature(ids, end)) @ target
+        cosine = _unit(projection @ encoder.feature(ids, end)) @ target
         if on_step:
             on_step(step, cosine.item())
-        tower.step(-cosine)
+        encoder.step(-cosine)
+    return encoder.hidden(ids)[None]
 
 
 def _unit(vector: Tensor) -> Tensor:
@@ -135,5 +141,5 @@ def _check(text_projection: Tensor, input_ids: Tensor, embedding: Tensor, steps:
 
 def _size(embedding: Tensor) -> str:
     shape = "x".join(map(str, embedding.shape if embedding.ndim > 1 else (1, *embedding.shape)))
-    tower = TOWERS_BY_SIZE.get(embedding.shape[-1]) if embedding.ndim else None
-    return f"{shape} ({tower})" if tower else shape
+    encoder = ENCODERS_BY_SIZE.get(embedding.shape[-1]) if embedding.ndim else None
+    return f"{shape} ({encoder})" if encoder else shape

@@ -1,7 +1,5 @@
-"""Towers and whole models with random weights, and the method written out plainly: what `steer.py` must
-match."""
+"""Text encoders and whole models with random weights."""
 
-import copy
 import os
 import re
 import resource
@@ -19,8 +17,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 torch.set_num_threads(1)
 
 
-def random_tower(width: int, layers: int, **changes: object) -> CLIPTextModel:
-    """A CLIP text tower of Stable Diffusion 1's shape, `width` wide and `layers` deep."""
+def random_text_encoder(width: int, layers: int, **changes: object) -> CLIPTextModel:
+    """A CLIP text encoder of Stable Diffusion 1's shape, `width` wide and `layers` deep."""
     torch.manual_seed(0)
     settings = {
         "vocab_size": 49408 if width == 768 else 500,
@@ -35,27 +33,10 @@ def random_tower(width: int, layers: int, **changes: object) -> CLIPTextModel:
     return CLIPTextModel(CLIPTextConfig(**(settings | changes))).eval()
 
 
-def plainly(
-    tower: CLIPTextModel, projection: Tensor, ids: Tensor, embedding: Tensor, steps: int, lr: float
-) -> Tensor:
-    """The paper's method and nothing else: 77 tokens, every parameter, a copy of the whole tower, Adam."""
-    tower = copy.deepcopy(tower)
-    optimizer = torch.optim.Adam(tower.parameters(), lr=lr, foreach=False)
-    target = embedding / embedding.norm(dim=-1, keepdim=True)
-    for _ in range(steps):
-        feature = tower(input_ids=ids).pooler_output @ projection.T
-        feature = feature / feature.norm(dim=-1, keepdim=True)
-        loss = -(feature @ target.T).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        return tower(input_ids=ids).last_hidden_state
-
-
-def a_prompt(tower: CLIPTextModel, tokens: int) -> Tensor:
+def a_prompt(text_encoder: CLIPTextModel, tokens: int) -> Tensor:
     """Ids `[1, 77]` of a prompt of so many random tokens, cut and padded as SD 1's tokenizer does."""
-    length, end = tower.config.max_position_embeddings, tower.config.vocab_size - 1
+    config = text_encoder.config
+    length, end = config.max_position_embeddings, config.vocab_size - 1
     words = torch.randint(0, end - 1, (tokens,), generator=torch.Generator().manual_seed(tokens))
     words = words[: length - 2]
     ids = torch.full((1, length), end)
@@ -65,34 +46,29 @@ def a_prompt(tower: CLIPTextModel, tokens: int) -> Tensor:
 
 
 @pytest.fixture(scope="session")
-def plain_method() -> Callable[..., Tensor]:
-    return plainly
-
-
-@pytest.fixture(scope="session")
 def prompt() -> Callable[..., Tensor]:
     return a_prompt
 
 
 @pytest.fixture(scope="session")
-def tower() -> Callable[..., CLIPTextModel]:
-    return random_tower
+def text_encoder() -> Callable[..., CLIPTextModel]:
+    return random_text_encoder
 
 
 @pytest.fixture(scope="session")
-def small_tower() -> CLIPTextModel:
-    return random_tower(64, 3)
+def small_text_encoder() -> CLIPTextModel:
+    return random_text_encoder(64, 3)
 
 
 @pytest.fixture(scope="session")
-def full_tower() -> CLIPTextModel:
-    return random_tower(768, 12)
+def full_text_encoder() -> CLIPTextModel:
+    return random_text_encoder(768, 12)
 
 
 def random_model(folder: Path, levels: int = 4, *, projected: bool = True, clip_words: bool = False) -> Path:
     """A whole Stable Diffusion of the original's shape, tiny and untrained, as a diffusers folder of files.
 
-    `projected` gives its text tower a projection, `clip_words` CLIP's own vocabulary.
+    `projected` gives its text encoder a projection, `clip_words` CLIP's own vocabulary.
     """
     from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModelWithProjection, CLIPTokenizer
@@ -130,7 +106,7 @@ def random_model(folder: Path, levels: int = 4, *, projected: bool = True, clip_
     else:
         write_tokenizer(folder / "tokenizer", ["a castle at night, a ship, a fox"], 530)
     words = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    config = random_tower(64, 2, vocab_size=len(words), num_attention_heads=1).config
+    config = random_text_encoder(64, 2, vocab_size=len(words), num_attention_heads=1).config
     kind = CLIPTextModelWithProjection if projected else CLIPTextModel
     kind(config).save_pretrained(folder / "text_encoder")
     return folder
@@ -226,7 +202,7 @@ def original_weights(folder: Path) -> dict[str, Tensor]:
 
     unet = UNet2DConditionModel.from_pretrained(folder / "unet")
     vae = AutoencoderKL.from_pretrained(folder / "vae")
-    tower = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder")
     found = {}
     for name, value in unet.state_dict().items():
         key = renamed(name, UNET_BLOCK, UNET_INNER, unet.config.layers_per_block)
@@ -236,7 +212,7 @@ def original_weights(folder: Path) -> dict[str, Tensor]:
         key = renamed(name, VAE_BLOCK, VAE_INNER, levels)
         linear = ".mid.attn_1." in key and key.endswith("weight") and ".norm." not in key
         found["first_stage_model." + key] = value[:, :, None, None] if linear else value
-    for name, value in tower.state_dict().items():
+    for name, value in text_encoder.state_dict().items():
         prefix = "" if name.startswith("text_model.") else "text_model."
         found["cond_stage_model.transformer." + prefix + name] = value
     found["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(77)[None]
