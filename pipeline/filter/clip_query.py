@@ -1,59 +1,87 @@
-"""What pictures shall look like, by words and pictures: one CLIP vector to compare published ones with."""
+"""What pictures shall look like, by words and images: one CLIP vector to compare published ones with."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from visunex.base.errors import UsageError
 from visunex.base.files import fingerprint, sha256_file
 from visunex.clip.identity import other_model
 from visunex.images.errors import ImageError
+from visunex.recipes.schema import Encode, Filter
 
 from ..errors import EncodeError
+from ..metadata.columns import Role, column
 from ..metadata.table import Table
 from ..vectors.remote_store import PublishedFolder, header, named, notes_of, open_folder, opened
 
-if TYPE_CHECKING:
-    from visunex.recipes import Recipe
+__all__ = ["ClipQuery", "clip_query", "key", "made_from"]
 
-    from ..metadata.columns import Role
-
-__all__ = ["Looks", "looks", "made_from"]
-
-_LARGEST_PICTURE = 1 << 28  # bytes
+_LARGEST_IMAGE = 1 << 28  # bytes
+_Decode = Callable[[bytes], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Looks:
-    """A unit `vector` float32 [D], the folder it is compared with, and the role that rows meet it by."""
+class ClipQuery:
+    """A unit `vector` float32 [D], the folder of vectors it is compared with, and how rows find theirs there.
+
+    `by` is the role whose values the table and the folder's metadata share.
+    """
 
     vector: NDArray[np.float32]
     folder: PublishedFolder
-    by: "Role"
+    by: Role
 
 
-def place(recipe: "Recipe") -> str:
+def clip_query(data: str, wanted: Filter, encode: Encode, table: Table) -> ClipQuery:
+    """Open the folder of vectors, and encode what the rows of a table shall look like.
+
+    Raises EncodeError (a folder that cannot be read or is of another model), ModelError, UsageError.
+    """
+    folder = open_folder(_place(data, encode.precomputed))
+    by = _shared_role(folder, table, encode)
+    vector = _vector(wanted.like, wanted.like_images, encode)
+    dimension = header(folder.parts[0].vectors).dimension
+    if dimension != len(vector):
+        raise EncodeError(
+            f"{folder.place} holds vectors of {dimension} dimensions, {encode.model} makes "
+            f"{len(vector)}: they come from another model; name it with --model"
+        )
+    return ClipQuery(vector, folder, by)
+
+
+def key(table: Table, by: Role) -> pl.Expr:
+    """The values of a table's rows that their vectors are found by, as text."""
+    return column(table.roles, table.schema, by, "--like").cast(pl.String)
+
+
+def made_from(data: str, like_images: Sequence[str], encode: Encode) -> dict[str, Any]:
+    """What the likenesses depend on, for the run to notice a change; loads nothing.
+
+    `data` is the source as the recipe names it. Raises UsageError: no vectors named, no such image.
+    """
+    place = _place(data, encode.precomputed)
+    images = [sha256_file(_image(path)) for path in like_images]
+    model = [encode.model, encode.pretrained]
+    return {"precomputed": place, "vectors": _contents(Path(place)), "like_images": images, "model": model}
+
+
+def _place(data: str, precomputed: str | None) -> str:
     """Where the vectors lie: `encode.precomputed`, or the source that is a folder of vectors itself."""
-    if recipe.encode.precomputed is not None:
-        return recipe.encode.precomputed
-    data = Path(recipe.source.data).expanduser()
-    if (data / "img_emb").is_dir():
-        return str(data)
+    if precomputed is not None:
+        return precomputed
+    source = Path(data).expanduser()
+    if (source / "img_emb").is_dir():
+        return str(source)
     raise UsageError(
         "--like compares published vectors of the rows: say where they lie with --precomputed (a folder, "
         "https:// or hf:// address in clip-retrieval's layout), or filter such a folder itself"
     )
-
-
-def made_from(recipe: "Recipe") -> dict[str, Any]:
-    """What the likenesses of a recipe depend on, for the run to notice a change; loads nothing."""
-    where = place(recipe)
-    pictures = [sha256_file(_picture(path)) for path in recipe.filter.like_images]
-    model = [recipe.encode.model, recipe.encode.pretrained]
-    return {"precomputed": where, "vectors": _contents(Path(where)), "like_images": pictures, "model": model}
 
 
 def _contents(folder: Path) -> str | None:
@@ -68,28 +96,10 @@ def _end(path: Path) -> str:
         return file.read().hex()
 
 
-def looks(recipe: "Recipe", table: Table) -> Looks:
-    """Open the folder and encode what the recipe's rows shall look like.
-
-    Raises EncodeError (a folder that cannot be read or is of another model), ModelError, UsageError.
-    """
-    folder = open_folder(place(recipe))
-    by = _meet_by(folder, table, recipe)
-    vector = _vector(recipe)
-    dimension = header(folder.parts[0].vectors).dimension
-    if dimension != len(vector):
-        raise EncodeError(
-            f"{folder.place} holds vectors of {dimension} dimensions, {recipe.encode.model} makes "
-            f"{len(vector)}: they come from another model; name it with --model"
-        )
-    return Looks(vector, folder, by)
-
-
-def _meet_by(folder: PublishedFolder, table: Table, recipe: "Recipe") -> "Role":
+def _shared_role(folder: PublishedFolder, table: Table, encode: Encode) -> Role:
     metadata = opened(folder.parts[0])
     names = metadata.schema_arrow.names
-    settings = recipe.encode
-    if differing := other_model(notes_of(metadata), settings.model, settings.pretrained):
+    if differing := other_model(notes_of(metadata), encode.model, encode.pretrained):
         raise EncodeError(
             f"{folder.place} holds vectors of {differing[0]}, which do not compare with {differing[1]}'s; "
             "name the right model with --model"
@@ -104,31 +114,28 @@ def _meet_by(folder: PublishedFolder, table: Table, recipe: "Recipe") -> "Role":
     )
 
 
-def _vector(recipe: "Recipe") -> NDArray[np.float32]:
-    """The mean of the unit vectors of all texts and pictures, itself a unit vector [D]."""
+def _vector(like: Sequence[str], like_images: Sequence[str], encode: Encode) -> NDArray[np.float32]:
+    """The mean of the unit vectors of all texts and images, itself a unit vector [D]."""
     from visunex.clip.factory import load, load_text
 
-    settings, wanted = recipe.encode, recipe.filter
     vectors = []
-    if wanted.like_images:
-        pictures = [_picture(path).read_bytes() for path in wanted.like_images]
-        images = load(settings.model, settings.pretrained, precision="fp32", device="cpu")
-        pixels = [
-            _pixels(images.preprocessing.pixels, data, path)
-            for data, path in zip(pictures, wanted.like_images, strict=True)
-        ]
+    if like_images:
+        files = [_image(path).read_bytes() for path in like_images]
+        images = load(encode.model, encode.pretrained, precision="fp32", device="cpu")
+        decode = images.preprocessing.pixels
+        pixels = [_pixels(decode, data, path) for data, path in zip(files, like_images, strict=True)]
         vectors.append(images.encode(np.stack(pixels)))
-    if wanted.like:
-        vectors.append(load_text(settings.model, settings.pretrained, device="cpu").encode(wanted.like))
+    if like:
+        vectors.append(load_text(encode.model, encode.pretrained, device="cpu").encode(like))
     units = np.concatenate(vectors).astype(np.float64)
     mean = (units / np.linalg.norm(units, axis=1, keepdims=True)).mean(0)
     return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
-def _picture(name: str) -> Path:
+def _image(name: str) -> Path:
     path = Path(name).expanduser()
     try:
-        if path.is_file() and path.stat().st_size <= _LARGEST_PICTURE:
+        if path.is_file() and path.stat().st_size <= _LARGEST_IMAGE:
             return path
         reason = "is larger than any picture" if path.is_file() else "is no picture's file"
     except (OSError, ValueError) as error:
@@ -138,7 +145,7 @@ def _picture(name: str) -> Path:
     )
 
 
-def _pixels(decode: Any, data: bytes, name: str) -> NDArray[np.uint8]:
+def _pixels(decode: _Decode, data: bytes, name: str) -> NDArray[np.uint8]:
     try:
         return decode(data)
     except ImageError as error:

@@ -2,15 +2,15 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from visunex.base.errors import UsageError
 from visunex.base.files import atomic, write_text
-from visunex.base.progress import human_time
 from visunex.recipes import Columns, Recipe, dumps
+from visunex.recipes.schema import Dedupe, Encode, Filter, Score, Source
 
 from ..errors import FilterError, SourceError
 from ..metadata.columns import ROLES, column
@@ -19,74 +19,19 @@ from ..metadata.resolve import ResolvedSource, resolve
 from ..metadata.table import Table, open_table, require_predictor
 from ..rundir import RunDir
 from ..shards.naming import key_digits
+from .columns import selected_names
 from .conditions import Condition, conditions, on_likeness
 from .keywords import nearest_words
-from .scan import Ranking, Reading, read, selected_names, survivors
+from .report import FilterReport
+from .scan import Ranking, ScanResult, hashes_of_passing, scan
 
 if TYPE_CHECKING:
-    from .clip_query import Looks
+    from .clip_query import ClipQuery
 
 __all__ = ["FilterReport", "filter_rows"]
 
 _OF_LIKENESS = frozenset({"like", "like_images", "min_likeness", "rank"})
 SAMPLE_ROWS = 200_000  # captions looked through for words to suggest
-
-
-@dataclass(frozen=True)
-class FilterReport:
-    """What became of the rows: `rows` = the sum of `dropped` + `selected`.
-
-    A row is counted with the first condition that it failed, in the order of `dropped`. `duplicates` share
-    their URL (caption, hash) with a kept row of higher rank; `beyond_reserve` rank below the last row kept.
-    `passed` counts the rows before those two. `no_vector` lack a published vector to tell their likeness.
-    Of the column `ranked_by` there are the values of the first row, the last wanted and the last in reserve.
-    """
-
-    source: str
-    files: int
-    rows: int
-    dropped: dict[str, int]
-    passed: int
-    selected: int
-    top: int
-    ranked_by: str
-    best_score: float | None
-    top_score: float | None
-    last_score: float | None
-    best_likeness: float | None
-    top_likeness: float | None
-    last_likeness: float | None
-    seconds: float
-    reused: bool = False
-
-    @property
-    def rows_per_second(self) -> float:
-        """Rows read in a second, everything included."""
-        return self.rows / max(self.seconds, 1e-9)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report for JSON."""
-        return {**asdict(self), "rows_per_second": self.rows_per_second}
-
-    def as_text(self) -> str:
-        """The report for a person: how many rows each condition left out, and what is kept."""
-        lines = [f"{self.rows:,} rows of {self.source}" + (" (as filtered before)" if self.reused else "")]
-        lines += [
-            f"  {-count:>12,}  {name.replace('_', ' ')}" for name, count in self.dropped.items() if count
-        ]
-        wanted, spare = min(self.top, self.selected), max(0, self.selected - self.top)
-        lines.append(f"  {self.selected:>12,}  selected: the {wanted:,} best, and {spare:,} in reserve")
-        for name, best, at_top in (
-            ("scores", self.best_score, self.top_score),
-            ("likeness", self.best_likeness, self.top_likeness),
-        ):
-            if best is not None:
-                values = (f"{value:.3f}" for value in (best, at_top) if value is not None)
-                lines.append(f"  {name} {' to '.join(values)} among the {wanted:,} best")
-        if self.selected < self.top:
-            lines.append(f"  fewer than the {self.top:,} asked for; other keywords or bounds may find more")
-        lines.append(f"  {human_time(self.seconds)}, {self.rows_per_second:,.0f} rows/s")
-        return "\n".join(lines)
 
 
 def filter_rows(
@@ -100,47 +45,65 @@ def filter_rows(
     likeness also EncodeError (vectors that cannot be read or compared) and ModelError.
     """
     started = time.monotonic()
+    wanted, shard_size = recipe.filter, recipe.download.shard_size
+    made_from = partial(_made_from, recipe.source, wanted, recipe.encode, shard_size)
     try:
         source = resolve(metadata or recipe.source.data)
     except SourceError:
-        if not overwrite and (known := _as_before(run, _made_from(recipe, None))):
-            return known  # it was read once; resuming needs no network
+        if not overwrite and (before := _report_before(run, made_from(None))):
+            return before  # it was read once; resuming needs no network
         raise
-    made_from = _made_from(recipe, source)
-    if not overwrite and (known := _as_before(run, made_from)):
-        return known
-    table = open_table(_as_parquet(source, run), _told(recipe))
-    require_predictor(table, recipe.filter.predictor)
-    wanted = conditions(recipe.filter, table.roles, table.schema)
-    unique_by = _unique_by(recipe, table)
-    looks = _looks(recipe, table)
-    run.begin("filter", made_from=made_from, overwrite=overwrite)
-    likeness = None if looks is None else _likeness(looks, table, wanted)
-    if likeness is not None:
-        wanted = [*wanted, *on_likeness(likeness, recipe.filter)]
-    ranking = Ranking(recipe.filter.ranked_by, likeness)
-    reading = read(table, wanted, recipe.filter.candidates, unique_by, ranking)
-    report = _finish(run, recipe, table, reading, time.monotonic() - started)
+    now = made_from(source)
+    if not overwrite and (before := _report_before(run, now)):
+        return before
+    table = open_table(_as_parquet(source, run), _overrides(recipe.source.columns, wanted.score))
+    require_predictor(table, wanted.predictor)
+    asked = conditions(wanted, table.roles, table.schema)
+    unique_by = _unique_by(wanted.dedupe, table)
+    query = _clip_query(recipe.source, wanted, recipe.encode, table)
+    run.begin("filter", made_from=now, overwrite=overwrite)
+    likeness = None if query is None else _likeness(query, table, asked)
+    asked = asked if likeness is None else [*asked, *on_likeness(likeness, wanted)]
+    result = scan(table, asked, wanted.candidates, unique_by, Ranking(wanted.ranked_by, likeness))
+    if result.selected.is_empty():
+        raise FilterError(_why_empty(recipe.source.data, wanted, table, result))
+    _write(run, result.selected, key_digits(shard_size))
+    write_text(run.recipe, dumps(recipe))
+    report = _report(recipe.source.data, wanted, table, result, time.monotonic() - started)
     run.record("filter", report.as_dict())
     return report
 
 
-def _looks(recipe: Recipe, table: Table) -> "Looks | None":
-    """What pictures shall look like, where the recipe says so; what compares vectors loads only then."""
-    if not recipe.filter.by_likeness:
+def _made_from(
+    source: Source, wanted: Filter, encode: Encode, shard_size: int, resolved: ResolvedSource | None
+) -> dict[str, Any]:
+    """What the selection depends on; without the source's contents when it cannot be looked at."""
+    columns = {f"{role}_column": getattr(source.columns, role) for role in ROLES}
+    settings = wanted.model_dump(mode="json") | {"shard_size": shard_size} | columns
+    contents = {"contents": resolved.identity} if resolved else {}
+    if wanted.by_likeness:
+        from .clip_query import made_from
+
+        settings |= made_from(source.data, wanted.like_images, encode)
+    else:
+        settings = {name: value for name, value in settings.items() if name not in _OF_LIKENESS}
+    return {"source": source.data, **contents, **settings}
+
+
+def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | None:
+    """The report of a selection that is there already and was made from just this."""
+    before = run.made_from("filter")
+    if (
+        before is None
+        or {**before, **made_from} != before
+        or not (run.selected.exists() and run.recipe.exists())
+    ):
         return None
-    from .clip_query import looks
-
-    return looks(recipe, table)
-
-
-def _likeness(looks: "Looks", table: Table, wanted: Sequence[Condition]) -> pl.Expr:
-    """The likeness of a row, null where no vector of it is published or it does not pass anyway."""
-    from ..vectors.cosine import key, measure
-
-    keys = key(table, looks.by)
-    hashes = survivors(table, wanted, keys)
-    return measure(looks.folder, looks.by, hashes, looks.vector).of(keys)
+    report = run.reports().get("filter")
+    fields = FilterReport.__dataclass_fields__
+    if report is None or not fields.keys() <= report.keys():
+        return None
+    return FilterReport(**{**{name: report[name] for name in fields}, "reused": True})
 
 
 def _as_parquet(source: ResolvedSource, run: RunDir) -> ResolvedSource:
@@ -152,99 +115,80 @@ def _as_parquet(source: ResolvedSource, run: RunDir) -> ResolvedSource:
     return as_parquet(source, run.path / ".visunex" / "source")
 
 
-def _told(recipe: Recipe) -> Columns:
+def _overrides(columns: Columns, score: Score) -> Columns:
     """The columns that the recipe names; people's ratings come as several scores, of which it names one."""
-    told, which = recipe.source.columns, recipe.filter.score
-    if which == "mean":
-        return told
-    if told.score is not None:
-        raise UsageError(f"--score {which} chooses among SAC's scores, so --score-column cannot name one too")
-    return told.model_copy(update={"score": f"score_{which}"})
+    if score == "mean":
+        return columns
+    if columns.score is not None:
+        raise UsageError(f"--score {score} chooses among SAC's scores, so --score-column cannot name one too")
+    return columns.model_copy(update={"score": f"score_{score}"})
 
 
-def _made_from(recipe: Recipe, source: ResolvedSource | None) -> dict[str, Any]:
-    """What the selection depends on; without the source's contents when it cannot be looked at."""
-    columns = {f"{role}_column": getattr(recipe.source.columns, role) for role in ROLES}
-    settings = recipe.filter.model_dump(mode="json") | {"shard_size": recipe.download.shard_size} | columns
-    contents = {"contents": source.identity} if source else {}
-    if recipe.filter.by_likeness:
-        from .clip_query import made_from
-
-        settings |= made_from(recipe)
-    else:
-        settings = {name: value for name, value in settings.items() if name not in _OF_LIKENESS}
-    return {"source": recipe.source.data, **contents, **settings}
-
-
-def _as_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | None:
-    """The report of a selection that is there already and was made from just this."""
-    before = run.made_from("filter")
-    if (
-        before is None
-        or {**before, **made_from} != before
-        or not (run.selected.exists() and run.recipe.exists())
-    ):
-        return None
-    noted = run.reports().get("filter")
-    fields = FilterReport.__dataclass_fields__
-    if noted is None or not fields.keys() <= noted.keys():
-        return None
-    return FilterReport(**{**{name: noted[name] for name in fields}, "reused": True})
-
-
-def _unique_by(recipe: Recipe, table: Table) -> str | None:
+def _unique_by(dedupe: Dedupe, table: Table) -> str | None:
     """The column of the selection that tells duplicates."""
-    how = recipe.filter.dedupe
-    if how in ("url", "caption"):
-        return how
-    if how == "none":
+    if dedupe in ("url", "caption"):
+        return dedupe
+    if dedupe == "none":
         return None
     column(table.roles, table.schema, "hash", "--dedupe hash")
     return selected_names(table)[table.roles["hash"]]
 
 
-def _finish(run: RunDir, recipe: Recipe, table: Table, reading: Reading, seconds: float) -> FilterReport:
-    rows = reading.selected
-    if rows.is_empty():
-        raise FilterError(_nothing(recipe, table, reading))
-    _write(run, recipe, rows)
-    top, by = recipe.filter.top, recipe.filter.ranked_by
-    places = {"best": 0, "top": min(top, rows.height) - 1, "last": -1}
+def _clip_query(source: Source, wanted: Filter, encode: Encode, table: Table) -> "ClipQuery | None":
+    """What pictures shall look like, where the recipe says so; what compares vectors loads only then."""
+    if not wanted.by_likeness:
+        return None
+    from .clip_query import clip_query
+
+    return clip_query(source.data, wanted, encode, table)
+
+
+def _likeness(query: "ClipQuery", table: Table, asked: Sequence[Condition]) -> pl.Expr:
+    """The likeness of a row, null where no vector of it is published or it does not pass anyway."""
+    from ..vectors.cosine import measure
+    from .clip_query import key
+
+    keys = key(table, query.by)
+    hashes = hashes_of_passing(table, asked, keys)
+    return measure(query.folder, query.by, hashes, query.vector).of(keys)
+
+
+def _write(run: RunDir, rows: pl.DataFrame, digits: int) -> None:
+    """Write `selected.parquet`: the rows with their ranks, as keys of so many digits, before them."""
+    ranks = pl.int_range(rows.height, dtype=pl.Int64, eager=True).cast(pl.String)
+    with atomic(run.selected) as path:
+        rows.insert_column(0, ranks.str.zfill(digits).alias("key")).write_parquet(path)
+
+
+def _report(data: str, wanted: Filter, table: Table, result: ScanResult, seconds: float) -> FilterReport:
+    rows, by = result.selected, wanted.ranked_by
+    places = {"best": 0, "top": min(wanted.top, rows.height) - 1, "last": -1}
     values: dict[str, Any] = {
         f"{place}_{column}": rows[by][at] if column == by else None
         for place, at in places.items()
         for column in ("score", "likeness")
     }
     return FilterReport(
-        source=recipe.source.data,
+        source=data,
         files=len(table.source.paths),
-        rows=reading.rows,
-        dropped=reading.dropped,
-        passed=reading.passed,
+        rows=result.rows,
+        dropped=result.dropped,
+        passed=result.passed,
         selected=rows.height,
-        top=top,
+        top=wanted.top,
         ranked_by=by,
         seconds=seconds,
         **values,
     )
 
 
-def _write(run: RunDir, recipe: Recipe, rows: pl.DataFrame) -> None:
-    digits = key_digits(recipe.download.shard_size)
-    ranks = pl.int_range(rows.height, dtype=pl.Int64, eager=True).cast(pl.String)
-    with atomic(run.selected) as path:
-        rows.insert_column(0, ranks.str.zfill(digits).alias("key")).write_parquet(path)
-    write_text(run.recipe, dumps(recipe))
-
-
-def _nothing(recipe: Recipe, table: Table, reading: Reading) -> str:
+def _why_empty(data: str, wanted: Filter, table: Table, result: ScanResult) -> str:
     """Why no row is left: which conditions dropped them, and which words do occur."""
-    if not reading.rows:
-        return f"{recipe.source.data} has no rows"
-    drops = ", ".join(f"{name} {count:,}" for name, count in reading.dropped.items() if count)
-    message = f"none of the {reading.rows:,} rows passes (dropped by {drops})"
-    wanted = recipe.filter
-    if not wanted.keywords or wanted.match == "regex" or not reading.dropped["keywords"]:
+    if not result.rows:
+        return f"{data} has no rows"
+    drops = ", ".join(f"{name} {count:,}" for name, count in result.dropped.items() if count)
+    message = f"none of the {result.rows:,} rows passes (dropped by {drops})"
+    if not wanted.keywords or wanted.match == "regex" or not result.dropped["keywords"]:
         return message
     caption = column(table.roles, table.schema, "caption", "--keywords")
     sample = table.rows.select(caption).head(SAMPLE_ROWS).collect(engine="streaming").to_series()

@@ -86,10 +86,10 @@ class Selection:
 
     def _leave_out(self, rows: pl.DataFrame) -> None:
         """Remember what is left out, by rank, equal rows in one line; forget what no longer matters."""
-        known = pl.concat([*self._left_out, rows])
+        left_out = pl.concat([*self._left_out, rows])
         if (last := self._last()) is not None:
-            known = known.filter(_no_lower_than(last, self.by))
-        counts = known.group_by(_WHY, *_rank(self.by)).agg(pl.col(_COUNT).sum()).select(rows.columns)
+            left_out = left_out.filter(_no_lower_than(last, self.by))
+        counts = left_out.group_by(_WHY, *_rank(self.by)).agg(pl.col(_COUNT).sum()).select(rows.columns)
         self._left_out = [_with_own_texts(counts)]
 
 

@@ -18,11 +18,10 @@ from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile
 
 from ..errors import EncodeError, fetch_errors_as
-from ..metadata.columns import Role, column
-from ..metadata.table import Table
+from ..metadata.columns import Role
 from .remote_store import Header, PublishedFolder, PublishedPart, header, named, opened
 
-__all__ = ["Likenesses", "key", "measure"]
+__all__ = ["Likenesses", "measure"]
 
 BLOCK = 4096  # vectors held at once
 _ROWS = 1 << 17  # of metadata held at once
@@ -41,7 +40,7 @@ class Likenesses:
         self._hashes, self._cosines = hashes, cosines
 
     def of(self, keys: pl.Expr) -> pl.Expr:
-        """The cosine of rows by their keys (see `key`), Float64, null where there is none."""
+        """The cosine of rows by their keys, as text, Float64, null where there is none."""
         return keys.map_batches(self._look_up, return_dtype=pl.Float64, is_elementwise=True)
 
     def _look_up(self, keys: pl.Series) -> pl.Series:
@@ -61,11 +60,6 @@ def _found(keys: pl.Series, among: Hashes) -> tuple[NDArray[np.intp], NDArray[np
     places[order] = np.searchsorted(among, hashes[order])
     places[places == len(among)] = 0
     return places, (among[places] == hashes) & keys.is_not_null().to_numpy()
-
-
-def key(table: Table, by: Role) -> pl.Expr:
-    """The value of a source's rows that their vectors are found by, as text."""
-    return column(table.roles, table.schema, by, "--like").cast(pl.String)
 
 
 @fetch_errors_as(EncodeError)

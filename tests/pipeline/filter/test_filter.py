@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visunex.pipeline.errors import FilterError, SourceError, StaleRunError
-from visunex.pipeline.filter import scan as reading
+from visunex.pipeline.filter import query, scan, strategies
 from visunex.pipeline.filter import top_rows as selection
 from visunex.pipeline.filter.stage import filter_rows
 from visunex.pipeline.rundir import RunDir
@@ -445,7 +445,9 @@ def test_should_polars_ask_about_something_else_the_counts_are_still_right(
     pl.read_parquet(tmp_path / "all.parquet", columns=["URL", "TEXT"]).write_parquet(tmp_path / "m.parquet")
     wanted = {"keywords": ["rose"], "exclude": ["oak"], "top": 5}  # one alone is the scan's own
     report, selected = select(tmp_path / "a", tmp_path / "m.parquet", **wanted)
-    monkeypatch.setattr(reading, "_seen", lambda sieve, _: sieve.columns())  # TEXT alone: by its dictionary
+    monkeypatch.setattr(
+        strategies, "_asked_columns", lambda query: query.needed()
+    )  # TEXT alone: by its dictionary
     again, same = select(tmp_path / "b", tmp_path / "m.parquet", **wanted)
     assert (again.dropped, again.rows) == (report.dropped, 6_000)
     assert same.equals(selected)
@@ -455,7 +457,9 @@ def test_a_source_that_changes_while_it_is_read_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_dictionaries(tmp_path / "m.parquet")
-    monkeypatch.setattr(reading.Sieve, "__call__", lambda sieve, batch: batch.is_not_null())  # counts nothing
+    monkeypatch.setattr(
+        query.CountingPredicate, "__call__", lambda _, batch: batch.is_not_null()
+    )  # counts nothing
     with pytest.raises(SourceError, match="changed while it was read"):
         select(tmp_path / "run", tmp_path / "m.parquet")
 
@@ -476,9 +480,7 @@ def test_progress_counts_the_rows_looked_at_not_those_that_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(
-        reading.Progress, "update", lambda progress, done: seen.append((done, progress.total))
-    )
+    monkeypatch.setattr(scan.Progress, "update", lambda progress, done: seen.append((done, progress.total)))
     in_dictionaries(tmp_path / "m.parquet", TEXT=["oak"] * 5_998 + ["rose", "oak"])
     select(tmp_path / "run", tmp_path / "m.parquet", keywords=["rose"])
     assert {(5_999, 6_000), (6_000, 6_000)} <= set(seen)

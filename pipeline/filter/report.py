@@ -1,0 +1,65 @@
+"""What the filter says of a run: for JSON, and for a person."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from visunex.base.progress import human_time
+
+__all__ = ["FilterReport"]
+
+
+@dataclass(frozen=True)
+class FilterReport:
+    """What became of the rows: `rows` = the sum of `dropped` + `selected`.
+
+    A row is counted with the first condition that it failed, in the order of `dropped`. `duplicates` share
+    their URL (caption, hash) with a kept row of higher rank; `beyond_reserve` rank below the last row kept.
+    `passed` counts the rows before those two. `no_vector` lack a published vector to tell their likeness.
+    Of the column `ranked_by` there are the values of the first row, the last wanted and the last in reserve.
+    """
+
+    source: str
+    files: int
+    rows: int
+    dropped: dict[str, int]
+    passed: int
+    selected: int
+    top: int
+    ranked_by: str
+    best_score: float | None
+    top_score: float | None
+    last_score: float | None
+    best_likeness: float | None
+    top_likeness: float | None
+    last_likeness: float | None
+    seconds: float
+    reused: bool = False
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows read in a second, everything included."""
+        return self.rows / max(self.seconds, 1e-9)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for JSON."""
+        return {**asdict(self), "rows_per_second": self.rows_per_second}
+
+    def as_text(self) -> str:
+        """The report for a person: how many rows each condition left out, and what is kept."""
+        lines = [f"{self.rows:,} rows of {self.source}" + (" (as filtered before)" if self.reused else "")]
+        lines += [
+            f"  {-count:>12,}  {name.replace('_', ' ')}" for name, count in self.dropped.items() if count
+        ]
+        wanted, spare = min(self.top, self.selected), max(0, self.selected - self.top)
+        lines.append(f"  {self.selected:>12,}  selected: the {wanted:,} best, and {spare:,} in reserve")
+        for name, best, at_top in (
+            ("scores", self.best_score, self.top_score),
+            ("likeness", self.best_likeness, self.top_likeness),
+        ):
+            if best is not None:
+                values = (f"{value:.3f}" for value in (best, at_top) if value is not None)
+                lines.append(f"  {name} {' to '.join(values)} among the {wanted:,} best")
+        if self.selected < self.top:
+            lines.append(f"  fewer than the {self.top:,} asked for; other keywords or bounds may find more")
+        lines.append(f"  {human_time(self.seconds)}, {self.rows_per_second:,.0f} rows/s")
+        return "\n".join(lines)
