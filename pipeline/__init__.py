@@ -1,7 +1,29 @@
-"""`visunex-data`: metadata -> images -> CLIP vectors -> one aesthetic embedding."""
+"""`visunex-data`: metadata -> images -> CLIP vectors -> one aesthetic embedding.
+
+From Python: a function for each stage and one for all of them, which take a recipe or its keys and a folder.
+Reads metadata and pictures, writes a run folder. May import everything below `generate`.
+
+    from visunex.pipeline import filter_metadata, download_images, encode_images
+    filter_metadata("m.parquet", run="runs/x", keywords=["flower"], top=200)
+    download_images("runs/x")
+    print(encode_images(run="runs/x").as_text())
+"""
 
 import os
+from typing import TYPE_CHECKING
+
+from visunex.base.lazy import public
+
+if TYPE_CHECKING:
+    from .api import download_images as download_images
+    from .api import encode_images as encode_images
+    from .api import filter_metadata as filter_metadata
+    from .api import run_recipe as run_recipe
 
 # img2dataset loads albumentations, which asks the network for updates at import, and wandb, which reports.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("WANDB_MODE", "disabled")
+
+__all__ = ["download_images", "encode_images", "filter_metadata", "run_recipe"]
+
+__getattr__, __dir__ = public(__name__, dict.fromkeys(__all__, "api"))

@@ -1,7 +1,8 @@
 """Recipes: TOML files that say how an aesthetic embedding is made. Imports nothing of ours but `base`."""
 
 from .describe import schema_table
-from .load import OverrideError, RecipeError, dumps, find, load, names, override
+from .load import dumps, find, load, names, override
+from .overrides import Override, OverrideError, RecipeError
 from .schema import Columns, Download, Encode, Filter, Generate, Recipe, Reference, Source, split_keywords
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Encode",
     "Filter",
     "Generate",
+    "Override",
     "OverrideError",
     "Recipe",
     "RecipeError",

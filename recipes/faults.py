@@ -3,13 +3,14 @@
 import difflib
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from .overrides import Override
 from .schema import Recipe
 
 Path = tuple[str, ...]
@@ -43,23 +44,37 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a recipe; `line` counts from 1, None where the key stands in no line."""
+    """One thing wrong with a recipe; `line` counts from 1, None where the key stands in no line.
+
+    `override` is what brought it in, where the recipe's own text did not.
+    """
 
     key: str
     message: str
     line: int | None = None
-    overridden: bool = False
+    override: Override | None = None
 
     def __str__(self) -> str:
-        place = "--set " if self.overridden else f"line {self.line}: " if self.line else ""
-        return f"{place}{self.key}{':' if self.key else ''} {self.message}".strip()
+        name = f"{self._name()}: " if self.key else ""
+        return f"{name}{self.message}"
+
+    def _name(self) -> str:
+        if self.override is None:
+            return f"line {self.line}: {self.key}" if self.line else self.key
+        if not self.override.given_as:
+            return f"--set {self.key}"
+        # What is wrong with a whole section is not wrong with one option.
+        return self.override.given_as if self._is_of(self.override.key) else self.key
+
+    def _is_of(self, key: str) -> bool:
+        return self.key.partition("[")[0] == key or self.key.startswith(f"{key}.")
 
 
-def faults_of(error: ValidationError, text: str, overridden: Mapping[str, Any]) -> list[Fault]:
+def faults_of(error: ValidationError, text: str, overrides: Sequence[Override]) -> list[Fault]:
     """Every fault of a recipe, by line: those of its `text`, and those that overrides brought in."""
     lines = key_lines(text)
-    found = [_fault(detail, lines, overridden) for detail in error.errors(include_url=False)]
-    return sorted(dict.fromkeys(found), key=lambda fault: (fault.overridden, fault.line or 0))
+    found = [_fault(detail, lines, overrides) for detail in error.errors(include_url=False)]
+    return sorted(dict.fromkeys(found), key=lambda fault: (fault.override is not None, fault.line or 0))
 
 
 def key_lines(text: str) -> dict[Path, int]:
@@ -90,18 +105,18 @@ def _parts(dotted: str) -> Path:
     return tuple(part.strip().strip("\"'") for part in dotted.split("."))
 
 
-def _fault(detail: ErrorDetails, lines: Mapping[Path, int], overridden: Mapping[str, Any]) -> Fault:
+def _fault(detail: ErrorDetails, lines: Mapping[Path, int], overrides: Sequence[Override]) -> Fault:
     names = tuple(str(part) for part in detail["loc"] if not isinstance(part, int))
     index = next((part for part in detail["loc"] if isinstance(part, int)), None)
     key = ".".join(names) + (f"[{index}]" if index is not None else "")
     line = next((lines[names[:size]] for size in range(len(names), 0, -1) if names[:size] in lines), None)
-    return Fault(key, in_words(detail, names), line, _brought_by(overridden, names))
+    return Fault(key, in_words(detail, names), line, _brought_by(overrides, names))
 
 
-def _brought_by(overridden: Mapping[str, Any], names: Path) -> bool:
-    """Whether an override set this key, a part of it, or the section it is in."""
-    paths = [tuple(key.split(".")) for key in overridden]
-    return any(path[: len(names)] == names[: len(path)] for path in paths)
+def _brought_by(overrides: Sequence[Override], names: Path) -> Override | None:
+    """The override that set this key, a part of it, or the section it is in."""
+    paths = {tuple(each.key.split(".")): each for each in overrides}
+    return next((each for path, each in paths.items() if path[: len(names)] == names[: len(path)]), None)
 
 
 def in_words(detail: ErrorDetails, names: Path) -> str:

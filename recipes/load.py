@@ -3,16 +3,14 @@
 import difflib
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import tomli_w
 from pydantic import ValidationError
 
-from visunex.base.errors import UsageError, VisunexError
-
 from .faults import Fault, faults_of
+from .overrides import OverrideError, Overrides, RecipeError, applied, as_overrides
 from .schema import Recipe
 
 SHIPPED = Path(__file__).parent
@@ -20,16 +18,6 @@ SHIPPED = Path(__file__).parent
 LARGEST = 128 * 1024
 # Python's TOML parser takes the square of a dotted key's length in time: minutes for 100 KiB of `a.a.a...`.
 MOST_DOTS = 200
-
-Overrides = Mapping[str, Any] | Iterable[str]
-
-
-class RecipeError(VisunexError):
-    """A recipe that is not there, or is wrong; the message lists every fault with its line or key."""
-
-
-class OverrideError(RecipeError, UsageError):
-    """A `--set` that makes no sense."""
 
 
 def names() -> list[str]:
@@ -82,7 +70,8 @@ def override(recipe: Recipe, overrides: Overrides) -> Recipe:
     """The recipe with keys replaced: `["filter.top=500", "filter.keywords=rose, tulip"]`, or a mapping.
 
     Values of text overrides are TOML; what is no TOML is taken as text. An empty value takes the key away, so
-    that its default holds. Raises OverrideError.
+    that its default holds. An `Override` also says what a person wrote to give it, for messages. Raises
+    OverrideError.
     """
     return _validated(recipe.model_dump(exclude_none=True), overrides, where=recipe.name)
 
@@ -128,11 +117,9 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
 
 
 def _validated(data: dict[str, Any], overrides: Overrides, *, where: str, text: str = "") -> Recipe:
-    given = _override_items(overrides)
-    for key, value in given.items():
-        data = _with(data, key.split("."), value)
+    given = as_overrides(overrides)
     try:
-        return Recipe.model_validate(_tuples(data), strict=True)
+        return Recipe.model_validate(_tuples(applied(data, given)), strict=True)
     except ValidationError as error:
         faults = faults_of(error, text, given)
     except RecursionError:
@@ -141,51 +128,12 @@ def _validated(data: dict[str, Any], overrides: Overrides, *, where: str, text: 
 
 
 def _error(faults: list[Fault], where: str) -> RecipeError:
-    kind = OverrideError if all(fault.overridden for fault in faults) else RecipeError
+    kind = OverrideError if all(fault.override for fault in faults) else RecipeError
+    if all(fault.override and fault.override.given_as for fault in faults):
+        return kind("; ".join(map(str, faults)))  # of options, not of the recipe
     if len(faults) == 1:
         return kind(f"{where}: {faults[0]}")
     return kind(f"{where} has {len(faults)} faults:\n" + "\n".join(f"  {fault}" for fault in faults))
-
-
-def _override_items(overrides: Overrides) -> dict[str, Any]:
-    if isinstance(overrides, Mapping):
-        return dict(overrides)
-    pairs = dict[str, Any]()
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise OverrideError(
-                f"--set {text!r} is not of the form section.key=value, such as filter.top=500"
-            )
-        pairs[".".join(part.strip() for part in key.split("."))] = _value(value.strip())
-    return pairs
-
-
-def _value(text: str) -> Any:
-    """`text` as a TOML value; a bare word is text, and nothing at all is None."""
-    if not text:
-        return None
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
-        return text
-    return parsed["value"] if len(parsed) == 1 else text
-
-
-def _with(data: dict[str, Any], key: list[str], value: Any) -> dict[str, Any]:
-    """`data` with the value at the dotted `key` replaced, or taken away when it is None."""
-    head, rest = key[0], key[1:]
-    if not rest:
-        return {name: old for name, old in data.items() if name != head} | (
-            {} if value is None else {head: value}
-        )
-    inner = data.get(head, {})
-    if head == "source" and isinstance(inner, str):  # `source = "name"` is short for `source.data`
-        inner = {"data": inner}
-    return {
-        **data,
-        head: _with(cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}, rest, value),
-    }
 
 
 def _tuples(value: Any) -> Any:

@@ -5,7 +5,7 @@ import click
 from visunex.base.console import Command, show
 
 from ..rundir import RunDir
-from .options import merge, overrides, overwrite_option, run_option, section_options, set_option
+from .options import overrides, overwrite_option, run_option, section_options, set_option
 
 
 @click.command("download", cls=Command)
@@ -28,19 +28,16 @@ def command(run: RunDir, overwrite: bool, retry_failed: bool, settings: tuple[st
         visunex-data download --processes 4 --threads 64 --deadline 10 --contact me@example.org
         visunex-data download --retry-failed
     """
-    from visunex.base.files import write_text
-    from visunex.recipes import dumps, load, override
+    from visunex.recipes import load, override
 
-    from ..download.stage import download
+    from ..api import download_in
     from ..errors import DownloadError
-    from ..report import reported
 
     if not run.recipe.exists():
         raise DownloadError(
             f"there is no {run.recipe}: run `visunex-data filter` first, or choose another --run"
         )
-    recipe = override(merge(load(run.recipe), overrides()), settings)
-    with run.locked(), reported(run):
-        report = download(run, recipe, overwrite=overwrite, retry_failed=retry_failed)
-        write_text(run.recipe, dumps(recipe))
+    own = load(run.recipe)
+    recipe = override(own, [*overrides(own), *settings])
+    report = download_in(run, recipe, overwrite=overwrite, retry_failed=retry_failed)
     show(report.as_dict(), report.as_text())

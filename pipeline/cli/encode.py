@@ -1,15 +1,14 @@
 """`visunex-data encode`."""
 
-import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from visunex.base.console import Command, show
 
 from ..rundir import RunDir
-from .options import merge, overrides, overwrite_option, run_option, section_options, set_option
+from .options import overrides, overwrite_option, run_option, section_options, set_option
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
@@ -54,34 +53,16 @@ def command(
         visunex-data encode --precomputed /data/laion2B-en/vectors
         visunex-data encode --reduce contrast --baseline runs/everything
     """
-    from visunex.base.files import write_text
-    from visunex.recipes import dumps, override
+    from visunex.recipes import override
 
-    from ..encode.precomputed import encode_precomputed
-    from ..encode.published import reduce_published
-    from ..encode.stage import encode
-    from ..report import reported
+    from ..api import encode_in
 
-    recipe = override(merge(_recipe(run), overrides()), settings)
-    report: Any
-    if recipe.encode.vectors:
-        given = None if out is not None and not _run_was_named() else run
-        with contextlib.ExitStack() as held:
-            if given is not None:
-                held.enter_context(given.locked())
-                held.enter_context(reported(given))
-            report = reduce_published(given, recipe, out=out, overwrite=overwrite)
-    elif recipe.encode.precomputed is not None and not images:
-        with run.locked(), reported(run):
-            report = encode_precomputed(run, recipe, out=out, overwrite=overwrite, device=device)
-            write_text(run.recipe, dumps(recipe))
-    elif images and out is not None and not _run_was_named():
-        report = encode(None, recipe, images=images, out=out, device=device)
-    else:
-        with run.locked(), reported(run):
-            report = encode(run, recipe, images=images, out=out, overwrite=overwrite, device=device)
-            if run.recipe.exists():
-                write_text(run.recipe, dumps(recipe))
+    own = _recipe(run)
+    recipe = override(own, [*overrides(own), *settings])
+    elsewhere = out is not None and not _run_was_named() and bool(images or recipe.encode.vectors)
+    report = encode_in(
+        None if elsewhere else run, recipe, images=images, out=out, overwrite=overwrite, device=device
+    )
     show(report.as_dict(), report.as_text())
 
 

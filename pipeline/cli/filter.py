@@ -9,7 +9,7 @@ from visunex.base.console import Command, show
 from visunex.base.errors import UsageError
 
 from ..rundir import RunDir
-from .options import merge, overrides, overwrite_option, run_option, section_options, set_option
+from .options import option_name, overrides, overwrite_option, run_option, section_options, set_option
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
@@ -60,13 +60,10 @@ def command(
         visunex-data filter my.parquet --like "watercolour flowers" --like-image a.jpg --precomputed DIR
         visunex-data filter --recipe flower_plant --top 500 --run runs/small
     """
-    from ..filter.stage import filter_rows
-    from ..report import reported
+    from ..api import filter_in
 
-    told = {option: name for option, name in columns.items() if name is not None}
-    recipe = _recipe(_one(sources), base, told, settings)
-    with run.locked(), reported(run):
-        report = filter_rows(run, recipe, overwrite=overwrite)
+    named = {option: name for option, name in columns.items() if name is not None}
+    report = filter_in(run, _recipe(_one(sources), base, named, settings), overwrite=overwrite)
     show(report.as_dict(), report.as_text())
 
 
@@ -83,9 +80,13 @@ def _recipe(
     source: str | None, base: str | None, columns: dict[str, str], settings: tuple[str, ...]
 ) -> "Recipe":
     """The base recipe with the command line's settings over it."""
-    from visunex.recipes import Recipe, load, override
+    from visunex.recipes import Override, Recipe, load, override
 
     recipe = load(base) if base else Recipe(name="custom")
-    told = {f"source.columns.{option.removesuffix('_column')}": name for option, name in columns.items()}
-    recipe = override(merge(recipe, overrides()), told | ({"source.data": source} if source else {}))
-    return override(recipe, settings)
+    given = overrides(recipe) + [
+        Override(f"source.columns.{option.removesuffix('_column')}", name, option_name(option))
+        for option, name in columns.items()
+    ]
+    if source:
+        given.append(Override("source.data", source, "SOURCE"))
+    return override(recipe, [*given, *settings])

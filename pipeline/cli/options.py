@@ -1,27 +1,23 @@
 """Options that are made from the recipe's schema, so that each setting is described in one place."""
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 
-from visunex.base.errors import UsageError
 from visunex.base.folders import DEFAULT_RUN
 
 from ..rundir import RunDir
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-    from visunex.recipes import Recipe
+    from visunex.recipes import Override, Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
-Overrides = dict[str, dict[str, Any]]
 
 _GIVEN = "visunex.overrides"
-_WHOLE = frozenset({"like", "like_images"})  # lists whose texts may hold commas
+_WHOLE = frozenset({"filter.like", "filter.like_images"})  # lists whose texts may hold commas
 _ALSO = {"like_images": ("--like-image",)}  # how a key is called where one value is given
 
 
@@ -69,57 +65,40 @@ def section_options(
     return decorate
 
 
-def overrides() -> Overrides:
-    """The recipe keys that the current command line sets, by section."""
-    return click.get_current_context().meta.get(_GIVEN, {})
+def overrides(recipe: "Recipe") -> "list[Override]":
+    """What the current command line's options say over `recipe`, each called by its option in messages."""
+    from visunex.recipes import Override
+
+    given: dict[str, Any] = click.get_current_context().meta.get(_GIVEN, {})
+    patterns = given.get("filter.match", recipe.filter.match) == "regex"
+    return [Override(key, _split(key, value, patterns), option_name(key)) for key, value in given.items()]
 
 
-def merge(recipe: "Recipe", changes: Mapping[str, Mapping[str, Any]]) -> "Recipe":
-    """The recipe with `changes` (section -> key -> value) laid over it. Raises UsageError."""
-    from pydantic import ValidationError
-
-    from visunex.recipes import Recipe
-
-    data = recipe.model_dump()
-    for section, values in changes.items():
-        merged = {**(data[section] or {}), **values}
-        data[section] = {**merged, **_split_lists(values, whole=merged.get("match") == "regex")}
-    try:
-        return Recipe.model_validate(data)
-    except ValidationError as error:
-        raise UsageError("; ".join(map(_fault, error.errors(include_url=False)))) from None
+def option_name(key: str) -> str:
+    """The option of a recipe's key: `--min-score` of `filter.min_score`."""
+    return "--" + key.rpartition(".")[2].replace("_", "-")
 
 
-def _fault(fault: "ErrorDetails") -> str:
-    from visunex.recipes.faults import in_words
-
-    names = tuple(str(part) for part in fault["loc"] if not isinstance(part, int))
-    option = "--" + names[-1].replace("_", "-") if len(names) > 1 else names[0]
-    return f"{option}: {in_words(fault, names)}"
-
-
-def _split_lists(values: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
-    """Split `--keywords a,b` at the commas; regular expressions (`whole`) and sentences keep theirs."""
+def _split(key: str, value: Any, patterns: bool) -> Any:
+    """`--keywords a,b` split at the commas; regular expressions (`patterns`) and sentences keep theirs."""
     from visunex.recipes import split_keywords
 
-    lists = {key: value for key, value in values.items() if isinstance(value, tuple) and key not in _WHOLE}
-    return {
-        key: tuple(part for item in value for part in split_keywords(item, whole=whole))
-        for key, value in lists.items()
-    }
+    if not isinstance(value, tuple) or key in _WHOLE:
+        return value
+    whole = patterns and key.startswith("filter.")
+    return tuple(part for item in value for part in split_keywords(item, whole=whole))
 
 
 def _option(section: str, key: str, field: Any) -> Callable[[F], F]:
     def remember(context: click.Context, option: click.Parameter, value: Any) -> None:
         if context.get_parameter_source(option.name or "") is not click.core.ParameterSource.DEFAULT:
-            context.meta.setdefault(_GIVEN, {}).setdefault(section, {})[key] = value
+            context.meta.setdefault(_GIVEN, {})[f"{section}.{key}"] = value
 
-    name = key.replace("_", "-")
+    flag = option_name(key)
     kind, settings = _click_type(field.annotation)
-    flag = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
     return click.option(
         *_ALSO.get(key, ()),
-        flag,
+        f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
         type=kind,
         help=_help(field),
         callback=remember,

@@ -54,14 +54,14 @@ def command(
         visunex-data run my_recipe.toml --set filter.top=500 --run runs/small
         visunex-data run my_recipe.toml --discard-images
     """
-    from visunex.recipes import load
+    from visunex.recipes import Override, load
 
-    from ..run import run_recipe
+    from ..api import run_in
 
     if mirror:
         os.environ["VISUNEX_MIRROR"] = mirror
-    loaded = load(recipe, (*settings, *(["encode.discard_images=true"] if discard_images else [])))
+    discarding = [Override("encode.discard_images", True, "--discard-images")] if discard_images else []
+    loaded = load(recipe, [*settings, *discarding])
     run = RunDir(Path(folder) if folder else RUNS / loaded.name)
-    with run.locked():
-        report = run_recipe(run, loaded, overwrite=overwrite)
+    report = run_in(run, loaded, overwrite=overwrite)
     show(report.as_dict(), report.as_text())

@@ -1,0 +1,251 @@
+"""The pipeline from Python: a stage or a whole recipe in one call, on any folder.
+
+Each function takes a recipe (a name, a path or a `Recipe`), or none, and over it the recipe's keys as keyword
+arguments. It holds the run folder's lock while it works, brings `report.html` up to date, and returns what
+the stage reports.
+"""
+
+import contextlib
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from visunex.base.files import write_text
+from visunex.base.folders import DEFAULT_RUN, RUNS
+from visunex.recipes import Download, Encode, Filter, Override, Recipe, dumps, load, override
+
+from .errors import DownloadError, UsageError
+from .report import reported
+from .rundir import RunDir
+
+if TYPE_CHECKING:
+    from .download.stage import DownloadReport
+    from .encode.precomputed import MixedReport
+    from .encode.published import VectorsReport
+    from .encode.stage import EncodeReport
+    from .filter.stage import FilterReport
+    from .run import RunReport
+
+__all__ = ["download_images", "encode_images", "filter_metadata", "run_recipe"]
+
+RecipeLike: TypeAlias = Recipe | str | Path
+Encoded: TypeAlias = "EncodeReport | MixedReport | VectorsReport"
+
+_FILTER_KEYS = {
+    **{name: f"filter.{name}" for name in Filter.model_fields},
+    **{name: f"encode.{name}" for name in ("precomputed", "model", "pretrained")},  # for likeness
+    "columns": "source.columns",
+}
+_DOWNLOAD_KEYS = {name: f"download.{name}" for name in Download.model_fields}
+_ENCODE_KEYS = {name: f"encode.{name}" for name in Encode.model_fields}
+_RECIPE_KEYS = {name: name for name in Recipe.model_fields}
+
+
+def filter_metadata(
+    data: str | Path | None = None,
+    *,
+    recipe: RecipeLike | None = None,
+    run: str | Path = DEFAULT_RUN,
+    overwrite: bool = False,
+    **settings: Any,
+) -> "FilterReport":
+    """Choose the rows of a data set's metadata: the candidates, best first, in `run`'s selected.parquet.
+
+    `data` is a file, folder, pattern, address or known name, in place of the recipe's. `settings` are keys of
+    the recipe's `[filter]`; `columns`, a mapping of what the source calls its columns; and `precomputed`,
+    `model` and `pretrained` of `[encode]`, where pictures are ranked by what they show.
+
+    Raises UsageError, RecipeError, SourceError, FilterError (no row passes), StaleRunError (the folder holds
+    another selection, and `overwrite` is False), RunBusyError.
+
+    Example: `filter_metadata("m.parquet", run="runs/x", keywords=["flower", "garden"], top=200)`
+    """
+    base = Recipe(name="custom") if recipe is None else _loaded(recipe)
+    source = [] if data is None else [Override("source.data", str(data), "data")]
+    given = _overrides("filter_metadata", settings, _FILTER_KEYS)
+    return filter_in(RunDir(Path(run)), override(base, [*source, *given]), overwrite=overwrite)
+
+
+def download_images(
+    run: str | Path = DEFAULT_RUN,
+    *,
+    recipe: RecipeLike | None = None,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    **settings: Any,
+) -> "DownloadReport":
+    """Fetch the pictures that `filter_metadata` chose in `run`, best first, into its shards.
+
+    `settings` are keys of the recipe's `[download]`; `recipe` stands in for what the run's own says there.
+    Calling it again goes on where it stopped; `retry_failed` also tries again what failed for good.
+
+    Raises FewerImagesError with fewer than `min_images` pictures, everything being kept; DownloadError,
+    StaleRunError, UsageError, RecipeError, RunBusyError.
+
+    Example: `download_images("runs/x", processes=4, deadline=10)`
+    """
+    folder = RunDir(Path(run))
+    base = _of_run(folder, recipe, "download")
+    if base is None:
+        raise DownloadError(f"there is no {folder.recipe}: call filter_metadata(run={str(run)!r}) first")
+    changed = override(base, _overrides("download_images", settings, _DOWNLOAD_KEYS))
+    return download_in(folder, changed, overwrite=overwrite, retry_failed=retry_failed)
+
+
+def encode_images(
+    images: str | Path | Sequence[str | Path] = (),
+    *,
+    recipe: RecipeLike | None = None,
+    run: str | Path | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    **settings: Any,
+) -> Encoded:
+    """Turn pictures into CLIP vectors, and those into one aesthetic embedding.
+
+    `images` are pictures, folders, tars, shards or runs; without them, those that were downloaded into `run`
+    (the default run where none is named). The embedding is put into the run, and also at `out`; of `images`
+    and `out` without `run` nothing else is kept. `settings` are keys of the recipe's `[encode]`.
+
+    Raises EncodeError (nothing to encode, nothing that can be decoded), ModelError, EmbeddingError,
+    StaleRunError, UsageError, RecipeError, RunBusyError.
+
+    Example: `encode_images("my_pictures", out="me.pt", model="ViT-L-14")`
+    """
+    places = (images,) if isinstance(images, str | Path) else tuple(images)
+    published = bool(settings.get("vectors"))
+    folder = None if run is None and out is not None and (places or published) else _folder(run)
+    base = (folder and _of_run(folder, recipe, "encode", "reference")) or (
+        Recipe(name="pictures") if recipe is None else _loaded(recipe)
+    )
+    changed = override(base, _overrides("encode_images", settings, _ENCODE_KEYS))
+    target = None if out is None else Path(out)
+    return encode_in(folder, changed, images=places, out=target, overwrite=overwrite, device=device)
+
+
+def run_recipe(
+    recipe: RecipeLike | None = None,
+    *,
+    run: str | Path | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> "RunReport":
+    """Filter, download and encode as a recipe says, in `run` (by default `runs/NAME`, after the recipe).
+
+    `settings` are the recipe's sections as mappings, and its `name` and `source`; what they do not name stays
+    as the recipe has it. Stopped at any time, the same call goes on from there.
+
+    Raises the errors of the three stages; what is done by then is kept.
+
+    Example: `run_recipe("fantasy", run="runs/small", filter={"top": 500})`
+    """
+    base = Recipe(name="custom") if recipe is None else _loaded(recipe)
+    changed = override(base, _overrides("run_recipe", settings, _RECIPE_KEYS))
+    return run_in(RunDir(RUNS / changed.name if run is None else Path(run)), changed, overwrite=overwrite)
+
+
+def filter_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False) -> "FilterReport":
+    """Filter as a whole recipe says, in a run folder that nobody has locked yet."""
+    from .filter.stage import filter_rows
+
+    with _at_work(run):
+        return filter_rows(run, recipe, overwrite=overwrite)
+
+
+def download_in(
+    run: RunDir, recipe: Recipe, *, overwrite: bool = False, retry_failed: bool = False
+) -> "DownloadReport":
+    """Download as a whole recipe says, which becomes the run's."""
+    from .download.stage import download
+
+    with _at_work(run):
+        report = download(run, recipe, overwrite=overwrite, retry_failed=retry_failed)
+        write_text(run.recipe, dumps(recipe))
+    return report
+
+
+def encode_in(
+    run: RunDir | None,
+    recipe: Recipe,
+    *,
+    images: Sequence[str | Path] = (),
+    out: Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+) -> Encoded:
+    """Encode as a whole recipe says, which becomes the run's; without a run, only `out` is written."""
+    from .encode.precomputed import encode_precomputed
+    from .encode.published import reduce_published
+    from .encode.stage import encode
+
+    with contextlib.nullcontext() if run is None else _at_work(run):
+        if recipe.encode.vectors:
+            return reduce_published(run, recipe, out=out, overwrite=overwrite)
+        report: Encoded
+        if run is not None and recipe.encode.precomputed is not None and not images:
+            report = encode_precomputed(run, recipe, out=out, overwrite=overwrite, device=device)
+        else:
+            report = encode(run, recipe, images=images, out=out, overwrite=overwrite, device=device)
+        if run is not None and run.recipe.exists():
+            write_text(run.recipe, dumps(recipe))
+    return report
+
+
+def run_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False) -> "RunReport":
+    """Filter, download and encode as a whole recipe says, in a run folder that nobody has locked yet."""
+    from .run import run_recipe as run_stages
+
+    with _at_work(run):
+        return run_stages(run, recipe, overwrite=overwrite)
+
+
+@contextlib.contextmanager
+def _at_work(run: RunDir) -> Iterator[None]:
+    with run.locked(), reported(run):
+        yield
+
+
+def _folder(run: str | Path | None) -> RunDir:
+    return RunDir(DEFAULT_RUN if run is None else Path(run))
+
+
+def _loaded(recipe: RecipeLike) -> Recipe:
+    return recipe if isinstance(recipe, Recipe) else load(recipe)
+
+
+def _of_run(run: RunDir, recipe: RecipeLike | None, *sections: str) -> Recipe | None:
+    """The run's own recipe, or `recipe`; of both, the run's with these sections of `recipe`."""
+    given = None if recipe is None else _loaded(recipe)
+    if not run.recipe.exists():
+        return given
+    own = load(run.recipe)
+    return own if given is None else own.model_copy(update={name: getattr(given, name) for name in sections})
+
+
+def _overrides(function: str, settings: Mapping[str, Any], keys: Mapping[str, str]) -> list[Override]:
+    """Keyword arguments as overrides of a recipe's keys, which messages call by the argument's name."""
+    for name in settings:
+        if name not in keys:
+            near = difflib.get_close_matches(name, keys, n=1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise UsageError(f"{function}() takes no {name!r}: {meant}there are {', '.join(keys)}")
+    return [each for name, value in settings.items() for each in _flat(keys[name], value, name)]
+
+
+def _flat(key: str, value: Any, name: str) -> Iterator[Override]:
+    """An override for each value of a mapping, so that what it does not name stays."""
+    if isinstance(value, Mapping):
+        for inner, its in value.items():
+            yield from _flat(f"{key}.{inner}", its, f"{name}.{inner}")
+    else:
+        yield Override(key, _plain(value), name)
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text, and any sequence as a list, as a recipe's file would give them."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return [_plain(item) for item in value] if isinstance(value, list | tuple | set) else value
