@@ -41,7 +41,7 @@ def reduced(folder: Path) -> None:
     for way in (False, True):
         encoder = clip.load("visunex-tiny", precision="fp32", exact_decode=way, preprocess="host")
         began = time.perf_counter()
-        seen = [each.seen for each in decode_here(samples(sources([place])), encoder.preprocessing)]
+        seen = [decode_here(each, encoder.preprocessing).seen for each in samples(sources([place]))]
         took = (time.perf_counter() - began) / len(seen)
         rows[way] = took, encoder.vectors(encoder.stage([each for each in seen if each is not None]))
     alike = cosines(rows[False][1], rows[True][1]).min()

@@ -76,9 +76,9 @@ def seconds(work: Callable[[], object]) -> float:
 def whole(folder: Path, encoder: ImageEncoder) -> NDArray[np.float32]:
     """Reading, decoding, resizing, the tower, writing; decoders are started, too. The vectors."""
     with tempfile.TemporaryDirectory() as out:
-        account, _ = encode_vectors(sources([folder]), Path(out), encoder, Encode(), Progress("encode", None))
-        if account.failed:
-            raise SystemExit(f"pictures failed: {account.failed}")
+        counts, _ = encode_vectors(sources([folder]), Path(out), encoder, Encode(), Progress("encode", None))
+        if counts.failed:
+            raise SystemExit(f"pictures failed: {counts.failed}")
         return np.concatenate(list(read_vectors(Path(out)).units()))
 
 

@@ -22,16 +22,14 @@ from .rundir import RunDir
 
 if TYPE_CHECKING:
     from .download.stage import DownloadReport
-    from .encode.precomputed import MixedReport
-    from .encode.published import VectorsReport
-    from .encode.stage import EncodeReport
+    from .encode.reports import EncodeReport, PrecomputedReport, VectorsReport
     from .filter.stage import FilterReport
     from .run import RunReport
 
 __all__ = ["download_images", "encode_images", "filter_metadata", "run_recipe"]
 
 RecipeLike: TypeAlias = Recipe | str | Path
-Encoded: TypeAlias = "EncodeReport | MixedReport | VectorsReport"
+Encoded: TypeAlias = "EncodeReport | PrecomputedReport | VectorsReport"
 
 _FILTER_KEYS = {
     **{name: f"filter.{name}" for name in Filter.model_fields},

@@ -2,7 +2,7 @@
 
 A shard counts as finished by its `_stats.json`, so a shard that an earlier call has made is nothing else than
 one that was finished early. Which pictures are wanted is only known at the end: until then those are encoded
-that are chosen so far, and at the end `encode` brings the vectors up to date.
+that are chosen so far, and at the end `finish_encode` brings the vectors up to date.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from visunex.clip.image_encoder import ImageEncoder
 
 from .download.choose import Result, choose, is_made, read_shard
 from .download.loop import Plan
-from .encode.partition_encoder import Account, Encoding
+from .encode.partition_encoder import OutcomeCounts, PartitionEncoder
 from .encode.stage import Encoded
 from .shards.discard import discard_pictures
 from .shards.naming import TAR, shard_name, shard_number, tars_marked_done
 from .shards.samples import Source
-from .vectors.store import part_paths, read_notes
+from .vectors.store import part_paths, read_provenance
 
 if TYPE_CHECKING:
     from visunex.recipes import Encode
@@ -61,24 +61,24 @@ def encode_finished(
     """Encode what is chosen so far of each shard that is finished, until the download is over.
 
     With `discard_images` a shard's pictures go once none can be wanted that has no vector. A shard that has a
-    part already is left to `encode`, which knows what is wanted. Raises EncodeError.
+    part already is left to `finish_encode`, which knows what is wanted. Raises EncodeError.
     """
-    account, fresh, seconds, finished = Account(), 0, 0.0, _Finished(plan)
+    counts, encoded_now, seconds, finished = OutcomeCounts(), 0, 0.0, _Finished(plan)
     # A download that was finished before may make shards again, of the pictures that are in them.
     discards = settings.discard_images and not plan.run.downloaded.exists()
-    with Encoding(encoder, settings, plan.run.vectors) as encoding:
+    with PartitionEncoder(encoder, settings, plan.run.vectors) as parts:
         while not downloading.done():
             places = finished.new()
             if not places:
                 wait([downloading], _LOOK)
                 continue
             began = time.monotonic()
-            fresh += encoding.encode(_unless_failed(places, downloading), account, progress)
+            encoded_now += parts.encode(_unless_failed(places, downloading), counts, progress)
             seconds += time.monotonic() - began
             if discards:
-                encoded = (place for place in places if place.shard in encoding.numbers)
+                encoded = (place for place in places if place.shard in parts.numbers)
                 discard_pictures(place.path for place in encoded if finished.is_done_with(place))
-    return Encoded(encoder, account, fresh, seconds)
+    return Encoded(encoder, counts, encoded_now, seconds)
 
 
 def _unless_failed(places: list[Source], downloading: "Future[Any]") -> Iterator[Source]:
@@ -121,7 +121,7 @@ class _Finished:
         )
 
     def _has_vectors(self, shard: int) -> bool:
-        return read_notes(part_paths(self._plan.run.vectors, shard)) is not None
+        return read_provenance(part_paths(self._plan.run.vectors, shard)) is not None
 
     def _source(self, shard: int) -> Source:
         chosen = [each.rank for each in self._results[shard] if self._classes.get(each.rank) == "chosen"]

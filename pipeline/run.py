@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visunex.base.files import write_bytes, write_text
+from visunex.base.folders import RUNS
 from visunex.base.progress import Progress, human_time
 
 from .rundir import RunDir
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from visunex.recipes import Recipe
 
     from .download.stage import DownloadReport
-    from .encode.precomputed import MixedReport
-    from .encode.published import VectorsReport
-    from .encode.stage import EncodeReport
+    from .encode.reports import EncodeReport, PrecomputedReport, VectorsReport
     from .filter.stage import FilterReport
 
 DEMO_SOURCE = "demo"
@@ -35,7 +34,7 @@ class RunReport:
     run: Path
     filter: "FilterReport | None"
     download: "DownloadReport | None"
-    encode: "EncodeReport | MixedReport | VectorsReport"
+    encode: "EncodeReport | PrecomputedReport | VectorsReport"
     seconds: float
 
     def _stages(self) -> "dict[str, Any]":
@@ -94,19 +93,19 @@ def _overlapped(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[Downlo
     The tower is loaded while the first pictures come, so that one that cannot be had is known at once.
     """
     from .download.stage import begin_download
-    from .encode.stage import begin_encode, encode
+    from .encode.stage import EncodeRequest, begin_encode, finish_encode
     from .overlap import encode_finished, in_background
 
-    begun = begin_download(run, recipe, overwrite=overwrite)
+    begun, request = begin_download(run, recipe, overwrite=overwrite), EncodeRequest(run)
     with Progress("encode", recipe.filter.top) as shown:
         with in_background(lambda stopping: begun.work(stopping=stopping)) as downloading:
-            encoder = begin_encode(run, recipe, overwrite=overwrite)
+            encoder = begin_encode(request, recipe.encode, overwrite=overwrite)
             early = encode_finished(begun.plan, recipe.encode, encoder, downloading, shown)
             downloaded = downloading.result()
-        return downloaded, encode(run, recipe, early=early, progress=shown)
+        return downloaded, finish_encode(request, recipe, early, progress=shown)
 
 
-def _one_by_one(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[DownloadReport, MixedReport]":
+def _one_by_one(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[DownloadReport, PrecomputedReport]":
     """Download what has no published vector, then encode that, and take the vectors that there are."""
     from .download.stage import download
     from .encode.precomputed import encode_precomputed
@@ -118,8 +117,6 @@ def _one_by_one(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[Downlo
 def _make_baseline(recipe: "Recipe") -> None:
     """Run the shipped recipe that a contrast names as its baseline, beside this run, unless that was done."""
     from visunex.recipes import load, names
-
-    from .encode.stage import RUNS
 
     name = recipe.encode.baseline
     baseline = RunDir(RUNS / str(name))

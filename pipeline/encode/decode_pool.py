@@ -1,4 +1,4 @@
-"""Worker processes that turn files into pixels ahead of the tower.
+"""Worker processes that decode files into pixels, some images before the encoder asks for them.
 
 Pixels come back through shared memory; through the pipes go only file names and offsets. A worker knows
 Pillow and numpy and not torch, so it starts in a fraction of a second and has no threads to fork.
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import connection
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -24,13 +24,17 @@ from visunex.images.errors import ImageError
 from ..errors import EncodeError
 from ..shards.samples import Sample
 
-CHUNK = 4  # pictures handed to a worker at once
+__all__ = ["Decoded", "Decoders", "decode_here"]
+
+T = TypeVar("T")
+
+CHUNK = 4  # images handed to a worker at once
 # A worker's answers are at most some 100 bytes for each task. All that can be under way fit into the smallest
 # buffer that a system gives a pipe (8 KB): a worker never waits for the parent while the parent waits for it.
 _MOST_TASKS = 64
-_HEADER = 16  # bytes before a picture's pixels: four int32
-# The tower's threads wait for the slowest of them, so on the cores they share decoding comes second; it gets
-# on all the same while another program keeps the cores busy.
+_HEADER = 16  # bytes before an image's pixels: four int32
+# The encoder's threads wait for the slowest of them, so on the cores they share decoding comes second; it
+# gets on all the same while another program keeps the cores busy.
 _NICENESS = 5
 # spawn: a fork of a process with torch's threads can deadlock.
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -38,20 +42,19 @@ _CONTEXT = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True)
 class Decoded:
-    """A sample and what is seen of it; or the class of reason why there is nothing."""
+    """A sample and its pixels; or the kind of reason why there are none."""
 
     sample: Sample
     seen: Seen | None
     reason: str = ""
 
 
-def decode_here(samples: Iterable[Sample], preprocessing: Preprocessing) -> Iterator[Decoded]:
-    """Decode in this process, one after the other."""
-    for sample in samples:
-        try:
-            yield Decoded(sample, preprocessing.seen(sample.read()))
-        except ImageError as error:
-            yield Decoded(sample, None, error.kind)
+def decode_here(sample: Sample, preprocessing: Preprocessing) -> Decoded:
+    """Decode a sample in this process."""
+    try:
+        return Decoded(sample, preprocessing.seen(sample.read()))
+    except ImageError as error:
+        return Decoded(sample, None, error.kind)
 
 
 @dataclass
@@ -64,30 +67,32 @@ class _Worker:
 @dataclass
 class _Task:
     slot: int
-    samples: list[Sample]
+    pairs: list[tuple[Sample, Any]]
     failures: list[str] | None = None  # for each sample, empty where there are pixels
 
 
 class Decoders:
-    """A pool of `workers` processes that keep `ahead` pictures decoded; with 0 workers it decodes right here.
+    """A pool of `workers` processes that keep `prefetch` images decoded; with none it decodes right here.
 
-    `seconds` of a processor's time were spent on the `done` pictures so far; `grow` adds workers, up to
-    `most`. A worker that dies (the system kills the largest process when memory runs out) ends the job with
-    an EncodeError that names the picture, not with a hang.
+    `seconds` of a processor's time were spent on the `done` images so far; `grow` adds workers, up to `most`.
+    A worker that dies (the system kills the largest process when memory runs out) ends the job with an
+    EncodeError that names the image, not with a hang.
     """
 
     def __init__(
-        self, preprocessing: Preprocessing, workers: int, ahead: int, most: int | None = None
+        self, preprocessing: Preprocessing, workers: int, prefetch: int, most: int | None = None
     ) -> None:
         self._preprocessing = preprocessing
         self._count, self._most = workers, max(workers, most or 0)
-        self._slots = min(self._most + -(-ahead // CHUNK), self._most * _MOST_TASKS)
+        self._slots = min(self._most + -(-prefetch // CHUNK), self._most * _MOST_TASKS) if workers else 0
+        room = _HEADER + preprocessing.most_bytes
+        self._shared = _CONTEXT.RawArray("B", self._slots * CHUNK * room)
+        self._memory = _slots_of(self._shared, room)
         self._workers: list[_Worker] = []
         self.seconds, self.done = 0.0, 0
 
     def __enter__(self) -> Self:
-        if self._count:
-            self._start()
+        self.grow(self._count)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,11 +104,11 @@ class Decoders:
             worker.process.join()
         self._workers = []
 
-    def decode(self, samples: Iterable[Sample]) -> Iterator[Decoded]:
-        """Every sample with its pixels or its reason, in the order given."""
+    def decode(self, pairs: Iterable[tuple[Sample, T]]) -> Iterator[tuple[Decoded, T]]:
+        """Every sample with its pixels or its reason, in the order given, and what came along with it."""
         if not self._count:
-            return decode_here(samples, self._preprocessing)
-        return self._decode_there(iter(samples))
+            return ((decode_here(sample, self._preprocessing), other) for sample, other in pairs)
+        return self._decode_there(iter(pairs))
 
     def grow(self, workers: int) -> None:
         """Have `workers` processes, if there are fewer and as far as there may be so many."""
@@ -115,17 +120,11 @@ class Decoders:
             theirs.close()  # so that the pipe ends when the worker does
             self._workers.append(_Worker(process, ours))
 
-    def _start(self) -> None:
-        room = _HEADER + self._preprocessing.most_bytes
-        self._shared = _CONTEXT.RawArray("B", self._slots * CHUNK * room)
-        self._memory = _slots_of(self._shared, room)
-        self.grow(self._count)
-
-    def _decode_there(self, samples: Iterator[Sample]) -> Iterator[Decoded]:
+    def _decode_there(self, pairs: Iterator[tuple[Sample, T]]) -> Iterator[tuple[Decoded, T]]:
         free = list(range(self._slots))
         waiting: deque[_Task] = deque()
         while True:
-            while free and self._has_room() and (chunk := list(islice(samples, CHUNK))):
+            while free and self._has_room() and (chunk := list(islice(pairs, CHUNK))):
                 waiting.append(self._hand_out(free.pop(), chunk))
             if not waiting:
                 return
@@ -138,12 +137,12 @@ class Decoders:
     def _has_room(self) -> bool:
         return any(len(worker.tasks) < _MOST_TASKS for worker in self._workers)
 
-    def _hand_out(self, slot: int, samples: list[Sample]) -> _Task:
-        task = _Task(slot, samples)
+    def _hand_out(self, slot: int, pairs: list[tuple[Sample, Any]]) -> _Task:
+        task = _Task(slot, pairs)
         worker = min(self._workers, key=lambda worker: len(worker.tasks))
         worker.tasks.append(task)
         try:
-            worker.pipe.send((slot, [replace(each, key="", caption=None, url=None) for each in samples]))
+            worker.pipe.send((slot, [replace(each, key="", caption=None, url=None) for each, _ in pairs]))
         except OSError:
             raise self._death(worker) from None
         return task
@@ -159,10 +158,11 @@ class Decoders:
                 worker.tasks.popleft().failures = failures
                 self.seconds, self.done = self.seconds + seconds, self.done + len(failures)
 
-    def _results(self, task: _Task) -> Iterator[Decoded]:
+    def _results(self, task: _Task) -> Iterator[tuple[Decoded, Any]]:
         assert task.failures is not None  # noqa: S101 - for the type checker: `_decode_there` waited for it
-        for index, (sample, failure) in enumerate(zip(task.samples, task.failures, strict=True)):
-            yield Decoded(sample, None if failure else _take(self._memory[task.slot, index]), failure)
+        for index, ((sample, other), failure) in enumerate(zip(task.pairs, task.failures, strict=True)):
+            seen = None if failure else _take(self._memory[task.slot, index])
+            yield Decoded(sample, seen, failure), other
 
     def _death(self, worker: _Worker) -> EncodeError:
         worker.process.join(timeout=5)
@@ -172,7 +172,7 @@ class Decoders:
             cause += ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
         else:
             cause = f"ended with status {code}"
-        near = f" near {worker.tasks[0].samples[0].where}" if worker.tasks else ""
+        near = f" near {worker.tasks[0].pairs[0][0].where}" if worker.tasks else ""
         return EncodeError(
             f"a process that decodes pictures {cause}{near}; "
             "what is encoded is kept, go on with fewer --workers (0 decodes in this process)"

@@ -1,4 +1,4 @@
-"""A process that encodes its share on a device of its own.
+"""The process that encodes its part of the images on a device of its own.
 
 Started by `multi_device.py` as `python -m visunex.pipeline.encode.device_worker FD`. It ends with the process
 at the other end of the socket, which hears of every batch.
@@ -14,7 +14,7 @@ from visunex.base.errors import VisunexError
 
 from .load import load_encoder
 from .multi_device import Counted, Failed, Finished, Job
-from .partition_encoder import Account, Encoding
+from .partition_encoder import OutcomeCounts, PartitionEncoder
 
 
 class _Relay:
@@ -23,28 +23,28 @@ class _Relay:
     def __init__(self, connection: "Connection[Any, Any]") -> None:
         self._connection = connection
 
-    def advance(self, count: int) -> None:
-        """Count pictures as done."""
+    def advance(self, count: int = 1) -> None:
+        """Count `count` more images as done."""
         self._connection.send(Counted(advanced=count))
 
     def skip(self, count: int) -> None:
-        """Count pictures for which there was nothing to do."""
+        """Expect `count` images fewer."""
         self._connection.send(Counted(skipped=count))
 
 
 def main() -> None:
-    """Encode the share of the one job that comes; say how far it is, and how it ended."""
+    """Do the one job that comes; say how far it is, and how it ended."""
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
     job: Job = connection.recv()
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     try:
         encoder = load_encoder(job.settings, job.device)
-        with Encoding(encoder, job.settings, job.folder, job.share.of) as encoding:
-            fresh = encoding.encode(job.places, Account(), _Relay(connection), job.share)
+        with PartitionEncoder(encoder, job.settings, job.folder, job.rank.world_size) as parts:
+            encoded_now = parts.encode(job.places, OutcomeCounts(), _Relay(connection), job.rank)
     except VisunexError as error:
         connection.send(Failed(str(error)))
     else:
-        connection.send(Finished(fresh))
+        connection.send(Finished(encoded_now))
 
 
 def _end_with(connection: "Connection[Any, Any]") -> None:

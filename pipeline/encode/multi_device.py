@@ -4,16 +4,17 @@ The parts on disk are all that the processes share. So whatever a process leaves
 made up for by the caller's own pass over everything at the end.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from visunex.base.progress import Progress
+import click
+
+from visunex.base.progress import NoProgress, ProgressLike
 
 from ..errors import EncodeError
 from ..shards.samples import Source
@@ -23,82 +24,51 @@ if TYPE_CHECKING:
     from visunex.clip.image_encoder import ImageEncoder
     from visunex.recipes.schema import Encode
 
-__all__ = [
-    "WHOLE",
-    "Counted",
-    "Failed",
-    "Finished",
-    "Helpers",
-    "Job",
-    "Remaining",
-    "Share",
-    "Shown",
-    "Untold",
-]
+__all__ = ["ALONE", "Counted", "DeviceWorkers", "Failed", "Finished", "Job", "Rank", "Remaining"]
 
 _PROGRAM = program("visunex.pipeline.encode.device_worker")
 
 
-class Shown(Protocol):
-    """Whatever is told how far the work is: `Progress`, or what passes it on."""
+class Remaining(NoProgress):
+    """Progress of a second pass over the same images: what needs no work was counted in the first."""
 
-    def advance(self, count: int) -> None:
-        """Count pictures as done."""
-
-    def skip(self, count: int) -> None:
-        """Count pictures for which there is nothing to do."""
-
-
-class Untold:
-    """Progress that nobody is told of."""
-
-    def advance(self, count: int) -> None:
-        """Count nothing."""
-
-    def skip(self, count: int) -> None:
-        """Count nothing."""
-
-
-class Remaining(Untold):
-    """Progress of a second pass: what is done already was counted before."""
-
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: ProgressLike) -> None:
         self._progress = progress
 
-    def advance(self, count: int) -> None:
-        """Count pictures as done."""
+    def advance(self, count: int = 1) -> None:
+        """Count `count` more images as done."""
         self._progress.advance(count)
 
 
 @dataclass(frozen=True)
-class Share:
-    """Every `of`-th partition, beginning with number `at`."""
+class Rank:
+    """Which one of `world_size` processes a process is: the one that takes each partition of its `rank`."""
 
-    at: int = 0
-    of: int = 1
+    rank: int = 0
+    world_size: int = 1
 
-    def holds(self, number: int) -> bool:
-        """Whether the partition of this number, counted from 0, is in the share."""
-        return number % self.of == self.at
+    def takes(self, number: int) -> bool:
+        """Whether the partition of this number, counted from 0, is this process's."""
+        return number % self.world_size == self.rank
 
 
-WHOLE = Share()
+ALONE = Rank()
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a helper is to do: its share of the partitions of `places`, on its device."""
+    """What a worker is to do: the partitions of `places` that its rank takes, on its device."""
 
     places: tuple[Source, ...]
     folder: Path
     settings: "Encode"
     device: str
-    share: Share
+    rank: Rank
 
 
 @dataclass(frozen=True)
 class Counted:
-    """Pictures that a helper is done with, or that there was nothing to do for."""
+    """Images that a worker is done with, or that needed no work."""
 
     advanced: int = 0
     skipped: int = 0
@@ -106,19 +76,19 @@ class Counted:
 
 @dataclass(frozen=True)
 class Failed:
-    """A helper ends with an error, in a sentence."""
+    """A worker's last message: it ends with an error, in a sentence."""
 
     sentence: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A helper is through its share, for which it encoded `fresh` pictures."""
+    """A worker's last message: it is done, and encoded so many images now."""
 
-    fresh: int
+    encoded_now: int
 
 
-class Helpers:
+class DeviceWorkers:
     """The processes for an encoder's other devices. They encode while the block runs, and end with it."""
 
     def __init__(
@@ -127,43 +97,45 @@ class Helpers:
         folder: Path,
         encoder: "ImageEncoder",
         settings: "Encode",
-        progress: Progress,
+        progress: ProgressLike,
     ) -> None:
         like_ours = settings.model_copy(update={"precision": encoder.precision})
         self._jobs = [
-            Job(tuple(places), folder, like_ours, device, Share(at, 1 + len(encoder.others)))
-            for at, device in enumerate(encoder.others, start=1)
+            Job(tuple(places), folder, like_ours, device, Rank(rank, 1 + len(encoder.others)))
+            for rank, device in enumerate(encoder.others, start=1)
         ]
         self._progress = progress
-        self._helpers: list[_Helper] = []
+        self._workers: list[_DeviceWorker] = []
 
     @property
-    def own_share(self) -> Share:
-        """The share of the process that has the helpers."""
-        return Share(0, 1 + len(self._jobs))
+    def own_rank(self) -> Rank:
+        """The rank of the process that started the workers."""
+        return Rank(0, 1 + len(self._jobs))
 
     def __enter__(self) -> Self:
-        self._helpers = [_Helper(job, self._progress) for job in self._jobs]
+        self._workers = [_DeviceWorker(job, self._progress) for job in self._jobs]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for helper in self._helpers:
-            helper.end()
+        for worker in self._workers:
+            worker.end()
 
     def wait(self) -> int:
-        """Until all have ended; how many pictures they encoded.
+        """Wait until all have ended; how many images they encoded.
 
         Raises EncodeError when one met an error; says when one was killed.
         """
-        return sum(helper.wait() for helper in self._helpers)
+        return sum(worker.wait() for worker in self._workers)
 
 
-class _Helper:
-    def __init__(self, job: Job, progress: Progress) -> None:
+class _DeviceWorker:
+    """A process at work on its job, and the thread that listens to it."""
+
+    def __init__(self, job: Job, progress: ProgressLike) -> None:
         self._device, self._progress = job.device, progress
-        self._last: Any = None
+        self._last: Any = None  # its last message so far
         self._process, self._connection = beside(_PROGRAM)
         self._listener = Thread(target=self._listen, args=(self._connection, job), daemon=True)
         self._listener.start()
@@ -180,20 +152,22 @@ class _Helper:
             return  # it is gone; `wait` says so
 
     def wait(self) -> int:
+        """Wait until it has ended; how many images it encoded."""
         self._listener.join()
         match self._last:
-            case Finished(fresh):
-                return fresh
+            case Finished(encoded_now):
+                return encoded_now
             case Failed(sentence):
                 raise EncodeError(f"{self._device}: {sentence}")
         status = self._process.wait()
-        print(
+        click.echo(
             f"encode: the process on {self._device} ended early (status {status}); its share is done here",
-            file=sys.stderr,
+            err=True,
         )
         return 0
 
     def end(self) -> None:
+        """End it, whatever it is doing."""
         self._process.kill()
         self._process.wait()
         self._listener.join()

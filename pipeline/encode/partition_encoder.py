@@ -1,8 +1,8 @@
-"""Partitions of pictures -> parts of vectors, resumable one by one, with an account of every picture."""
+"""Partitions of images -> parts of vectors, resumable one by one, with every image counted."""
 
 import itertools
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,28 +11,41 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.base.files import fingerprint
-from visunex.base.progress import Progress
+from visunex.base.cpu import cores
+from visunex.base.progress import NoProgress, ProgressLike
 from visunex.clip.image_encoder import ImageEncoder
 
 from ..shards.samples import Partition, Sample, Source, partitions
 from ..shards.sidecar import chosen_count
 from ..shards.tar import Tally
-from ..vectors.store import Part, part_paths, read_notes, remove_parts_but, write_part
-from .batching import Divider, batches, cores
+from ..vectors.store import Part, part_paths, read_provenance, remove_parts_but
+from .batching import batches
+from .cpu_split import CpuSplitter
 from .decode_pool import Decoded, Decoders
-from .multi_device import WHOLE, Helpers, Remaining, Share, Shown, Untold
-from .resume import Known, Picture, Vector, notes_on, picture_of, read_known
+from .multi_device import ALONE, DeviceWorkers, Rank, Remaining
+from .resume import (
+    MOST_EXAMPLES,
+    ImageKey,
+    Results,
+    Vector,
+    image_key,
+    part_fingerprint,
+    read_results,
+    write_results,
+)
 
 if TYPE_CHECKING:
     from visunex.recipes.schema import Encode
 
-_EXAMPLES = 5  # pictures named in a report for each reason
+__all__ = ["OutcomeCounts", "PartitionEncoder", "count_chosen", "default_batch_size", "encode_vectors"]
 
 
 @dataclass
-class Account:
-    """What became of the pictures: `images` = `encoded` + the sum of `failed`."""
+class OutcomeCounts:
+    """What became of images: `images` = `encoded` + the sum of `failed`.
+
+    `examples` names some images for each reason; `tally` counts what was no image to begin with.
+    """
 
     images: int = 0
     encoded: int = 0
@@ -40,61 +53,62 @@ class Account:
     examples: dict[str, list[str]] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally.empty)
 
-    def add(self, notes: dict[str, Any]) -> None:
-        """Count a finished partition by its notes."""
-        self.images += notes["images"]
-        self.encoded += notes["images"] - sum(notes["failed"].values())
-        self.failed.update(notes["failed"])
-        for kind, where in notes["examples"].items():
-            known = self.examples.setdefault(kind, [])
-            known += where[: _EXAMPLES - len(known)]
+    def add(self, part: Mapping[str, Any]) -> None:
+        """Count a finished part by its provenance."""
+        self.images += part["images"]
+        self.encoded += part["images"] - sum(part["failed"].values())
+        self.failed.update(part["failed"])
+        for kind, names in part["examples"].items():
+            there = self.examples.setdefault(kind, [])
+            there += names[: MOST_EXAMPLES - len(there)]
 
-    def lose(self, kind: str, names: Sequence[str], count: int | None = None) -> None:
-        """Count wanted pictures that were not where they should be."""
-        lost = len(names) if count is None else count
-        self.add({"images": lost, "failed": {kind: lost}, "examples": {kind: list(names[:_EXAMPLES])}})
+    def add_failed(self, kind: str, names: Sequence[str], count: int | None = None) -> None:
+        """Count wanted images that were not where they should be: `count`, else those that are named."""
+        number = len(names) if count is None else count
+        examples = {kind: list(names[:MOST_EXAMPLES])}
+        self.add({"images": number, "failed": {kind: number}, "examples": examples})
 
 
 def encode_vectors(
-    places: Sequence[Source], folder: Path, encoder: ImageEncoder, settings: "Encode", progress: Progress
-) -> tuple[Account, int]:
-    """Write the vectors of all pictures to `folder`, a part for each partition; what is there stays.
+    places: Sequence[Source], folder: Path, encoder: ImageEncoder, settings: "Encode", progress: ProgressLike
+) -> tuple[OutcomeCounts, int]:
+    """Write the vectors of all images to `folder`, a part for each partition; what is there stays.
 
-    Returns the account of all pictures and how many were encoded now.
+    Returns what became of all images, and how many were encoded now.
     """
-    account, fresh = Account(), 0
-    shown: Shown = progress
-    with Encoding(encoder, settings, folder, 1 + len(encoder.others)) as encoding:
-        if encoder.others and encoding.missing(places) > encoding.batch:  # else not worth loading them
-            with Helpers(places, folder, encoder, settings, progress) as helpers:
-                fresh = encoding.encode(places, Account(), progress, helpers.own_share) + helpers.wait()
+    counts, encoded_now, shown = OutcomeCounts(), 0, progress
+    with PartitionEncoder(encoder, settings, folder, 1 + len(encoder.others)) as parts:
+        if encoder.others and parts.missing(places) > parts.batch:  # else not worth loading them
+            with DeviceWorkers(places, folder, encoder, settings, progress) as workers:
+                own = parts.encode(places, OutcomeCounts(), progress, workers.own_rank)
+                encoded_now = own + workers.wait()
             shown = Remaining(progress)
-        fresh += encoding.encode(places, account, shown)
-    remove_parts_but(folder, encoding.numbers)
-    _lose_unseen(account, places)
-    return account, fresh
+        encoded_now += parts.encode(places, counts, shown)
+    remove_parts_but(folder, parts.numbers)
+    _count_missing_shards(counts, places)
+    return counts, encoded_now
 
 
-@dataclass(frozen=True)
-class _Todo:
-    """A part to bring up to date: what it knows of its pictures, and those still to encode.
+@dataclass(frozen=True, eq=False)
+class _PartState:
+    """How far a part is: the `results` of an earlier call, and the images that are still `missing`.
 
-    `notes` are the part's own where it is up to date already.
+    `made_from` is its fingerprint; `provenance` its own where it is up to date already.
     """
 
     part: Part
     partition: Partition
-    stamp: str
-    notes: dict[str, Any] | None
-    known: Known
+    made_from: str
+    provenance: dict[str, Any] | None
+    results: Results
     missing: tuple[Sample, ...]
 
 
-class Encoding:
-    """A tower and its decoders at work on a folder of vectors, for one call of `encode` after another.
+class PartitionEncoder:
+    """An encoder and its decoders at work on a folder of vectors, for one call of `encode` after another.
 
-    `numbers` are those of the parts that are up to date; `batch` pictures go through the tower at once. Of
-    `processes` that are at work on this machine it takes its part of the cores.
+    `numbers` are those of the parts that are up to date; `batch` images are encoded at once. Of `processes`
+    that are at work on this machine it takes its part of the cores.
     """
 
     def __init__(self, encoder: ImageEncoder, settings: "Encode", folder: Path, processes: int = 1) -> None:
@@ -106,7 +120,7 @@ class Encoding:
             if fixed is None
             else Decoders(how, fixed, two_batches)
         )
-        self._divider = Divider(self._decoders, encoder.device, own_cores) if fixed is None else None
+        self._splitter = CpuSplitter(self._decoders, encoder.device, own_cores) if fixed is None else None
         self._encoder, self._folder = encoder, folder
         self.numbers: set[int] = set()
 
@@ -116,106 +130,89 @@ class Encoding:
 
     def __exit__(self, *error: object) -> None:
         self._decoders.__exit__(*error)
-        if self._divider is not None:
-            self._divider.put_back()
+        if self._splitter is not None:
+            self._splitter.put_back()
 
     def missing(self, places: Iterable[Source]) -> int:
-        """How many pictures of `places` have still to be encoded."""
-        return sum(len(todo.missing) for todo in self._unfinished(places, Account(), Untold(), WHOLE))
+        """How many images of `places` have still to be encoded."""
+        unfinished = self._unfinished(places, OutcomeCounts(), NoProgress(), ALONE)
+        return sum(len(state.missing) for state in unfinished)
 
     def encode(
-        self, places: Iterable[Source], account: Account, progress: Shown, share: Share = WHOLE
+        self, places: Iterable[Source], counts: OutcomeCounts, progress: ProgressLike, rank: Rank = ALONE
     ) -> int:
-        """Bring the parts of `places` up to date and count them in `account`; how many pictures were encoded.
+        """Bring the parts of `places` up to date and count them in `counts`; how many images were encoded.
 
-        Of the parts only those in the `share`.
-
-        A picture whose vector is in its part already is not encoded again; one that is no longer wanted
-        leaves its part.
+        Of the parts only those that the `rank` takes. An image whose vector is in its part already is not
+        encoded again; one that is no longer wanted leaves its part.
         """
-        fresh, queue = 0, deque[_Todo]()
-        decoded = self._decoders.decode(_samples(self._unfinished(places, account, progress, share), queue))
-        for first in decoded:  # pulling it has put its partition into the queue
-            todo = queue.popleft()
-            rest = itertools.islice(decoded, len(todo.missing) - 1)
-            found = self._encode_pictures(itertools.chain([first], rest), len(todo.missing), progress)
-            account.add(self._write(todo, found))
-            fresh += sum(isinstance(each, Vector) for each in found.values())
-        return fresh
+        unfinished = self._unfinished(places, counts, progress, rank)
+        decoded = self._decoders.decode((image, state) for state in unfinished for image in state.missing)
+        encoded_now = 0
+        for first, state in decoded:
+            rest = (each for each, _ in itertools.islice(decoded, len(state.missing) - 1))
+            found = self._encode_images(itertools.chain([first], rest), len(state.missing), progress)
+            counts.add(self._write(state, found))
+            encoded_now += sum(isinstance(each, Vector) for each in found.values())
+        return encoded_now
 
     def _unfinished(
-        self, places: Iterable[Source], account: Account, progress: Shown, share: Share
-    ) -> Iterator[_Todo]:
-        """The partitions with pictures still to encode; the others are written and counted on the way."""
-        for at, (number, partition) in enumerate(_numbered(partitions(places, account.tally))):
-            if not share.holds(at):
+        self, places: Iterable[Source], counts: OutcomeCounts, progress: ProgressLike, rank: Rank
+    ) -> Iterator[_PartState]:
+        """The parts with images still to encode; the others are written and counted on the way."""
+        for index, (number, partition) in enumerate(_numbered(partitions(places, counts.tally))):
+            if not rank.takes(index):
                 continue
             if partition.missing:
-                account.lose("missing_from_shard", partition.missing)
+                counts.add_failed("missing_from_shard", partition.missing)
             part = part_paths(self._folder, number)
-            present = self._without_lost(part, partition, account) if partition.discarded else partition
+            present = self._without_lost(part, partition, counts) if partition.discarded else partition
             if not present.samples:
                 continue
             self.numbers.add(number)
-            todo = self._todo(part, present)
-            progress.skip(len(present.samples) - len(todo.missing))
-            if todo.missing:
-                yield todo
+            state = self._state(part, present)
+            progress.skip(len(present.samples) - len(state.missing))
+            if state.missing:
+                yield state
             else:
-                account.add(todo.notes or self._write(todo, {}))
+                counts.add(state.provenance or self._write(state, {}))
 
-    def _without_lost(self, part: Part, partition: Partition, account: Account) -> Partition:
-        """A partition whose pictures were discarded, without those of which there is no vector either."""
-        known = read_known(part, _tower(self._encoder))
-        lost = [each.where for each in partition.samples if picture_of(each) not in known]
+    def _without_lost(self, part: Part, partition: Partition, counts: OutcomeCounts) -> Partition:
+        """A partition whose images were discarded, without those of which there is no vector either."""
+        results = read_results(part, self._encoder)
+        lost = [each.where for each in partition.samples if image_key(each) not in results]
         if lost:
-            account.lose("discarded", lost)
-        kept = tuple(each for each in partition.samples if picture_of(each) in known)
+            counts.add_failed("discarded", lost)
+        kept = tuple(each for each in partition.samples if image_key(each) in results)
         return replace(partition, samples=kept)
 
-    def _todo(self, part: Part, partition: Partition) -> _Todo:
-        stamp, notes = _stamp(partition, self._encoder), read_notes(part)
-        if notes is not None and notes.get("stamp") == stamp:
-            return _Todo(part, partition, stamp, notes, {}, ())
-        known = read_known(part, _tower(self._encoder))
-        missing = tuple(each for each in partition.samples if picture_of(each) not in known)
-        return _Todo(part, partition, stamp, None, known, missing)
+    def _state(self, part: Part, partition: Partition) -> _PartState:
+        made_from, provenance = part_fingerprint(partition, self._encoder), read_provenance(part)
+        if provenance is not None and provenance.get("stamp") == made_from:
+            return _PartState(part, partition, made_from, provenance, {}, ())
+        results = read_results(part, self._encoder)
+        missing = tuple(each for each in partition.samples if image_key(each) not in results)
+        return _PartState(part, partition, made_from, None, results, missing)
 
-    def _encode_pictures(self, decoded: Iterable[Decoded], count: int, progress: Shown) -> Known:
-        """What came of each of `count` pictures, in batches through the tower."""
-        found: dict[Picture, Vector | str] = {}
+    def _encode_images(self, decoded: Iterable[Decoded], count: int, progress: ProgressLike) -> Results:
+        """What comes of each of `count` images, encoded in batches."""
+        found: dict[ImageKey, Vector | str] = {}
         # Kept as they come, vectors lie between a batch's large blocks, which the heap then cannot use again.
         rooms = iter(np.empty((count, self._encoder.dimension), np.float32))
         for batch in batches(decoded, self.batch, self._encoder.stage):
-            found.update({picture_of(sample): reason for sample, reason in batch.failed})
+            found.update({image_key(sample): reason for sample, reason in batch.failed})
             if batch.staged is not None:
                 work = partial(self._encoder.vectors, batch.staged)
-                rows = self._divider.timed(len(batch.samples), work) if self._divider else work()
+                rows = self._splitter.timed(len(batch.samples), work) if self._splitter else work()
                 vectors = map(_vector, rows, rooms)
-                found.update(zip(map(picture_of, batch.samples), vectors, strict=True))
+                found.update(zip(map(image_key, batch.samples), vectors, strict=True))
             progress.advance(len(batch))
         return found
 
-    def _write(self, todo: _Todo, found: Known) -> dict[str, Any]:
-        """Write a part of what was known and what was found; its notes."""
-        known, samples = {**todo.known, **found}, todo.partition.samples
-        failures = [(reason, each) for each in samples if isinstance(reason := known[picture_of(each)], str)]
-        vectors = [each for sample in samples if isinstance(each := known[picture_of(sample)], Vector)]
-        notes = {
-            "stamp": todo.stamp,
-            "tower": _tower(self._encoder),
-            "identity": self._encoder.identity(),
-            "model": [self._encoder.model, self._encoder.pretrained],
-            "images": len(samples),
-            "failed": dict(Counter(kind for kind, _ in failures)),
-            "examples": _examples(failures),
-            **notes_on(samples, known),
-        }
-        rows = [np.zeros((0, self._encoder.dimension), np.float32), *(each.row[None] for each in vectors)]
-        kept = [each for each in samples if isinstance(known[picture_of(each)], Vector)]
-        norms = np.array([each.norm for each in vectors])
-        write_part(todo.part, np.concatenate(rows), kept, notes, norms)
-        return notes
+    def _write(self, state: _PartState, found: Results) -> dict[str, Any]:
+        """Write a part of what an earlier call and this one found; its provenance."""
+        results = {**state.results, **found}
+        return write_results(state.part, state.partition.samples, results, self._encoder, state.made_from)
 
 
 def _numbered(found: Iterable[Partition]) -> Iterator[tuple[int, Partition]]:
@@ -226,26 +223,6 @@ def _numbered(found: Iterable[Partition]) -> Iterator[tuple[int, Partition]]:
         number += bool(each.samples)
 
 
-def _tower(encoder: ImageEncoder) -> str:
-    """What vectors must have in common to stand in one part."""
-    return fingerprint([encoder.identity(), encoder.precision])
-
-
-def _stamp(partition: Partition, encoder: ImageEncoder) -> str:
-    """What a finished part is known by: the tower and the pictures, wherever their run folder lies."""
-    pictures = [
-        [each.key, each.where, each.offset, each.size, each.caption, each.url, each.score]
-        for each in partition.samples
-    ]
-    return fingerprint([encoder.identity(), encoder.precision, pictures])
-
-
-def _samples(todo: Iterable[_Todo], queue: "deque[_Todo]") -> Iterator[Sample]:
-    for each in todo:
-        queue.append(each)
-        yield from each.missing
-
-
 def _vector(row: NDArray[np.float32], room: NDArray[np.float32]) -> Vector | str:
     """A row of a batch, copied into its room among those of the partition."""
     room[:] = row
@@ -253,26 +230,19 @@ def _vector(row: NDArray[np.float32], room: NDArray[np.float32]) -> Vector | str
     return Vector(room, length) if np.isfinite(length) and length else "no_vector"
 
 
-def _examples(failures: Sequence[tuple[str, Sample]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for kind, sample in failures:
-        found.setdefault(kind, []).append(sample.where)
-    return {kind: where[:_EXAMPLES] for kind, where in found.items()}
-
-
 def default_batch_size(device: str) -> int:
-    """Pictures per step: enough to fill the device; on a CPU no more than its cache holds of them."""
+    """Images per step: enough to fill the device; on a CPU no more than its cache holds of them."""
     return max(8, min(64, 4 * cores())) if device == "cpu" else 256
 
 
 def count_chosen(places: Sequence[Source]) -> int | None:
-    """How many pictures there are to do, where a run says so."""
+    """How many images there are to encode; None where no run's table says so."""
     tables = {source.chosen for source in places}
     return sum(chosen_count(table) for table in tables if table) if None not in tables else None
 
 
-def _lose_unseen(account: Account, places: Sequence[Source]) -> None:
-    """Chosen pictures whose whole shard is not there."""
+def _count_missing_shards(counts: OutcomeCounts, places: Sequence[Source]) -> None:
+    """Count the chosen images whose whole shard is not there."""
     total = count_chosen(places)
-    if total is not None and total > account.images:
-        account.lose("missing_shard", [], total - account.images)
+    if total is not None and total > counts.images:
+        counts.add_failed("missing_shard", [], total - counts.images)

@@ -1,88 +1,53 @@
-"""An embedding of rows whose vectors somebody has published; the rest is encoded of downloaded pictures."""
+"""An embedding of rows whose vectors somebody has published; the rest is encoded from downloaded images."""
 
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.base.errors import UsageError
+from visunex.base.errors import first_line
 from visunex.base.files import atomic, fingerprint
-from visunex.base.progress import Progress, human_time
+from visunex.base.progress import Progress
 from visunex.clip.identity import dimension_of, model_of, other_model
 
 from ..errors import EncodeError
-from ..reduce.embedding import Checks, EmbeddingReport, check, library_versions, put, reduce_folder
+from ..reduce.checks import check
+from ..reduce.embedding import RecipeIdentity, provenance, reduce_folder, save_embedding
 from ..rundir import RunDir
 from ..shards.discard import discard_pictures
 from ..shards.samples import Sample, run_sources
 from ..vectors.lookup import Found, Hit, look_up, read_rows
 from ..vectors.remote_store import open_folder
 from ..vectors.store import (
-    VectorFolder,
-    is_vector_folder,
     part_numbers,
     part_paths,
-    read_notes,
+    read_provenance,
     read_vectors,
     remove_parts_but,
     write_part,
 )
+from .baseline import published_baseline
+from .reports import PrecomputedReport
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from visunex.clip.image_encoder import ImageEncoder
     from visunex.recipes import Recipe
+    from visunex.recipes.schema import Encode
 
-__all__ = ["MixedReport", "encode_precomputed"]
+__all__ = ["PrecomputedReport", "encode_precomputed"]
 
-RUNS = Path("runs")
 _UNIT = 5e-3  # how far from 1 the norm of a normalised float16 vector may be
 
 
 @dataclass(frozen=True)
-class MixedReport(EmbeddingReport):
-    """What was made of published vectors, and of pictures: `images` = `precomputed` + `encoded` + `failed`.
-
-    `passed_over` candidates would have come before the last one taken, but no vector of theirs is published.
-    """
-
-    place: str
-    found_by: str
-    looked_through: int
-    images: int
-    precomputed: int
-    encoded: int
-    failed: dict[str, int]
-    passed_over: int
-    model: str
-    pretrained: str
-
-    def as_text(self) -> str:
-        """The report for a person."""
-        lines = [
-            f"{self.precomputed:,} vectors taken from {self.place}, found by {self.found_by} among "
-            f"{self.looked_through:,} rows"
-        ]
-        if self.encoded or self.failed:
-            lines.append(
-                f"  {self.encoded:>7}  encoded from pictures with {self.model} {self.pretrained}".rstrip()
-            )
-        lines += [f"  {count:>7}  {kind}" for kind, count in self.failed.items()]
-        if self.passed_over:
-            lines.append(
-                f"  {self.passed_over:>7}  better candidates passed over: no vector of theirs is there"
-            )
-        return "\n".join([*lines, f"  {human_time(self.seconds)}", *self.outcome()])
-
-
-@dataclass(frozen=True)
-class Taken:
+class _Published:
     """The rows of a selection that have a published vector: `hits`, `vectors` [n, D], `samples`, by rank."""
 
     found: Found
@@ -92,46 +57,64 @@ class Taken:
     samples: list[Sample]
 
 
+@dataclass(frozen=True)
+class _ImageCounts:
+    """How many images there are by where their vectors come from, and how many have none."""
+
+    precomputed: int
+    encoded: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def images(self) -> int:
+        """All of them."""
+        return self.precomputed + self.encoded + sum(self.failed.values())
+
+
 def encode_precomputed(
     run: RunDir, recipe: "Recipe", *, out: Path | None = None, overwrite: bool = False, device: str = "auto"
-) -> MixedReport:
+) -> PrecomputedReport:
     """Make the run's embedding of published vectors (`encode.precomputed`); the caller holds the lock.
 
-    Before a download: of the best `filter.top` candidates that have a vector. After one: of the pictures that
+    Before a download: of the best `filter.top` candidates that have a vector. After one: of the images that
     were chosen, those that have no vector being encoded. Raises EncodeError (vectors of another model, `mean`
     of vectors that are normalised, nothing found), ModelError, StaleRunError.
     """
-    started = time.monotonic()
+    started, settings, wanted = time.monotonic(), recipe.encode, recipe.filter.top
     rows, downloaded = _rows(run)
-    taken = _take(recipe, rows, None if downloaded else recipe.filter.top)
-    rest = _rest(run, rows, taken.found) if downloaded else None
-    run.begin("encode", _made_from(run, recipe, taken, rest), overwrite=overwrite)
-    encoder, images = _encode_rest(run, rest, recipe, taken, device)
-    _write(run.vectors, taken, _notes(recipe, taken.found, encoder))
-    vector, checks = _reduced(run, recipe)
-    report = MixedReport(
-        **images,
-        place=str(recipe.encode.precomputed),
-        found_by=taken.found.by,
-        looked_through=taken.found.rows,
-        images=images["precomputed"] + images["encoded"] + sum(images["failed"].values()),
-        passed_over=0 if downloaded else taken.ranks[-1] + 1 - len(taken.ranks),
-        model=recipe.encode.model,
-        pretrained=recipe.encode.pretrained,
+    published = _take(settings, rows, None if downloaded else wanted)
+    rest = _rest(run, rows, published.found) if downloaded else None
+    run.begin("encode", _made_from(run, settings, published, rest), overwrite=overwrite)
+    encoder, counts = _encode_rest(run, rest, settings, published, device)
+    _write(run.vectors, published, _part_provenance(settings, published.found, encoder))
+    vectors, baseline = read_vectors(run.vectors), published_baseline(settings.baseline)
+    vector = reduce_folder(vectors, settings.reduce, baseline)
+    checks = check(vector, vectors, settings.reduce, recipe.reference, baseline=baseline, wanted=wanted)
+    made_of = _made_of(settings, recipe.source.data, counts)
+    made = provenance(RecipeIdentity.of(recipe), made_of, checks)
+    report = PrecomputedReport(
+        **asdict(counts),
+        place=str(settings.precomputed),
+        found_by=published.found.by,
+        looked_through=published.found.rows,
+        images=counts.images,
+        passed_over=0 if downloaded else published.ranks[-1] + 1 - len(published.ranks),
+        model=settings.model,
+        pretrained=settings.pretrained,
         dimension=vector.shape[1],
-        reduction=recipe.encode.reduce,
+        reduction=settings.reduce,
         checks=checks,
-        embedding=put(vector, _provenance(recipe, checks, images), run, out),
+        embedding=save_embedding(vector, made, run, out),
         seconds=round(time.monotonic() - started, 3),
     )
     return report.recorded(run)
 
 
-def _take(recipe: "Recipe", rows: "pa.Table", most: int | None) -> Taken:
+def _take(settings: "Encode", rows: "pa.Table", most: int | None) -> _Published:
     """The vectors of the best rows that have one, at most `most`."""
-    place = str(recipe.encode.precomputed)
+    place = str(settings.precomputed)
     found = look_up(place, rows)
-    if differing := other_model(found.notes, recipe.encode.model, recipe.encode.pretrained):
+    if differing := other_model(found.provenance, settings.model, settings.pretrained):
         raise EncodeError(
             f"{place} holds vectors of {differing[0]}, the recipe wants {differing[1]}: they do not mix; "
             "name the right one with --model"
@@ -143,8 +126,8 @@ def _take(recipe: "Recipe", rows: "pa.Table", most: int | None) -> Taken:
         )
     hits = [found.hits[rank] for rank in ranks]
     vectors = read_rows(open_folder(place), hits)
-    _require_dimension(vectors.shape[1], recipe.encode.model, place)
-    return Taken(found, ranks, hits, vectors, _samples(rows, ranks, place))
+    _require_dimension(vectors.shape[1], settings.model, place)
+    return _Published(found, ranks, hits, vectors, _samples(rows, ranks, place))
 
 
 def _require_dimension(dimension: int, model: str, place: str) -> None:
@@ -157,24 +140,18 @@ def _require_dimension(dimension: int, model: str, place: str) -> None:
         )
 
 
-def _made_from(run: RunDir, recipe: "Recipe", taken: Taken, rest: Path | None) -> dict[str, Any]:
+def _made_from(run: RunDir, settings: "Encode", published: _Published, rest: Path | None) -> dict[str, Any]:
+    """What tells these vectors from others, for the run."""
     return {
-        "precomputed": str(recipe.encode.precomputed),
-        "rows": _fingerprint(taken.samples, taken.vectors),
-        "model": model_of(recipe.encode.model, recipe.encode.pretrained),
+        "precomputed": str(settings.precomputed),
+        "rows": _fingerprint(published.samples, published.vectors),
+        "model": model_of(settings.model, settings.pretrained),
         "rest": rest and run.identity("download"),
     }
 
 
-def _reduced(run: RunDir, recipe: "Recipe") -> tuple[NDArray[np.float32], Checks]:
-    """The run's vectors as one, and what was checked of it."""
-    folder, baseline = read_vectors(run.vectors), _baseline(recipe)
-    vector = reduce_folder(folder, recipe.encode.reduce, baseline)
-    return vector, check(vector, folder, recipe, baseline, recipe.filter.top)
-
-
 def _rows(run: RunDir) -> tuple["pa.Table", bool]:
-    """The pictures that were chosen; before a download, all candidates. The best first."""
+    """The images that were chosen; before a download, all candidates. The best first."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -190,18 +167,15 @@ def _rows(run: RunDir) -> tuple["pa.Table", bool]:
             f"there is no {path}: run `visunex-data filter` first, or choose another --run"
         ) from None
     except (pa.ArrowException, KeyError) as error:
-        raise EncodeError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise EncodeError(f"{path} cannot be read: {first_line(error)}") from None
     return table, False
 
 
-def _notes(recipe: "Recipe", found: Found, encoder: "ImageEncoder | None") -> dict[str, Any]:
-    """What is noted with the vectors; `identity` where the folder says it, or the rest was encoded here."""
-    identity = found.notes.get("identity") or (encoder and encoder.identity())
-    noted = {
-        "model": model_of(recipe.encode.model, recipe.encode.pretrained),
-        "precomputed": recipe.encode.precomputed,
-    }
-    return {**noted, "identity": identity} if identity else noted
+def _part_provenance(settings: "Encode", found: Found, encoder: "ImageEncoder | None") -> dict[str, Any]:
+    """What the part says of itself; `identity` where the folder says it, or the rest was encoded here."""
+    identity = found.provenance.get("identity") or (encoder and encoder.identity())
+    made = {"model": model_of(settings.model, settings.pretrained), "precomputed": settings.precomputed}
+    return {**made, "identity": identity} if identity else made
 
 
 def _samples(rows: "pa.Table", ranks: Sequence[int], place: str) -> list[Sample]:
@@ -217,7 +191,7 @@ def _fingerprint(samples: Sequence[Sample], vectors: NDArray[np.float32]) -> str
 
 
 def _rest(run: RunDir, rows: "pa.Table", found: Found) -> Path | None:
-    """A table of the chosen pictures that have no published vector, in the layout of `downloaded.parquet`."""
+    """A table of the chosen images that have no published vector, in the layout of `downloaded.parquet`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -231,74 +205,56 @@ def _rest(run: RunDir, rows: "pa.Table", found: Found) -> Path | None:
 
 
 def _encode_rest(
-    run: RunDir, rest: Path | None, recipe: "Recipe", taken: Taken, device: str
-) -> tuple["ImageEncoder | None", dict[str, Any]]:
-    """Encode the pictures without a published vector; how many images came from where."""
+    run: RunDir, rest: Path | None, settings: "Encode", published: _Published, device: str
+) -> tuple["ImageEncoder | None", _ImageCounts]:
+    """Encode the images without a published vector; how many images come from where."""
     if rest is None:
-        return None, {"precomputed": len(taken.hits), "encoded": 0, "failed": {}}
+        return None, _ImageCounts(len(published.hits))
     from .load import load_encoder
     from .partition_encoder import count_chosen, encode_vectors
 
-    settings = recipe.encode
     encoder = load_encoder(settings, device)
-    said = taken.found.notes.get("identity")
-    if said is not None and said != encoder.identity():
+    theirs = published.found.provenance.get("identity")
+    if theirs is not None and theirs != encoder.identity():
         raise EncodeError(
             f"{settings.precomputed} was made with other weights or preprocessing than {settings.model} "
             "here: the vectors do not mix"
         )
     places = run_sources(run.shards, rest)
     with Progress("encode", count_chosen(places)) as shown:
-        account, _ = encode_vectors(places, run.vectors, encoder, settings, shown)
+        counts, _ = encode_vectors(places, run.vectors, encoder, settings, shown)
     if settings.discard_images:
         discard_pictures(place.path for place in places)
-    failed = dict(account.failed.most_common())
-    return encoder, {"precomputed": len(taken.hits), "encoded": account.encoded, "failed": failed}
+    return encoder, _ImageCounts(len(published.hits), counts.encoded, dict(counts.failed.most_common()))
 
 
-def _write(folder: Path, taken: Taken, notes: dict[str, Any]) -> None:
-    """Put the published vectors behind the parts that were encoded of pictures."""
-    lengths = np.linalg.norm(taken.vectors.astype(np.float64), axis=1)
+def _write(folder: Path, published: _Published, provenance: dict[str, Any]) -> None:
+    """Put the published vectors behind the parts that were encoded from images."""
+    lengths = np.linalg.norm(published.vectors.astype(np.float64), axis=1)
     unit = np.abs(lengths - 1) < _UNIT
-    said = np.array([np.nan if hit.norm is None else hit.norm for hit in taken.hits])
+    said = np.array([np.nan if hit.norm is None else hit.norm for hit in published.hits])
     # Normalised ones were as long as the folder says, if it says so. Others are raw and say it themselves.
     norms = np.where(np.isfinite(said), said, np.where(unit.all(), np.nan, lengths))
-    ours = {number for number in part_numbers(folder) if _ours(folder, number)}
+    ours = {number for number in part_numbers(folder) if _is_ours(folder, number)}
     number = max(ours, default=-1) + 1
     remove_parts_but(folder, ours)
-    write_part(part_paths(folder, number), taken.vectors, taken.samples, notes, norms)
+    write_part(part_paths(folder, number), published.vectors, published.samples, provenance, norms)
 
 
-def _ours(folder: Path, number: int) -> bool:
-    """Whether a part was encoded of this run's pictures."""
-    noted = read_notes(part_paths(folder, number))
-    return noted is not None and "precomputed" not in noted
+def _is_ours(folder: Path, number: int) -> bool:
+    """Whether a part was encoded from this run's images."""
+    made = read_provenance(part_paths(folder, number))
+    return made is not None and "precomputed" not in made
 
 
-def _baseline(recipe: "Recipe") -> VectorFolder | None:
-    if recipe.encode.baseline is None:
-        return None
-    place = Path(recipe.encode.baseline)
-    for candidate in (place, place / "vectors", RUNS / place / "vectors"):
-        if is_vector_folder(candidate):
-            return read_vectors(candidate)
-    raise UsageError(
-        f"with --precomputed, --baseline must name a run or folder that has vectors; {place} has none"
-    )
-
-
-def _provenance(recipe: "Recipe", checks: Checks, images: dict[str, Any]) -> dict[str, Any]:
+def _made_of(settings: "Encode", source: str, counts: _ImageCounts) -> dict[str, Any]:
+    """What `embedding.json` says that the embedding was made of."""
+    names = ("name", "pretrained")
     return {
-        "recipe": recipe.name,
-        "recipe_hash": fingerprint(recipe.model_dump(mode="json")),
-        "source": recipe.source.data,
-        "precomputed": recipe.encode.precomputed,
-        "model": dict(
-            zip(("name", "pretrained"), model_of(recipe.encode.model, recipe.encode.pretrained), strict=True)
-        ),
-        "reduction": recipe.encode.reduce,
-        "baseline": recipe.encode.baseline,
-        "images": images,
-        "checks": asdict(checks),
-        "libraries": library_versions(),
+        "source": source,
+        "precomputed": settings.precomputed,
+        "model": dict(zip(names, model_of(settings.model, settings.pretrained), strict=True)),
+        "reduction": settings.reduce,
+        "baseline": settings.baseline,
+        "images": asdict(counts),
     }

@@ -2,39 +2,25 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visunex.aesthetic_embeddings import reduce
-from visunex.base.errors import UsageError
-from visunex.base.files import fingerprint
 
 from ..errors import EncodeError
-from ..reduce.embedding import Checks, EmbeddingReport, ReferenceCheck, check_reference, library_versions, put
+from ..reduce.checks import Checks, check_reference, norm_of
+from ..reduce.embedding import RecipeIdentity, provenance, require_target, save_embedding
 from ..rundir import RunDir
 from ..vectors.catalog import digest, read_published
+from .reports import VectorsReport
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
 
 __all__ = ["VectorsReport", "reduce_published"]
-
-
-@dataclass(frozen=True)
-class VectorsReport(EmbeddingReport):
-    """What was made of published vectors, without any picture."""
-
-    vectors: tuple[str, ...]
-    baseline: tuple[str, ...]
-
-    def as_text(self) -> str:
-        """The report for a person."""
-        against = f" minus {', '.join(self.baseline)}" if self.baseline else ""
-        return "\n".join([f"published vectors: {', '.join(self.vectors)}{against}", *self.outcome()])
 
 
 def reduce_published(
@@ -45,39 +31,38 @@ def reduce_published(
     Raises EncodeError, EmbeddingError, StaleRunError, UsageError; EncodeError also when the result differs
     from the recipe's reference by more than its tolerance.
     """
-    started = time.monotonic()
-    settings = recipe.encode
-    if run is None and out is None:
-        raise UsageError("there is nowhere to put the embedding; name a file with --out, or a run with --run")
+    started, settings = time.monotonic(), recipe.encode
+    require_target(run, out)
     wanted = [read_published(name) for name in settings.vectors]
     baseline = [read_published(name) for name in settings.baseline_vectors]
     _same_dimension([*wanted, *baseline], [*settings.vectors, *settings.baseline_vectors])
+    digests = _digests(settings.vectors, wanted), _digests(settings.baseline_vectors, baseline)
     if run is not None:
-        made_from = {"vectors": _stamps(settings.vectors, wanted)}
-        made_from["baseline"] = _stamps(settings.baseline_vectors, baseline)
-        run.begin("encode", made_from, overwrite=overwrite)
+        run.begin("encode", {"vectors": digests[0], "baseline": digests[1]}, overwrite=overwrite)
     vector = reduce(wanted, settings.reduce, baseline=baseline or None)
-    checks = _checks(vector, recipe)
+    reference = None if recipe.reference is None else check_reference(vector, recipe.reference)
+    checks = Checks(norm_of(vector), None, reference)
+    made_of = {
+        "vectors": digests[0],
+        "baseline_vectors": digests[1],
+        "model": {"name": settings.model, "pretrained": settings.pretrained},
+        "reduction": settings.reduce,
+    }
+    made = provenance(RecipeIdentity.of(recipe), made_of, checks)
     report = VectorsReport(
         vectors=settings.vectors,
         baseline=settings.baseline_vectors,
         dimension=vector.shape[1],
         reduction=settings.reduce,
         checks=checks,
-        embedding=put(vector, _provenance(recipe, checks, wanted, baseline), run, out),
+        embedding=save_embedding(vector, made, run, out),
         seconds=round(time.monotonic() - started, 3),
     )
     return report.recorded(run)
 
 
-def _checks(vector: NDArray[np.float32], recipe: "Recipe") -> Checks:
-    reference: ReferenceCheck | None = None
-    if recipe.reference is not None:
-        reference = check_reference(vector, recipe.reference)
-    return Checks(float(np.linalg.norm(vector.astype(np.float64))), None, reference)
-
-
 def _same_dimension(arrays: Sequence[NDArray[np.float32]], names: Sequence[str]) -> None:
+    """Raise EncodeError where the arrays are not all of one dimension."""
     for array, name in zip(arrays, names, strict=True):
         if array.shape[1] != arrays[0].shape[1]:
             raise EncodeError(
@@ -86,24 +71,6 @@ def _same_dimension(arrays: Sequence[NDArray[np.float32]], names: Sequence[str])
             )
 
 
-def _stamps(names: Sequence[str], arrays: Sequence[NDArray[np.float32]]) -> list[list[str]]:
+def _digests(names: Sequence[str], arrays: Sequence[NDArray[np.float32]]) -> list[list[str]]:
+    """Each name with the SHA-256 of its vectors."""
     return [[name, digest(array.tobytes())] for name, array in zip(names, arrays, strict=True)]
-
-
-def _provenance(
-    recipe: "Recipe",
-    checks: Checks,
-    wanted: Sequence[NDArray[np.float32]],
-    baseline: Sequence[NDArray[np.float32]],
-) -> dict[str, Any]:
-    settings = recipe.encode
-    return {
-        "recipe": recipe.name,
-        "recipe_hash": fingerprint(recipe.model_dump(mode="json")),
-        "vectors": _stamps(settings.vectors, wanted),
-        "baseline_vectors": _stamps(settings.baseline_vectors, baseline),
-        "model": {"name": settings.model, "pretrained": settings.pretrained},
-        "reduction": settings.reduce,
-        "checks": asdict(checks),
-        "libraries": library_versions(),
-    }

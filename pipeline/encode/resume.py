@@ -1,57 +1,117 @@
-"""What a part of vectors says of its pictures, so that none is encoded twice."""
+"""What a part of vectors says of its images, so that none is encoded twice."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..shards.samples import Sample
-from ..vectors.store import Part, read_notes
+from visunex.base.files import fingerprint
 
-Picture = tuple[str, int, int]  # a picture's name, and where its bytes lie: offset and size
+from ..shards.samples import Partition, Sample
+from ..vectors.store import Part, read_provenance, write_part
+
+if TYPE_CHECKING:
+    from visunex.clip.image_encoder import ImageEncoder
+
+__all__ = [
+    "MOST_EXAMPLES",
+    "ImageKey",
+    "Results",
+    "Vector",
+    "encoder_fingerprint",
+    "image_key",
+    "part_fingerprint",
+    "read_results",
+    "write_results",
+]
+
+MOST_EXAMPLES = 5  # images named in a report for each reason
+
+ImageKey = tuple[str, int, int]  # an image's name, and where its bytes lie: offset and size
 
 
 @dataclass(frozen=True, eq=False)
 class Vector:
-    """A picture's vector: `row` float32 [D] as the tower gave it or normalised, and how long it was."""
+    """An image's vector: `row` float32 [D] as the encoder gave it or normalised, and how long it was."""
 
     row: NDArray[np.float32]
     norm: float
 
 
-Known = Mapping[Picture, Vector | str]  # a picture's vector, or the class of reason why it has none
+Results = Mapping[ImageKey, Vector | str]  # an image's vector, or the kind of reason why it has none
 
 
-def picture_of(sample: Sample) -> Picture:
-    """What tells a picture from all others of its partition."""
+def image_key(sample: Sample) -> ImageKey:
+    """What tells an image from all others of its partition."""
     return sample.where, sample.offset, sample.size
 
 
-def read_known(part: Part, tower: str) -> Known:
-    """The pictures of a finished part of ours whose vectors are of `tower`; none of any other part."""
+def encoder_fingerprint(encoder: "ImageEncoder") -> str:
+    """A hash of what vectors must have in common to stand in one part."""
+    return fingerprint([encoder.identity(), encoder.precision])
+
+
+def part_fingerprint(partition: Partition, encoder: "ImageEncoder") -> str:
+    """A hash of what a finished part was made from: the encoder and the images, wherever their run lies."""
+    images = [
+        [each.key, each.where, each.offset, each.size, each.caption, each.url, each.score]
+        for each in partition.samples
+    ]
+    return fingerprint([encoder.identity(), encoder.precision, images])
+
+
+def read_results(part: Part, encoder: "ImageEncoder") -> Results:
+    """What an earlier call found of a part's images; nothing where the part is not ours or this encoder's."""
     import pyarrow.parquet as pq
 
-    notes = read_notes(part)
-    if notes is None or notes.get("tower") != tower or part.metadata is None:
+    made = read_provenance(part)
+    if made is None or made.get("tower") != encoder_fingerprint(encoder) or part.metadata is None:
         return {}
     table = pq.read_table(part.metadata, columns=["image_path", "norm"])
     rows = zip(
         table["image_path"].to_pylist(),
-        notes["places"],
+        made["places"],
         np.load(part.vectors, allow_pickle=False),
         table["norm"].to_pylist(),
         strict=True,
     )
     vectors = {(name, *place): Vector(row, norm) for name, place, row, norm in rows}
-    return {**vectors, **{(name, *place): reason for name, *place, reason in notes["without_vector"]}}
+    return {**vectors, **{(name, *place): reason for name, *place, reason in made["without_vector"]}}
 
 
-def notes_on(samples: Sequence[Sample], known: Known) -> dict[str, Any]:
-    """What `read_known` wants to find in the notes of a part with these samples."""
-    pictures = [(picture, known[picture]) for picture in map(picture_of, samples)]
-    return {
-        "places": [picture[1:] for picture, found in pictures if isinstance(found, Vector)],
-        "without_vector": [[*picture, found] for picture, found in pictures if isinstance(found, str)],
+def write_results(
+    part: Part, samples: Sequence[Sample], results: Results, encoder: "ImageEncoder", made_from: str
+) -> dict[str, Any]:
+    """Write a part of what was found of its samples; returns its provenance.
+
+    `made_from` is its `part_fingerprint`.
+    """
+    found = [(each, results[image_key(each)]) for each in samples]
+    kept = [(each, vector) for each, vector in found if isinstance(vector, Vector)]
+    failures = [(each, reason) for each, reason in found if isinstance(reason, str)]
+    provenance = {
+        "stamp": made_from,
+        "tower": encoder_fingerprint(encoder),
+        "identity": encoder.identity(),
+        "model": [encoder.model, encoder.pretrained],
+        "images": len(samples),
+        "failed": dict(Counter(kind for _, kind in failures)),
+        "examples": _examples(failures),
+        "places": [image_key(each)[1:] for each, _ in kept],
+        "without_vector": [[*image_key(each), kind] for each, kind in failures],
     }
+    rows = [np.zeros((0, encoder.dimension), np.float32), *(vector.row[None] for _, vector in kept)]
+    norms = np.array([vector.norm for _, vector in kept])
+    write_part(part, np.concatenate(rows), [each for each, _ in kept], provenance, norms)
+    return provenance
+
+
+def _examples(failures: Sequence[tuple[Sample, str]]) -> dict[str, list[str]]:
+    """The names of the first failures of each kind."""
+    found: dict[str, list[str]] = {}
+    for sample, kind in failures:
+        found.setdefault(kind, []).append(sample.where)
+    return {kind: names[:MOST_EXAMPLES] for kind, names in found.items()}

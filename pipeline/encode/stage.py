@@ -1,10 +1,14 @@
-"""Pictures -> image vectors on disk -> one aesthetic embedding."""
+"""The stage encode: images -> vectors on disk -> one aesthetic embedding.
+
+`encode` does it all. Where images are encoded while others are still downloaded, `begin_encode` comes before
+that and `finish_encode` after it.
+"""
 
 import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,88 +16,79 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visunex.base.errors import UsageError
-from visunex.base.progress import Progress, human_time
+from visunex.base.progress import Progress
 from visunex.clip.factory import load_text
 from visunex.clip.image_encoder import ImageEncoder
 
 from ..errors import EncodeError, ModelError
-from ..reduce.embedding import Checks, EmbeddingReport, check, provenance, put, reduce_folder
+from ..reduce.checks import Checks, check
+from ..reduce.embedding import (
+    RecipeIdentity,
+    provenance,
+    reduce_folder,
+    require_target,
+    save_embedding,
+)
 from ..reduce.nearest_words import Word, captions_of, nearest_words
 from ..rundir import RunDir
 from ..shards.discard import discard_pictures
 from ..shards.samples import Source, listing, run_sources, sources
-from ..vectors.store import VectorFolder, is_vector_folder, read_vectors
+from ..vectors.store import VectorFolder, read_vectors
+from .baseline import baseline_place, encoded_baseline
 from .load import load_encoder
-from .partition_encoder import Account, count_chosen, encode_vectors
+from .partition_encoder import OutcomeCounts, count_chosen, encode_vectors
+from .reports import EncodeReport
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
-    from visunex.recipes.schema import Encode
+    from visunex.recipes.schema import Encode, Reference
 
-RUNS = Path("runs")
+__all__ = ["EncodeReport", "EncodeRequest", "Encoded", "begin_encode", "encode", "finish_encode"]
 
 
 @dataclass(frozen=True)
-class EncodeReport(EmbeddingReport):
-    """What encoding gave: `images` = `encoded` + the sum of `failed`.
+class EncodeRequest:
+    """Which images are encoded, and where their embedding goes: into the run, and to `out`.
 
-    `left_out` counts what in tars and folders was no picture to begin with; `damaged` names shards that are
-    not whole; `examples` names up to five pictures for each reason. `words` are those of the captions that
-    lie nearest to the embedding. `discarded` says that the pictures are not kept.
+    The images are the run's, or those `given`, which the user calls `names`. The caller holds the run's lock.
     """
 
-    images: int
-    encoded: int
-    failed: dict[str, int]
-    examples: dict[str, list[str]]
-    left_out: dict[str, int]
-    damaged: dict[str, str]
-    model: str
-    pretrained: str
-    precision: str
-    device: str
-    words: tuple[Word, ...]
-    encoded_now: int
-    encoding_seconds: float
-    discarded: bool
+    run: RunDir | None
+    given: tuple[Source, ...] | None = None
+    names: tuple[str, ...] = ()
+    out: Path | None = None
 
-    @property
-    def images_per_second(self) -> float:
-        """Pictures encoded by this call in a second of encoding: reading, decoding, tower and writing."""
-        return self.encoded_now / max(self.encoding_seconds, 1e-9)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report for JSON."""
-        return {**super().as_dict(), "images_per_second": self.images_per_second}
-
-    def as_text(self) -> str:
-        """The report for a person."""
-        kept = ", and discarded" if self.discarded else ""
-        with_what = f"{self.model} {self.pretrained}".rstrip()
-        lines = [f"{self.encoded} of {self.images} pictures encoded with {with_what}{kept}"]
-        lines += [
-            f"  {count:>7}  {kind}, such as {self._example(kind)}" for kind, count in self.failed.items()
-        ]
-        lines += [f"  {count:>7}  left out: {kind}" for kind, count in self.left_out.items()]
-        lines += [f"  not whole: {shard}: {reason}" for shard, reason in self.damaged.items()]
-        rate = f"{self.images_per_second:.1f} pictures/s ({self.precision} on {self.device})"
-        lines.append(f"  {human_time(self.seconds)}, {rate}")
-        embedding, *reference = self.outcome()
-        words = [f"  nearest words: {', '.join(each.word for each in self.words)}"] if self.words else []
-        return "\n".join([*lines, embedding, *words, *reference])
-
-    def _example(self, kind: str) -> str:
-        return next(iter(self.examples.get(kind, [])), "?")
+    def sources(self) -> list[Source]:
+        """Where the images are. Raises EncodeError where there are none."""
+        if self.given is not None:
+            return list(self.given)
+        found = run_sources(self.run.shards, self.run.downloaded) if self.run is not None else []
+        if not found:
+            where = self.run.shards if self.run is not None else "no run"
+            raise EncodeError(
+                f"there is nothing to encode in {where}; run `visunex-data download` first, or name pictures "
+                "with --images"
+            )
+        return found
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Pictures that were encoded, by which tower, and in how many seconds of encoding."""
+    """Images that were encoded: by which encoder, what became of them, and the seconds of encoding."""
 
     encoder: ImageEncoder
-    account: Account
-    fresh: int
-    seconds: float
+    counts: OutcomeCounts = field(default_factory=OutcomeCounts)
+    encoded_now: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Reduced:
+    """Vectors as one float32 [1, D], what was checked of it, and what it is about in words."""
+
+    vector: NDArray[np.float32]
+    checks: Checks
+    words: tuple[Word, ...]
 
 
 def encode(
@@ -104,133 +99,101 @@ def encode(
     out: Path | None = None,
     overwrite: bool = False,
     device: str = "auto",
-    progress: Progress | None = None,
-    early: Encoded | None = None,
 ) -> EncodeReport:
-    """Encode the pictures of a run, or those in `images`, and reduce them to one embedding.
+    """Encode the images of a run, or those in `images`, and reduce them to one embedding.
 
-    `images` are shards, tars, pictures, folders or run folders. With a `run` (whose lock the caller holds)
-    the vectors are kept in `run.vectors`, and a call after an interrupted one goes on partition by partition;
-    without, only the embedding at `out` is. A picture that cannot be decoded is counted with its reason.
-    `early` is what was encoded while the run's pictures were downloaded; then `begin_encode` was called.
+    `images` are shards, tars, images' files, folders or run folders. With a `run` (whose lock the caller
+    holds) the vectors are kept in `run.vectors`, and a call after an interrupted one goes on partition by
+    partition; without, only the embedding at `out` is. An image that cannot be decoded is counted with its
+    reason.
 
     Raises EncodeError (nothing to encode, nothing decodable, a decoder that died), ModelError,
     EmbeddingError, StaleRunError, UsageError.
     """
-    early_seconds = early.seconds if early else 0.0
-    started, settings = time.monotonic() - early_seconds, recipe.encode
-    _check_request(run, recipe, out, given=bool(images))
-    places = sources(images) if images else _run_places(run)
-    given = places if images else None
-    encoder = early.encoder if early else begin_encode(run, recipe, given, overwrite=overwrite, device=device)
-    with _vectors_folder(run) as folder:
-        encoded = _encoded(places, folder, encoder, settings, progress)
-        wanted = None if images or run is None else recipe.filter.top
-        vector, checks, words = _reduced(folder, encoder, recipe, wanted)
-    if settings.discard_images:
-        discard_pictures(place.path for place in places)
-    used = {"used": encoded.account.encoded, "failed": dict(encoded.account.failed.most_common())}
-    story = provenance(recipe, encoder, checks, images=used, places=[str(place) for place in images])
-    report = EncodeReport(
-        **_counts(encoded.account),
-        **_tower(encoder),
-        reduction=settings.reduce,
-        checks=checks,
-        words=words,
-        embedding=put(vector, story, run, out),
-        seconds=round(time.monotonic() - started, 3),
-        encoded_now=encoded.fresh + (early.fresh if early else 0),
-        encoding_seconds=round(encoded.seconds + early_seconds, 3),
-        discarded=settings.discard_images,
-    )
-    return report.recorded(run)
+    started = time.monotonic()
+    _require_sense(run, out, discards=recipe.encode.discard_images, given=bool(images))
+    given = tuple(sources(images)) if images else None
+    request = EncodeRequest(run, given, tuple(map(str, images)), out)
+    request.sources()  # where there is nothing to encode, no encoder need be loaded
+    encoder = begin_encode(request, recipe.encode, overwrite=overwrite, device=device)
+    return finish_encode(request, recipe, Encoded(encoder), started=started)
 
 
 def begin_encode(
-    run: RunDir | None,
-    recipe: "Recipe",
-    given: Sequence[Source] | None = None,
-    *,
-    overwrite: bool = False,
-    device: str = "auto",
+    request: EncodeRequest, settings: "Encode", *, overwrite: bool = False, device: str = "auto"
 ) -> ImageEncoder:
-    """Load the tower; from here on the run's vectors are of it, and of its pictures or those `given`.
+    """Load the encoder; from here on the run's vectors are of it and of the request's images.
 
     Raises ModelError, StaleRunError.
     """
-    encoder = load_encoder(recipe.encode, device)
-    if run is not None:
-        run.begin("encode", _made_from(run, given, encoder), overwrite=overwrite)
+    encoder = load_encoder(settings, device)
+    if request.run is not None:
+        made_from = {
+            "images": _fingerprint_of_images(request.run, request),
+            "model": encoder.model,
+            "precision": encoder.precision,
+            **encoder.identity(),
+        }
+        request.run.begin("encode", made_from, overwrite=overwrite)
     return encoder
 
 
-def _encoded(
-    places: Sequence[Source],
-    folder: Path,
-    encoder: ImageEncoder,
-    settings: "Encode",
+def finish_encode(
+    request: EncodeRequest,
+    recipe: "Recipe",
+    before: Encoded,
+    *,
+    started: float | None = None,
     progress: Progress | None = None,
-) -> Encoded:
-    """Bring the vectors up to date. A `progress` that is at work already goes on and is not ended."""
-    began, total = time.monotonic(), count_chosen(places)
-    if progress is not None:
-        progress.total = None if total is None else total + progress.done
-    with contextlib.nullcontext(progress) if progress is not None else Progress("encode", total) as shown:
-        account, fresh = encode_vectors(places, folder, encoder, settings, shown)
-    _require_some(account, places)
-    return Encoded(encoder, account, fresh, time.monotonic() - began)
+) -> EncodeReport:
+    """Encode what is not yet encoded, reduce it all, and report; `begin_encode` was called.
+
+    `before` is what was encoded until now, `started` when that began (by time.monotonic; None: as many
+    seconds ago as it took). A `progress` that is at work already goes on. Raises as `encode` does.
+    """
+    started = time.monotonic() - before.seconds if started is None else started
+    settings, encoder, places = recipe.encode, before.encoder, request.sources()
+    wanted = None if request.given is not None or request.run is None else recipe.filter.top
+    with _vectors_folder(request.run) as folder:
+        encoded = _encode_rest(places, folder, encoder, settings, progress)
+        reduced = _reduce(folder, encoder, settings, recipe.reference, wanted)
+    if settings.discard_images:
+        discard_pictures(place.path for place in places)
+    made_of = _made_of(request, recipe.source.data, encoder, settings, encoded.counts)
+    made = provenance(RecipeIdentity.of(recipe), made_of, reduced.checks)
+    report = EncodeReport(
+        **_counts(encoded.counts),
+        **_encoder_facts(encoder),
+        reduction=settings.reduce,
+        checks=reduced.checks,
+        words=reduced.words,
+        embedding=save_embedding(reduced.vector, made, request.run, request.out),
+        seconds=round(time.monotonic() - started, 3),
+        encoded_now=encoded.encoded_now + before.encoded_now,
+        encoding_seconds=round(encoded.seconds + before.seconds, 3),
+        discarded=settings.discard_images,
+    )
+    return report.recorded(request.run)
 
 
-def _reduced(
-    folder: Path, encoder: ImageEncoder, recipe: "Recipe", wanted: int | None
-) -> tuple[NDArray[np.float32], Checks, tuple[Word, ...]]:
-    """The vectors as one, what was checked of it, and what it is about in words."""
-    vectors, baseline = read_vectors(folder), _baseline(folder, encoder, recipe.encode)
-    vector = reduce_folder(vectors, recipe.encode.reduce, baseline)
-    checks = check(vector, vectors, recipe, baseline, wanted)
-    return vector, checks, _words(vector, vectors, encoder)
-
-
-def _words(vector: NDArray[np.float32], vectors: VectorFolder, tower: ImageEncoder) -> tuple[Word, ...]:
-    """What the embedding is about; nothing where the pictures have no captions, or the model no words."""
-    captions = captions_of(part.metadata for part in vectors.parts if part.metadata is not None)
-    if not any(captions):
-        return ()
-    try:
-        encoder = load_text(tower.model, tower.pretrained, device=tower.device)
-    except ModelError:  # weights of an image tower alone, or a tokenizer that is not here
-        return ()
-    return nearest_words(vector, captions, encoder)
-
-
-def _check_request(run: RunDir | None, recipe: "Recipe", out: Path | None, *, given: bool) -> None:
-    if run is None and out is None:
-        raise UsageError("there is nowhere to put the embedding; name a file with --out, or a run with --run")
+def _require_sense(run: RunDir | None, out: Path | None, *, discards: bool, given: bool) -> None:
+    """Raise UsageError for a request that cannot be meant."""
+    require_target(run, out)
     if out is not None and (out.suffix != ".pt" or out.is_dir()):
         raise UsageError(f"--out names the file of the embedding, NAME.pt; {out} is none")
-    if recipe.encode.discard_images and (given or run is None or run.made_from("download") is None):
+    if discards and (given or run is None or run.made_from("download") is None):
         raise UsageError("--discard-images is for pictures that `visunex-data download` can fetch again")
 
 
-def _run_places(run: RunDir | None) -> list[Source]:
-    places = run_sources(run.shards, run.downloaded) if run is not None else []
-    if not places:
-        where = run.shards if run is not None else "no run"
-        raise EncodeError(
-            f"there is nothing to encode in {where}; run `visunex-data download` first, or name pictures "
-            "with --images"
-        )
-    return places
-
-
-def _made_from(run: RunDir, given: Sequence[Source] | None, encoder: ImageEncoder) -> dict[str, Any]:
-    own = run.identity("download") if given is None else None
-    images = own or listing(_run_places(run) if given is None else given)
-    return {"images": images, "model": encoder.model, "precision": encoder.precision, **encoder.identity()}
+def _fingerprint_of_images(run: RunDir, request: EncodeRequest) -> str:
+    """What the images are: those of the run's download, else files of these names, sizes and times."""
+    own = run.identity("download") if request.given is None else None
+    return own or listing(request.sources())
 
 
 @contextlib.contextmanager
 def _vectors_folder(run: RunDir | None) -> Iterator[Path]:
+    """The run's folder for vectors; without a run one that is gone at the end."""
     if run is not None:
         yield run.vectors
         return
@@ -238,54 +201,108 @@ def _vectors_folder(run: RunDir | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _require_some(account: Account, places: Sequence[Source]) -> None:
-    if account.encoded:
+def _encode_rest(
+    places: Sequence[Source],
+    folder: Path,
+    encoder: ImageEncoder,
+    settings: "Encode",
+    progress: Progress | None,
+) -> Encoded:
+    """Bring the vectors up to date. A `progress` that is at work already goes on and is not ended."""
+    began, total = time.monotonic(), count_chosen(places)
+    if progress is not None:
+        progress.total = None if total is None else total + progress.done
+    with contextlib.nullcontext(progress) if progress is not None else Progress("encode", total) as shown:
+        counts, encoded_now = encode_vectors(places, folder, encoder, settings, shown)
+    _require_some(counts, places)
+    return Encoded(encoder, counts, encoded_now, time.monotonic() - began)
+
+
+def _require_some(counts: OutcomeCounts, places: Sequence[Source]) -> None:
+    """Raise EncodeError, with the reasons, where no image could be encoded."""
+    if counts.encoded:
         return
-    reasons = [f"{count} {kind}" for kind, count in account.failed.most_common()]
-    reasons += [f"{shard}: {reason}" for shard, reason in account.tally.shards.items()]
+    reasons = [f"{count} {kind}" for kind, count in counts.failed.most_common()]
+    reasons += [f"{shard}: {reason}" for shard, reason in counts.tally.shards.items()]
     where = ", ".join(str(place.path) for place in places[:3]) + (", ..." if len(places) > 3 else "")
     raise EncodeError(f"no picture in {where} could be encoded ({'; '.join(reasons) or 'there is none'})")
 
 
-def _counts(account: Account) -> dict[str, Any]:
-    return {
-        "images": account.images,
-        "encoded": account.encoded,
-        "failed": dict(account.failed.most_common()),
-        "examples": account.examples,
-        "left_out": dict(account.tally.members),
-        "damaged": account.tally.shards,
-    }
-
-
-def _tower(encoder: ImageEncoder) -> dict[str, Any]:
-    names = ("model", "pretrained", "precision", "device", "dimension")
-    return {name: getattr(encoder, name) for name in names}
+def _reduce(
+    folder: Path,
+    encoder: ImageEncoder,
+    settings: "Encode",
+    reference: "Reference | None",
+    wanted: int | None,
+) -> _Reduced:
+    vectors, baseline = read_vectors(folder), _baseline(folder, encoder, settings)
+    vector = reduce_folder(vectors, settings.reduce, baseline)
+    checks = check(vector, vectors, settings.reduce, reference, baseline=baseline, wanted=wanted)
+    return _Reduced(vector, checks, _words(vector, vectors, encoder))
 
 
 def _baseline(folder: Path, encoder: ImageEncoder, settings: "Encode") -> VectorFolder | None:
-    """The vectors that a contrast stands against: those there are at the place, else made of its pictures."""
+    """The vectors that a contrast stands against: those there are at the place, else made of its images."""
     if settings.baseline is None:
         return None
-    place = Path(settings.baseline)
-    if not place.exists() and (RUNS / place).exists():
-        place = RUNS / place
-    for candidate in (place, place / "vectors"):
-        if is_vector_folder(candidate):
-            return _matching(read_vectors(candidate), encoder)
-    places = sources([place])
-    own = folder / "baseline"
+    place = baseline_place(settings.baseline)
+    if (vectors := encoded_baseline(place, encoder)) is not None:
+        return vectors
+    places, own = sources([place]), folder / "baseline"
     with Progress("encode the baseline", count_chosen(places)) as shown:
-        account, _ = encode_vectors(places, own, encoder, settings, shown)
-    _require_some(account, places)
+        counts, _ = encode_vectors(places, own, encoder, settings, shown)
+    _require_some(counts, places)
     return read_vectors(own)
 
 
-def _matching(vectors: VectorFolder, encoder: ImageEncoder) -> VectorFolder:
-    for identity in vectors.identities():
-        if identity != encoder.identity():
-            raise EncodeError(
-                f"the baseline's vectors in {vectors.path} come from another tower or preprocessing than "
-                f"{encoder.model}; give its pictures instead"
-            )
-    return vectors
+def _words(
+    vector: NDArray[np.float32], vectors: VectorFolder, image_encoder: ImageEncoder
+) -> tuple[Word, ...]:
+    """What the embedding is about; nothing where the images have no captions, or the model no words."""
+    captions = captions_of(part.metadata for part in vectors.parts if part.metadata is not None)
+    if not any(captions):
+        return ()
+    try:
+        encoder = load_text(image_encoder.model, image_encoder.pretrained, device=image_encoder.device)
+    except ModelError:  # weights of an image encoder alone, or a tokenizer that is not here
+        return ()
+    return nearest_words(vector, captions, encoder)
+
+
+def _made_of(
+    request: EncodeRequest, source: str, encoder: ImageEncoder, settings: "Encode", counts: OutcomeCounts
+) -> dict[str, Any]:
+    """What `embedding.json` says that the embedding was made of."""
+    names = list(request.names)
+    return {
+        "source": None if names else source,
+        "pictures": names or None,
+        "model": {
+            "name": encoder.model,
+            "pretrained": encoder.pretrained or None,
+            "dimension": encoder.dimension,
+            "precision": encoder.precision,
+            "device": encoder.device,
+            "resized_on": "device" if encoder.preprocessing.on_device else "host",
+            **encoder.identity(),
+        },
+        "reduction": settings.reduce,
+        "baseline": settings.baseline,
+        "images": {"used": counts.encoded, "failed": dict(counts.failed.most_common())},
+    }
+
+
+def _counts(counts: OutcomeCounts) -> dict[str, Any]:
+    return {
+        "images": counts.images,
+        "encoded": counts.encoded,
+        "failed": dict(counts.failed.most_common()),
+        "examples": counts.examples,
+        "left_out": dict(counts.tally.members),
+        "damaged": counts.tally.shards,
+    }
+
+
+def _encoder_facts(encoder: ImageEncoder) -> dict[str, Any]:
+    names = ("model", "pretrained", "precision", "device", "dimension")
+    return {name: getattr(encoder, name) for name in names}

@@ -18,7 +18,7 @@ from visunex.recipes.schema import Encode, Filter
 from ..errors import EncodeError
 from ..metadata.columns import Role, column
 from ..metadata.table import Table
-from ..vectors.remote_store import PublishedFolder, header, named, notes_of, open_folder, opened
+from ..vectors.remote_store import PublishedFolder, header, named, open_folder, opened, provenance_of
 
 __all__ = ["ClipQuery", "clip_query", "key", "made_from"]
 
@@ -99,7 +99,7 @@ def _end(path: Path) -> str:
 def _shared_role(folder: PublishedFolder, table: Table, encode: Encode) -> Role:
     metadata = opened(folder.parts[0])
     names = metadata.schema_arrow.names
-    if differing := other_model(notes_of(metadata), encode.model, encode.pretrained):
+    if differing := other_model(provenance_of(metadata), encode.model, encode.pretrained):
         raise EncodeError(
             f"{folder.place} holds vectors of {differing[0]}, which do not compare with {differing[1]}'s; "
             "name the right model with --model"

@@ -1,4 +1,4 @@
-"""How far it is expected to matter which images were had: the cosine's spread when they are drawn again."""
+"""The interval that a cosine lies in when the images are drawn again: how much it matters which there are."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,16 +24,19 @@ class Sums:
 def block_sums(
     batches: Iterable[NDArray[np.float32]], count: int, weights: Sequence[float] | None = None
 ) -> Sums | None:
-    """Sum `count` vectors, each with its weight, into at most BLOCKS blocks; None for none."""
+    """The sums of `count` vectors float32 [n, D] in batches, each times its weight, in at most BLOCKS blocks.
+
+    None where there are no vectors.
+    """
     blocks, begin, totals = min(count, BLOCKS), 0, None
-    own = np.ones(count) if weights is None else np.asarray(weights, dtype=np.float64)
+    each = np.ones(count) if weights is None else np.asarray(weights, dtype=np.float64)
     summed = np.zeros(blocks)
     for batch in batches:
         totals = np.zeros((blocks, batch.shape[1])) if totals is None else totals
         place = np.arange(begin, begin + len(batch)) % blocks
-        share = own[begin : begin + len(batch)]
-        np.add.at(totals, place, batch.astype(np.float64) * share[:, None])
-        np.add.at(summed, place, share)
+        factors = each[begin : begin + len(batch)]
+        np.add.at(totals, place, batch.astype(np.float64) * factors[:, None])
+        np.add.at(summed, place, factors)
         begin += len(batch)
     return None if totals is None else Sums(totals, summed)
 
@@ -41,7 +44,7 @@ def block_sums(
 def cosine_interval(
     wanted: Sums, published: NDArray[np.float64], baseline: Sums | None = None
 ) -> tuple[float, float] | None:
-    """The 95 % interval of the cosine of the mean of `wanted` (minus that of `baseline`) to `published`.
+    """The 95 % interval of the cosine of the mean of `wanted` (minus that of `baseline`) to `published` [D].
 
     The images are drawn anew DRAWS times, each as often as a Poisson number of mean 1 says, which comes to
     the same as drawing with replacement (Hanley & MacGibbon, Comput. Methods Programs Biomed. 83, 2006). The

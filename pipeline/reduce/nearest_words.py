@@ -1,4 +1,4 @@
-"""What an embedding is about, in words: those of the pictures' captions that lie nearest to it."""
+"""The words that say what an embedding is about: those of the images' captions that lie nearest to it."""
 
 import re
 from collections import Counter
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from visunex.clip.factory import TextEncoder
+
+__all__ = ["Word", "captions_of", "frequent_words", "nearest_words"]
 
 MOST_WORDS = 100  # encoding them takes seconds with ViT-L-14 on two cores
 MOST_CAPTIONS = 5000

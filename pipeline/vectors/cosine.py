@@ -44,9 +44,9 @@ class Likenesses:
         return keys.map_batches(self._look_up, return_dtype=pl.Float64, is_elementwise=True)
 
     def _look_up(self, keys: pl.Series) -> pl.Series:
-        places, known = _found(keys, self._hashes)
+        places, present = _found(keys, self._hashes)
         cosines = np.full(len(keys), np.nan)
-        cosines[known] = self._cosines[places[known]]
+        cosines[present] = self._cosines[places[present]]
         return pl.Series(keys.name, cosines, nan_to_null=True)
 
 
@@ -91,9 +91,9 @@ def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes, count: int) -> t
     """Where the keys of those rows of a part that are wanted are among these; and the rows, ascending."""
     among, rows, begin = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
     for keys in _keys(part, by):
-        places, known = _found(keys, wanted)
-        among.append(places[known])
-        rows.append(begin + np.flatnonzero(known))
+        places, present = _found(keys, wanted)
+        among.append(places[present])
+        rows.append(begin + np.flatnonzero(present))
         begin += len(keys)
     if begin > count:
         raise EncodeError(

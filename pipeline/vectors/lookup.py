@@ -21,7 +21,7 @@ from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile, coalesced
 
 from ..errors import EncodeError, fetch_errors_as
-from .remote_store import PublishedFolder, header, named, notes_of, open_folder, opened
+from .remote_store import PublishedFolder, header, named, open_folder, opened, provenance_of
 
 __all__ = ["Found", "Hit", "Wanted", "find", "look_up", "read_rows"]
 
@@ -47,12 +47,15 @@ class Hit:
 
 @dataclass(frozen=True)
 class Found:
-    """Where the rows that were found lie, by rank; `by` is the column, `rows` how many were looked at."""
+    """Where the rows that were found lie, by rank; `by` is the column, `rows` how many were looked at.
+
+    `provenance` is what a folder of ours says of how it was made; nothing where it is a peer's.
+    """
 
     hits: Mapping[int, Hit]
     by: str
     rows: int
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 def look_up(place: str, rows: pa.Table) -> Found:
@@ -73,18 +76,18 @@ def find(folder: PublishedFolder, wanted: Wanted) -> Found:
         if value is not None:
             where.setdefault(value, []).append(rank)
     hits: dict[int, Hit] = {}
-    notes: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
     rows = 0
     with Progress("look up vectors", None, unit="rows") as shown, ThreadPoolExecutor(2) as pool:
         looked = pool.map(lambda number: _look_up(folder, number, by, list(where)), range(len(folder.parts)))
-        for own, count, said in looked:
+        for own, count, part_provenance in looked:
             rows += count
-            notes = notes or said
+            provenance = provenance or part_provenance
             shown.advance(count)
             for value, hit in own:
                 for rank in where[value]:
                     hits.setdefault(rank, hit)
-    return Found(hits, by, rows, notes)
+    return Found(hits, by, rows, provenance)
 
 
 def _key(folder: PublishedFolder, wanted: Wanted) -> tuple[str, Sequence[Any]]:
@@ -103,7 +106,7 @@ def _key(folder: PublishedFolder, wanted: Wanted) -> tuple[str, Sequence[Any]]:
 def _look_up(
     folder: PublishedFolder, number: int, by: str, values: Sequence[Any]
 ) -> tuple[list[tuple[Any, Hit]], int, dict[str, Any]]:
-    """The wanted values in one part and where each lies, how many rows there are, what the part notes."""
+    """The wanted values in one part and where each lies, how many rows it has, how it was made."""
     part = folder.parts[number]
     file = opened(part)
     names = file.schema_arrow.names
@@ -120,7 +123,7 @@ def _look_up(
             begin += file.metadata.row_group(group).num_rows
     except (pa.ArrowException, OSError) as error:
         raise EncodeError(f"{part.metadata.name} cannot be read: {first_line(error)}") from None
-    return found, begin, notes_of(file)
+    return found, begin, provenance_of(file)
 
 
 def _places(file: pq.ParquetFile, group: int, by: str, values: Sequence[Any]) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ from visunex.net.hub import hub_folder
 from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, Web, as_file
 
 from ..errors import EncodeError, fetch_errors_as
-from .store import notes_in
+from .store import provenance_in
 
 __all__ = [
     "Header",
@@ -29,9 +29,9 @@ __all__ = [
     "PublishedPart",
     "header",
     "named",
-    "notes_of",
     "open_folder",
     "opened",
+    "provenance_of",
 ]
 
 _MOST_PARTS = 100_000
@@ -118,9 +118,9 @@ def opened(part: PublishedPart) -> pq.ParquetFile:
         ) from None
 
 
-def notes_of(file: pq.ParquetFile) -> dict[str, Any]:
+def provenance_of(file: pq.ParquetFile) -> dict[str, Any]:
     """What a folder of ours says of how it was made; nothing where it is somebody else's."""
-    return notes_in(file.schema_arrow.metadata) or {}
+    return provenance_in(file.schema_arrow.metadata) or {}
 
 
 def named(names: Iterable[str], wanted: str) -> str | None:

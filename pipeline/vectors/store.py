@@ -19,8 +19,22 @@ from visunex.base.files import atomic
 from ..errors import EncodeError
 from ..shards.samples import Sample
 
+__all__ = [
+    "Batches",
+    "Part",
+    "VectorFolder",
+    "is_vector_folder",
+    "part_numbers",
+    "part_paths",
+    "provenance_in",
+    "read_provenance",
+    "read_vectors",
+    "remove_parts_but",
+    "write_part",
+]
+
 BATCH = 512  # vectors that are in memory at a time in float64
-_NOTES = b"visunex"
+_PROVENANCE = b"visunex"  # the key of ours in a parquet schema's metadata
 _UNIT_TOLERANCE = 5e-3  # float16 vectors are of norm 1 to about 1e-3
 _ROUNDING = 1e-6  # and normalised float32 ones to about 1e-7
 
@@ -49,7 +63,7 @@ class VectorFolder:
         return Batches(self, raw=False)
 
     def raw(self) -> "Batches":
-        """Vectors as the tower gave them; iterating raises EncodeError where only unit ones were kept."""
+        """Vectors as the encoder gave them; iterating raises EncodeError where only unit ones were kept."""
         return Batches(self, raw=True)
 
     def scores(self) -> NDArray[np.float64]:
@@ -58,9 +72,9 @@ class VectorFolder:
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def identities(self) -> list[dict[str, Any]]:
-        """What made the parts, where they say so: one entry for each different tower and preprocessing."""
-        noted = [notes for part in self.parts if (notes := read_notes(part)) is not None]
-        found = [notes["identity"] for notes in noted if "identity" in notes]
+        """What made the parts, where they say so: one entry for each different encoder and preprocessing."""
+        made = [each for part in self.parts if (each := read_provenance(part)) is not None]
+        found = [each["identity"] for each in made if "identity" in each]
         return list({json.dumps(each, sort_keys=True): each for each in found}.values())
 
 
@@ -80,8 +94,7 @@ class Batches:
                 yield self._as_wanted(part, rows, norms[begin : begin + BATCH, None])
 
     def _as_wanted(self, part: Part, rows: NDArray[np.float32], norms: NDArray[Any]) -> NDArray[np.float32]:
-        known = np.isfinite(norms).all()
-        if known:
+        if np.isfinite(norms).all():
             return (rows * norms).astype(np.float32) if self.raw else rows
         lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
         normalised = bool(np.all(np.abs(lengths - 1) < _UNIT_TOLERANCE))
@@ -130,10 +143,12 @@ def write_part(
     part: Part,
     raw: NDArray[np.float32],
     samples: Sequence[Sample],
-    notes: Mapping[str, Any],
+    provenance: Mapping[str, Any],
     norms: NDArray[np.float64] | None = None,
 ) -> None:
-    """Write raw vectors [n, D] normalised, then their samples and `notes`, which marks the part done.
+    """Write raw vectors float32 [n, D] normalised, then their samples and `provenance`: the part is done.
+
+    `provenance` says how the part was made, in JSON-able values.
 
     `norms` [n] are given where vectors are normalised already: their raw lengths, NaN where unknown. The same
     input gives the same bytes, and so do vectors read back from a part of ours.
@@ -152,7 +167,7 @@ def write_part(
         "score": pa.array([each.score for each in samples], pa.float64()),
         "norm": pa.array(norms.astype(np.float32)),
     }
-    table = pa.table(columns).replace_schema_metadata({_NOTES: json.dumps(notes, sort_keys=True)})
+    table = pa.table(columns).replace_schema_metadata({_PROVENANCE: json.dumps(provenance, sort_keys=True)})
     assert part.metadata is not None  # noqa: S101 - parts of ours have metadata
     with atomic(part.metadata) as temporary:
         pq.write_table(table, temporary)
@@ -170,30 +185,30 @@ def _normalised(raw: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
     return units, lengths
 
 
-def read_notes(part: Part) -> dict[str, Any] | None:
-    """The notes of a finished part of ours; None where the part is absent, broken or a peer's."""
+def read_provenance(part: Part) -> dict[str, Any] | None:
+    """How a finished part of ours was made; None where the part is absent, broken or a peer's."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if part.metadata is None or not part.vectors.exists():
         return None
     try:
-        return notes_in(pq.read_schema(part.metadata).metadata)
+        return provenance_in(pq.read_schema(part.metadata).metadata)
     except (pa.ArrowException, OSError):
         return None
 
 
-def notes_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any] | None:
-    """The notes in a parquet schema's metadata; None where a peer wrote it, or nothing that we would."""
+def provenance_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any] | None:
+    """How a part was made, from its parquet schema's metadata; None where a peer wrote it."""
     try:
-        noted = json.loads((metadata or {})[_NOTES])
+        made = json.loads((metadata or {})[_PROVENANCE])
     except (KeyError, ValueError, RecursionError):
         return None
-    return noted if isinstance(noted, dict) else None
+    return made if isinstance(made, dict) else None
 
 
 def remove_parts_but(folder: Path, numbers: Container[int]) -> None:
-    """Remove all parts but those of these numbers: left over from when there were other pictures."""
+    """Remove all parts but those of these numbers: left over from when there were other images."""
     for name, suffix in (("img_emb", "npy"), ("metadata", "parquet")):
         for index, path in _numbered(folder / name, name, suffix).items():
             if index not in numbers:

@@ -22,7 +22,8 @@ from visunex.aesthetic_embeddings import compare, load
 from visunex.base.errors import UsageError
 from visunex.base.files import write_json
 from visunex.pipeline.cli import main
-from visunex.pipeline.encode.stage import EncodeReport, encode
+from visunex.pipeline.encode.reports import EncodeReport
+from visunex.pipeline.encode.stage import encode
 from visunex.pipeline.errors import EncodeError, StaleRunError
 from visunex.pipeline.rundir import RunDir
 from visunex.pipeline.shards import samples as shards
@@ -350,8 +351,9 @@ from visunex.pipeline.encode.decode_pool import Decoders
 from visunex.pipeline.shards.samples import samples, sources
 
 if __name__ == "__main__":
-    with Decoders(Preprocessing(size=32), workers=2, ahead=8) as pool:
-        for count, decoded in enumerate(pool.decode(samples(sources([sys.argv[1]])))):
+    with Decoders(Preprocessing(size=32), workers=2, prefetch=8) as pool:
+        pairs = ((sample, None) for sample in samples(sources([sys.argv[1]])))
+        for count, decoded in enumerate(pool.decode(pairs)):
             if count == 3:
                 os.kill(pool._workers[0].process.pid, getattr(signal, sys.argv[2]))
 """

@@ -1,4 +1,4 @@
-"""Batches are assembled ahead of the tower, and the cores divided between it and the decoders."""
+"""Batches are assembled before they are asked for; the cores are split between encoder and decoders."""
 
 import threading
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from visunex.clip.preprocess import Seen
-from visunex.pipeline.encode.batching import Division, ahead, batches, divide
+from visunex.pipeline.encode.batching import batches, prefetch
+from visunex.pipeline.encode.cpu_split import CpuSplit, split_cpu
 from visunex.pipeline.encode.decode_pool import Decoded
 from visunex.pipeline.shards.samples import Sample
 
@@ -52,7 +53,7 @@ def test_the_next_item_is_made_while_the_last_is_used() -> None:
             event.set()
             yield number
 
-    stream = ahead(items())
+    stream = prefetch(items())
     assert next(stream) == 0
     assert made[1].wait(10)
     assert list(stream) == [1, 2, 3]
@@ -63,7 +64,7 @@ def test_what_goes_wrong_while_assembling_is_raised_after_what_was_made() -> Non
         yield 1
         raise ValueError("broken")
 
-    stream = ahead(items())
+    stream = prefetch(items())
     assert next(stream) == 1
     with pytest.raises(ValueError, match="broken"):
         next(stream)
@@ -71,29 +72,29 @@ def test_what_goes_wrong_while_assembling_is_raised_after_what_was_made() -> Non
 
 def test_leaving_early_ends_the_thread() -> None:
     before = threading.active_count()
-    stream = ahead(iter(range(1000)))
+    stream = prefetch(iter(range(1000)))
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
 
 
 @pytest.mark.parametrize(
-    ("cores", "decode", "tower", "division"),
+    ("cores", "decode", "encode", "split"),
     [
-        (2, 0.008, 0.26, Division(1, 2)),  # ViT-L/14 on two cores: decoding is nothing beside it
-        (2, 0.008, 0.013, Division(2, 2)),  # ViT-B/32: half a core's worth, on both cores alike
-        (1, 0.008, 0.013, Division(1, 1)),
-        (64, 0.008, 0.0008, Division(9, 55)),
-        (8, 0.1, 0.001, Division(7, 1)),  # nearly all is decoding
+        (2, 0.008, 0.26, CpuSplit(1, 2)),  # ViT-L/14 on two cores: decoding is nothing beside it
+        (2, 0.008, 0.013, CpuSplit(2, 2)),  # ViT-B/32: half a core's worth, on both cores alike
+        (1, 0.008, 0.013, CpuSplit(1, 1)),
+        (64, 0.008, 0.0008, CpuSplit(9, 55)),
+        (8, 0.1, 0.001, CpuSplit(7, 1)),  # nearly all is decoding
     ],
 )
-def test_a_cpu_is_divided_by_what_decoding_and_the_tower_take(
-    cores: int, decode: float, tower: float, division: Division
+def test_a_cpu_is_split_by_what_decoding_and_encoding_take(
+    cores: int, decode: float, encode: float, split: CpuSplit
 ) -> None:
-    assert divide(cores, cores, decode, tower, on_cpu=True) == division
+    assert split_cpu(cores, cores, decode, encode, on_cpu=True) == split
 
 
 def test_a_gpu_gets_as_many_decoders_as_keep_it_fed() -> None:
-    assert divide(16, 8, 0.008, 0.002, on_cpu=False) == Division(5, 8)
-    assert divide(16, 8, 0.008, 0.0002, on_cpu=False) == Division(15, 8)
-    assert divide(1, 1, 0.008, 0.0002, on_cpu=False) == Division(1, 1)
+    assert split_cpu(16, 8, 0.008, 0.002, on_cpu=False) == CpuSplit(5, 8)
+    assert split_cpu(16, 8, 0.008, 0.0002, on_cpu=False) == CpuSplit(15, 8)
+    assert split_cpu(1, 1, 0.008, 0.0002, on_cpu=False) == CpuSplit(1, 1)

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from visunex.pipeline.errors import EncodeError
 from visunex.pipeline.reduce.embedding import reduce_folder
 from visunex.pipeline.shards.samples import Sample
-from visunex.pipeline.vectors.store import part_paths, read_notes, read_vectors, remove_parts_but, write_part
+from visunex.pipeline.vectors.store import (
+    part_paths,
+    read_provenance,
+    read_vectors,
+    remove_parts_but,
+    write_part,
+)
 
 RAW = (np.random.default_rng(0).normal(size=(10, 6)) * 4 + 9).astype(np.float32)
 UNITS = RAW / np.linalg.norm(RAW, axis=1, keepdims=True)
@@ -64,11 +70,11 @@ def test_the_same_vectors_give_the_same_bytes(tmp_path: Path) -> None:
 def test_a_part_is_finished_only_with_both_its_files(tmp_path: Path) -> None:
     part = part_paths(tmp_path, 3)
     assert part.metadata is not None
-    assert read_notes(part) is None
+    assert read_provenance(part) is None
     our_part(tmp_path, 3, RAW, stamp="x")
-    assert read_notes(part) == {"stamp": "x"}
+    assert read_provenance(part) == {"stamp": "x"}
     part.metadata.write_bytes(b"PAR1")
-    assert read_notes(part) is None
+    assert read_provenance(part) is None
     remove_parts_but(tmp_path, {2})
     assert not part.vectors.exists()
 

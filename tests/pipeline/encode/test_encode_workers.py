@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import odd
 import pytest
 
 from visunex.clip.preprocess import Preprocessing
-from visunex.pipeline.encode import decode_pool as decoders
-from visunex.pipeline.encode.decode_pool import Decoders, decode_here
+from visunex.pipeline.encode import decode_pool
+from visunex.pipeline.encode.decode_pool import Decoded, Decoders, decode_here
 from visunex.pipeline.shards.samples import Sample, samples, sources
 
 SMALL = Preprocessing(size=16)
@@ -26,17 +27,21 @@ def many(tmp_path: Path, count: int) -> list[Sample]:
     return list(samples(sources([tmp_path])))
 
 
+def decode(pool: Decoders, given: Iterable[Sample]) -> Iterator[Decoded]:
+    return (each for each, _ in pool.decode((sample, None) for sample in given))
+
+
 @pytest.mark.parametrize("on_device", [False, True])
-@pytest.mark.parametrize(("workers", "ahead"), [(1, 1), (2, 64)])
+@pytest.mark.parametrize(("workers", "prefetch"), [(1, 1), (2, 64)])
 def test_workers_give_what_this_process_gives_in_the_same_order(
-    tmp_path: Path, workers: int, ahead: int, on_device: bool
+    tmp_path: Path, workers: int, prefetch: int, on_device: bool
 ) -> None:
     given, how = many(tmp_path, 50), replace(SMALL, on_device=on_device)
-    with Decoders(how, workers, ahead) as pool:
-        there = list(pool.decode(given))
+    with Decoders(how, workers, prefetch) as pool:
+        there = list(decode(pool, given))
         assert pool.done == 50
         assert pool.seconds > 0
-    here = list(decode_here(given, how))
+    here = [decode_here(each, how) for each in given]
     assert [(each.sample, each.reason) for each in there] == [(each.sample, each.reason) for each in here]
     assert sum(each.reason == "not_an_image" for each in there) == 8
     for a, b in zip(there, here, strict=True):
@@ -50,16 +55,16 @@ def test_only_so_much_is_read_ahead(tmp_path: Path) -> None:
     given = many(tmp_path, 60)
     taken = 0
 
-    def counted() -> object:
+    def counted() -> Iterator[Sample]:
         nonlocal taken
         for sample in given:
             taken += 1
             yield sample
 
-    with Decoders(SMALL, 1, ahead=8) as pool:
-        stream = pool.decode(counted())  # type: ignore[arg-type]
+    with Decoders(SMALL, 1, prefetch=8) as pool:
+        stream = decode(pool, counted())
         next(stream)
-        assert taken <= 8 + 2 * decoders.CHUNK
+        assert taken <= 8 + 2 * decode_pool.CHUNK
         assert sum(1 for _ in stream) == 59
 
 
@@ -67,14 +72,14 @@ def test_long_names_and_many_failures_do_not_block_the_pipes(tmp_path: Path) -> 
     """More is under way at once than a pipe holds, in both directions."""
     folder = tmp_path.joinpath(*["long" * 40] * 12)
     missing = [Sample(str(i), "w" * 3000, folder / f"{i}.png", 0, 5, "caption " * 2000) for i in range(2000)]
-    with Decoders(SMALL, 1, ahead=2000) as pool:
-        assert {each.reason for each in pool.decode(missing)} == {"unreadable"}
+    with Decoders(SMALL, 1, prefetch=2000) as pool:
+        assert {each.reason for each in decode(pool, missing)} == {"unreadable"}
 
 
 def test_workers_are_added_at_work_up_to_the_most(tmp_path: Path) -> None:
     given = many(tmp_path, 60)
-    with Decoders(SMALL, 1, ahead=8, most=3) as pool:
-        stream = pool.decode(given)
+    with Decoders(SMALL, 1, prefetch=8, most=3) as pool:
+        stream = decode(pool, given)
         first = next(stream)
         pool.grow(9)
         assert len(pool._workers) == 3
@@ -83,8 +88,8 @@ def test_workers_are_added_at_work_up_to_the_most(tmp_path: Path) -> None:
 
 def test_leaving_early_ends_the_workers(tmp_path: Path) -> None:
     given = many(tmp_path, 40)
-    with Decoders(SMALL, 2, ahead=16) as pool:
-        next(iter(pool.decode(given)))
+    with Decoders(SMALL, 2, prefetch=16) as pool:
+        next(decode(pool, given))
         processes = [worker.process for worker in pool._workers]
         started = time.monotonic()
     assert time.monotonic() - started < 5

@@ -15,7 +15,7 @@ from visunex.pipeline.cli import main
 from visunex.pipeline.encode.published import reduce_published
 from visunex.pipeline.errors import EncodeError, UsageError
 from visunex.pipeline.reduce.bootstrap import block_sums, cosine_interval
-from visunex.pipeline.reduce.embedding import ReferenceCheck
+from visunex.pipeline.reduce.checks import ReferenceCheck
 from visunex.pipeline.rundir import RunDir
 from visunex.pipeline.vectors.catalog import catalogue, read_published
 from visunex.recipes import Recipe
@@ -144,7 +144,9 @@ def test_a_result_outside_the_tolerance_is_an_error_that_keeps_it(reference: Pat
 
 
 def test_a_reference_that_is_not_here_is_only_a_note() -> None:
-    check = ReferenceCheck("fantasy", note="it is not on this machine", had=1873, wanted=2000, tolerance=1e-3)
+    check = ReferenceCheck(
+        "fantasy", note="it is not on this machine", downloaded=1873, wanted=2000, tolerance=1e-3
+    )
     check.require_reproduced()
     assert check.lines() == [
         "  not compared to fantasy: it is not on this machine, 1,873 of the 2,000 wanted images were had"

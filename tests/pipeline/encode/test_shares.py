@@ -11,9 +11,9 @@ from visunex.base.progress import Progress
 from visunex.clip.devices import every_device
 from visunex.clip.factory import load
 from visunex.clip.image_encoder import ImageEncoder
-from visunex.pipeline.encode import multi_device as shares
-from visunex.pipeline.encode.multi_device import Job, Share
-from visunex.pipeline.encode.partition_encoder import Account, encode_vectors
+from visunex.pipeline.encode import multi_device
+from visunex.pipeline.encode.multi_device import Job, Rank
+from visunex.pipeline.encode.partition_encoder import OutcomeCounts, encode_vectors
 from visunex.pipeline.errors import EncodeError, ModelError
 from visunex.pipeline.shards.samples import Source, sources
 from visunex.pipeline.vectors.store import read_vectors
@@ -46,7 +46,7 @@ def vectors(folder: Path) -> np.ndarray:
 
 def encoded(
     encoder: ImageEncoder, places: list[Source], folder: Path, progress: Progress
-) -> tuple[Account, int]:
+) -> tuple[OutcomeCounts, int]:
     return encode_vectors(places, folder, encoder, SETTINGS, progress)
 
 
@@ -59,57 +59,58 @@ def alone(encoder: ImageEncoder, places: list[Source], tmp_path: Path) -> np.nda
 
 def test_two_devices_give_what_one_gives(encoder, places, alone, tmp_path, capfd, monkeypatch) -> None:
     progress = Progress("encode", 16)
-    account, fresh = encoded(encoder, places, tmp_path / "both", progress)
+    counts, fresh = encoded(encoder, places, tmp_path / "both", progress)
     assert encoder.others == ("cpu",)
-    assert (account.images, account.encoded, dict(account.failed)) == (16, 15, {"not_an_image": 1})
+    assert (counts.images, counts.encoded, dict(counts.failed)) == (16, 15, {"not_an_image": 1})
     assert fresh == 15
     assert (progress.done, progress.total) == (16, 16)
     assert np.allclose(vectors(tmp_path / "both"), alone, atol=1e-4)
     assert "ended early" not in capfd.readouterr().err
 
-    helper(monkeypatch, "c.send('no helper is started where nothing is left to do')")
+    worker(monkeypatch, "c.send('no worker is started where nothing is left to do')")
     again = Progress("encode", 16)
-    account, fresh = encoded(encoder, places, tmp_path / "both", again)
-    assert (account.encoded, fresh) == (15, 0)
+    counts, fresh = encoded(encoder, places, tmp_path / "both", again)
+    assert (counts.encoded, fresh) == (15, 0)
     assert (again.done, again.total) == (0, 0)
     assert not capfd.readouterr().err
 
 
-def helper(monkeypatch: pytest.MonkeyPatch, does: str) -> None:
-    """Have a helper get its job and do this."""
+def worker(monkeypatch: pytest.MonkeyPatch, does: str) -> None:
+    """Have a worker get its job and do this."""
     begin = "import sys; from multiprocessing.connection import Connection; c = Connection(int(sys.argv[1]))"
     program = f"{begin}; c.recv(); {does}"
-    monkeypatch.setattr(shares, "_PROGRAM", (sys.executable, "-P", "-W", "ignore", "-c", program))
+    monkeypatch.setattr(multi_device, "_PROGRAM", (sys.executable, "-P", "-W", "ignore", "-c", program))
 
 
 def test_the_share_of_a_process_that_dies_is_made_up_for(
     encoder, places, alone, tmp_path, capfd, monkeypatch
 ) -> None:
-    helper(monkeypatch, "import os; os.kill(os.getpid(), 9)")
-    account, fresh = encoded(encoder, places, tmp_path / "both", Progress("encode", None))
-    assert (account.encoded, fresh) == (15, 15)
+    worker(monkeypatch, "import os; os.kill(os.getpid(), 9)")
+    counts, fresh = encoded(encoder, places, tmp_path / "both", Progress("encode", None))
+    assert (counts.encoded, fresh) == (15, 15)
     assert np.allclose(vectors(tmp_path / "both"), alone, atol=1e-4)
     assert "the process on cpu ended early (status -9); its share is done here" in capfd.readouterr().err
 
 
 def test_an_error_on_another_device_is_said_with_its_name(encoder, places, tmp_path, monkeypatch) -> None:
-    helper(monkeypatch, "from visunex.pipeline.encode.multi_device import Failed; c.send(Failed('no room'))")
+    worker(monkeypatch, "from visunex.pipeline.encode.multi_device import Failed; c.send(Failed('no room'))")
     with pytest.raises(EncodeError, match=r"^cpu: no room$"):
         encoded(encoder, places, tmp_path / "both", Progress("encode", None))
     assert len(vectors(tmp_path / "both")) == 9  # our own share is kept
 
 
-def test_a_helper_ends_with_the_process_that_has_it(places, tmp_path) -> None:
-    process, connection = beside(shares._PROGRAM)
-    connection.send(Job(tuple(places), tmp_path / "both", SETTINGS, "cpu", Share()))
+def test_a_worker_ends_with_the_process_that_has_it(places, tmp_path) -> None:
+    process, connection = beside(multi_device._PROGRAM)
+    connection.send(Job(tuple(places), tmp_path / "both", SETTINGS, "cpu", Rank()))
     connection.close()
     assert process.wait(timeout=60) == 1
     assert not (tmp_path / "both").exists()
 
 
-def test_shares_are_disjoint_and_complete() -> None:
-    for of in (1, 2, 3):
-        owners = [[at for at in range(of) if Share(at, of).holds(number)] for number in range(10)]
+def test_every_partition_is_of_one_rank() -> None:
+    for world_size in (1, 2, 3):
+        ranks = [Rank(rank, world_size) for rank in range(world_size)]
+        owners = [[each for each in ranks if each.takes(number)] for number in range(10)]
         assert all(len(each) == 1 for each in owners)
 
 

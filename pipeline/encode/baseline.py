@@ -1,0 +1,55 @@
+"""The vectors that a contrast stands against: a run's, a folder's, or made of the images at a place."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visunex.base.errors import UsageError
+from visunex.base.folders import RUNS
+
+from ..errors import EncodeError
+from ..vectors.store import VectorFolder, is_vector_folder, read_vectors
+
+if TYPE_CHECKING:
+    from visunex.clip.image_encoder import ImageEncoder
+
+__all__ = ["baseline_place", "encoded_baseline", "published_baseline"]
+
+
+def baseline_place(name: str) -> Path:
+    """The place that a baseline is given by: a path, else the run of that name."""
+    place = Path(name)
+    return RUNS / place if not place.exists() and (RUNS / place).exists() else place
+
+
+def encoded_baseline(place: Path, encoder: "ImageEncoder") -> VectorFolder | None:
+    """The vectors that are at the place; None where there are none.
+
+    Raises EncodeError where they are of another encoder.
+    """
+    vectors = _vectors_at([place])
+    if vectors is not None and any(each != encoder.identity() for each in vectors.identities()):
+        raise EncodeError(
+            f"the baseline's vectors in {vectors.path} come from another tower or preprocessing than "
+            f"{encoder.model}; give its pictures instead"
+        )
+    return vectors
+
+
+def published_baseline(name: str | None) -> VectorFolder | None:
+    """The vectors that stand against published ones. Raises UsageError where the place has none."""
+    if name is None:
+        return None
+    place = Path(name)
+    vectors = _vectors_at([place, RUNS / place])
+    if vectors is None:
+        raise UsageError(
+            f"with --precomputed, --baseline must name a run or folder that has vectors; {place} has none"
+        )
+    return vectors
+
+
+def _vectors_at(places: Iterable[Path]) -> VectorFolder | None:
+    """The vectors of the first of these places that has some, itself or as a run."""
+    folders = (folder for place in places for folder in (place, place / "vectors"))
+    return next((read_vectors(folder) for folder in folders if is_vector_folder(folder)), None)

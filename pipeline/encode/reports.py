@@ -1,0 +1,114 @@
+"""What the stage reports, by what its embedding was made of: images, both, or published vectors alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from visunex.base.progress import human_time
+
+from ..reduce.embedding import EmbeddingReport
+from ..reduce.nearest_words import Word
+
+__all__ = ["EncodeReport", "PrecomputedReport", "VectorsReport"]
+
+
+@dataclass(frozen=True)
+class EncodeReport(EmbeddingReport):
+    """The report of an embedding from images: `images` = `encoded` + the sum of `failed`.
+
+    `left_out` counts what in tars and folders was no image to begin with; `damaged` names shards that are
+    not whole; `examples` names up to five images for each reason. `words` are those of the captions that
+    lie nearest to the embedding. `discarded` says that the images are not kept.
+    """
+
+    images: int
+    encoded: int
+    failed: dict[str, int]
+    examples: dict[str, list[str]]
+    left_out: dict[str, int]
+    damaged: dict[str, str]
+    model: str
+    pretrained: str
+    precision: str
+    device: str
+    words: tuple[Word, ...]
+    encoded_now: int
+    encoding_seconds: float
+    discarded: bool
+
+    @property
+    def images_per_second(self) -> float:
+        """Images encoded by this call in a second of encoding: reading, decoding, encoding and writing."""
+        return self.encoded_now / max(self.encoding_seconds, 1e-9)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for JSON."""
+        return {**super().as_dict(), "images_per_second": self.images_per_second}
+
+    def as_text(self) -> str:
+        """The report for a person."""
+        kept = ", and discarded" if self.discarded else ""
+        with_what = f"{self.model} {self.pretrained}".rstrip()
+        lines = [f"{self.encoded} of {self.images} pictures encoded with {with_what}{kept}"]
+        lines += [
+            f"  {count:>7}  {kind}, such as {self._example(kind)}" for kind, count in self.failed.items()
+        ]
+        lines += [f"  {count:>7}  left out: {kind}" for kind, count in self.left_out.items()]
+        lines += [f"  not whole: {shard}: {reason}" for shard, reason in self.damaged.items()]
+        rate = f"{self.images_per_second:.1f} pictures/s ({self.precision} on {self.device})"
+        lines.append(f"  {human_time(self.seconds)}, {rate}")
+        embedding, *reference = self.outcome()
+        words = [f"  nearest words: {', '.join(each.word for each in self.words)}"] if self.words else []
+        return "\n".join([*lines, embedding, *words, *reference])
+
+    def _example(self, kind: str) -> str:
+        return next(iter(self.examples.get(kind, [])), "?")
+
+
+@dataclass(frozen=True)
+class PrecomputedReport(EmbeddingReport):
+    """The report of an embedding from the published vectors of a selection, and from images for the rest.
+
+    `images` = `precomputed` + `encoded` + the sum of `failed`. `passed_over` candidates would have come
+    before the last one taken, but no vector of theirs is published.
+    """
+
+    place: str
+    found_by: str
+    looked_through: int
+    images: int
+    precomputed: int
+    encoded: int
+    failed: dict[str, int]
+    passed_over: int
+    model: str
+    pretrained: str
+
+    def as_text(self) -> str:
+        """The report for a person."""
+        lines = [
+            f"{self.precomputed:,} vectors taken from {self.place}, found by {self.found_by} among "
+            f"{self.looked_through:,} rows"
+        ]
+        if self.encoded or self.failed:
+            lines.append(
+                f"  {self.encoded:>7}  encoded from pictures with {self.model} {self.pretrained}".rstrip()
+            )
+        lines += [f"  {count:>7}  {kind}" for kind, count in self.failed.items()]
+        if self.passed_over:
+            lines.append(
+                f"  {self.passed_over:>7}  better candidates passed over: no vector of theirs is there"
+            )
+        return "\n".join([*lines, f"  {human_time(self.seconds)}", *self.outcome()])
+
+
+@dataclass(frozen=True)
+class VectorsReport(EmbeddingReport):
+    """The report of an embedding from published vectors alone, without any image."""
+
+    vectors: tuple[str, ...]
+    baseline: tuple[str, ...]
+
+    def as_text(self) -> str:
+        """The report for a person."""
+        against = f" minus {', '.join(self.baseline)}" if self.baseline else ""
+        return "\n".join([f"published vectors: {', '.join(self.vectors)}{against}", *self.outcome()])
