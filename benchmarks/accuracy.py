@@ -39,7 +39,9 @@ def reduced(folder: Path) -> None:
     place = write_photographs(folder / "large", 8, (3000, 2000))
     rows = {}
     for way in (False, True):
-        encoder = clip.load("visunex-tiny", precision="fp32", exact_decode=way, preprocess="host")
+        encoder = clip.load_image_encoder(
+            "visunex-tiny", precision="fp32", exact_decode=way, preprocess="host"
+        )
         began = time.perf_counter()
         seen = [decode_here(each, encoder.preprocessing).seen for each in samples(sources([place]))]
         took = (time.perf_counter() - began) / len(seen)
@@ -57,7 +59,10 @@ def main() -> None:
     """Print the section."""
     print("## Encode: what short cuts cost\n")
     full, half = (encoder_of(random_model(RANDOM, how), RANDOM, how) for how in ("fp32", "bf16"))
-    tiny = (clip.load("visunex-tiny", precision="bf16"), clip.load("visunex-tiny", precision="fp32"))
+    tiny = (
+        clip.load_image_encoder("visunex-tiny", precision="bf16"),
+        clip.load_image_encoder("visunex-tiny", precision="fp32"),
+    )
     precisions({f"{RANDOM}, random weights": (half, full), "visunex-tiny, trained": tiny})
     with tempfile.TemporaryDirectory() as folder:
         reduced(Path(folder))

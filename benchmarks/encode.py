@@ -62,7 +62,7 @@ def encoder_of(model: object, name: str, precision: str) -> ImageEncoder:
         device="cpu",
         precision=precision,  # type: ignore[arg-type]
         preprocessing=Preprocessing(size=tower.image_size[0], on_device=True),
-        tower=tower,
+        network=tower,
     )
 
 
@@ -90,7 +90,7 @@ def tower_alone(encoder: ImageEncoder, batch: int, pictures: int) -> None:
     ready = torch.randn(batch, 3, size, size)
     with torch.inference_mode():
         for _ in range(pictures // batch):
-            encoder.tower(ready)
+            encoder.network(ready)
 
 
 def gemm_peak(precision: str) -> float:
@@ -104,7 +104,7 @@ def gemm_peak(precision: str) -> float:
 
 def operations(encoder: ImageEncoder) -> float:
     """Floating-point operations of a ViT for one picture: its matrix products alone."""
-    tower = encoder.tower
+    tower = encoder.network
     tokens, width = tower.positional_embedding.shape  # type: ignore[operator,misc]
     layers, patch = len(tower.transformer.resblocks), tower.patch_size[0]  # type: ignore[union-attr,index,arg-type]
     blocks = layers * tokens * (24 * width**2 + 4 * tokens * width)

@@ -1,10 +1,11 @@
-"""Where a tower runs, and in which number format."""
+"""Where an encoder runs, and in which number format."""
 
 import os
 import platform
 import sys
 from typing import TYPE_CHECKING, Literal, cast
 
+from visunex.base.errors import first_line
 from visunex.base.memory import keep_memory
 
 from .errors import ModelError
@@ -18,13 +19,13 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def share_the_cpu() -> None:
-    """Prepare this process for a tower on the CPU with decoders beside it; before torch is imported.
+    """Prepare this process for an encoder on the CPU with decoders beside it; before torch is imported.
 
-    The tower's threads sleep while they wait for one another (libgomp's would spin on cores that decoding
+    The encoder's threads sleep while they wait for one another (libgomp's would spin on cores that decoding
     could use), and the memory of its large intermediate results is kept for the next batch.
     """
     if "torch" not in sys.modules:
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # libgomp has no other way to be told
     keep_memory()
 
 
@@ -36,8 +37,9 @@ def choose_device(wanted: str = "auto") -> str:
         try:
             torch.empty(0, device=wanted)
         except Exception as error:
-            reason = str(error).partition("\n")[0]
-            raise ModelError(f"there is no device {wanted!r} here ({reason}); leave out --device") from None
+            raise ModelError(
+                f"there is no device {wanted!r} here ({first_line(error)}); leave out --device"
+            ) from None
         return wanted
     if torch.cuda.is_available():
         return "cuda"

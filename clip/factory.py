@@ -1,15 +1,12 @@
-"""A model name -> the image tower of a CLIP, and how it wants its pictures."""
+"""The name of a model -> its image encoder, or its text encoder, ready on a device."""
 
 import contextlib
 import logging
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
+from visunex.base.errors import first_line
 from visunex.base.files import sha256_file
 
 from .devices import Precision, choose_device, choose_precision, dtype_of, every_device, share_the_cpu
@@ -18,17 +15,21 @@ from .image_encoder import ImageEncoder
 from .precision import lower
 from .preprocess import Preprocessing
 from .pretrained import LOCAL_FOLDER, Checkpoint, locate
+from .text_encoder import TextEncoder
 
 if TYPE_CHECKING:
     import torch
 
+__all__ = ["Preprocess", "load_image_encoder", "load_text_encoder"]
+
 Preprocess = Literal["auto", "host", "device"]  # who resizes the images
 
+_log = logging.getLogger(__name__)
 _SUPPORTED_RESIZES = ("shortest", "squash")
 
 
-def load(
-    model: str = "ViT-L-14",
+def load_image_encoder(
+    model: str,
     pretrained: str = "openai",
     *,
     precision: str = "auto",
@@ -37,19 +38,19 @@ def load(
     preprocess: Preprocess = "auto",
     compiled: bool = False,
 ) -> ImageEncoder:
-    """The image tower that `--model` and `--pretrained` name, ready on its device.
+    """The image encoder that `--model` and `--pretrained` name, ready on its device.
 
     `model` is open_clip's name, `local-dir:PATH` (open_clip's folder form) or `visunex-tiny`; the last two
-    bring their own weights. A tag whose weights were trained with QuickGELU (OpenAI's) gets it. Raises
-    ModelError.
+    bring their own weights. A tag whose weights were trained with QuickGELU (OpenAI's) gets it. `compiled`
+    has torch.compile make it faster, where that works. Raises ModelError.
     """
     checkpoint = locate(model, pretrained)
     share_the_cpu()
     where, *others = every_device(device)
     how = choose_precision(precision, where)
-    tower, preprocessing, dimension, activation = _build(checkpoint, where, how)
+    network, preprocessing, dimension, activation = _build(checkpoint, where, how)
     if compiled:
-        tower = _compiled(tower, _blank(preprocessing.size, where))
+        network = _compiled(network, _blank(preprocessing.size, where))
     own = checkpoint.model.startswith(LOCAL_FOLDER)
     return ImageEncoder(
         model=model,
@@ -62,31 +63,16 @@ def load(
         preprocessing=replace(
             preprocessing, exact=exact_decode, on_device=_resizes(preprocess, where, exact=exact_decode)
         ),
-        tower=tower,
+        network=network,
         others=tuple(others),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class TextEncoder:
-    """The text tower of the same model, for putting words beside pictures."""
+def load_text_encoder(model: str, pretrained: str = "openai", *, device: str = "auto") -> TextEncoder:
+    """The text encoder of the model that `load_image_encoder` takes the image encoder of, in fp32.
 
-    model: str
-    device: str
-    network: Any
-    tokenizer: Any
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Raw (not normalised) vectors float32 [n, D] of texts; what exceeds the context is cut off."""
-        import torch
-
-        with torch.inference_mode():
-            vectors = self.network.encode_text(self.tokenizer(list(texts)).to(self.device))
-        return vectors.float().cpu().numpy()
-
-
-def load_text(model: str = "ViT-L-14", pretrained: str = "openai", *, device: str = "auto") -> TextEncoder:
-    """The text tower of the model that `load` takes the image tower of, in fp32. Raises ModelError."""
+    Raises ModelError; also where the model has no tokenizer here, or one that is not its own.
+    """
     import open_clip
 
     checkpoint, where = locate(model, pretrained), choose_device(device)
@@ -113,14 +99,14 @@ def _build(
 
     model = _model(checkpoint, device)
     preprocessing = _preprocessing(model.visual.preprocess_cfg, checkpoint)
-    tower = model.visual if precision == "fp32" else lower(model.visual, dtype_of(precision))
+    network = model.visual if precision == "fp32" else lower(model.visual, dtype_of(precision))
     if device.startswith("cuda"):
-        tower = tower.to(memory_format=torch.channels_last)
-    return tower, preprocessing, _dimension(tower, preprocessing.size, device), _activation(tower)
+        network = network.to(memory_format=torch.channels_last)
+    return network, preprocessing, _dimension(network, preprocessing.size, device), _activation(network)
 
 
 def _model(checkpoint: Checkpoint, device: str) -> Any:
-    """open_clip's model with both towers, in fp32. Raises ModelError."""
+    """open_clip's model, image and text encoder, in fp32. Raises ModelError."""
     import open_clip
 
     try:
@@ -183,32 +169,31 @@ def _blank(size: int, device: str) -> "torch.Tensor":
     return torch.zeros(1, 3, size, size, device=device)
 
 
-def _compiled(tower: Any, blank: "torch.Tensor") -> Any:
-    """The tower by torch.compile; as it is, and a line that says so, where that does not work."""
+def _compiled(network: Any, blank: "torch.Tensor") -> Any:
+    """The network by torch.compile; as it is, with a line in the log, where that does not work."""
     import torch
 
     try:
-        compiled = torch.compile(tower, dynamic=True)  # the last batch of a shard is smaller
+        compiled = torch.compile(network, dynamic=True)  # the last batch of a shard is smaller
         with torch.inference_mode(), _quiet():
             compiled(blank)
     except Exception as error:  # no C++ compiler, no Triton, an operation that it does not know
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        print(f"encode: not compiled ({reason[:150]}); going on without --compile", file=sys.stderr)
-        return tower
+        _log.warning("encode: not compiled (%s); going on without --compile", first_line(error)[:150])
+        return network
     return compiled
 
 
-def _dimension(tower: Any, size: int, device: str) -> int:
+def _dimension(network: Any, size: int, device: str) -> int:
     import torch
 
     with torch.inference_mode():
-        features = tower(_blank(size, device))
+        features = network(_blank(size, device))
     return int((features[0] if isinstance(features, tuple) else features).shape[-1])
 
 
-def _activation(tower: Any) -> str:
-    """The name of the tower's activation: QuickGELU is what OpenAI's weights were trained with."""
-    names = [type(module).__name__ for module in tower.modules()]
+def _activation(network: Any) -> str:
+    """The name of the network's activation: QuickGELU is what OpenAI's weights were trained with."""
+    names = [type(module).__name__ for module in network.modules()]
     return next((name for name in names if "GELU" in name), "unknown")
 
 
@@ -220,4 +205,4 @@ def _why_unloadable(error: Exception, checkpoint: Checkpoint) -> str:
         return "is a pickle that asks for code to be run; take the weights as safetensors"
     if "Missing key" in text or "size mismatch" in text:
         return f"holds the weights of another model than {checkpoint.model}; name the right one with --model"
-    return f"cannot be loaded as {checkpoint.model} ({type(error).__name__}: {text[:150].splitlines()[:1]})"
+    return f"cannot be loaded as {checkpoint.model} ({type(error).__name__}: {first_line(error)[:150]})"

@@ -1,4 +1,4 @@
-"""An image tower at work: decoded pictures -> vectors."""
+"""An image encoder at work: decoded images -> vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ __all__ = ["ImageEncoder", "resized"]
 
 @dataclass(frozen=True, eq=False)
 class ImageEncoder:
-    """An image tower on its device, giving vectors of `dimension`; `weights` is its file's SHA-256.
+    """A CLIP's image encoder on its device, giving vectors of `dimension`; `weights` is its file's SHA-256.
 
-    On `others` the same tower can be had, by processes of their own, where there is much to encode.
+    `others` are devices on which processes of their own can load the same, where there is much to encode.
     """
 
     model: str
@@ -32,11 +32,11 @@ class ImageEncoder:
     device: str
     precision: Precision
     preprocessing: Preprocessing
-    tower: "torch.nn.Module"
+    network: "torch.nn.Module"
     others: tuple[str, ...] = ()
 
     def encode(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Raw (not normalised) vectors float32 [n, dimension] of pictures uint8 [n, size, size, 3].
+        """Raw (not normalised) vectors float32 [n, dimension] of images uint8 [n, size, size, 3].
 
         Raises DeviceMemoryError when the batch does not fit into the device's memory.
         """
@@ -44,43 +44,43 @@ class ImageEncoder:
         return self.vectors(self.stage([Seen(each, (size, size)) for each in pixels]))
 
     def vectors(self, staged: "torch.Tensor") -> NDArray[np.float32]:
-        """As `encode`, of pictures that `stage` has brought to the device."""
+        """As `encode`, of images that `stage` has brought to the device."""
         import torch
 
         try:
             with torch.inference_mode():
-                features = self.tower(self._normalised(staged))
+                features = self.network(self._normalised(staged))
         except torch.OutOfMemoryError:
             raise self._too_large(len(staged)) from None
         vectors = features[0] if isinstance(features, tuple) else features
         return vectors.float().cpu().numpy()
 
-    def stage(self, pictures: Sequence[Seen]) -> "torch.Tensor":
-        """Pictures on the device, resized and cropped: uint8 [n, 3, size, size], channels last.
+    def stage(self, images: Sequence[Seen]) -> "torch.Tensor":
+        """Images on the device, resized and cropped: uint8 [n, 3, size, size], channels last.
 
-        On CUDA it has a stream of its own: called from a thread of its own, the tower does not wait for it.
+        On CUDA it has a stream of its own: called from a thread of its own, the network does not wait for it.
         """
         import torch
 
         if not self.device.startswith("cuda"):
-            return self._moved(pictures)
+            return self._moved(images)
         stream = torch.cuda.Stream(self.device)
         try:
             with torch.cuda.stream(stream):
-                staged = self._moved(pictures)
+                staged = self._moved(images)
             stream.synchronize()
         except torch.OutOfMemoryError:
-            raise self._too_large(len(pictures)) from None
+            raise self._too_large(len(images)) from None
         return staged
 
-    def _moved(self, pictures: Sequence[Seen]) -> "torch.Tensor":
+    def _moved(self, images: Sequence[Seen]) -> "torch.Tensor":
         import torch
 
         size = self.preprocessing.size
-        if all(each.pixels.shape == (size, size, 3) and each.resized == (size, size) for each in pictures):
-            batch = torch.from_numpy(np.stack([each.pixels for each in pictures]))
+        if all(each.pixels.shape == (size, size, 3) and each.resized == (size, size) for each in images):
+            batch = torch.from_numpy(np.stack([each.pixels for each in images]))
             return _to(batch, self.device).permute(0, 3, 1, 2)
-        squares = [resized(each, self.preprocessing, self.device) for each in pictures]
+        squares = [resized(each, self.preprocessing, self.device) for each in images]
         return torch.stack(squares).to(memory_format=torch.channels_last)
 
     def _too_large(self, count: int) -> DeviceMemoryError:
@@ -115,7 +115,7 @@ class ImageEncoder:
 
 
 def resized(seen: Seen, how: Preprocessing, device: str) -> "torch.Tensor":
-    """A picture resized with antialiasing and cropped on the device, uint8 [3, size, size].
+    """An image resized with antialiasing and cropped on the device, uint8 [3, size, size].
 
     On a CPU, torch has integer arithmetic of its own for it, as Pillow has.
     """
@@ -123,9 +123,9 @@ def resized(seen: Seen, how: Preprocessing, device: str) -> "torch.Tensor":
     from torch.nn.functional import interpolate
 
     pixels = _to(torch.from_numpy(np.require(seen.pixels, requirements=["W"])), device)
-    picture = pixels.permute(2, 0, 1).unsqueeze(0)
+    image = pixels.permute(2, 0, 1).unsqueeze(0)
     (wide, high), size = seen.resized, how.size
-    given = picture if device == "cpu" else picture.float()
+    given = image if device == "cpu" else image.float()
     grown = interpolate(given, (high, wide), mode=how.interpolation, antialias=True)
     left, top = centre(wide, size), centre(high, size)
     square = grown[0, :, top : top + size, left : left + size]

@@ -1,4 +1,4 @@
-"""Where the weights of an image tower are: on this machine, or on the Hub and how to get them from there."""
+"""Where a model's weights are: on this machine, or on the Hub and how to get them from there."""
 
 import json
 import threading
@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from visunex.base.errors import first_line
 from visunex.demo import TINY_MODEL
 
 from .errors import ModelError
 
 LOCAL_FOLDER = "local-dir:"
-ONLINE_SECONDS = 10.0
+ONLINE_SECONDS = 10.0  # that the Hub may take to answer
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _PREFERRED = (
     "open_clip_model.safetensors",
@@ -28,7 +29,7 @@ _PREFERRED = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file of weights and what open_clip needs to build the tower for it.
+    """A file of weights and what open_clip needs to build the model for it.
 
     `model` is open_clip's name or `local-dir:PATH`; `settings` (mean, std, interpolation, resize_mode,
     quick_gelu) are those published with the weights.
@@ -181,15 +182,15 @@ def _from_address(model: str, tag: str, url: str) -> Path:
     )
 
 
-def _nearest(word: str, known: list[str]) -> str:
+def _nearest(word: str, names: list[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
     if near:
         return f"did you mean {', '.join(near)}?"
     return f"{LOCAL_FOLDER}PATH takes a folder, {TINY_MODEL} is built in"
 
 
 def _short(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:150]}" if text else type(error).__name__
+    kind, said = type(error).__name__, first_line(error)
+    return kind if said == kind else f"{kind}: {said[:150]}"

@@ -1,4 +1,31 @@
-"""Image files: whether bytes are an image, whole and of a sane size, told without decoding all of it.
+"""Is it an image, whole and of a sane size; its pixels as a person sees them; a hash of how it looks.
 
-Reads bytes in memory; writes nothing. May import `base`.
+For the download's check, the resize and the encoders alike. Reads bytes that nobody vouches for, writes
+nothing. May import `base`.
 """
+
+from typing import TYPE_CHECKING
+
+from visunex.base.lazy import public
+
+if TYPE_CHECKING:
+    from .decode import open_rgb as open_rgb
+    from .dhash import difference_hash as difference_hash
+    from .errors import ImageError as ImageError
+    from .validate import Header as Header
+    from .validate import Limits as Limits
+    from .validate import inspect as inspect
+
+__all__ = ["Header", "ImageError", "Limits", "difference_hash", "inspect", "open_rgb"]
+
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "Header": "validate",
+        "ImageError": "errors",
+        "Limits": "validate",
+        "difference_hash": "dhash",
+        "inspect": "validate",
+        "open_rgb": "decode",
+    },
+)

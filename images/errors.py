@@ -1,6 +1,8 @@
 """What is wrong with an image's file."""
 
-__all__ = ["ImageError"]
+__all__ = ["ImageError", "is_cut_short"]
+
+_CUT_SHORT = ("truncated", "not enough", "unexpected end", "eof")
 
 
 class ImageError(Exception):
@@ -20,3 +22,9 @@ class ImageError(Exception):
     def described(self) -> str:
         """The refusal in one line that begins with its kind."""
         return f"{self.kind}: {self.message}"
+
+
+def is_cut_short(error: Exception) -> bool:
+    """Whether what a decoder raised says that the file ends before the image does."""
+    reason = str(error).lower()
+    return isinstance(error, EOFError) or any(words in reason for words in _CUT_SHORT)

@@ -1,26 +1,22 @@
-"""Is it a picture, whole and of a sane size? Told from a file's first and last bytes, without decoding it."""
+"""Whether a file is an image, whole and of a sane size: by its first and last bytes, without decoding."""
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from .errors import ImageError
+from .decode import opened
+from .errors import ImageError, is_cut_short
+from .formats import MAGIC
 
-__all__ = ["Limits", "Picture", "difference_hash", "inspect"]
-
-# Raster formats that CLIP preprocessing reads everywhere. Not EPS (runs Ghostscript), not PSD, not FITS.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "MPO", "JPEG2000", "ICO", "PPM", "TGA")
+__all__ = ["Header", "Limits", "inspect"]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture must be like. `decode` also decodes every pixel, which finds damage inside a file."""
+    """What an image must be like. `decode` also decodes every pixel, which finds damage inside a file."""
 
     min_side: int = 0
     max_pixels: int = 100_000_000
@@ -29,7 +25,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Header:
     """What a file's header says: Pillow's name of the format, and the size in pixels."""
 
     format: str
@@ -37,16 +33,16 @@ class Picture:
     height: int
 
 
-def inspect(data: bytes, limits: Limits) -> Picture:
-    """The format and size of a whole picture within `limits`.
+def inspect(data: bytes, limits: Limits) -> Header:
+    """The format and size of a whole image within `limits`.
 
     Raises ImageError: not_an_image, too_many_pixels, too_small, aspect_ratio, truncated or damaged.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
-            picture = Picture(str(image.format), *image.size)
-            _check_size(picture, limits)
-            _check_whole(data, picture.format, image, decode=limits.decode)
+        with opened(data) as image:
+            header = Header(str(image.format), *image.size)
+            _check_size(header, limits)
+            _check_whole(data, header.format, image, decode=limits.decode)
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -55,17 +51,11 @@ def inspect(data: bytes, limits: Limits) -> Picture:
         raise _not_an_image(data) from None
     except Exception as error:  # parsers of hostile bytes raise anything
         raise _unreadable(data, error) from None
-    return picture
+    return header
 
 
-@lru_cache(maxsize=1)
-def _known_formats() -> list[str]:
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
-
-
-def _check_size(picture: Picture, limits: Limits) -> None:
-    width, height = picture.width, picture.height
+def _check_size(header: Header, limits: Limits) -> None:
+    width, height = header.width, header.height
     if width < 1 or height < 1:
         raise ImageError("damaged", "the picture has no pixels")
     if width * height > limits.max_pixels:
@@ -162,7 +152,6 @@ _WHOLE: dict[str, Callable[[bytes], bool]] = {
     "WEBP": _webp_is_whole,
     "GIF": _gif_is_whole,
 }
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF")
 
 
 def _not_an_image(data: bytes) -> ImageError:
@@ -171,29 +160,13 @@ def _not_an_image(data: bytes) -> ImageError:
         return ImageError("not_an_image", "an SVG drawing, not a raster picture")
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<!--", b"<script")):
         return ImageError("not_an_image", "an HTML page")
-    if data.startswith(_MAGIC):
+    if data.startswith(MAGIC):
         return ImageError("truncated", "the file ends before the picture does")
     return ImageError("not_an_image", "no format of pictures that is known")
 
 
 def _unreadable(data: bytes, error: Exception) -> ImageError:
-    reason = str(error).lower()
     cut = data.startswith(b"RIFF") and not _webp_is_whole(data)  # Pillow calls this one "no decoder"
-    if cut or "truncated" in reason or "unexpected end" in reason or isinstance(error, EOFError):
+    if cut or is_cut_short(error):
         return ImageError("truncated", "the file ends before the picture does")
     return ImageError("damaged", f"the picture cannot be decoded ({type(error).__name__})")
-
-
-def difference_hash(data: bytes) -> int:
-    """A 64-bit perceptual hash: whether each of 8 x 8 spots is brighter than its right neighbour (dHash).
-
-    Raises whatever Pillow raises when the picture cannot be decoded.
-    """
-    with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
-        image.draft("L", (64, 64))
-        grey: Any = image.convert("L").resize((9, 8), Image.Resampling.BOX)
-    pixels = grey.tobytes()
-    bits = (
-        pixels[9 * row + column] > pixels[9 * row + column + 1] for row in range(8) for column in range(8)
-    )
-    return sum(bit << position for position, bit in enumerate(bits))

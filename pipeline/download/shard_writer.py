@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from img2dataset.writer import WebDatasetSampleWriter
 
-from visunex.images.validate import difference_hash
+from visunex.images.dhash import difference_hash
 
 from .messages import MOST_SHARDS_AT_ONCE, EngineSettings, ShardJob
 

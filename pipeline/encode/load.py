@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from visunex.clip.factory import load
+from visunex.clip.factory import load_image_encoder
 
 if TYPE_CHECKING:
     from visunex.clip.image_encoder import ImageEncoder
@@ -13,7 +13,7 @@ __all__ = ["load_encoder"]
 
 def load_encoder(settings: "Encode", device: str = "auto") -> "ImageEncoder":
     """The image encoder that the section `encode` of a recipe asks for, on its device. Raises ModelError."""
-    return load(
+    return load_image_encoder(
         settings.model,
         settings.pretrained,
         precision=settings.precision,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from visunex.base.errors import UsageError
 from visunex.base.progress import Progress
-from visunex.clip.factory import load_text
+from visunex.clip.factory import load_text_encoder
 from visunex.clip.image_encoder import ImageEncoder
 
 from ..errors import EncodeError, ModelError
@@ -263,7 +263,9 @@ def _words(
     if not any(captions):
         return ()
     try:
-        encoder = load_text(image_encoder.model, image_encoder.pretrained, device=image_encoder.device)
+        encoder = load_text_encoder(
+            image_encoder.model, image_encoder.pretrained, device=image_encoder.device
+        )
     except ModelError:  # weights of an image encoder alone, or a tokenizer that is not here
         return ()
     return nearest_words(vector, captions, encoder)

@@ -116,17 +116,17 @@ def _shared_role(folder: PublishedFolder, table: Table, encode: Encode) -> Role:
 
 def _vector(like: Sequence[str], like_images: Sequence[str], encode: Encode) -> NDArray[np.float32]:
     """The mean of the unit vectors of all texts and images, itself a unit vector [D]."""
-    from visunex.clip.factory import load, load_text
+    from visunex.clip.factory import load_image_encoder, load_text_encoder
 
     vectors = []
     if like_images:
         files = [_image(path).read_bytes() for path in like_images]
-        images = load(encode.model, encode.pretrained, precision="fp32", device="cpu")
+        images = load_image_encoder(encode.model, encode.pretrained, precision="fp32", device="cpu")
         decode = images.preprocessing.pixels
         pixels = [_pixels(decode, data, path) for data, path in zip(files, like_images, strict=True)]
         vectors.append(images.encode(np.stack(pixels)))
     if like:
-        vectors.append(load_text(encode.model, encode.pretrained, device="cpu").encode(like))
+        vectors.append(load_text_encoder(encode.model, encode.pretrained, device="cpu").encode(like))
     units = np.concatenate(vectors).astype(np.float64)
     mean = (units / np.linalg.norm(units, axis=1, keepdims=True)).mean(0)
     return (mean / np.linalg.norm(mean)).astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from visunex.clip.factory import TextEncoder
+    from visunex.clip.text_encoder import TextEncoder
 
 __all__ = ["Word", "captions_of", "frequent_words", "nearest_words"]
 

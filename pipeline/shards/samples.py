@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from visunex.images.errors import ImageError
+from visunex.images.formats import SUFFIXES
 
 from ..errors import EncodeError
 from .discard import discarded_members, is_discarded
@@ -18,8 +19,6 @@ from .sidecar import Row, row_in_tar, rows_of, text
 from .tar import MAX_MEMBER, Member, Tally, members
 
 PARTITION = 1000  # pictures that are encoded, written and resumed together
-_SUFFIXES = "jpg jpeg jpe jfif png webp gif bmp tif tiff avif ppm pgm pbm tga jp2 ico mpo"
-PICTURES = frozenset(_SUFFIXES.split())
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _sources(place: Path) -> list[Source]:
         if place.is_dir():
             return _folder_sources(place)
         if place.is_file():
-            is_picture = place.suffix.lower().lstrip(".") in PICTURES
+            is_picture = place.suffix.lower().lstrip(".") in SUFFIXES
             return [Source(place, "picture" if is_picture else "tar")]
     except OSError as error:
         raise EncodeError(f"{place} cannot be read: {error.strerror}") from None
@@ -206,9 +205,9 @@ def _tar_samples(path: Path, rows: Mapping[str, Row] | None, tally: Tally) -> It
 
 def _group_samples(path: Path, group: Mapping[str, Any], rows: Mapping[str, Row] | None) -> Iterator[Sample]:
     parts = {suffix: each for suffix, each in group.items() if isinstance(each, Member)}
-    exact = [suffix for suffix in parts if suffix in PICTURES]
+    exact = [suffix for suffix in parts if suffix in SUFFIXES]
     # `holiday.2022.jpg` in a tar of plain pictures: all after the first dot is its suffix.
-    pictures = exact or [suffix for suffix in parts if suffix.rpartition(".")[2] in PICTURES]
+    pictures = exact or [suffix for suffix in parts if suffix.rpartition(".")[2] in SUFFIXES]
     if not pictures:
         return
     key = text(group["__key__"])
@@ -235,7 +234,7 @@ def _pictures(path: Path, tally: Tally) -> Iterator[Sample]:
     for folder, folders, files in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if name.startswith(".") or name.rpartition(".")[2].lower() not in PICTURES:
+            if name.startswith(".") or name.rpartition(".")[2].lower() not in SUFFIXES:
                 tally.members["not_a_picture_name"] += 1
                 continue
             file = Path(folder, name)

@@ -11,10 +11,10 @@ import inspect, os, sys, tempfile, warnings
 from email.message import Message
 from pathlib import Path
 warnings.simplefilter("ignore")
-from visunex.pipeline.download.worker import _engine_class
-from visunex.net.fetcher import FetchSettings, is_unwanted
-from visunex.pipeline.download.messages import EngineSettings, ShardJob
-from visunex.images.validate import Limits
+from visunex.pipeline.worker import _engine_class
+from visunex.pipeline.fetch import FetchSettings, is_unwanted
+from visunex.pipeline.jobs import EngineSettings, ShardJob
+from visunex.pipeline.pictures import Limits
 
 output = Path(tempfile.mkdtemp())
 settings = EngineSettings(output, ("caption", "url"), 10, 2, FetchSettings(deadline=1.0), Limits())

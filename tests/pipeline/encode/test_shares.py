@@ -9,7 +9,7 @@ import pytest
 
 from visunex.base.progress import Progress
 from visunex.clip.devices import every_device
-from visunex.clip.factory import load
+from visunex.clip.factory import load_image_encoder
 from visunex.clip.image_encoder import ImageEncoder
 from visunex.pipeline.encode import multi_device
 from visunex.pipeline.encode.multi_device import Job, Rank
@@ -25,7 +25,7 @@ SETTINGS = Encode(model="visunex-tiny", workers=0)
 
 @pytest.fixture(scope="module")
 def encoder() -> ImageEncoder:
-    return load("visunex-tiny", device="cpu,cpu")
+    return load_image_encoder("visunex-tiny", device="cpu,cpu")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def encoded(
 
 @pytest.fixture
 def alone(encoder: ImageEncoder, places: list[Source], tmp_path: Path) -> np.ndarray:
-    one = load("visunex-tiny", device="cpu")
+    one = load_image_encoder("visunex-tiny", device="cpu")
     encoded(one, places, tmp_path / "alone", Progress("encode", None))
     return vectors(tmp_path / "alone")
 

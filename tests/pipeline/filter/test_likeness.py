@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from pages import served
 
 from visunex import recipes
-from visunex.clip.factory import load, load_text
+from visunex.clip.factory import load_image_encoder, load_text_encoder
 from visunex.demo.world import World, metadata
 from visunex.pipeline.cli import main
 from visunex.pipeline.run import run_recipe
@@ -38,7 +38,7 @@ class Drawn:
         pq.write_table(table, self.metadata)
         self.urls: list[str] = table["URL"].to_pylist()
         self.scores = dict(zip(self.urls, table["AESTHETIC_SCORE"].to_pylist(), strict=True))
-        encoder = load("visunex-tiny")
+        encoder = load_image_encoder("visunex-tiny")
         scenes = [entry.scene for entry in WORLD.entries]
         from visunex.demo.scenes import render
 
@@ -82,7 +82,7 @@ def test_flowers_come_first_when_asked_for(drawn: Drawn, tmp_path: Path) -> None
     report, rows = choose(drawn, tmp_path, "--like", "a flower field", "--top", 8)
     assert all(drawn.shown[url].has_flowers for url in rows["url"][:8])
     assert report["dropped"]["no_vector"] == ROWS - len(drawn.has)
-    text = unit(load_text("visunex-tiny").encode(["a flower field"]))[0]
+    text = unit(load_text_encoder("visunex-tiny").encode(["a flower field"]))[0]
     expected = sorted((-unit(drawn.raw[drawn.urls[n]]) @ text, drawn.urls[n]) for n in drawn.has)[:32]
     np.testing.assert_allclose(rows["likeness"], [-value for value, _ in expected], atol=2e-6)
     assert (report["ranked_by"], report["best_likeness"]) == ("likeness", rows["likeness"][0])
@@ -93,9 +93,9 @@ def test_flowers_come_first_when_asked_for(drawn: Drawn, tmp_path: Path) -> None
 def test_texts_and_pictures_are_averaged(drawn: Drawn, tmp_path: Path) -> None:
     arguments = ("--like", "a castle, at night", "--like", "stars", "--like-image", drawn.picture)
     _, rows = choose(drawn, tmp_path, *arguments)
-    encoder = load("visunex-tiny", precision="fp32")
+    encoder = load_image_encoder("visunex-tiny", precision="fp32")
     pixels = encoder.preprocessing.pixels(drawn.picture.read_bytes())
-    texts = load_text("visunex-tiny").encode(["a castle, at night", "stars"])
+    texts = load_text_encoder("visunex-tiny").encode(["a castle, at night", "stars"])
     query = unit(unit(np.concatenate([texts, encoder.encode(pixels[None])])).mean(0))
     own = [float(unit(drawn.raw[url]) @ query) for url in rows["url"]]
     np.testing.assert_allclose(rows["likeness"], own, atol=2e-5)

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from visunex.clip.factory import load_text
+from visunex.clip.factory import load_text_encoder
 from visunex.pipeline.reduce.nearest_words import frequent_words, nearest_words
 
 
 def test_the_nearest_words_are_those_of_the_subject() -> None:
-    encoder = load_text("visunex-tiny")
+    encoder = load_text_encoder("visunex-tiny")
     castle = encoder.encode(["a castle"])
     captions = ["a castle at night", "a ship at sea", "flowers", None, "a mountain and a moon"]
     nearest = nearest_words(castle.astype(np.float32), captions, encoder, count=3)
@@ -16,7 +16,7 @@ def test_the_nearest_words_are_those_of_the_subject() -> None:
 
 
 def test_no_captions_no_words() -> None:
-    encoder = load_text("visunex-tiny")
+    encoder = load_text_encoder("visunex-tiny")
     assert nearest_words(np.ones((1, 768), np.float32), [None, "", "12 34"], encoder) == ()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from visunex.images.errors import ImageError
-from visunex.images.validate import Limits, Picture, difference_hash, inspect
+from visunex.images.validate import Header, Limits, inspect
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 WITH_CHECK = ("JPEG", "PNG", "WEBP", "GIF")
@@ -35,7 +35,7 @@ def verdict(data: bytes, limits: Limits | None = None) -> str | None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_whole_pictures_are_taken(kind: str) -> None:
-    assert inspect(file_of(kind), Limits()) == Picture(kind, 40, 30)
+    assert inspect(file_of(kind), Limits()) == Header(kind, 40, 30)
 
 
 @pytest.mark.parametrize(
@@ -125,16 +125,3 @@ def test_damage_behind_sound_checksums_is_found_by_decoding() -> None:
     data = hostile.png_header(64, 64)
     assert verdict(data) is None
     assert verdict(data, Limits(decode=True)) == "truncated"
-
-
-def test_perceptual_hashes_are_near_for_what_looks_alike() -> None:
-    image = Image.effect_mandelbrot((256, 256), (-2, -1.5, 1, 1.5), 50).convert("RGB")
-    files = []
-    for size, kind in ((256, "PNG"), (128, "JPEG"), (200, "WEBP")):
-        buffer = io.BytesIO()
-        image.resize((size, size)).save(buffer, kind)
-        files.append(difference_hash(buffer.getvalue()))
-    assert max((files[0] ^ other).bit_count() for other in files) <= 4
-    turned = io.BytesIO()
-    image.transpose(Image.Transpose.ROTATE_90).save(turned, "PNG")
-    assert (files[0] ^ difference_hash(turned.getvalue())).bit_count() > 10
