@@ -1,4 +1,7 @@
-"""The artefact: load, save, reduce, compare and mix aesthetic embeddings; the published ones by name."""
+"""The artefact: load, save, reduce, compare and mix aesthetic embeddings; the published ones by name.
+
+Reads and writes `NAME.pt` with `NAME.json` beside it. May import `net`, `demo` and `base`.
+"""
 
 from .arithmetic import compare, mix
 from .artefact import Embedding, load, save
@@ -26,3 +29,7 @@ __all__ = [
     "reduce",
     "save",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

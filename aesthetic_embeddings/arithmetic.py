@@ -11,7 +11,7 @@ from .errors import EmbeddingError
 
 def compare(a: Embedding, b: Embedding) -> float:
     """The cosine of two embeddings, in float64. Raises EmbeddingError when their dimensions differ."""
-    _same_tower([a, b])
+    _same_dimension([a, b])
     return float(np.clip((a.unit * b.unit).sum(), -1, 1))
 
 
@@ -26,7 +26,7 @@ def mix(parts: Iterable[tuple[Embedding, float]]) -> NDArray[np.float32]:
         raise EmbeddingError("there is nothing to mix; name at least one embedding")
     if not all(np.isfinite(weight) for _, weight in given):
         raise EmbeddingError("a weight must be a finite number")
-    _same_tower([embedding for embedding, _ in given])
+    _same_dimension([embedding for embedding, _ in given])
     total = np.sum([weight * embedding.unit for embedding, weight in given], axis=0)
     norm = np.linalg.norm(total)
     if norm < 1e-9:
@@ -34,7 +34,7 @@ def mix(parts: Iterable[tuple[Embedding, float]]) -> NDArray[np.float32]:
     return (total / norm).astype(np.float32)
 
 
-def _same_tower(embeddings: list[Embedding]) -> None:
+def _same_dimension(embeddings: list[Embedding]) -> None:
     first = embeddings[0]
     for other in embeddings[1:]:
         if other.dimension != first.dimension:

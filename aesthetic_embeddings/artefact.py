@@ -37,6 +37,9 @@ class Embedding:
     shape: tuple[int, ...] = ()
     path: Path | None = None
 
+    def __repr__(self) -> str:
+        return f"<Embedding {self.name!r}: 1x{self.dimension}, norm {self.norm:.4g}>"
+
     @property
     def dimension(self) -> int:
         """D: 768 for CLIP ViT-L/14."""

@@ -24,15 +24,10 @@ def find(name_or_path: str | Path, mirror: str | None = None, runs: Path = RUNS)
         return _named(load(local))
     if given in catalogue():
         return find_published(given, mirror)
+    here = [path.parent.name for path in run_files(runs)]
     raise EmbeddingError(
         f"no embedding called {given!r}: no such file, no {runs / given / EMBEDDING}, and not one of the "
-        "published "
-        f"{', '.join(catalogue())}"
-        + (
-            f"; runs here: {', '.join(known)}"
-            if (known := [path.parent.name for path in run_files(runs)])
-            else ""
-        )
+        f"published {', '.join(catalogue())}" + (f"; runs here: {', '.join(here)}" if here else "")
     )
 
 

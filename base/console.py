@@ -2,13 +2,15 @@
 
 import atexit
 import gc
-import json
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from .errors import VisunexError
+from .text import is_terminal, printable, printable_json
 
 INTERRUPTED = 130  # the exit status of a process that Ctrl-C ended
 
@@ -49,7 +51,7 @@ class Command(click.Command):
         except Exception as error:
             if verbose:
                 raise
-            click.echo(f"Error: {explain(error)}", err=True)
+            click.echo(printable(f"Error: {explain(error)}"), err=True)
             ctx.exit(getattr(error, "exit_code", 1))
 
 
@@ -63,7 +65,24 @@ def explain(error: Exception) -> str:
     return f"{type(error).__name__}: {error}\nThis is a fault in VisuNex; -v shows where. Please report it."
 
 
-def show(report: Mapping[str, Any], text: str) -> None:
-    """Print a command's result: `report` as JSON when the user asked for `--json`, else `text`."""
-    ctx = click.get_current_context()
-    click.echo(json.dumps(report, indent=2, ensure_ascii=False) if ctx.meta.get("visunex.json") else text)
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under `columns`, for a terminal; the last column gives way where it is narrow."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def show(report: Mapping[str, Any], text: str, table: Table | None = None) -> None:
+    """Print a command's result: `report` as JSON when the user asked for `--json`, else `text`.
+
+    On a terminal `table` stands in for `text`, laid out for its width.
+    """
+    if click.get_current_context().meta.get("visunex.json"):
+        click.echo(printable_json(report))
+    elif table is not None and is_terminal(sys.stdout):
+        from .terminal import print_table
+
+        print_table(table.columns, table.rows)
+    else:
+        click.echo(printable(text))

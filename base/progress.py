@@ -1,6 +1,5 @@
 """Progress that a person or a log can read: lines with bars on a terminal, plain lines elsewhere."""
 
-import os
 import sys
 import threading
 import time
@@ -9,7 +8,7 @@ from typing import Protocol, Self
 
 import click
 
-from .text import printable
+from .text import is_terminal, printable
 
 __all__ = ["NoProgress", "Progress", "ProgressLike", "human_time"]
 
@@ -60,7 +59,7 @@ class Progress:
         self.done = 0
         self.note = ""
         self._counting = threading.Lock()
-        self._terminal = _is_terminal()
+        self._terminal = is_terminal(sys.stderr)
         self._every = _TERMINAL_SECONDS if self._terminal else _LOG_SECONDS
         self._start = self._shown = time.monotonic()
         self._drawn = False
@@ -125,8 +124,3 @@ class Progress:
             display.end(self)
         else:
             click.echo(self.line(), err=True)
-
-
-def _is_terminal() -> bool:
-    """Whether lines of stderr can be drawn over."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")

@@ -3,19 +3,23 @@
 rich takes a tenth of a second to load: import this only where there is a terminal and something to draw.
 """
 
+import textwrap
 import threading
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table as Grid
 from rich.text import Text
 
 from .progress import Progress
 from .text import printable
 
-__all__ = ["Display", "display", "fitted"]
+__all__ = ["Display", "display", "fitted", "print_table"]
 
 _WIDEST_BAR, _NARROWEST_BAR = 30, 8  # cells
+_NARROWEST_COLUMN = 24  # of a table's last column
 
 
 def fitted(text: str, width: int) -> str:
@@ -128,3 +132,42 @@ def _with_note(speed: str, note: str, width: int) -> str:
 
 
 display = Display()
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console | None = None
+) -> None:
+    """Print a table on stdout; where its words do not fit beside each other, each row as a block of lines."""
+    console = console or Console(force_terminal=True, highlight=False)
+    shown = [[printable(cell) for cell in row] for row in rows]
+    widths = [
+        max(cell_len(word) for row in (columns, *shown) for word in row[place].split() or [""])
+        for place in range(len(columns) - 1)
+    ]
+    if sum(widths) + 2 * len(widths) + _NARROWEST_COLUMN > console.width:
+        for first, *others in shown:
+            console.print(Text(first, "bold", overflow="fold"))
+            for line in filter(None, others):
+                console.print(Text("\n".join(_indented(line, console.width)), overflow="fold"))
+        return
+    grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for head, width in zip(columns, [*widths, _NARROWEST_COLUMN], strict=True):
+        grid.add_column(head, min_width=width, overflow="fold")
+    for row in shown:
+        grid.add_row(*map(Text, row))
+    console.print(grid)
+
+
+def _indented(text: str, width: int) -> list[str]:
+    return [
+        line
+        for part in text.splitlines()
+        for line in textwrap.wrap(
+            part,
+            max(3, width),
+            initial_indent="  ",
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from visunex.base.cpu import cores
+
 Verdict = Literal["ok", "note", "fault"]
 
 _PACKAGES = ("torch", "open_clip_torch", "img2dataset", "webdataset", "polars", "transformers", "diffusers")
+_MARKS: dict[Verdict, str] = {"ok": "ok", "note": "note", "fault": "FAULT"}
 _HUB = "huggingface.co"
 _ENOUGH_DISK = 5 * 1024**3  # 2000 pictures of about 1 MB, twice over
 
@@ -73,7 +76,7 @@ def _device() -> Finding:
     return Finding(
         "device",
         "note",
-        f"cpu, {os.cpu_count()} cores",
+        f"cpu, {cores()} cores",
         "works, but 2000 pictures take minutes to hours with ViT-L-14; a GPU takes seconds to minutes",
     )
 
@@ -130,9 +133,16 @@ def _hub() -> Finding:
 
 def as_text(findings: list[Finding]) -> str:
     """The findings as lines: a mark, what, detail, and advice where there is some."""
-    marks: dict[Verdict, str] = {"ok": "ok   ", "note": "note ", "fault": "FAULT"}
     return "\n".join(
-        f"{marks[each.verdict]} {each.what:<16} {each.detail}"
+        f"{_MARKS[each.verdict]:<5} {each.what:<16} {each.detail}"
         + (f"\n{'':23}-> {each.advice}" if each.advice else "")
+        for each in findings
+    )
+
+
+def as_rows(findings: list[Finding]) -> tuple[tuple[str, str, str], ...]:
+    """The findings as rows of a table: the same as `as_text`."""
+    return tuple(
+        (_MARKS[each.verdict], each.what, each.detail + (f"\n-> {each.advice}" if each.advice else ""))
         for each in findings
     )

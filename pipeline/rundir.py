@@ -112,7 +112,7 @@ class RunDir:
         when outputs of the stage made from something else exist and `overwrite` is False; with `overwrite`
         the old outputs are removed first. Vectors whose pictures were discarded are never removed.
         """
-        stamp = self._state_folder() / f"{stage}.json"
+        noted = self._state_folder() / f"{stage}.json"
         present = [output for output in self.outputs(stage) if output.exists()]
         before = self.made_from(stage)
         changed = before is not None and sorted(_differences(before, made_from))
@@ -128,7 +128,7 @@ class RunDir:
             )
         if changed or overwrite:
             self.discard(stage)
-        write_json(stamp, dict(made_from))
+        write_json(noted, dict(made_from))
 
     def made_from(self, stage: Stage) -> dict[str, Any] | None:
         """What `begin` noted for `stage`; None when the stage never began here (a peer's files, say)."""
@@ -181,6 +181,6 @@ def _describe_holder(holder: Path) -> str:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
-    # Through JSON, as tuples come back from the stamp as lists.
+    # Through JSON, as tuples come back from the file as lists.
     after = json.loads(json.dumps(dict(now)))
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}

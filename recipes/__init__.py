@@ -1,4 +1,7 @@
-"""Recipes: TOML files that say how an aesthetic embedding is made. Imports nothing of ours but `base`."""
+"""Recipes: TOML files that say how an aesthetic embedding is made.
+
+Reads and writes `NAME.toml`; overrides come on top. Imports nothing of ours but `base`.
+"""
 
 from .describe import schema_table
 from .load import dumps, find, load, names, override
@@ -25,3 +28,7 @@ __all__ = [
     "schema_table",
     "split_keywords",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

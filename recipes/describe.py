@@ -17,8 +17,8 @@ def schema_table() -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for path in all_keys():
         field = key_field(path)
-        cells = (f"`{'.'.join(path)}`", _type(field.annotation), _default(field), field.description or "")
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        columns = (f"`{'.'.join(path)}`", _type(field.annotation), _default(field), field.description or "")
+        rows.append("| " + " | ".join(text.replace("|", "\\|") for text in columns) + " |")
     return "\n".join(rows) + "\n"
 
 

@@ -2,7 +2,7 @@
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, Table, show
 
 from ..rundir import RunDir
 from .options import run_option
@@ -20,9 +20,10 @@ def command(run: RunDir, online: bool) -> None:
     Example:
         visunex-data doctor --online
     """
-    from ..doctor import as_text, examine
+    from ..doctor import as_rows, as_text, examine
 
     findings = list(examine(run.path, online=online))
-    show({"findings": [finding.as_dict() for finding in findings]}, as_text(findings))
+    report = {"findings": [finding.as_dict() for finding in findings]}
+    show(report, as_text(findings), Table(("", "what", "found"), as_rows(findings)))
     if any(finding.verdict == "fault" for finding in findings):
         click.get_current_context().exit(1)

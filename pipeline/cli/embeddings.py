@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, Table, show
 
 if TYPE_CHECKING:
     from visunex.aesthetic_embeddings import Embedding
@@ -44,14 +44,17 @@ def list_(mirror: str | None, folders: tuple[Path, ...]) -> None:
 
     here = {each.path: each for each in findable(mirror, folders=folders)}
     published = [_published(entry, here) for entry in catalogue().values()]
-    known = {row["file"] for row in published}
-    local = [_described(each) for path, each in here.items() if str(path) not in known]
+    listed = {row["file"] for row in published}
+    local = [_described(each) for path, each in here.items() if str(path) not in listed]
     text = [
         f"{row['name']:<14} {row['kind']:<9} {row['file'] or 'not fetched'}\n{'':14} {row['description']}"
         for row in published
     ]
     text += [f"{row['name']:<14} {row['shape']:<9} {row['file']}" for row in local]
-    show({"published": published, "local": local}, "\n".join(text))
+    rows = [(row["name"], row["kind"], row["description"], row["file"] or "not fetched") for row in published]
+    rows += [(row["name"], row["shape"], "", row["file"]) for row in local]
+    table = Table(("embedding", "kind", "description", "file"), tuple(rows))
+    show({"published": published, "local": local}, "\n".join(text), table)
 
 
 @command.command("show", cls=Command)
@@ -146,10 +149,10 @@ def fetch_(names: tuple[str, ...], everything: bool, mirror: str | None) -> None
     wanted = list(catalogue()) if everything else list(names)
     if not wanted:
         raise UsageError(f"name what to fetch, or --all: {', '.join(catalogue())}")
-    had = [fetch(name, mirror) for name in wanted]
+    fetched = [fetch(name, mirror) for name in wanted]
     show(
-        {"fetched": [_described(each) for each in had]},
-        "\n".join(f"{each.name:<14} {each.path}" for each in had),
+        {"fetched": [_described(each) for each in fetched]},
+        "\n".join(f"{each.name:<14} {each.path}" for each in fetched),
     )
 
 
@@ -201,11 +204,11 @@ def _story(provenance: dict[str, Any] | None) -> list[str]:
     if provenance is None:
         return ["  no provenance beside it"]
     keys = ("recipe", "source", "pictures", "reduction", "baseline", "images", "mixed_from")
-    told = [
+    lines = [
         f"  {key.replace('_', ' ')}: {provenance[key]}" for key in keys if provenance.get(key) is not None
     ]
     model = provenance.get("model")
-    return told + (
+    return lines + (
         [f"  model: {model.get('name')} {model.get('precision')}"] if isinstance(model, dict) else []
     )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, Table, show
 from visunex.base.errors import VisunexError
 
 
@@ -26,7 +26,9 @@ def list_() -> None:
     recipes = {name: load(find(name)) for name in names()}
     width = max(map(len, recipes))
     text = "\n".join(f"{name:<{width}}  {recipe.description}" for name, recipe in recipes.items())
-    show({name: {"description": recipe.description} for name, recipe in recipes.items()}, text)
+    rows = tuple((name, recipe.description) for name, recipe in recipes.items())
+    report = {name: {"description": recipe.description} for name, recipe in recipes.items()}
+    show(report, text, Table(("recipe", "description"), rows))
 
 
 @command.command("show", cls=Command)

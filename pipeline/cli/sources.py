@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, Table, show
 
 
 @click.group("sources")
@@ -22,14 +22,15 @@ def list_() -> None:
     """
     from ..metadata.resolve import catalogue
 
-    known = catalogue()
-    width = max(map(len, known))
-    lines = [f"{name:<{width}}  {each.predictor or '-':<6}  {each.about}" for name, each in known.items()]
+    sets = catalogue()
+    width = max(map(len, sets))
+    rows = tuple((name, each.predictor or "-", each.about) for name, each in sets.items())
+    lines = [f"{name:<{width}}  {predictor:<6}  {about}" for name, predictor, about in rows]
     report = {
         name: {"about": each.about, "predictor": each.predictor, "rows": each.rows}
-        for name, each in known.items()
+        for name, each in sets.items()
     }
-    show(report, "\n".join(lines))
+    show(report, "\n".join(lines), Table(("source", "scores", "about"), rows))
 
 
 @command.command("show", cls=Command)
@@ -46,17 +47,17 @@ def show_(name: str) -> None:
     from ..errors import UsageError
     from ..metadata.resolve import catalogue
 
-    known = catalogue().get(name)
-    if known is None:
+    found = catalogue().get(name)
+    if found is None:
         raise UsageError(f"no data set is known as {name!r}; there are {', '.join(catalogue())}")
-    rows = "not verified" if known.rows is None else f"{known.rows:,}"
-    scores = f"scores of {known.predictor}" if known.predictor else "no scores"
-    lines = [known.about, f"  {rows} rows, {scores}"]
-    lines += [f"  {address}" for address in known.addresses]
-    lines += [f"  {note}" for note in (known.note, f"known from: {known.checked}") if note]
-    width = max(map(len, known.columns), default=0)
-    lines += [f"    {column:<{width}}  {kind}" for column, kind in known.columns.items()]
-    show({**asdict(known), "columns": dict(known.columns)}, "\n".join(lines))
+    rows = "not verified" if found.rows is None else f"{found.rows:,}"
+    scores = f"scores of {found.predictor}" if found.predictor else "no scores"
+    lines = [found.about, f"  {rows} rows, {scores}"]
+    lines += [f"  {address}" for address in found.addresses]
+    lines += [f"  {note}" for note in (found.note, f"known from: {found.checked}") if note]
+    width = max(map(len, found.columns), default=0)
+    lines += [f"    {column:<{width}}  {kind}" for column, kind in found.columns.items()]
+    show({**asdict(found), "columns": dict(found.columns)}, "\n".join(lines))
 
 
 @command.command("convert", cls=Command)

@@ -243,3 +243,9 @@ def test_the_public_surface_is_small_and_documented() -> None:
     assert len(aesthetic_embeddings.__all__) <= 16
     for name in aesthetic_embeddings.__all__:
         assert re.search(r"\w", getattr(aesthetic_embeddings, name).__doc__ or "")
+
+
+def test_an_embedding_says_in_a_line_what_it_is() -> None:
+    vector = np.zeros((1, 768), np.float32)
+    vector[0, :2] = 3, 4
+    assert repr(Embedding("fantasy", vector)) == "<Embedding 'fantasy': 1x768, norm 5>"

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from visunex.base.console import Command, show
 from visunex.base.errors import FewerImagesError, UsageError
+from visunex.base.text import printable
 
 
 def command_that_raises(error: BaseException) -> click.Command:
@@ -55,3 +56,24 @@ def test_json_replaces_the_text() -> None:
 
     assert CliRunner().invoke(command).stdout == "three images\n"
     assert json.loads(CliRunner().invoke(command, ["--json"]).stdout) == {"images": 3}
+
+
+def test_control_characters_from_outside_never_reach_the_terminal() -> None:
+    evil = "a\x1b[2J\x9b31m\rb\u202ec\ud800\tkept\n\x7f"
+
+    @click.command(cls=Command)
+    def command() -> None:
+        show({"caption": evil}, evil)
+        raise UsageError(evil)
+
+    clean = "a\ufffd[2J\ufffd31m\ufffdb\ufffdc\ufffd\tkept\n\ufffd"
+    result = CliRunner().invoke(command)
+    assert result.stdout == f"{clean}\n"
+    assert result.stderr == f"Error: {clean}\n"
+    raw = CliRunner().invoke(command, ["--json"]).stdout
+    assert json.loads(raw) == {"caption": evil}  # as it was, but written as escapes
+    assert printable(raw) == raw
+
+
+def test_windows_line_ends_are_line_ends() -> None:
+    assert printable("a\r\nb\rc") == "a\nb\ufffdc"
