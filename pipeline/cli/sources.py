@@ -20,9 +20,9 @@ def list_() -> None:
     Example:
         visunex-data sources list
     """
-    from ..metadata.resolve import catalogue
+    from ..metadata.catalog import data_sets
 
-    sets = catalogue()
+    sets = data_sets()
     width = max(map(len, sets))
     rows = tuple((name, each.predictor or "-", each.about) for name, each in sets.items())
     lines = [f"{name:<{width}}  {predictor:<6}  {about}" for name, predictor, about in rows]
@@ -45,11 +45,11 @@ def show_(name: str) -> None:
     from dataclasses import asdict
 
     from ..errors import UsageError
-    from ..metadata.resolve import catalogue
+    from ..metadata.catalog import data_sets
 
-    found = catalogue().get(name)
+    found = data_sets().get(name)
     if found is None:
-        raise UsageError(f"no data set is known as {name!r}; there are {', '.join(catalogue())}")
+        raise UsageError(f"no data set is known as {name!r}; there are {', '.join(data_sets())}")
     rows = "not verified" if found.rows is None else f"{found.rows:,}"
     scores = f"scores of {found.predictor}" if found.predictor else "no scores"
     lines = [found.about, f"  {rows} rows, {scores}"]

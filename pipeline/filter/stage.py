@@ -15,7 +15,7 @@ from visunex.recipes.schema import Dedupe, Encode, Filter, Score, Source
 from ..errors import FilterError, SourceError
 from ..metadata.columns import ROLES, column
 from ..metadata.filetypes import is_parquet
-from ..metadata.resolve import ResolvedSource, resolve
+from ..metadata.resolve import ResolvedSource, resolve_source
 from ..metadata.table import Table, open_table, require_predictor
 from ..rundir import RunDir
 from ..shards.naming import key_digits
@@ -48,7 +48,7 @@ def filter_rows(
     wanted, shard_size = recipe.filter, recipe.download.shard_size
     made_from = partial(_made_from, recipe.source, wanted, recipe.encode, shard_size)
     try:
-        source = resolve(metadata or recipe.source.data)
+        source = resolve_source(metadata or recipe.source.data)
     except SourceError:
         if not overwrite and (before := _report_before(run, made_from(None))):
             return before  # it was read once; resuming needs no network

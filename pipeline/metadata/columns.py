@@ -1,4 +1,4 @@
-"""What a source's columns mean: recognised by name across the LAION family, whatever their case, or told."""
+"""What a source's columns mean: known by their names in the LAION family, in any case, or overridden."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -33,9 +33,13 @@ _TEXTS: frozenset[Role] = frozenset({"url", "caption"})
 _NUMBERS: frozenset[Role] = frozenset(ROLES) - _TEXTS - {"hash"}
 
 
-def recognise(schema: Schema, told: Columns) -> dict[Role, str]:
-    """The column of each role that has one. Raises SourceError where a told column is not there."""
-    found = {role: _told(schema, role, name) for role in ROLES if (name := getattr(told, role)) is not None}
+def recognise(schema: Schema, overrides: Columns) -> dict[Role, str]:
+    """The column of each role that has one: the name in `overrides`, else a usual one.
+
+    Raises SourceError where a column of `overrides` is not there.
+    """
+    named = {role: name for role in ROLES if (name := getattr(overrides, role)) is not None}
+    found = {role: _override(schema, role, name) for role, name in named.items()}
     guessed = {role: name for role in ROLES if role not in found and (name := _recognised(schema, role))}
     return {**guessed, **found}
 
@@ -62,7 +66,7 @@ def listed(schema: Schema) -> str:
     return ", ".join(schema) or "no columns at all"
 
 
-def _told(schema: Schema, role: Role, name: str) -> str:
+def _override(schema: Schema, role: Role, name: str) -> str:
     same = [name] if name in schema else [own for own in schema if own.lower() == name.lower()]
     if len(same) != 1:
         raise SourceError(f"there is no column {name!r} for the {role}; there are {listed(schema)}")

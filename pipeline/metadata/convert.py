@@ -39,14 +39,14 @@ def as_parquet(source: ResolvedSource, folder: Path) -> ResolvedSource:
     ]
     if not any(to_convert):
         return source
-    stamp = fingerprint(source.identity)
-    place = folder / stamp[:16]
+    contents = fingerprint(source.identity)
+    place = folder / contents[:16]
     if not (place / _DONE).exists():
         shutil.rmtree(folder, ignore_errors=True)  # what another source left
         for number, path in enumerate(source.paths):
             if to_convert[number]:
                 _convert(path, place / f"{number:05d}")
-        write_text(place / _DONE, stamp)
+        write_text(place / _DONE, contents)
     paths: list[str] = []
     for number, path in enumerate(source.paths):
         paths += parts_in(place / f"{number:05d}") if to_convert[number] else [path]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visunex.base.errors import first_line
 from visunex.net.hub import pinned
 
 from ..errors import SourceError, fetch_errors_as
@@ -67,11 +68,11 @@ def locate_data_set(address: str) -> Remote:
     if not named.local.is_dir():
         raise SourceError(f"{address}: there is no folder {named.local}")
     files = sorted(path for path in named.local.rglob("*") if path.is_file())
-    stamps = [[str(path.relative_to(named.local)), *_stamp(path)] for path in files]
-    return Remote((address,), [{"data set": address, "files": stamps}], convert=True)
+    contents = [[str(path.relative_to(named.local)), *_size_and_time(path)] for path in files]
+    return Remote((address,), [{"data set": address, "files": contents}], convert=True)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _size_and_time(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
@@ -105,7 +106,7 @@ def tables(address: str) -> "Iterator[pa.Table]":
     except SourceError:
         raise
     except Exception as error:  # of `datasets`, which raises whatever its readers do
-        raise SourceError(f"{address} cannot be read by datasets: {_line(error)}") from None
+        raise SourceError(f"{address} cannot be read by datasets: {first_line(error)}") from None
     if waiting:
         yield pa.concat_tables(waiting)
 
@@ -161,7 +162,3 @@ def saved_files(folder: Path) -> list[Path]:
         return [folder / Path(entry["filename"]).name for entry in state["_data_files"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise SourceError(f"{folder} looks like a saved data set, but its JSON files are broken") from None
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

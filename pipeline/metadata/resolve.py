@@ -1,31 +1,21 @@
-"""Where metadata lies: a known name, a path, a glob, a folder or an address -> the files that are there.
-
-The data sets known by name are in `sources.toml`.
-"""
+"""A data set's name, a path, a glob, a folder or an address -> the metadata's files that are there."""
 
 import difflib
-import functools
 import glob
 import hashlib
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import SourceError
+from .catalog import DataSet, data_set, data_sets
 from .filetypes import FOLDER_SUFFIXES
 from .hf_datasets import locate_data_set, saved_files
 from .locate import Remote, locate_in_bucket, locate_on_hub, locate_on_web
 
-__all__ = [
-    "Known",
-    "ResolvedSource",
-    "catalogue",
-    "known_as",
-    "resolve",
-]
+__all__ = ["ResolvedSource", "resolve_source"]
 
 # What a parquet file ends in says where each column's pages lie, how many they are and between what bounds.
 TAIL_BYTES = 1 << 16
@@ -39,24 +29,10 @@ _SCHEMES: Mapping[str, Callable[[str], Remote]] = {
 
 
 @dataclass(frozen=True)
-class Known:
-    """A data set known by name; see `sources.toml` for what the fields mean."""
-
-    name: str
-    about: str
-    addresses: tuple[str, ...]
-    predictor: str | None = None
-    rows: int | None = None
-    checked: str = "not verified"
-    note: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class ResolvedSource:
     """Files that are there: `paths` for polars to read, and an `identity` (JSON) of their contents.
 
-    `convert`: what lies elsewhere is no parquet, and to be fetched and converted first (see `conversion`).
+    `convert`: what lies elsewhere is no parquet, and to be fetched and converted first (see `convert`).
     """
 
     name: str
@@ -66,42 +42,27 @@ class ResolvedSource:
     convert: bool = False
 
 
-@functools.cache
-def catalogue() -> Mapping[str, Known]:
-    """The data sets known by name."""
-    entries = tomllib.loads((Path(__file__).parent / "sources.toml").read_text(encoding="utf-8"))
-    return {
-        name: Known(name, **{**entry, "addresses": tuple(entry["addresses"])})
-        for name, entry in entries.items()
-    }
+def resolve_source(data: str) -> ResolvedSource:
+    """Find the files of a data set's name, a path, glob, folder or address.
 
-
-def resolve(data: str) -> ResolvedSource:
-    """Find the files of a known name, path, glob, folder or address.
-
-    A known name wins over a file of that name: write `./name` for the file. Raises SourceError.
+    A data set wins over a file of that name: write `./name` for the file. Raises SourceError.
     """
-    if known := known_as(data):
-        return _resolve_known(known)
+    if (found := data_set(data)) is not None:
+        return _resolve_data_set(found)
     return _resolve_address(data, data)
 
 
-def known_as(name: str) -> Known | None:
-    """The data set known by a name; a path or an address never is one, and spares reading the catalogue."""
-    return None if "/" in name else catalogue().get(name)
-
-
-def _resolve_known(known: Known) -> ResolvedSource:
+def _resolve_data_set(named: DataSet) -> ResolvedSource:
     failures = []
-    for address in known.addresses:
+    for address in named.addresses:
         try:
-            return _resolve_address(address, known.name)
+            return _resolve_address(address, named.name)
         except SourceError as error:
             failures.append(str(error))
-    note = f" ({known.note})" if known.note else ""
+    note = f" ({named.note})" if named.note else ""
     reasons = "; ".join(failures) or "it has no address of its own"
     raise SourceError(
-        f"{known.name} cannot be read{note}: {reasons}.\n"
+        f"{named.name} cannot be read{note}: {reasons}.\n"
         f"Give a local copy or a mirror instead (visunex-data filter PATH_OR_URL), or a larger "
         f"LAION-aesthetics set with --min-score 6.5"
     )
@@ -156,11 +117,11 @@ def _some(files: list[Path], complaint: str) -> list[Path]:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, catalogue(), n=1)
+    near = difflib.get_close_matches(name, data_sets(), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return (
         f"there is no file, folder or known data set {name!r}: {hint}give a path, a glob, an https://, "
-        f"s3://, hf:// or datasets:// address, or one of {', '.join(catalogue())}"
+        f"s3://, hf:// or datasets:// address, or one of {', '.join(data_sets())}"
     )
 
 

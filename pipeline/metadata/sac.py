@@ -81,9 +81,9 @@ def convert(path: Path, target: Path) -> Converted:
     """
     rows = without = unrated = 0
     with opened(path) as database, atomic(target) as temporary:
-        pictures = _pictures(database.execute(_QUERY))
+        images = _images(database.execute(_QUERY))
         with pq.ParquetWriter(temporary, _SCHEMA) as writer:
-            while batch := list(islice(pictures, _BATCH)):
+            while batch := list(islice(images, _BATCH)):
                 rows += len(batch)
                 without += sum(row["url"] is None for row in batch)
                 unrated += sum(row["ratings"] == 0 for row in batch)
@@ -91,14 +91,14 @@ def convert(path: Path, target: Path) -> Converted:
     return Converted(rows, without, unrated)
 
 
-def _pictures(found: Iterable[Sequence[Any]]) -> Iterator[dict[str, Any]]:
+def _images(found: Iterable[Sequence[Any]]) -> Iterator[dict[str, Any]]:
     for image, group in groupby(found, key=itemgetter(0)):
         first = next(group)
         ratings = [rating for rating in (first[6], *(row[6] for row in group)) if rating is not None]
-        yield _picture(image, first, ratings)
+        yield _image(image, first, ratings)
 
 
-def _picture(image: int, row: Sequence[Any], ratings: Sequence[float]) -> dict[str, Any]:
+def _image(image: int, row: Sequence[Any], ratings: Sequence[float]) -> dict[str, Any]:
     _, generation, method, verified, prompt, path, _ = row
     return {
         "url": f"{SCHEME}{path}" if path else None,

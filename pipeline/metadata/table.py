@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from visunex.base.errors import first_line
 from visunex.recipes import Columns
 
 from ..errors import SourceError
+from .catalog import data_set
 from .columns import Role, Schema, listed, recognise
-from .resolve import ResolvedSource, known_as
+from .resolve import ResolvedSource
 
 __all__ = ["INDEX", "Table", "broken_file", "open_table", "require_predictor"]
 
@@ -22,28 +24,28 @@ _BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 class Table:
     """A source opened: its rows as a LazyFrame, the types of its columns, and which column has which role.
 
-    `kinds` are its files, those with the same columns together.
+    `file_groups` are its files, those with the same columns together.
     """
 
     source: ResolvedSource
     rows: pl.LazyFrame
     schema: Schema
     roles: Mapping[Role, str]
-    kinds: Sequence[Sequence[str]]
+    file_groups: Sequence[Sequence[str]]
 
     def numbered(self, name: str) -> pl.LazyFrame:
         """The rows with their numbers in a column `name`, which are the scans' own: a filter passes them."""
         first, parts = 0, []
-        for paths in self.kinds:
+        for paths in self.file_groups:
             part = _scan(paths, self.source.options)  # a scan that was asked for its schema takes no numbers
             parts.append(part.with_row_index(name, first))
-            if len(self.kinds) > 1:
+            if len(self.file_groups) > 1:
                 first += _scan(paths, self.source.options).select(pl.len()).collect(engine="streaming").item()
         return _together(parts)
 
 
-def open_table(source: ResolvedSource, told: Columns) -> Table:
-    """Open a source, with its columns' roles recognised or told.
+def open_table(source: ResolvedSource, overrides: Columns) -> Table:
+    """Open a source, with its columns' roles recognised or as `overrides` say.
 
     Files need not have the same types or order of columns (pandas writes whole numbers as floats where one is
     missing). Raises SourceError, naming the file, when one is broken or lacks a column that others have.
@@ -51,7 +53,7 @@ def open_table(source: ResolvedSource, told: Columns) -> Table:
     kinds: dict[tuple[tuple[str, pl.DataType], ...], list[str]] = {}
     for path, schema in zip(source.paths, _schemas(source), strict=True):
         kinds.setdefault(tuple(schema.items()), []).append(path)
-    roles = [recognise(dict(kind), told) for kind in kinds]
+    roles = [recognise(dict(kind), overrides) for kind in kinds]
     for kind, own, paths in zip(kinds, roles, kinds.values(), strict=True):
         _same_roles(roles[0], own, dict(kind), paths[0], source.paths[0])
     parts = [_scan(paths, source.options) for paths in kinds.values()]
@@ -59,7 +61,7 @@ def open_table(source: ResolvedSource, told: Columns) -> Table:
     try:
         return Table(source, rows, dict(rows.collect_schema()), roles[0], tuple(kinds.values()))
     except pl.exceptions.PolarsError as error:
-        raise SourceError(f"the files of {source.name} do not fit together: {_line(error)}") from None
+        raise SourceError(f"the files of {source.name} do not fit together: {first_line(error)}") from None
 
 
 def _together(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
@@ -96,9 +98,9 @@ def require_predictor(table: Table, wanted: str | None) -> None:
     """Raise SourceError when the scores are another predictor's than the recipe's thresholds mean."""
     if wanted is None:
         return
-    known = known_as(table.source.name)
+    named = data_set(table.source.name)
     people = "people" if "score_median" in table.schema else None
-    found = _predictor_of(table.roles.get("score")) or people or (known.predictor if known else None)
+    found = _predictor_of(table.roles.get("score")) or people or (named.predictor if named else None)
     if found is not None and found != wanted:
         raise SourceError(
             f"{table.source.name} has scores of {found}, the recipe's thresholds mean those of {wanted}: "
@@ -115,7 +117,7 @@ def _schema(path: str, options: Mapping[str, str]) -> Schema:
     try:
         return dict(_scan([path], options).collect_schema())
     except _BROKEN as error:
-        raise SourceError(f"{path} is not a parquet file that can be read: {_line(error)}") from None
+        raise SourceError(f"{path} is not a parquet file that can be read: {first_line(error)}") from None
 
 
 def _scan(paths: Sequence[str], options: Mapping[str, str]) -> pl.LazyFrame:
@@ -135,12 +137,5 @@ def broken_file(table: Table) -> str | None:
             for _ in rows.collect_batches(maintain_order=False, engine="streaming"):
                 pass
         except _BROKEN as error:
-            return f"{path} is broken: {_line(error)}"
+            return f"{path} is broken: {first_line(error)}"
     return None
-
-
-def _line(error: BaseException) -> str:
-    """The first line of what polars says."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[
-        :200
-    ]

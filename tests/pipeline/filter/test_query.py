@@ -10,7 +10,7 @@ from filtering import rows
 from visunex.pipeline.filter.bound import SCORE, ScoreBound
 from visunex.pipeline.filter.conditions import Condition
 from visunex.pipeline.filter.query import CountingPredicate, Counts, Query, passing
-from visunex.pipeline.metadata.resolve import resolve
+from visunex.pipeline.metadata.resolve import resolve_source
 from visunex.pipeline.metadata.table import open_table
 from visunex.recipes import Columns
 
@@ -26,7 +26,7 @@ def metadata(tmp_path: Path) -> pl.DataFrame:
 
 
 def query(folder: Path, *conditions: Condition, **changes: Any) -> Query:
-    table = open_table(resolve(str(folder / "m.parquet")), Columns())
+    table = open_table(resolve_source(str(folder / "m.parquet")), Columns())
     score = pl.col("AESTHETIC_SCORE").cast(pl.Float64).alias(SCORE)
     settings: dict[str, Any] = {"total": 5, "score": score, "columns": [pl.col("URL")], **changes}
     return Query(table, conditions=conditions, **settings)

@@ -13,7 +13,7 @@ from visunex.pipeline.filter.bound import SCORE, ScoreBound
 from visunex.pipeline.filter.conditions import Condition
 from visunex.pipeline.filter.query import Counts, Query
 from visunex.pipeline.filter.strategies import Batch, Strategy, counted, fallback, pushdown, strategies_for
-from visunex.pipeline.metadata.resolve import resolve
+from visunex.pipeline.metadata.resolve import resolve_source
 from visunex.pipeline.metadata.table import Table, open_table
 from visunex.recipes import Columns
 
@@ -26,7 +26,7 @@ def table(tmp_path: Path) -> Table:
     """3000 rows in six groups, of which every third has a rose."""
     captions = [["rose", "oak", None][n % 3] for n in range(3_000)]
     rows(*captions, WIDTH=[900, 100] * 1_500).write_parquet(tmp_path / "m.parquet", row_group_size=500)
-    return open_table(resolve(str(tmp_path / "m.parquet")), Columns())
+    return open_table(resolve_source(str(tmp_path / "m.parquet")), Columns())
 
 
 def query(table: Table, *conditions: Condition) -> Query:

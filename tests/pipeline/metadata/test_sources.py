@@ -11,9 +11,10 @@ import pytest
 from filtering import rows, select
 
 from visunex.pipeline.errors import SourceError
-from visunex.pipeline.metadata import resolve as sources
 from visunex.pipeline.metadata import table as tables
+from visunex.pipeline.metadata.catalog import data_sets
 from visunex.pipeline.metadata.columns import NAMES
+from visunex.pipeline.metadata.resolve import resolve_source
 from visunex.recipes import Columns
 
 # --- where it lies ---
@@ -69,29 +70,29 @@ def test_what_is_not_there_is_said(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match=said):
-        sources.resolve(address)
+        resolve_source(address)
 
 
 def test_a_misspelled_name_is_guessed_and_a_known_one_wins_over_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SourceError, match=r"did you mean improved_aesthetics_6\.5plus\?"):
-        sources.resolve("improved_aesthetic_6.5plus")
+        resolve_source("improved_aesthetic_6.5plus")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     rows("rose").write_parquet("laion-art")
     with pytest.raises(SourceError, match="HF_HUB_OFFLINE"):
-        sources.resolve("laion-art")
-    assert sources.resolve("./laion-art").paths == ("laion-art",)
+        resolve_source("laion-art")
+    assert resolve_source("./laion-art").paths == ("laion-art",)
 
 
 def test_the_demo_world_says_who_serves_it() -> None:
     with pytest.raises(SourceError, match="visunex-data run demo_flower"):
-        sources.resolve("demo")
+        resolve_source("demo")
 
 
 def test_the_catalogue_says_what_each_set_is() -> None:
-    for name, known in sources.catalogue().items():
+    for name, known in data_sets().items():
         assert known.name == name
         assert known.about
         assert known.checked
@@ -104,20 +105,20 @@ def test_the_catalogue_says_what_each_set_is() -> None:
 def test_the_identity_changes_with_the_contents_alone(tmp_path: Path) -> None:
     first, moved = tmp_path / "m.parquet", tmp_path / "elsewhere" / "m.parquet"
     rows("rose", "oak").write_parquet(first)
-    before = sources.resolve(str(first)).identity
+    before = resolve_source(str(first)).identity
     moved.parent.mkdir()
     moved.write_bytes(first.read_bytes())
-    assert sources.resolve(str(moved)).identity == before
+    assert resolve_source(str(moved)).identity == before
     assert json.loads(json.dumps(before)) == before
     rows("rose", "elm").write_parquet(first)
-    assert sources.resolve(str(first)).identity != before
+    assert resolve_source(str(first)).identity != before
 
 
 # --- its columns ---
 
 
 def table(path: Path) -> tables.Table:
-    return tables.open_table(sources.resolve(str(path)), Columns())
+    return tables.open_table(resolve_source(str(path)), Columns())
 
 
 @pytest.mark.parametrize("role", NAMES)

@@ -19,7 +19,7 @@ from standin import Page, StandIn, serving
 from visunex.net import addresses
 from visunex.pipeline.errors import SourceError
 from visunex.pipeline.metadata import convert as conversion
-from visunex.pipeline.metadata import resolve as sources
+from visunex.pipeline.metadata.resolve import resolve_source
 
 METADATA = rows("rose", None, 'a, "quoted" rose', "oak\nrose")
 
@@ -180,10 +180,10 @@ def test_splits_that_datasets_saved(tmp_path: Path) -> None:
     assert select(tmp_path / "b", tmp_path / "both/test")[0].rows == 1
     (tmp_path / "both/dataset_dict.json").write_text('{"splits": ["one", "two"]}')
     with pytest.raises(SourceError, match="several splits: give the folder of one, one, two"):
-        sources.resolve(str(tmp_path / "both"))
+        resolve_source(str(tmp_path / "both"))
     (tmp_path / "both/dataset_dict.json").write_text('{"splits": [{}]}')
     with pytest.raises(SourceError, match="JSON files are broken"):
-        sources.resolve(str(tmp_path / "both"))
+        resolve_source(str(tmp_path / "both"))
 
 
 def loading_folder(path: Path) -> Path:
@@ -200,9 +200,9 @@ def test_a_folder_through_datasets(tmp_path: Path) -> None:
     assert report.rows == 4
     assert found["caption"].to_list() == ["rose", 'a, "quoted" rose', "oak\nrose"]
     assert select(tmp_path / "test", f"datasets://{folder}?split=test")[0].rows == 1
-    before = sources.resolve(f"datasets://{folder}").identity
+    before = resolve_source(f"datasets://{folder}").identity
     METADATA.head(2).write_csv(folder / "data/test-0.csv")
-    assert sources.resolve(f"datasets://{folder}").identity != before
+    assert resolve_source(f"datasets://{folder}").identity != before
 
 
 @pytest.mark.parametrize(
@@ -232,11 +232,11 @@ def test_without_the_extra_one_sentence_says_how_to_have_it(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SourceError, match=r"not here: pip install 'visunex\[datasets\]'"):
-        sources.resolve(f"datasets://{tmp_path}")
+        resolve_source(f"datasets://{tmp_path}")
     monkeypatch.undo()
     monkeypatch.setattr("importlib.metadata.version", lambda _: "3.6.0")
     with pytest.raises(SourceError, match=r"may run code .* pip install -U 'visunex\[datasets\]'"):
-        sources.resolve(f"datasets://{tmp_path}")
+        resolve_source(f"datasets://{tmp_path}")
 
 
 def test_a_name_on_the_hub_is_pinned_to_its_commit(
@@ -247,13 +247,13 @@ def test_a_name_on_the_hub_is_pinned_to_its_commit(
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_ENDPOINT", web.address)
     web.pages["/api/datasets/someone/pictures/revision/main"] = Page(b'{"sha": "abc"}')
-    bare, told = sources.resolve("someone/pictures"), sources.resolve("datasets://someone/pictures")
-    assert bare.identity == told.identity == [{"data set": "datasets://someone/pictures", "commit": "abc"}]
+    bare, named = resolve_source("someone/pictures"), resolve_source("datasets://someone/pictures")
+    assert bare.identity == named.identity == [{"data set": "datasets://someone/pictures", "commit": "abc"}]
     with pytest.raises(SourceError, match="no such data set, or it is private"):
-        sources.resolve("someone/else")
+        resolve_source("someone/else")
     (tmp_path / "someone").mkdir()
     with pytest.raises(SourceError, match="no file, folder or known data set 'someone/pictures'"):
-        sources.resolve("someone/pictures")
+        resolve_source("someone/pictures")
 
 
 def test_a_data_set_on_the_hub_through_datasets(web: StandIn, tmp_path: Path) -> None:

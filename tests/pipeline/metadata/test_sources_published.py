@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from visunex.pipeline.cli import main
 from visunex.pipeline.errors import SourceError
 from visunex.pipeline.filter.stage import filter_rows
+from visunex.pipeline.metadata.catalog import data_sets
 from visunex.pipeline.metadata.formats.text import LONGEST_LINE
-from visunex.pipeline.metadata.resolve import catalogue
 from visunex.pipeline.rundir import RunDir
 from visunex.recipes import Recipe
 
@@ -83,12 +83,12 @@ def test_each_member_of_the_family_is_read_as_it_is(tmp_path: Path, name: str) -
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_the_catalogue_says_these_columns(name: str) -> None:
-    said = catalogue()[name].columns
+    said = data_sets()[name].columns
     types = {"double": "float64", "float": "float32"}
     assert said == {column: types.get(str(kind), str(kind)) for column, kind in FAMILY[name].items()}
 
 
-OTHERS = sorted(catalogue().keys() - FAMILY.keys() - {"sac", "demo"})
+OTHERS = sorted(data_sets().keys() - FAMILY.keys() - {"sac", "demo"})
 
 
 @pytest.mark.parametrize("sister", [V2, V1])
@@ -101,7 +101,7 @@ def test_members_whose_types_are_not_verified_are_read_with_those_of_either_gene
     usual = {name.lower(): kind for name, kind in {**V2, **V1, **sister}.items()} | {"caption": pa.string()}
     schema = {
         column: known.get(kind, usual.get(column.lower(), pa.float32()))
-        for column, kind in catalogue()[name].columns.items()
+        for column, kind in data_sets()[name].columns.items()
     }
     lower = {"url": "URL", "caption": "TEXT"}
     made = table({lower.get(column, column): kind for column, kind in schema.items()})
@@ -111,18 +111,18 @@ def test_members_whose_types_are_not_verified_are_read_with_those_of_either_gene
     rows = pq.read_table(run.selected).to_pylist()
     assert (report.rows, report.selected) == (6, 3)
     assert {row["caption"] for row in rows} == {"Floral dress", "a flower in a garden", "flower"}
-    assert all((row["score"] is None) == (catalogue()[name].predictor is None) for row in rows)
+    assert all((row["score"] is None) == (data_sets()[name].predictor is None) for row in rows)
 
 
-def test_every_named_set_of_the_family_is_in_the_catalogue() -> None:
+def test_every_named_set_of_the_family_is_in_the_data_sets() -> None:
     named = {
         *FAMILY, "improved_aesthetics_6.25plus", "improved_aesthetics_6plus", "aesthetics_v2_4.5",
         "aesthetics_v2_5plus", "laion2B-multi-aesthetic", "laion1B-nolang-aesthetic",
         "relaion2B-en-research-safe", "relaion-art", "sac",
     }  # fmt: skip
-    assert named <= catalogue().keys()
-    assert all(known.checked for known in catalogue().values())
-    assert not any("/" in name for name in catalogue()), "what has a slash is taken for a path"
+    assert named <= data_sets().keys()
+    assert all(known.checked for known in data_sets().values())
+    assert not any("/" in name for name in data_sets()), "what has a slash is taken for a path"
 
 
 def test_the_commands_list_show_and_convert(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from filtering import rows, select
 from standin import Page, StandIn, serving
 
 from visunex.pipeline.errors import SourceError
-from visunex.pipeline.metadata import resolve as sources
+from visunex.pipeline.metadata import catalog
+from visunex.pipeline.metadata.resolve import resolve_source
 
 REPOSITORY = "/api/datasets/someone/pictures/tree/main?recursive=true"
 
@@ -101,10 +102,10 @@ def test_what_is_wrong_with_a_file_on_the_web(
 
 def test_the_contents_on_the_web_are_told_by_their_tag(web: StandIn) -> None:
     web.pages["/m.parquet"] = Page(parquet("rose"))
-    first = sources.resolve(f"{web.address}/m.parquet").identity
-    assert sources.resolve(f"{web.address}/m.parquet").identity == first
+    first = resolve_source(f"{web.address}/m.parquet").identity
+    assert resolve_source(f"{web.address}/m.parquet").identity == first
     web.pages["/m.parquet"] = Page(parquet("rose"), headers={"ETag": '"two"'})
-    assert sources.resolve(f"{web.address}/m.parquet").identity != first
+    assert resolve_source(f"{web.address}/m.parquet").identity != first
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_a_listing_of_several_pages(hub: StandIn, tmp_path: Path) -> None:
 
 
 def test_the_contents_on_the_hub_are_told_by_their_hashes(hub: StandIn) -> None:
-    assert sources.resolve("hf://datasets/someone/pictures").identity == [
+    assert resolve_source("hf://datasets/someone/pictures").identity == [
         {"path": "data/a.parquet", "oid": "sha-data/a.parquet"},
         {"path": "data/b.parquet", "oid": "sha-data/b.parquet"},
     ]
@@ -257,8 +258,8 @@ def test_addresses_of_a_known_set_are_tried_in_order(
     hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     addresses = ("hf://datasets/gone/away", "hf://datasets/someone/pictures/data/a.parquet")
-    known = sources.Known("mirrored", "a set with a mirror", addresses)
-    monkeypatch.setattr(sources, "catalogue", lambda: {"mirrored": known})
+    known = catalog.DataSet("mirrored", "a set with a mirror", addresses)
+    monkeypatch.setattr(catalog, "data_sets", lambda: {"mirrored": known})
     report, _ = select(tmp_path / "run", "mirrored")
     assert (report.source, report.rows) == ("mirrored", 2)
 
@@ -293,20 +294,20 @@ def test_a_public_bucket_is_read_unsigned(bucket: StandIn, tmp_path: Path) -> No
 @pytest.mark.parametrize("path", ["d/a.parquet", "d/*.parquet", "d/"])
 def test_the_contents_of_a_bucket_are_told_by_sizes_and_times(path: str, bucket: StandIn) -> None:
     address = f"s3://pictures/{path}"
-    first = sources.resolve(address).identity
-    assert sources.resolve(address).identity == first
+    first = resolve_source(address).identity
+    assert resolve_source(address).identity == first
     assert len(first[0]["objects"]) == (1 if path == "d/a.parquet" else 2)
     bucket.pages["/pictures/d/a.parquet"].headers["Last-Modified"] = "Tue, 02 Jan 2024 00:00:00 GMT"
     listing = bucket.pages["/pictures"]
     listing.body = listing.body.replace(b"2024-01-01", b"2024-01-02")
-    assert sources.resolve(address).identity != first
+    assert resolve_source(address).identity != first
 
 
 def test_what_cannot_be_listed_is_known_by_its_address_alone(bucket: StandIn) -> None:
-    assert sources.resolve("s3://pictures/*.parquet").identity[0]["objects"] is None
+    assert resolve_source("s3://pictures/*.parquet").identity[0]["objects"] is None
     del bucket.pages["/pictures/d/a.parquet"]
     bucket.pages["/pictures"] = Page(status=403)
-    assert sources.resolve("s3://pictures/d/a.parquet").identity[0]["objects"] is None
+    assert resolve_source("s3://pictures/d/a.parquet").identity[0]["objects"] is None
 
 
 def test_what_is_not_in_a_bucket_is_named(bucket: StandIn, tmp_path: Path) -> None:
