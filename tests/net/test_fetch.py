@@ -245,13 +245,15 @@ class TestGuard:
             assert (fetched.error, public.connections, private.connections) == (None, 1, 0)
 
     @pytest.mark.usefixtures("loopback_is_public")
-    def test_of_mixed_addresses_only_the_public_ones_are_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_several_addresses_only_the_public_ones_are_used(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         with hostile.hostile() as public:
-            mixed = [
+            several = [
                 (socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 0)) for ip in ("127.0.0.2", "127.0.0.1")
             ]
-            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: mixed)
-            url = f"http://mixed.example:{public.server_address[1]}/good/a.jpg"
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: several)
+            url = f"http://several.example:{public.server_address[1]}/good/a.jpg"
             assert Fetcher(settings(allow_private=False)).fetch(url).error is None
 
 

@@ -236,6 +236,14 @@ def drip_body(connection: socket.socket, request: Request) -> None:
     drip(connection, picture(request.path))
 
 
+@behaviour("http_206")
+def drip_range(connection: socket.socket, request: Request) -> None:
+    """For those who ask for a range; to others a part of the picture is none."""
+    part = response(b"", "Content-Range: bytes 0-4999/9000", status="206 Partial Content", length=5000)
+    connection.sendall(part)
+    drip(connection, picture(request.path))
+
+
 @behaviour("timeout")
 def drip_chunks(connection: socket.socket, request: Request) -> None:
     connection.sendall(response(b"", "Transfer-Encoding: chunked", length=None))
