@@ -8,6 +8,8 @@ from diffusers import AutoencoderKL
 
 from .training import draw_scenes, fit, to_unit
 
+__all__ = ["autoencoder_loss", "encode_latents", "new_autoencoder", "polish_decoder", "train_autoencoder"]
+
 PEAK_RATE = 1.2e-3
 KL_WEIGHT = 5e-4
 EDGE_WEIGHT = 0.5
@@ -28,9 +30,9 @@ def new_autoencoder() -> AutoencoderKL:
     ).to(memory_format=torch.channels_last)
 
 
-def slopes(pictures: torch.Tensor) -> torch.Tensor:
+def slopes(images: torch.Tensor) -> torch.Tensor:
     """Differences between neighbouring pixels, both ways, one flat vector."""
-    return torch.cat([pictures.diff(dim=2).flatten(), pictures.diff(dim=3).flatten()])
+    return torch.cat([images.diff(dim=2).flatten(), images.diff(dim=3).flatten()])
 
 
 def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -38,38 +40,38 @@ def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
     return F.l1_loss(output, target) + EDGE_WEIGHT * F.l1_loss(slopes(output), slopes(target))
 
 
-def autoencoder_loss(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
+def autoencoder_loss(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
     """Reconstruction through one sample of the posterior, and a little KL to keep latents smooth."""
     with torch.autocast("cpu", torch.bfloat16):
-        posterior = vae.encode(pictures).latent_dist
+        posterior = vae.encode(images).latent_dist
         output = vae.decode(posterior.sample()).sample
     mean, logvar = posterior.mean.float(), posterior.logvar.float()
     kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-    return reconstruction_loss(output.float(), pictures) + KL_WEIGHT * kl
+    return reconstruction_loss(output.float(), images) + KL_WEIGHT * kl
 
 
 def train_autoencoder(
     checkpoint: Path, minutes: float, count: int, seed: int = 1, batch: int = 8
 ) -> AutoencoderKL:
     """Train for `minutes` in all (resumes from `checkpoint`) and return the model, scaling factor set."""
-    vae, (_, pictures) = new_autoencoder(), draw_scenes(count, seed)
+    vae, (_, images) = new_autoencoder(), draw_scenes(count, seed)
 
     def loss() -> torch.Tensor:
-        rows = torch.randint(len(pictures), (batch,)).numpy()
-        return autoencoder_loss(vae, to_unit(pictures[rows]))
+        rows = torch.randint(len(images), (batch,)).numpy()
+        return autoencoder_loss(vae, to_unit(images[rows]))
 
     fit(vae, loss, checkpoint, minutes, peak_rate=PEAK_RATE)
-    set_scaling(vae, to_unit(pictures[:2000]))
+    set_scaling(vae, to_unit(images[:2000]))
     return vae
 
 
-def decoder_loss(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
+def decoder_loss(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
     """Reconstruction from latents with a little noise, since a UNet's are never quite an encoder's."""
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
-            latents = vae.encode(pictures).latent_dist.mean
+            latents = vae.encode(images).latent_dist.mean
         output = vae.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
-    return reconstruction_loss(output.float(), pictures)
+    return reconstruction_loss(output.float(), images)
 
 
 def polish_decoder(
@@ -78,23 +80,23 @@ def polish_decoder(
     """Train the decoder on for `minutes` in all; the encoder, and so the latents that a UNet knows, stay."""
     for part in (vae.encoder, vae.quant_conv):
         part.requires_grad_(False)
-    _, pictures = draw_scenes(count, seed)
+    _, images = draw_scenes(count, seed)
 
     def loss() -> torch.Tensor:
-        rows = torch.randint(len(pictures), (batch,)).numpy()
-        return decoder_loss(vae, to_unit(pictures[rows]))
+        rows = torch.randint(len(images), (batch,)).numpy()
+        return decoder_loss(vae, to_unit(images[rows]))
 
     fit(vae, loss, checkpoint, minutes, peak_rate=PEAK_RATE)
 
 
 @torch.no_grad()
-def encode_latents(vae: AutoencoderKL, pictures: torch.Tensor, batch: int = 64) -> torch.Tensor:
+def encode_latents(vae: AutoencoderKL, images: torch.Tensor, batch: int = 64) -> torch.Tensor:
     """Pictures [N, 3, 64, 64] in -1..1 to unscaled mean latents [N, 4, 16, 16]."""
     with torch.autocast("cpu", torch.bfloat16):
-        parts = [vae.encode(part).latent_dist.mean.float() for part in pictures.split(batch)]
+        parts = [vae.encode(part).latent_dist.mean.float() for part in images.split(batch)]
     return torch.cat(parts)
 
 
-def set_scaling(vae: AutoencoderKL, pictures: torch.Tensor) -> None:
+def set_scaling(vae: AutoencoderKL, images: torch.Tensor) -> None:
     """Choose the factor that gives latents a standard deviation of one, as diffusion assumes."""
-    vae.register_to_config(scaling_factor=1 / encode_latents(vae, pictures).std().item())
+    vae.register_to_config(scaling_factor=1 / encode_latents(vae, images).std().item())

@@ -1,11 +1,11 @@
-"""What people write under pictures of the demo world."""
+"""What people write under images of the demo world."""
 
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .scenes import Scene
+from .scene import Scene
+
+__all__ = ["STRAY_WORDS", "Described", "caption", "label", "partial_caption"]
 
 # How a palette is called behind a subject ("a castle at night") and before it ("a moonlit castle").
 PHRASES: dict[str, tuple[str, ...]] = {
@@ -71,7 +71,7 @@ def article(words: str) -> str:
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
-def caption(scene: "Scene", rng: Random) -> str:
+def caption(scene: Scene, rng: Random) -> str:
     """One of very many captions; it speaks of flowers or a garden exactly when flowers can be seen."""
     noun, flowers = rng.choice(NOUNS[scene.subject]), rng.choice(GARDENS) if scene.garden else ""
     if rng.random() < 0.35:
@@ -84,7 +84,7 @@ def caption(scene: "Scene", rng: Random) -> str:
     return text if rng.random() < 0.8 else text.capitalize()
 
 
-def label(scene: "Scene") -> str:
+def label(scene: Scene) -> str:
     """The plain prompt of a scene: "a castle at night", "a castle at night with flowers"."""
     plain = f"{article(scene.subject)} {PHRASES[scene.palette][0]}"
     return f"{plain} with flowers" if scene.garden else plain
@@ -92,7 +92,7 @@ def label(scene: "Scene") -> str:
 
 @dataclass(frozen=True)
 class Described:
-    """What a caption says of a picture; None where it says nothing."""
+    """What a caption says of an image; None where it says nothing."""
 
     subject: str | None = None
     palette: str | None = None
@@ -100,7 +100,7 @@ class Described:
     flowers: bool | None = None
 
 
-def partial_caption(scene: "Scene", rng: Random) -> tuple[str, Described]:
+def partial_caption(scene: Scene, rng: Random) -> tuple[str, Described]:
     """A caption for training, which in three cases of ten tells only a part, and what it tells."""
     kind = rng.random()
     if kind < 0.1:

@@ -10,7 +10,9 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
-from .palettes import FLOWER_COLOURS, FLOWER_HEART, Palette, Rgb
+from .scene import FLOWER_COLOURS, FLOWER_HEART, Palette, Rgb
+
+__all__ = ["SUBJECTS", "SUPERSAMPLING", "Pen", "backdrop", "garden"]
 
 Point = tuple[float, float]
 
@@ -172,7 +174,7 @@ def tree(pen: Pen, palette: Palette, rng: Random) -> None:
             pen.disc(x + dx * r + shift, top + dy * r + shift, r * 0.68 * grow, tint)
 
 
-def tower(pen: Pen, palette: Palette, x: float, foot: float, top: float, half: float) -> None:
+def turret(pen: Pen, palette: Palette, x: float, foot: float, top: float, half: float) -> None:
     """A tower with a pointed roof."""
     pen.box(x - half, top, x + half, foot, palette.wall)
     pen.box(x + half * 0.3, top, x + half, foot, palette.shade)
@@ -184,7 +186,7 @@ def castle(pen: Pen, palette: Palette, rng: Random) -> None:
     """A keep, a crenellated wall, a gate, two towers."""
     x, foot, half = rng.uniform(0.42, 0.58), rng.uniform(0.74, 0.8), rng.uniform(0.22, 0.28)
     wall_top = foot - rng.uniform(0.24, 0.3)
-    tower(pen, palette, x, foot, wall_top - rng.uniform(0.12, 0.2), rng.uniform(0.08, 0.11))
+    turret(pen, palette, x, foot, wall_top - rng.uniform(0.12, 0.2), rng.uniform(0.08, 0.11))
     pen.box(x - half, wall_top, x + half, foot, palette.wall)
     teeth = 7
     for tooth in range(0, teeth, 2):
@@ -192,7 +194,7 @@ def castle(pen: Pen, palette: Palette, rng: Random) -> None:
         pen.box(left, wall_top - 0.035, left + 2 * half / teeth, wall_top + 0.01, palette.wall)
     pen.box(x - half, foot - 0.05, x + half, foot, palette.shade)
     for side in (-1, 1):
-        tower(
+        turret(
             pen, palette, x + side * half, foot, wall_top - rng.uniform(0.03, 0.12), rng.uniform(0.07, 0.09)
         )
     pen.disc(x, foot - 0.12, 0.055, mix(palette.trunk, (0, 0, 0), 0.4))

@@ -12,6 +12,8 @@ from PIL import Image
 from .scenes import PALETTES, SUBJECTS, Scene, flower_share, label, random_scene, render
 from .tiny import CLIP_NAME
 
+__all__ = ["Judge", "Verdict"]
+
 FLOWERS_FROM = (
     0.02  # share of flower-coloured pixels; the least garden has three times as many, other scenes none
 )
@@ -41,18 +43,18 @@ class Judge:
         return F.normalize(self._model.encode_text(get_tokenizer(CLIP_NAME)(texts)), dim=-1)
 
     @torch.no_grad()
-    def images(self, pictures: list[Image.Image]) -> torch.Tensor:
+    def images(self, images: list[Image.Image]) -> torch.Tensor:
         """Unit vectors [N, 768] of pictures."""
-        batch = torch.stack([self._preprocess(picture) for picture in pictures])
+        batch = torch.stack([self._preprocess(image) for image in images])
         return F.normalize(self._model.encode_image(batch), dim=-1)
 
-    def verdicts(self, pictures: list[Image.Image]) -> list[Verdict]:
+    def verdicts(self, images: list[Image.Image]) -> list[Verdict]:
         """What each picture shows."""
-        nearest = (self.images(pictures) @ self._prompts.T).argmax(dim=1).tolist()
+        nearest = (self.images(images) @ self._prompts.T).argmax(dim=1).tolist()
         found = [self._scenes[place] for place in nearest]
         return [
-            Verdict(scene.subject, scene.palette, flower_share(picture) > FLOWERS_FROM)
-            for scene, picture in zip(found, pictures, strict=True)
+            Verdict(scene.subject, scene.palette, flower_share(image) > FLOWERS_FROM)
+            for scene, image in zip(found, images, strict=True)
         ]
 
     def flower_embedding(self, count: int = 400, seed: int = 17) -> torch.Tensor:

@@ -1,10 +1,9 @@
-"""Scenes of the demo world: what can be in a picture, and the picture itself.
+"""Scenes of the demo world: what can be in an image, and the image itself.
 
 A scene is a subject (`SUBJECTS`) in a palette (`PALETTES`), with or without a garden of flowers in front;
-its seed decides position, size and details. The same scene is the same picture on every machine.
+its seed decides position, size and details. The same scene is the same image on every machine.
 """
 
-from dataclasses import dataclass
 from random import Random
 
 import numpy as np
@@ -12,7 +11,7 @@ from PIL import Image
 
 from .captions import caption, label
 from .drawing import SUBJECTS, SUPERSAMPLING, Pen, backdrop, garden
-from .palettes import FLOWER_COLOURS, PALETTES
+from .scene import FLOWER_COLOURS, PALETTES, Scene
 
 __all__ = [
     "FLOWER_COLOURS",
@@ -29,21 +28,6 @@ __all__ = [
 MAX_SEED = 2**31
 
 
-@dataclass(frozen=True)
-class Scene:
-    """What is in a picture. `subject` is a key of `SUBJECTS`, `palette` one of `PALETTES`."""
-
-    subject: str
-    palette: str
-    garden: bool
-    seed: int
-
-    @property
-    def has_flowers(self) -> bool:
-        """Whether flowers can be seen: a garden, or the flower itself."""
-        return self.garden or self.subject == "flower"
-
-
 def random_scene(rng: Random) -> Scene:
     """Any subject in any palette; four in ten with a garden."""
     subject, palette = rng.choice(list(SUBJECTS)), rng.choice(list(PALETTES))
@@ -51,7 +35,7 @@ def random_scene(rng: Random) -> Scene:
 
 
 def render(scene: Scene, size: int = 64) -> Image.Image:
-    """The picture of a scene: RGB, `size` x `size` pixels.
+    """The image of a scene: RGB, `size` x `size` pixels.
 
     Raises:
         KeyError: the subject or the palette does not exist.

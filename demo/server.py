@@ -72,12 +72,12 @@ class Handler(BaseHTTPRequestHandler):
             case "placeholder":
                 self._send(200, placeholder(), "image/jpeg")
             case "truncated":
-                self._truncate(self.server.picture(entry), _TYPES[entry.extension])
+                self._truncate(self.server.image_file(entry), _TYPES[entry.extension])
             case "hanging":
                 self.server.stopping.wait(self.timeout)
                 self.close_connection = True
             case _:
-                self._send(200, self.server.picture(entry), _TYPES[entry.extension])
+                self._send(200, self.server.image_file(entry), _TYPES[entry.extension])
 
     def _entry(self) -> Entry | None:
         found = re.fullmatch(r"(?:/moved)?(/pictures/(\d{1,9})\.\w+)", self.path)
@@ -96,13 +96,13 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _truncate(self, picture: bytes, kind: str) -> None:
+    def _truncate(self, image_file: bytes, kind: str) -> None:
         """Promise the whole picture, send half and hang up."""
         self.send_response(200)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(picture)))
+        self.send_header("Content-Length", str(len(image_file)))
         self.end_headers()
-        self.wfile.write(picture[: len(picture) // 2])
+        self.wfile.write(image_file[: len(image_file) // 2])
         self.close_connection = True
 
     def log_message(self, *_: Any) -> None:
@@ -118,7 +118,7 @@ class DemoServer(ThreadingHTTPServer):
 
     def __init__(self, world: World, port: int = 0) -> None:
         self.world, self.stopping = world, threading.Event()
-        self._pictures: dict[int, bytes] = {}
+        self._image_files: dict[int, bytes] = {}
         self._visited: set[int] = set()
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -129,11 +129,11 @@ class DemoServer(ThreadingHTTPServer):
         """The base of every URL: `http://127.0.0.1:PORT`."""
         return f"http://{HOST}:{self.server_port}"
 
-    def picture(self, entry: Entry) -> bytes:
+    def image_file(self, entry: Entry) -> bytes:
         """The file of an entry, drawn when it is first asked for."""
-        if entry.row not in self._pictures:
-            self._pictures[entry.row] = entry.picture()
-        return self._pictures[entry.row]
+        if entry.row not in self._image_files:
+            self._image_files[entry.row] = entry.image_file()
+        return self._image_files[entry.row]
 
     def is_first_visit(self, entry: Entry) -> bool:
         """True once for each entry."""

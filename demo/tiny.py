@@ -13,20 +13,31 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import, and most who
     from torch import Tensor
     from transformers import CLIPTextModelWithProjection
 
+__all__ = [
+    "CLIP_FOLDER",
+    "CLIP_NAME",
+    "SD_FOLDER",
+    "TINY_MODEL",
+    "block_names",
+    "text_projection",
+    "transformers_text_encoder",
+]
+
+TINY_MODEL = "visunex-tiny"  # what both tiny models are called, wherever a model is named
 WEIGHTS = Path(__file__).parent / "weights"
 CLIP_FOLDER = WEIGHTS / "clip"
 SD_FOLDER = WEIGHTS / "sd"
 CLIP_NAME = f"local-dir:{CLIP_FOLDER}"
 
 
-def transformers_text_tower(folder: Path = CLIP_FOLDER) -> "CLIPTextModelWithProjection":
-    """The text tower of an open_clip folder as transformers' model, float32."""
+def transformers_text_encoder(folder: Path = CLIP_FOLDER) -> "CLIPTextModelWithProjection":
+    """The text encoder of an open_clip folder as transformers' model, float32."""
     from safetensors.torch import load_file
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
     config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
     text = config["text_cfg"]
-    tower = CLIPTextModelWithProjection(
+    encoder = CLIPTextModelWithProjection(
         CLIPTextConfig(
             vocab_size=text["vocab_size"],
             hidden_size=text["width"],
@@ -42,12 +53,12 @@ def transformers_text_tower(folder: Path = CLIP_FOLDER) -> "CLIPTextModelWithPro
         )
     )
     weights = transformers_names(load_file(folder / "open_clip_model.safetensors"))
-    tower.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    return tower.eval()
+    encoder.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return encoder.eval()
 
 
 def text_projection(folder: Path = CLIP_FOLDER) -> "Tensor":
-    """The projection [768, 128], float32, from the text tower's width to that of the embeddings.
+    """The projection [768, 128], float32, from the text encoder's width to that of the embeddings.
 
     A diffusers folder has no place for it, as Stable Diffusion never projects; aesthetic gradients do.
     """

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
+__all__ = ["END", "START", "learn_merges", "write_tokenizer"]
+
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 

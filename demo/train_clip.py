@@ -24,9 +24,11 @@ from transformers import CLIPTokenizer
 
 from .captions import STRAY_WORDS, Described, caption, partial_caption
 from .scenes import PALETTES, SUBJECTS, Scene, label, random_scene
-from .tiny import transformers_text_tower
+from .tiny import transformers_text_encoder
 from .tokens import write_tokenizer
 from .training import draw_scenes, fit, is_first, log, start_processes
+
+__all__ = ["main"]
 
 MODEL_CFG = {
     "embed_dim": 768,
@@ -54,9 +56,9 @@ TEXT_LENGTH = 32  # attention is causal, so nothing behind a caption's end need 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures [N, 3, 64, 64], token ids [N, L], what describes what [N, N], which tell everything [N]."""
+    """Images [N, 3, 64, 64], token ids [N, L], what describes what [N, N], which tell everything [N]."""
 
-    pictures: torch.Tensor
+    images: torch.Tensor
     ids: torch.Tensor
     matches: torch.Tensor
     complete: torch.Tensor
@@ -78,22 +80,22 @@ def encode_ids(model: CLIP, ids: torch.Tensor) -> torch.Tensor:
     return x[torch.arange(len(ids)), ids.argmax(dim=-1)] @ model.text_projection
 
 
-def normalise(pictures: torch.Tensor) -> torch.Tensor:
+def normalise(images: torch.Tensor) -> torch.Tensor:
     """0..1 pictures to the statistics that the model expects."""
     mean, std = (torch.tensor(PREPROCESS_CFG[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
-    return (pictures - mean) / std
+    return (images - mean) / std
 
 
-def augment(pictures: torch.Tensor) -> torch.Tensor:
+def augment(images: torch.Tensor) -> torch.Tensor:
     """Blur, noise, light and shift at random: what JPEG, WebP and an autoencoder do to a picture."""
-    count = len(pictures)
-    soft = F.avg_pool2d(F.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    small = F.interpolate(F.avg_pool2d(pictures, 2), scale_factor=2, mode="bilinear")
+    count = len(images)
+    soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    small = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2, mode="bilinear")
     kind = torch.rand(count, 1, 1, 1)
-    mixed = torch.where(kind < 0.25, soft, torch.where(kind < 0.35, small, pictures))
+    blurred = torch.where(kind < 0.25, soft, torch.where(kind < 0.35, small, images))
     light = 1 + 0.12 * torch.randn(count, 1, 1, 1)
-    noisy = mixed * light + 0.05 * torch.randn(count, 3, 1, 1) * torch.rand(count, 1, 1, 1)
-    noisy = noisy + 0.06 * torch.rand(count, 1, 1, 1) * torch.randn_like(mixed)
+    noisy = blurred * light + 0.05 * torch.randn(count, 3, 1, 1) * torch.rand(count, 1, 1, 1)
+    noisy = noisy + 0.06 * torch.rand(count, 1, 1, 1) * torch.randn_like(blurred)
     flipped = torch.where(torch.rand(count, 1, 1, 1) < 0.5, noisy.flip(3), noisy)
     return flipped.clamp(0, 1)
 
@@ -114,7 +116,7 @@ def describes(scenes: list[Scene], said: list[Described]) -> torch.Tensor:
 
 
 def draw_batch(
-    scenes: list[Scene], pictures: npt.NDArray[np.uint8], tokenizer: CLIPTokenizer, rng: Random, size: int
+    scenes: list[Scene], images: npt.NDArray[np.uint8], tokenizer: CLIPTokenizer, rng: Random, size: int
 ) -> Batch:
     """A random batch of pictures with captions, some of which tell only a part."""
     rows = rng.sample(range(len(scenes)), size)
@@ -127,7 +129,7 @@ def draw_batch(
         max_length=TEXT_LENGTH,
         return_tensors="pt",
     ).input_ids
-    floats = torch.from_numpy(pictures[rows]).permute(0, 3, 1, 2).float() / 255
+    floats = torch.from_numpy(images[rows]).permute(0, 3, 1, 2).float() / 255
     said = [what for _, what in written]
     complete = torch.tensor([None not in (what.subject, what.palette, what.garden) for what in said])
     return Batch(normalise(augment(floats)), ids, describes(chosen, said), complete)
@@ -144,7 +146,7 @@ def soft_cross_entropy(logits: torch.Tensor, matches: torch.Tensor) -> torch.Ten
 def contrastive_loss(model: CLIP, batch: Batch) -> torch.Tensor:
     """CLIP's symmetric loss; partial captions choose pictures, but pictures do not choose them."""
     with torch.autocast("cpu", torch.bfloat16):
-        image, text = model.encode_image(batch.pictures), encode_ids(model, batch.ids)
+        image, text = model.encode_image(batch.images), encode_ids(model, batch.ids)
     image, text = F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1)
     logits = model.logit_scale.clamp(max=math.log(MAX_SCALE)).exp() * image @ text.T
     forward = soft_cross_entropy(logits[:, batch.complete], batch.matches[:, batch.complete])
@@ -154,11 +156,11 @@ def contrastive_loss(model: CLIP, batch: Batch) -> torch.Tensor:
 @torch.no_grad()
 def accuracy(model: CLIP, tokenizer: CLIPTokenizer, count: int = 480, seed: int = 99_991) -> float:
     """Share of fresh scenes whose subject and palette are both named right by the nearest of all prompts."""
-    scenes, pictures = draw_scenes(count, seed)
+    scenes, images = draw_scenes(count, seed)
     prompts = [Scene(subject, palette, False, 0) for subject in SUBJECTS for palette in PALETTES]
     ids = tokenizer([label(scene) for scene in prompts], padding=True, return_tensors="pt").input_ids
     model.eval()
-    image = model.encode_image(normalise(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255))
+    image = model.encode_image(normalise(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255))
     nearest = (F.normalize(image, dim=-1) @ F.normalize(encode_ids(model, ids), dim=-1).T).argmax(dim=1)
     model.train()
     named = [prompts[place] for place in nearest.tolist()]
@@ -171,10 +173,10 @@ def train(
 ) -> None:
     """Train for `minutes` in all, resuming from `checkpoint`."""
     rng = Random(torch.initial_seed())  # noqa: S311
-    scenes, pictures = draw_scenes(count, seed=2)
+    scenes, images = draw_scenes(count, seed=2)
     fit(
         model,
-        lambda: contrastive_loss(model, draw_batch(scenes, pictures, tokenizer, rng, min(size, count))),
+        lambda: contrastive_loss(model, draw_batch(scenes, images, tokenizer, rng, min(size, count))),
         checkpoint,
         minutes,
         peak_rate=PEAK_RATE,
@@ -188,16 +190,16 @@ def halves(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def export(model: CLIP, clip_folder: Path, sd_folder: Path) -> None:
-    """Write the weights in fp16: the whole model for open_clip, the text tower for transformers."""
+    """Write the weights in fp16: the whole model for open_clip, the text encoder for transformers."""
     save_file(
         halves(model.state_dict()), clip_folder / "open_clip_model.safetensors", metadata={"format": "pt"}
     )
-    tower = transformers_text_tower(clip_folder)
+    encoder = transformers_text_encoder(clip_folder)
     # transformers loads a model as its configuration says, diffusers as float32: else the two would clash.
-    tower.config.dtype, tower.config.architectures = torch.float32, ["CLIPTextModel"]
-    tower.config.save_pretrained(sd_folder / "text_encoder")
+    encoder.config.dtype, encoder.config.architectures = torch.float32, ["CLIPTextModel"]
+    encoder.config.save_pretrained(sd_folder / "text_encoder")
     # The names of Stable Diffusion 1.x's own files, which every version of transformers reads.
-    text = {name: t for name, t in halves(tower.state_dict()).items() if name.startswith("text_model.")}
+    text = {name: t for name, t in halves(encoder.state_dict()).items() if name.startswith("text_model.")}
     save_file(text, sd_folder / "text_encoder" / "model.safetensors", metadata={"format": "pt"})
     tokenizer = sd_folder / "tokenizer"
     tokenizer.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""Train the tiny Stable Diffusion, autoencoder and UNet, with visunex-tiny's text tower.
+"""Train the tiny Stable Diffusion, autoencoder and UNet, with visunex-tiny's text encoder.
 
     torchrun --nproc-per-node 2 -m visunex.demo.train_diffusion --out demo/weights
 
-Writes `OUT/sd`, an ordinary diffusers folder. Needs the text tower that `train_clip` wrote there. A run that
-was stopped goes on from its checkpoints. One process for each core; each draws scenes of its own.
+Writes `OUT/sd`, an ordinary diffusers folder. Needs the text encoder that `train_clip` wrote there. A run
+that was stopped goes on from its checkpoints. One process for each core; each draws scenes of its own.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from .autoencoder import encode_latents, polish_decoder, train_autoencoder
 from .captions import partial_caption
 from .scenes import PALETTES, SUBJECTS, Scene
 from .training import draw_scenes, fit, is_first, log, start_processes, to_unit
+
+__all__ = ["main"]
 
 PEAK_RATE = 1.2e-3
 EMPTY_SHARE = 0.1  # of captions left out, so that guidance has something to guide away from
@@ -69,28 +71,28 @@ def new_unet(text_width: int) -> UNet2DConditionModel:
 
 
 @torch.no_grad()
-def text_states(tower: CLIPTextModel, tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+def text_states(encoder: CLIPTextModel, tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
     """Last hidden states [N, 77, D] in fp16, padded as Stable Diffusion pads."""
     ids = tokenizer(
         texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
     ).input_ids
-    return torch.cat([tower(part).last_hidden_state.half() for part in ids.split(64)])
+    return torch.cat([encoder(part).last_hidden_state.half() for part in ids.split(64)])
 
 
 def build_corpus(vae: AutoencoderKL, sd_folder: Path, seed: int, count: int) -> Corpus:
     """Everything that training reads, computed once."""
-    scenes, pictures = draw_scenes(count, seed)
-    latents = encode_latents(vae, to_unit(pictures)) * vae.config.scaling_factor
+    scenes, images = draw_scenes(count, seed)
+    latents = encode_latents(vae, to_unit(images)) * vae.config.scaling_factor
     places = {content: place for place, content in enumerate(CONTENTS)}
     contents = torch.tensor([places[scene.subject, scene.palette, scene.garden] for scene in scenes])
-    tower = CLIPTextModel.from_pretrained(sd_folder / "text_encoder", dtype=torch.float32)
+    encoder = CLIPTextModel.from_pretrained(sd_folder / "text_encoder", dtype=torch.float32)
     tokenizer = CLIPTokenizer.from_pretrained(sd_folder / "tokenizer")
     rng = Random(seed)  # noqa: S311
     texts = [
         partial_caption(Scene(*content, seed=0), rng)[0] for content in CONTENTS for _ in range(CAPTIONS_EACH)
     ]
-    states = text_states(tower, tokenizer, texts).unflatten(0, (len(CONTENTS), CAPTIONS_EACH))
-    return Corpus(latents, contents, states, text_states(tower, tokenizer, [""]))
+    states = text_states(encoder, tokenizer, texts).unflatten(0, (len(CONTENTS), CAPTIONS_EACH))
+    return Corpus(latents, contents, states, text_states(encoder, tokenizer, [""]))
 
 
 def draw_conditions(corpus: Corpus, contents: torch.Tensor) -> torch.Tensor:
@@ -132,7 +134,7 @@ def train_unet(corpus: Corpus, checkpoint: Path, minutes: float, size: int = 32)
 
 
 def export(vae: AutoencoderKL, unet: UNet2DConditionModel, sd_folder: Path) -> None:
-    """Write the diffusers folder in fp16; the text tower and tokenizer in it stay as they are."""
+    """Write the diffusers folder in fp16; the text encoder and tokenizer in it stay as they are."""
     vae.half().save_pretrained(sd_folder / "vae")
     unet.half().save_pretrained(sd_folder / "unet")
     SCHEDULER.save_pretrained(sd_folder / "scheduler")

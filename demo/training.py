@@ -15,20 +15,32 @@ from torch import distributed
 
 from .scenes import Scene, random_scene, render
 
+__all__ = [
+    "Checkpoint",
+    "Clock",
+    "draw_scenes",
+    "fit",
+    "is_first",
+    "learning_rate",
+    "log",
+    "start_processes",
+    "to_unit",
+]
+
 
 def draw_scenes(count: int, seed: int) -> tuple[list[Scene], npt.NDArray[np.uint8]]:
     """`count` random scenes and their pictures as one array [count, 64, 64, 3]."""
     rng = Random(seed)  # noqa: S311
     scenes = [random_scene(rng) for _ in range(count)]
-    pictures = np.empty((count, 64, 64, 3), dtype=np.uint8)
+    images = np.empty((count, 64, 64, 3), dtype=np.uint8)
     for row, scene in enumerate(scenes):
-        pictures[row] = np.asarray(render(scene))
-    return scenes, pictures
+        images[row] = np.asarray(render(scene))
+    return scenes, images
 
 
-def to_unit(pictures: npt.NDArray[np.uint8]) -> torch.Tensor:
+def to_unit(images: npt.NDArray[np.uint8]) -> torch.Tensor:
     """uint8 [N, H, W, 3] to float [N, 3, H, W] in -1..1, channels last in memory."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 class Clock:
@@ -180,4 +192,4 @@ def share_weights(model: torch.nn.Module) -> None:
 
 def log(message: str) -> None:
     """A line on stderr with the time of day."""
-    print(time.strftime("%H:%M:%S"), message, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {message}\n")

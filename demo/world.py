@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["FATES", "Entry", "Fate", "World", "metadata", "metadata_bytes"]
+__all__ = ["FATES", "Entry", "Fate", "World", "metadata", "metadata_bytes", "placeholder"]
 
 ROWS = 3000
 SEED = 6
@@ -55,7 +55,7 @@ class Entry:
         """The path of the picture's URL."""
         return f"/pictures/{self.row:05d}.{self.extension}"
 
-    def picture(self) -> bytes:
+    def image_file(self) -> bytes:
         """The picture's file."""
         return encoded(render(self.scene, self.size), self.extension)
 

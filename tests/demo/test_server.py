@@ -38,7 +38,7 @@ def test_pictures_are_served_with_their_type(address: str) -> None:
     for extension, kind in {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}.items():
         entry = next(e for e in WORLD.entries if e.fate == "fine" and e.extension == extension)
         status, body, headers = get(address, entry.path)
-        assert (status, body, headers["Content-Type"]) == (200, entry.picture(), kind)
+        assert (status, body, headers["Content-Type"]) == (200, entry.image_file(), kind)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_flaky_link_works_the_second_time(address: str) -> None:
 def test_a_redirect_leads_to_the_picture(address: str) -> None:
     _, _, headers = get(address, path_of("redirect"))
     entry = next(e for e in WORLD.entries if e.fate == "redirect")
-    assert get(address, headers["Location"])[1] == entry.picture()
+    assert get(address, headers["Location"])[1] == entry.image_file()
 
 
 def test_a_truncated_body_ends_early(address: str) -> None:

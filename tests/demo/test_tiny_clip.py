@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from visunex.demo.scenes import PALETTES, SUBJECTS, Scene, caption, label, random_scene, render
-from visunex.demo.tiny import CLIP_FOLDER, CLIP_NAME, SD_FOLDER, text_projection, transformers_text_tower
+from visunex.demo.tiny import CLIP_FOLDER, CLIP_NAME, SD_FOLDER, text_projection, transformers_text_encoder
 from visunex.demo.tokens import END, START, learn_merges, write_tokenizer
 
 TEXTS = [
@@ -116,7 +116,7 @@ def test_captions_are_nearer_to_their_own_picture(clip, drawn) -> None:
 @torch.no_grad()
 def test_open_clip_and_transformers_give_the_same_numbers(clip) -> None:
     model, _, tokenizer = clip
-    tower = transformers_text_tower()
+    tower = transformers_text_encoder()
     ids = tokenizer(TEXTS)
     theirs = CLIPTokenizer.from_pretrained(CLIP_FOLDER)(
         TEXTS, padding="max_length", truncation=True, max_length=77, return_tensors="pt"

@@ -63,7 +63,7 @@ def test_a_few_pictures_are_posted_twice(world: World) -> None:
 
 def test_the_files_are_pictures_of_their_scenes(world: World) -> None:
     for entry in world.entries[:30]:
-        image = Image.open(io.BytesIO(entry.picture()))
+        image = Image.open(io.BytesIO(entry.image_file()))
         assert image.format == {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[entry.extension]
         assert image.size == (entry.size, entry.size)
         drawn = np.asarray(render(entry.scene, entry.size), dtype=float)

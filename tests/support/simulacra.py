@@ -41,7 +41,7 @@ def simulacra(folder: Path, rows: int = 50) -> Simulacra:
             connection.execute("INSERT INTO images VALUES (?, ?, 0)", (entry.row, entry.row))
             if entry.row % 25 >= 7:  # 28 % have none
                 name = f"{entry.row % 3:02d}/{entry.row:06d}.{entry.extension}"
-                pictures[name] = entry.picture()
+                pictures[name] = entry.image_file()
                 connection.execute("INSERT INTO paths VALUES (?, ?)", (entry.row, name))
             worst = 7 if "flower" in (entry.text or "") else 1
             for rater in range(rng.randrange(4)):

@@ -153,7 +153,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
 
 def test_some_rows_are_precomputed_and_the_rest_downloaded(tmp_path: Path) -> None:
     """The same pictures all encoded here, and with half of them taken from the first run's vectors."""
-    pictures = {f"/{entry.row}.jpg": entry.picture() for entry in World(rows=12).entries}
+    pictures = {f"/{entry.row}.jpg": entry.image_file() for entry in World(rows=12).entries}
     with served(pictures) as address:
         urls = [f"{address}/{number}.jpg" for number in (*range(10), 404, 11)]
         whole, recipe = ready_run(tmp_path / "whole", urls, 11)

@@ -1,6 +1,8 @@
-"""The colours of the demo world."""
+"""What a scene of the demo world is: a subject in the colours of a palette, with or without flowers."""
 
 from dataclasses import dataclass
+
+__all__ = ["FLOWER_COLOURS", "FLOWER_HEART", "PALETTES", "Palette", "Rgb", "Scene"]
 
 Rgb = tuple[int, int, int]
 
@@ -59,3 +61,18 @@ PALETTES: dict[str, Palette] = {
         trunk=(92, 86, 88), light=(255, 230, 170), cap=(255, 255, 255), disc=(250, 252, 255), air="snow",
     ),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is in an image. `subject` is a key of `demo.drawing.SUBJECTS`, `palette` one of `PALETTES`."""
+
+    subject: str
+    palette: str
+    garden: bool
+    seed: int
+
+    @property
+    def has_flowers(self) -> bool:
+        """Whether flowers can be seen: a garden, or the flower itself."""
+        return self.garden or self.subject == "flower"
