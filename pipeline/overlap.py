@@ -20,7 +20,7 @@ from .download.choose import Result, choose, is_made, read_shard
 from .download.loop import Plan
 from .encode.partition_encoder import OutcomeCounts, PartitionEncoder
 from .encode.stage import Encoded
-from .shards.discard import discard_pictures
+from .shards.discard import discard_images
 from .shards.naming import TAR, shard_name, shard_number, tars_marked_done
 from .shards.samples import Source
 from .vectors.store import part_paths, read_provenance
@@ -77,7 +77,7 @@ def encode_finished(
             seconds += time.monotonic() - began
             if discards:
                 encoded = (place for place in places if place.shard in parts.numbers)
-                discard_pictures(place.path for place in encoded if finished.is_done_with(place))
+                discard_images(place.path for place in encoded if finished.is_done_with(place))
     return Encoded(encoder, counts, encoded_now, seconds)
 
 

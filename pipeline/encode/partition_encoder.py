@@ -17,7 +17,7 @@ from visunex.clip.image_encoder import ImageEncoder
 
 from ..shards.samples import Partition, Sample, Source, partitions
 from ..shards.sidecar import chosen_count
-from ..shards.tar import Tally
+from ..shards.tar import LeftOut
 from ..vectors.store import Part, part_paths, read_provenance, remove_parts_but
 from .batching import batches
 from .cpu_split import CpuSplitter
@@ -44,14 +44,14 @@ __all__ = ["OutcomeCounts", "PartitionEncoder", "count_chosen", "default_batch_s
 class OutcomeCounts:
     """What became of images: `images` = `encoded` + the sum of `failed`.
 
-    `examples` names some images for each reason; `tally` counts what was no image to begin with.
+    `examples` names some images for each reason; `left_out` counts what was no image to begin with.
     """
 
     images: int = 0
     encoded: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
-    tally: Tally = field(default_factory=Tally.empty)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def add(self, part: Mapping[str, Any]) -> None:
         """Count a finished part by its provenance."""
@@ -160,7 +160,7 @@ class PartitionEncoder:
         self, places: Iterable[Source], counts: OutcomeCounts, progress: ProgressLike, rank: Rank
     ) -> Iterator[_PartState]:
         """The parts with images still to encode; the others are written and counted on the way."""
-        for index, (number, partition) in enumerate(_numbered(partitions(places, counts.tally))):
+        for index, (number, partition) in enumerate(_numbered(partitions(places, counts.left_out))):
             if not rank.takes(index):
                 continue
             if partition.missing:

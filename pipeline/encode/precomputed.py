@@ -19,7 +19,7 @@ from ..errors import EncodeError
 from ..reduce.checks import check
 from ..reduce.embedding import RecipeIdentity, provenance, reduce_folder, save_embedding
 from ..rundir import RunDir
-from ..shards.discard import discard_pictures
+from ..shards.discard import discard_images
 from ..shards.samples import Sample, run_sources
 from ..vectors.lookup import Found, Hit, look_up, read_rows
 from ..vectors.remote_store import open_folder
@@ -224,7 +224,7 @@ def _encode_rest(
     with Progress("encode", count_chosen(places)) as shown:
         counts, _ = encode_vectors(places, run.vectors, encoder, settings, shown)
     if settings.discard_images:
-        discard_pictures(place.path for place in places)
+        discard_images(place.path for place in places)
     return encoder, _ImageCounts(len(published.hits), counts.encoded, dict(counts.failed.most_common()))
 
 

@@ -31,7 +31,7 @@ from ..reduce.embedding import (
 )
 from ..reduce.nearest_words import Word, captions_of, nearest_words
 from ..rundir import RunDir
-from ..shards.discard import discard_pictures
+from ..shards.discard import discard_images
 from ..shards.samples import Source, listing, run_sources, sources
 from ..vectors.store import VectorFolder, read_vectors
 from .baseline import baseline_place, encoded_baseline
@@ -158,7 +158,7 @@ def finish_encode(
         encoded = _encode_rest(places, folder, encoder, settings, progress)
         reduced = _reduce(folder, encoder, settings, recipe.reference, wanted)
     if settings.discard_images:
-        discard_pictures(place.path for place in places)
+        discard_images(place.path for place in places)
     made_of = _made_of(request, recipe.source.data, encoder, settings, encoded.counts)
     made = provenance(RecipeIdentity.of(recipe), made_of, reduced.checks)
     report = EncodeReport(
@@ -223,7 +223,7 @@ def _require_some(counts: OutcomeCounts, places: Sequence[Source]) -> None:
     if counts.encoded:
         return
     reasons = [f"{count} {kind}" for kind, count in counts.failed.most_common()]
-    reasons += [f"{shard}: {reason}" for shard, reason in counts.tally.shards.items()]
+    reasons += [f"{shard}: {reason}" for shard, reason in counts.left_out.damaged.items()]
     where = ", ".join(str(place.path) for place in places[:3]) + (", ..." if len(places) > 3 else "")
     raise EncodeError(f"no picture in {where} could be encoded ({'; '.join(reasons) or 'there is none'})")
 
@@ -300,8 +300,8 @@ def _counts(counts: OutcomeCounts) -> dict[str, Any]:
         "encoded": counts.encoded,
         "failed": dict(counts.failed.most_common()),
         "examples": counts.examples,
-        "left_out": dict(counts.tally.members),
-        "damaged": counts.tally.shards,
+        "left_out": dict(counts.left_out.members),
+        "damaged": counts.left_out.damaged,
     }
 
 

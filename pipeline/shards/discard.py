@@ -1,6 +1,6 @@
-"""Shards without their pictures: once the vectors are written, where each picture lay is all that is kept.
+"""Shards without their images: once the vectors are written, where each image lay is all that is kept.
 
-The note is a key of the shard's `_stats.json`, so one rename makes it hold; only then is the tar removed.
+That list is a key of the shard's `_stats.json`, so one rename makes it hold; only then is the tar removed.
 """
 
 import json
@@ -10,23 +10,25 @@ from pathlib import Path
 from visunex.base.files import write_text
 
 from .naming import stats_of, tars_marked_done
-from .tar import Member, Tally, members
+from .tar import LeftOut, Member, members
+
+__all__ = ["discard_images", "discarded_members", "discarded_tars", "is_discarded"]
 
 _KEY = "discarded"
 
 
-def discard_pictures(tars: Iterable[Path]) -> None:
+def discard_images(tars: Iterable[Path]) -> None:
     """Remove the tars of finished shards; parquet and statistics stay, and say what there was."""
     for tar in tars:
         if tar.exists():
-            places = [[each.name, each.offset, each.size] for each in members(tar, Tally.empty())]
+            places = [[each.name, each.offset, each.size] for each in members(tar, LeftOut())]
             stats = json.loads(stats_of(tar).read_text())
             write_text(stats_of(tar), json.dumps({**stats, _KEY: places}))
             tar.unlink()
 
 
 def discarded_members(tar: Path) -> list[Member] | None:
-    """What lay in a tar whose pictures were discarded; None where the tar is there, or never was."""
+    """What lay in a tar whose images were discarded; None where the tar is there, or never was."""
     if tar.exists():
         return None
     try:
@@ -37,10 +39,10 @@ def discarded_members(tar: Path) -> list[Member] | None:
 
 
 def discarded_tars(shards: Path) -> list[Path]:
-    """Where the tars of a folder's shards lay whose pictures were discarded."""
+    """Where the tars of a folder's shards lay whose images were discarded."""
     return [tar for tar in tars_marked_done(shards) if is_discarded(tar)]
 
 
 def is_discarded(tar: Path) -> bool:
-    """Whether a shard was finished and its pictures were discarded."""
+    """Whether a shard was finished and its images were discarded."""
     return discarded_members(tar) is not None

@@ -1,4 +1,4 @@
-"""What is known of the pictures in a shard: its parquet, its `.json` and `.txt` members, the run's choice."""
+"""What is said of the images in a shard: by its parquet, its `.json` and `.txt` members, the run's table."""
 
 import json
 from collections.abc import Mapping
@@ -10,13 +10,15 @@ from typing import Any
 from ..errors import EncodeError
 from .tar import Member
 
+__all__ = ["Row", "as_utf8", "chosen_count", "row_in_tar", "rows_of"]
+
 _SCORES = ("score", "aesthetic_score", "aesthetic", "rating")
-_MAX_TEXT = 1024**2
+_MAX_TEXT = 1024**2  # bytes of a `.json` or `.txt` that are read
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is said of one picture."""
+    """What is said of one image."""
 
     caption: str | None = None
     url: str | None = None
@@ -44,7 +46,7 @@ def rows_of(shard: Path, chosen: Path | None) -> dict[str, Row] | None:
 
 
 def chosen_count(table: Path) -> int:
-    """How many pictures a run's table has chosen. Raises EncodeError."""
+    """How many images a run's table has chosen. Raises EncodeError."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -60,7 +62,7 @@ def _unreadable(table: Path, error: Exception) -> EncodeError:
 
 
 def row_in_tar(path: Path, parts: Mapping[str, Member]) -> Row:
-    """What a shard without a parquet says in the picture's own `.json` and `.txt`."""
+    """What a shard without a parquet says in the image's own `.json` and `.txt`."""
     said: Any = {}
     if "json" in parts:
         try:
@@ -106,10 +108,10 @@ def _column(table: Any, names: Mapping[str, str], *wanted: str) -> list[Any]:
     return [None] * table.num_rows if name is None else table.column(name).to_pylist()
 
 
-def text(name: str) -> str:
+def as_utf8(name: str) -> str:
     """A name from a file system or a tar as text that UTF-8 can hold."""
     return name.encode("utf-8", errors="replace").decode()
 
 
 def _text_or_none(value: Any) -> str | None:
-    return None if value is None else text(str(value))
+    return None if value is None else as_utf8(str(value))

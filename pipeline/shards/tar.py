@@ -7,11 +7,13 @@ are links, devices and what does not fit. Everything left out is counted with it
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-MAX_MEMBER = 256 * 1024**2
+__all__ = ["MAX_MEMBER", "LeftOut", "Member", "SafeHeader", "headers", "members", "refusal", "require_end"]
+
+MAX_MEMBER = 256 * 1024**2  # bytes
 _MAX_HEADER = 1024**2
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZ": "bunzip2", b"\xfd7": "unxz", b"\x28\xb5": "unzstd"}
 _EXTENSIONS = (
@@ -33,16 +35,11 @@ class Member:
 
 
 @dataclass
-class Tally:
-    """What was left out while reading: tar members by reason, and shards that are not whole."""
+class LeftOut:
+    """What was left out while reading: `members` by reason; `damaged` says why a shard is not whole."""
 
-    members: Counter[str]
-    shards: dict[str, str]
-
-    @classmethod
-    def empty(cls) -> "Tally":
-        """Nothing left out so far."""
-        return cls(Counter(), {})
+    members: Counter[str] = field(default_factory=Counter)
+    damaged: dict[str, str] = field(default_factory=dict)
 
 
 class SafeHeader(tarfile.TarInfo):
@@ -54,16 +51,16 @@ class SafeHeader(tarfile.TarInfo):
         return super()._proc_member(tar)  # type: ignore[misc]
 
 
-def members(path: Path, tally: Tally) -> Iterator[Member]:
-    """The regular files of a tar in their order; damage ends it, counted in `tally`."""
+def members(path: Path, left_out: LeftOut) -> Iterator[Member]:
+    """The regular files of a tar in their order; damage ends it, counted in `left_out`."""
     try:
         with path.open("rb") as file:
-            yield from _members(file, tally)
+            yield from _members(file, left_out)
     except Exception as error:  # a hostile header provokes anything
-        tally.shards[str(path)] = str(error) or type(error).__name__
+        left_out.damaged[str(path)] = str(error) or type(error).__name__
 
 
-def _members(file: IO[bytes], tally: Tally) -> Iterator[Member]:
+def _members(file: IO[bytes], left_out: LeftOut) -> Iterator[Member]:
     unpack = _COMPRESSED.get(file.read(2))
     if unpack is not None:
         raise tarfile.ReadError(
@@ -73,10 +70,10 @@ def _members(file: IO[bytes], tally: Tally) -> Iterator[Member]:
     file.seek(0)
     with tarfile.open(fileobj=file, mode="r:", tarinfo=SafeHeader, errors="replace") as tar:
         for info in headers(tar):
-            if not _wanted(info, tally):
+            if not _wanted(info, left_out):
                 continue
             if info.offset_data + info.size > end:
-                tally.members["cut_off"] += 1
+                left_out.members["cut_off"] += 1
                 raise tarfile.ReadError("the file ends before its last member does")
             yield Member(info.name, info.offset_data, info.size)
         require_end(file, tar.offset)
@@ -101,17 +98,17 @@ def headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         tar.members.clear()  # type: ignore[attr-defined]  # or memory grows with the number of members
 
 
-def _wanted(info: tarfile.TarInfo, tally: Tally) -> bool:
+def _wanted(info: tarfile.TarInfo, left_out: LeftOut) -> bool:
     if info.isdir():
         return False
     reason = refusal(info)
     if reason is not None:
-        tally.members[reason] += 1
+        left_out.members[reason] += 1
     return reason is None
 
 
 def refusal(info: tarfile.TarInfo) -> str | None:
-    """Why a member is left out, as a class to count; None for a plain file with a harmless name."""
+    """Why a member is left out, in a word to count; None for a plain file with a harmless name."""
     name = info.name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if info.issym() or info.islnk():

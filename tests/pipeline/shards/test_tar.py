@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from visunex.pipeline.shards import tar as tars
 from visunex.pipeline.shards.samples import samples, sources
-from visunex.pipeline.shards.tar import Tally
+from visunex.pipeline.shards.tar import LeftOut
 
 JPEG = odd.file(odd.gradient((40, 40)), "JPEG")
 Build = Callable[[tarfile.TarFile], None]
@@ -65,12 +65,12 @@ def test_bad_members_are_counted_and_the_good_ones_had(
         add(archive, "good.jpg")
         build(archive)
         add(archive, "last.jpg")
-    tally = Tally.empty()
-    found = list(samples(sources([path]), tally))
+    left_out = LeftOut()
+    found = list(samples(sources([path]), left_out))
     assert [each.key for each in found] == ["good", "last"]
     assert all(each.read() == JPEG for each in found)
-    assert tally.members == {reason: 1}
-    assert tally.shards == {}
+    assert left_out.members == {reason: 1}
+    assert left_out.damaged == {}
     assert [each.name for each in tmp_path.iterdir()] == ["x.tar"]
 
 
@@ -81,9 +81,9 @@ def good_tar(path: Path, count: int = 3) -> bytes:
     return path.read_bytes()
 
 
-def read(path: Path) -> tuple[list[str], Tally]:
-    tally = Tally.empty()
-    return [each.key for each in samples(sources([path]), tally)], tally
+def read(path: Path) -> tuple[list[str], LeftOut]:
+    left_out = LeftOut()
+    return [each.key for each in samples(sources([path]), left_out)], left_out
 
 
 def test_a_truncated_tar_gives_what_is_whole(tmp_path: Path) -> None:
@@ -91,19 +91,19 @@ def test_a_truncated_tar_gives_what_is_whole(tmp_path: Path) -> None:
     whole = good_tar(path)
     member = 512 + -(-len(JPEG) // 512) * 512
     path.write_bytes(whole[: member + 600])
-    keys, tally = read(path)
+    keys, left_out = read(path)
     assert keys == ["0"]
-    assert tally.members == {"cut_off": 1}
-    assert "ends before its last member does" in tally.shards[str(path)]
+    assert left_out.members == {"cut_off": 1}
+    assert "ends before its last member does" in left_out.damaged[str(path)]
 
 
 def test_a_tar_cut_between_members_does_not_pass_for_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     member = 512 + -(-len(JPEG) // 512) * 512
     path.write_bytes(good_tar(path)[: 2 * member])
-    keys, tally = read(path)
+    keys, left_out = read(path)
     assert keys == ["0", "1"]
-    assert "cut off" in tally.shards[str(path)]
+    assert "cut off" in left_out.damaged[str(path)]
 
 
 @pytest.mark.parametrize("name", ["gz", "bz2", "xz"])
@@ -111,18 +111,18 @@ def test_a_compressed_tar_says_what_to_do(tmp_path: Path, name: str) -> None:
     path = tmp_path / f"x.tar.{name}"
     with tarfile.open(path, f"w:{name}") as archive:  # type: ignore[call-overload]
         add(archive, "a.jpg")
-    keys, tally = read(path)
+    keys, left_out = read(path)
     assert keys == []
-    assert "compressed" in tally.shards[str(path)]
+    assert "compressed" in left_out.damaged[str(path)]
 
 
 def test_what_is_no_tar_is_named(tmp_path: Path) -> None:
     for index, data in enumerate([b"<html>", bytes(100), b"", os.urandom(5000)]):
         path = tmp_path / f"{index}.tar"
         path.write_bytes(data)
-        keys, tally = read(path)
+        keys, left_out = read(path)
         assert keys == []
-        assert tally.shards[str(path)]
+        assert left_out.damaged[str(path)]
 
 
 def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
@@ -159,25 +159,25 @@ def test_impossible_headers_end_the_shard_and_nothing_else(tmp_path: Path, case:
     end = good_tar(path, 1).rindex(JPEG) + len(JPEG)
     body = path.read_bytes()[: -(-end // 512) * 512]
     path.write_bytes(body + BROKEN[case] + bytes(1024))
-    keys, tally = read(path)
+    keys, left_out = read(path)
     assert keys == ["0"]
-    assert tally.shards
+    assert left_out.damaged
 
 
 def test_sparse_members_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(header(b"bad.jpg", b"%011o" % 0, b"S") + bytes(1024))
-    keys, tally = read(path)
+    keys, left_out = read(path)
     assert keys == []
-    assert tally.members == {"sparse_file": 1}
+    assert left_out.members == {"sparse_file": 1}
 
 
 def test_a_bomb_of_zeros_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "bomb.tar"
     path.write_bytes(gzip.compress(bytes(10_000_000)))
-    keys, tally = read(path)
+    keys, left_out = read(path)
     assert keys == []
-    assert "gunzip" in tally.shards[str(path)]
+    assert "gunzip" in left_out.damaged[str(path)]
 
 
 @settings(max_examples=150, deadline=None)

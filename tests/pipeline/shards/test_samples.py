@@ -28,11 +28,11 @@ from visunex.pipeline.shards.samples import (
     samples,
     sources,
 )
-from visunex.pipeline.shards.tar import Tally
+from visunex.pipeline.shards.tar import LeftOut
 
 
-def found(*places: Path, tally: Tally | None = None) -> list[Sample]:
-    return list(samples(sources(places), tally))
+def found(*places: Path, left_out: LeftOut | None = None) -> list[Sample]:
+    return list(samples(sources(places), left_out))
 
 
 def test_img2dataset_shards_give_their_pictures_with_what_the_parquet_says(tmp_path: Path) -> None:
@@ -103,15 +103,15 @@ def test_a_folder_gives_its_pictures_in_the_order_of_their_paths(tmp_path: Path)
     for name in random.Random(1).sample(names, len(names)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(JPEG)
-    tally = Tally.empty()
-    assert [each.key for each in found(tmp_path, tally=tally)] == [
+    left_out = LeftOut()
+    assert [each.key for each in found(tmp_path, left_out=left_out)] == [
         "a.webp",
         "z.jpeg",
         "b/1.PNG",
         "b/2.jpg",
         "c/d/e.tiff",
     ]
-    assert tally.members == {"not_a_picture_name": 2}
+    assert left_out.members == {"not_a_picture_name": 2}
 
 
 def test_places_are_mixed_and_count_once(tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ def test_links_to_files_are_followed_and_what_is_no_file_is_left_out(tmp_path: P
     import os
 
     os.mkfifo(folder / "pipe.jpg")
-    tally = Tally.empty()
-    assert [each.key for each in found(folder, tally=tally)] == ["link.jpg"]
-    assert tally.members == {"link": 1, "device": 1}
+    left_out = LeftOut()
+    assert [each.key for each in found(folder, left_out=left_out)] == ["link.jpg"]
+    assert left_out.members == {"link": 1, "device": 1}
 
 
 def test_names_that_are_not_text_do_not_end_the_job(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_run_gives_the_pictures_it_has_chosen(tmp_path: Path) -> None:
 def test_chosen_pictures_that_are_not_in_their_shard_are_named(tmp_path: Path) -> None:
     run = run_folder(tmp_path, ["000000000", "000000001", "000010002"])
     tar(run / "shards" / "00000.tar", {"000000001.jpg": JPEG})
-    parts = list(partitions(sources([run]), Tally.empty()))
+    parts = list(partitions(sources([run]), LeftOut()))
     assert [([each.key for each in part.samples], part.missing) for part in parts] == [
         (["000000001"], ()),
         ([], ("000000000",)),
@@ -190,7 +190,7 @@ def test_partitions_are_cut_to_a_size_and_end_with_their_shard(
     monkeypatch.setattr(shards, "PARTITION", 4)
     tar(tmp_path / "a.tar", {f"{index}.jpg": JPEG for index in range(6)})
     tar(tmp_path / "b.tar", {f"{index}.jpg": JPEG for index in range(4)})
-    parts: list[Partition] = list(partitions(sources([tmp_path]), Tally.empty()))
+    parts: list[Partition] = list(partitions(sources([tmp_path]), LeftOut()))
     assert [(part.name, len(part.samples)) for part in parts] == [("a", 4), ("a", 2), ("b", 4)]
 
 
@@ -237,7 +237,7 @@ def test_reading_a_large_shard_keeps_no_list_of_its_members(tmp_path: Path) -> N
 
     path = tar(tmp_path / "x.tar", {f"{index:06d}.txt": b"" for index in range(6000)})
     tracemalloc.start()
-    count = sum(1 for _ in tars.members(path, Tally.empty()))
+    count = sum(1 for _ in tars.members(path, LeftOut()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 6000
