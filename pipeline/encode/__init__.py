@@ -1,5 +1,57 @@
-"""The stage encode: shards become `vectors/`, and these one embedding.
+"""The stage encode: images become `vectors/`, and these one embedding.
 
-Several processes decode, one for each device encodes. May import `reduce`, `vectors` and below;
-never another stage.
+Reads a run's shards, or images wherever they lie, or vectors that somebody has published; writes `vectors/`
+and, by `reduce`, `embedding.pt`. Several processes decode, one for each device encodes. May import `reduce`,
+`vectors` and below; never another stage.
 """
+
+from typing import TYPE_CHECKING
+
+from visunex.base.lazy import public
+
+if TYPE_CHECKING:
+    from .partition_encoder import OutcomeCounts as OutcomeCounts
+    from .partition_encoder import PartitionEncoder as PartitionEncoder
+    from .precomputed import encode_precomputed as encode_precomputed
+    from .published import reduce_published as reduce_published
+    from .reports import EncodeReport as EncodeReport
+    from .reports import PrecomputedReport as PrecomputedReport
+    from .reports import VectorsReport as VectorsReport
+    from .stage import Encoded as Encoded
+    from .stage import EncodeRequest as EncodeRequest
+    from .stage import begin_encode as begin_encode
+    from .stage import encode as encode
+    from .stage import finish_encode as finish_encode
+
+__all__ = [
+    "EncodeReport",
+    "EncodeRequest",
+    "Encoded",
+    "OutcomeCounts",
+    "PartitionEncoder",
+    "PrecomputedReport",
+    "VectorsReport",
+    "begin_encode",
+    "encode",
+    "encode_precomputed",
+    "finish_encode",
+    "reduce_published",
+]
+
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "EncodeReport": "reports",
+        "EncodeRequest": "stage",
+        "Encoded": "stage",
+        "OutcomeCounts": "partition_encoder",
+        "PartitionEncoder": "partition_encoder",
+        "PrecomputedReport": "reports",
+        "VectorsReport": "reports",
+        "begin_encode": "stage",
+        "encode": "stage",
+        "encode_precomputed": "precomputed",
+        "finish_encode": "stage",
+        "reduce_published": "published",
+    },
+)

@@ -15,92 +15,26 @@ import pytest
 from click.testing import CliRunner
 from downloads import ready_run, rows
 from pages import served
+from published_vectors import D, published, unit_mean, url
 from standin import Page, StandIn, serving
 
 from visunex.aesthetic_embeddings import load
 from visunex.demo.world import World
-from visunex.net.range_file import coalesced
 from visunex.pipeline.cli import main
 from visunex.pipeline.download.stage import download
 from visunex.pipeline.encode.precomputed import encode_precomputed
 from visunex.pipeline.encode.stage import encode
-from visunex.pipeline.errors import EncodeError, PipelineError, StaleRunError
-from visunex.pipeline.vectors.lookup import Wanted, find, read_rows
+from visunex.pipeline.errors import EncodeError, StaleRunError
 from visunex.pipeline.vectors.remote_store import open_folder
 from visunex.pipeline.vectors.store import read_vectors
 from visunex.recipes import Recipe, dumps, override
 from visunex.recipes.schema import Reference
-
-D = 768  # visunex-tiny's, too
-
-
-def url(number: int) -> str:
-    return f"http://pictures.example/{number:07d}.jpg"
-
-
-def published(
-    folder: Path, sizes: tuple[int, ...], kind: str = "<f2", raw: bool = False, width: int = D, **columns: Any
-) -> np.ndarray:
-    """A folder as clip-retrieval's inference writes it; returns its vectors."""
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(sum(sizes), width)) * 3
-    vectors = (vectors if raw else vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(kind)
-    begin = 0
-    for number, size in enumerate(sizes):
-        (folder / "img_emb").mkdir(parents=True, exist_ok=True)
-        (folder / "metadata").mkdir(exist_ok=True)
-        np.save(folder / f"img_emb/img_emb_{number}.npy", vectors[begin : begin + size])
-        own = range(begin, begin + size)
-        table = {
-            "image_path": [f"{row:09d}" for row in own],
-            "caption": [f"picture {row}" if row % 5 else None for row in own],
-            "url": [url(row) for row in own],
-            "hash": pa.array([row * 7919 for row in own], pa.int64()),
-        }
-        table |= {name: value[begin : begin + size] for name, value in columns.items()}
-        kept = {name: value for name, value in table.items() if value is not None and len(value)}
-        pq.write_table(pa.table(kept), folder / f"metadata/metadata_{number}.parquet", row_group_size=40)
-        begin += size
-    return vectors
 
 
 def a_run(path: Path, numbers: list[int], top: int, place: Path | str, **encoding: Any) -> tuple[Any, Recipe]:
     run, recipe = ready_run(path, [url(number) for number in numbers], top)
     settings = {"precomputed": str(place), "model": "visunex-tiny", **encoding}
     return run, override(recipe, {f"encode.{key}": value for key, value in settings.items()})
-
-
-def unit_mean(vectors: np.ndarray) -> np.ndarray:
-    wide = vectors.astype(np.float64)
-    mean = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).mean(0)
-    return mean / np.linalg.norm(mean)
-
-
-@pytest.mark.parametrize("over_http", [False, True])
-@pytest.mark.parametrize("kind", ["<f2", "<f4"])
-def test_the_rows_wanted_are_found_wherever_they_lie(tmp_path: Path, kind: str, over_http: bool) -> None:
-    vectors = published(tmp_path / "v", (100, 130, 50), kind)
-    numbers = [279, 0, 99, 100, 101, 229, 230, 5, 4, 7000, 0]
-    pages = {f"/v/{file.relative_to(tmp_path / 'v')}": file for file in (tmp_path / "v").rglob("*.*")}
-    with served(pages) as address:
-        folder = open_folder(f"{address}/v" if over_http else str(tmp_path / "v"))
-        found = find(folder, Wanted([url(number) for number in numbers]))
-        assert (found.by, found.rows) == ("url", 280)
-        assert sorted(found.hits) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10]
-        ranks = list(found.hits)
-        read = read_rows(folder, [found.hits[rank] for rank in ranks])
-    assert (read == vectors[[numbers[rank] for rank in ranks]].astype(np.float32)).all()
-
-
-def test_rows_are_found_by_hash_where_there_is_no_link(tmp_path: Path) -> None:
-    published(tmp_path, (60,), url=[])
-    folder = open_folder(str(tmp_path))
-    found = find(folder, Wanted([None, None], [7919 * 12, None]))
-    assert (found.by, found.hits[0].row) == ("hash", 12)
-    with pytest.raises(EncodeError, match="no column url, nor a hash"):
-        find(folder, Wanted([url(1)]))
-    with pytest.raises(EncodeError, match="another kind"):
-        find(folder, Wanted([None], ["text"]))
 
 
 def test_an_embedding_without_any_picture(tmp_path: Path) -> None:
@@ -252,54 +186,6 @@ def test_vectors_on_the_hub(
     np.testing.assert_allclose(load(run.embedding).vector[0], unit_mean(vectors[[150, 3, 4]]), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("page", "said"),
-    [
-        (Page(token="good"), "it is private or gated: accept its terms at .*, then set HF_TOKEN"),
-        (Page(status=403), "it is private or gated"),
-        (Page(status=503), "the server answers with status 503"),
-        (Page(b"x", ranges=False), "only whole"),
-        (Page(status=404), "holds no img_emb"),
-    ],
-)
-def test_what_the_hub_may_say_instead_of_vectors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: Page, said: str
-) -> None:
-    monkeypatch.setattr("visunex.net.range_file._RETRIES", 0)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    place = "hf://datasets/someone/vectors/v"
-    with serving({}) as web:
-        monkeypatch.setenv("HF_ENDPOINT", web.address)
-        web.pages["/datasets/someone/vectors/resolve/main/v/metadata/metadata_0.parquet"] = page
-        with pytest.raises(EncodeError, match=said):
-            open_folder(place)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(PipelineError, match="HF_HUB_OFFLINE is set"):
-        open_folder(place)
-
-
-def test_over_http_little_more_than_the_rows_is_moved(tmp_path: Path) -> None:
-    """1000 of 20000 vectors: at most three times their size, beside the one column of metadata."""
-    vectors = published(tmp_path, (20_000,), width=768, caption=["a caption of some length"] * 20_000)
-    numbers = np.random.default_rng(1).choice(20_000, 1000, replace=False).tolist()
-    pages = {f"/{file.relative_to(tmp_path)}": file for file in tmp_path.rglob("*.*")}
-    with served(pages) as address:
-        folder = open_folder(str(address))
-        found = find(folder, Wanted([url(number) for number in numbers]))
-        of_metadata = address.bytes_sent
-        address.sent.clear()
-        read = read_rows(folder, [found.hits[rank] for rank in range(1000)])
-        assert address.bytes_sent <= 3 * 1000 * 768 * 2
-    assert (read == vectors[numbers].astype(np.float32)).all()
-    file = pq.ParquetFile(tmp_path / "metadata/metadata_0.parquet").metadata
-    at = file.schema.names.index("url")
-    column = sum(
-        file.row_group(group).column(at).total_compressed_size for group in range(file.num_row_groups)
-    )
-    assert of_metadata <= column + 2 * file.serialized_size + 3 * 65536
-
-
 def broken(folder: Path, how: str) -> None:
     vectors, metadata = folder / "img_emb/img_emb_0.npy", folder / "metadata/metadata_0.parquet"
     data = vectors.read_bytes()
@@ -351,7 +237,3 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         open_folder(str(tmp_path / "nowhere"))
     with served({}) as address, pytest.raises(EncodeError, match="holds no img_emb"):
         open_folder(f"{address}/v")
-
-
-def test_ranges_are_put_together_where_little_lies_between() -> None:
-    assert coalesced([(0, 10), (10, 20), (25, 30), (50, 60)], gap=5) == [(0, 30), (50, 60)]

@@ -51,6 +51,13 @@ def test_workers_give_what_this_process_gives_in_the_same_order(
             assert np.array_equal(a.seen.pixels, b.seen.pixels)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_comes_along_with_an_image_stays_with_it(tmp_path: Path, workers: int) -> None:
+    given = [(sample, sample.key) for sample in many(tmp_path, 20)]
+    with Decoders(SMALL, workers, prefetch=8) as pool:
+        assert [(each.sample, other) for each, other in pool.decode(given)] == given
+
+
 def test_only_so_much_is_read_ahead(tmp_path: Path) -> None:
     given = many(tmp_path, 60)
     taken = 0

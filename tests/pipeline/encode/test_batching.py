@@ -1,4 +1,4 @@
-"""Batches are assembled before they are asked for; the cores are split between encoder and decoders."""
+"""Batches are assembled before they are asked for, and what goes wrong on the way is raised."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,6 @@ import torch
 
 from visunex.clip.preprocess import Seen
 from visunex.pipeline.encode.batching import batches, prefetch
-from visunex.pipeline.encode.cpu_split import CpuSplit, split_cpu
 from visunex.pipeline.encode.decode_pool import Decoded
 from visunex.pipeline.shards.samples import Sample
 
@@ -76,25 +75,3 @@ def test_leaving_early_ends_the_thread() -> None:
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
-
-
-@pytest.mark.parametrize(
-    ("cores", "decode", "encode", "split"),
-    [
-        (2, 0.008, 0.26, CpuSplit(1, 2)),  # ViT-L/14 on two cores: decoding is nothing beside it
-        (2, 0.008, 0.013, CpuSplit(2, 2)),  # ViT-B/32: half a core's worth, on both cores alike
-        (1, 0.008, 0.013, CpuSplit(1, 1)),
-        (64, 0.008, 0.0008, CpuSplit(9, 55)),
-        (8, 0.1, 0.001, CpuSplit(7, 1)),  # nearly all is decoding
-    ],
-)
-def test_a_cpu_is_split_by_what_decoding_and_encoding_take(
-    cores: int, decode: float, encode: float, split: CpuSplit
-) -> None:
-    assert split_cpu(cores, cores, decode, encode, on_cpu=True) == split
-
-
-def test_a_gpu_gets_as_many_decoders_as_keep_it_fed() -> None:
-    assert split_cpu(16, 8, 0.008, 0.002, on_cpu=False) == CpuSplit(5, 8)
-    assert split_cpu(16, 8, 0.008, 0.0002, on_cpu=False) == CpuSplit(15, 8)
-    assert split_cpu(1, 1, 0.008, 0.0002, on_cpu=False) == CpuSplit(1, 1)
