@@ -9,7 +9,6 @@ Reads metadata and pictures, writes a run folder. May import everything below `g
     print(encode_images(run="runs/x").as_text())
 """
 
-import os
 from typing import TYPE_CHECKING
 
 from visunex.base.lazy import public
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
     from .api import encode_images as encode_images
     from .api import filter_metadata as filter_metadata
     from .api import run_recipe as run_recipe
-
-# img2dataset loads albumentations, which asks the network for updates at import, and wandb, which reports.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-os.environ.setdefault("WANDB_MODE", "disabled")
 
 __all__ = ["download_images", "encode_images", "filter_metadata", "run_recipe"]
 

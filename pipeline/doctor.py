@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import socket
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +43,7 @@ def examine(folder: Path, *, online: bool) -> Iterator[Finding]:
     yield _device()
     yield _disk(folder)
     yield _clip_weights()
-    yield _download_seam()
+    yield _img2dataset()
     if online:
         yield _hub()
 
@@ -108,15 +107,14 @@ def _clip_weights() -> Finding:
     )
 
 
-def _download_seam() -> Finding:
+def _img2dataset() -> Finding:
     """The places in img2dataset where our fetch takes the place of its own."""
+    from .download.img2dataset_adapter import missing_parts
+
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its libraries talk to programmers
-            import img2dataset.downloader as seam
+        missing = missing_parts()
     except ImportError as error:
         return Finding("download", "fault", str(error), "pip install img2dataset")
-    missing = [name for name in ("download_image", "Downloader", "write_stats") if not hasattr(seam, name)]
     if missing:
         detail = f"this img2dataset has no {', '.join(missing)}"
         return Finding("download", "fault", detail, "pip install 'img2dataset==1.47.0'")

@@ -17,7 +17,7 @@ from .rundir import RunDir
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
 
-    from .download.stage import DownloadReport
+    from .download.report import DownloadReport
     from .encode.reports import EncodeReport, PrecomputedReport, VectorsReport
     from .filter.stage import FilterReport
 
@@ -90,17 +90,17 @@ def _run(run: RunDir, recipe: "Recipe", overwrite: bool) -> RunReport:
 def _overlapped(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[DownloadReport, EncodeReport]":
     """Encode shards while later ones are fetched; then what is missing, and the embedding.
 
-    The tower is loaded while the first pictures come, so that one that cannot be had is known at once.
+    The image encoder is loaded while the first images come, so that one that cannot be had is known at once.
     """
     from .download.stage import begin_download
     from .encode.stage import EncodeRequest, begin_encode, finish_encode
-    from .overlap import encode_finished, in_background
+    from .overlap import background_thread, encode_while_downloading
 
     begun, request = begin_download(run, recipe, overwrite=overwrite), EncodeRequest(run)
     with Progress("encode", recipe.filter.top) as shown:
-        with in_background(lambda stopping: begun.work(stopping=stopping)) as downloading:
+        with background_thread(lambda stopping: begun.work(stopping=stopping)) as downloading:
             encoder = begin_encode(request, recipe.encode, overwrite=overwrite)
-            early = encode_finished(begun.plan, recipe.encode, encoder, downloading, shown)
+            early = encode_while_downloading(begun.plan, recipe.encode, encoder, downloading, shown)
             downloaded = downloading.result()
         return downloaded, finish_encode(request, recipe, early, progress=shown)
 

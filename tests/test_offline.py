@@ -54,6 +54,7 @@ def test_the_audit_sees_a_connection(tmp_path: Path) -> None:
         "pipeline.download.stage",
         "pipeline.encode.stage",
         "pipeline.download.shard_maker",
+        "pipeline.download.img2dataset_adapter as adapter; adapter.missing_parts()",
         "pipeline.filter.stage",
         "pipeline.shards.samples",
         "generate.sampling.sampler",

@@ -1,36 +1,30 @@
-"""Until N succeed: how many more candidates to try, and which of the pictures that were had are the best N.
+"""Which of the downloaded images are the best N, and how many more candidates to try until there are N.
 
-Everything here depends on the candidates' order and on what could be had, never on the order of answers.
+All of it depends on the candidates' order and on what could be downloaded, never on the order of answers.
 """
 
-import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from ..shards.discard import is_discarded
-from ..shards.naming import ROWS, STATS, TAR, shard_name
+__all__ = ["PRECOMPUTED", "STATUSES_OF_IMAGES", "Dedupe", "Result", "choose", "round_size"]
 
-__all__ = ["CLASSES_OF_SUCCESS", "PRECOMPUTED", "Result", "choose", "is_made", "read_shard", "round_size"]
-
-_FIRST_GUESS = (
-    0.6  # share of links in LAION's lists that still lead to a picture, before there are own figures
-)
+# share of links in LAION's lists that still lead to an image, before there are own figures
+_FIRST_GUESS = 0.6
 _LOWEST_RATE = 0.05  # a run of bad luck at the start must not order every candidate at once
-_MANY_URLS = 3  # from so many addresses the same bytes are a "no longer available" picture
+_MANY_URLS = 3  # from so many addresses the same bytes are a "no longer available" image
 _NEAR = 4  # bits of 64 in which the perceptual hashes of near-duplicates may differ
 _BANDS = tuple((13 * band, (1 << (12 if band == 4 else 13)) - 1) for band in range(_NEAR + 1))
 
-PRECOMPUTED = "precomputed"  # the class of rows whose vector is published: their picture is not needed
-CLASSES_OF_SUCCESS = ("chosen", "spare", "duplicate", "near_duplicate", "placeholder")
+PRECOMPUTED = "precomputed"  # the kind of rows whose vector is published: their image is not needed
+STATUSES_OF_IMAGES = ("chosen", "spare", "duplicate", "near_duplicate", "placeholder")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one candidate: img2dataset's `status` and message, and the hashes of its picture."""
+    """What became of one candidate: img2dataset's `status` and message, and the hashes of its image."""
 
     rank: int
     url: str
@@ -40,55 +34,18 @@ class Result:
     dhash: int | None
 
     @property
-    def had(self) -> bool:
-        """Whether the picture is in the shards."""
+    def downloaded(self) -> bool:
+        """Whether the image is in the shards."""
         return self.status == "success"
 
     @property
-    def error_class(self) -> str | None:
-        """The class of the failure."""
+    def error_kind(self) -> str | None:
+        """What the failure is counted under."""
         return None if self.error_message is None else self.error_message.partition(":")[0]
 
 
-def is_made(shards: Path, shard: int) -> bool:
-    """Whether a shard is finished: its `_stats.json` is there and whole, and its files are there.
-
-    A tar may have been discarded.
-    """
-    name = shard_name(shard)
-    try:
-        json.loads((shards / f"{name}{STATS}").read_text())
-    except (FileNotFoundError, ValueError):
-        return False
-    tar = shards / f"{name}{TAR}"
-    return (tar.exists() or is_discarded(tar)) and (shards / f"{name}{ROWS}").exists()
-
-
-def read_shard(shards: Path, shard: int) -> list[Result]:
-    """The results in a finished shard, by rank."""
-    import pyarrow.parquet as pq
-
-    path = shards / f"{shard_name(shard)}{ROWS}"
-    columns = ["key", "url", "status", "error_message", "sha256"]
-    columns += [name for name in pq.read_schema(path).names if name == "dhash"]
-    results = [_result(row) for row in pq.read_table(path, columns=columns).to_pylist()]
-    return sorted(results, key=lambda result: result.rank)
-
-
-def _result(row: dict[str, Any]) -> Result:
-    dhash = row.get("dhash")
-    return Result(
-        rank=int(row["key"]),
-        url=row["url"],
-        status=row["status"],
-        error_message=row["error_message"],
-        sha256=row["sha256"],
-        dhash=None if dhash is None else int(dhash, 16),
-    )
-
-
 def round_size(target: int, good: int, tried: int) -> int:
-    """How many further candidates to try when `good` pictures of `target` came of `tried` ones."""
+    """How many further candidates to try when `good` images of `target` came of `tried` ones."""
     rate = max(good / tried, _LOWEST_RATE) if tried else _FIRST_GUESS
     return max(1, math.ceil((target - good) / rate))
 
@@ -99,52 +56,53 @@ Dedupe = Literal["exact", "near", "none"]
 def choose(
     results: Sequence[Result], target: int, dedupe: Dedupe = "exact", *, keep_placeholders: bool = False
 ) -> dict[int, str]:
-    """The class of every picture that was had, by rank; `chosen` are the best `target` that count.
+    """What every downloaded image is, by rank: one of `STATUSES_OF_IMAGES`.
 
-    `results` in order of rank. See `CLASSES_OF_SUCCESS`.
+    `chosen` are the best `target` that count; `results` are in order of rank. A row whose vector is published
+    counts without an image.
     """
     placeholders = set() if keep_placeholders else _placeholders(results)
-    before, classes, chosen = _Before(dedupe), dict[int, str](), 0
+    better, statuses, chosen = _BetterImages(dedupe), dict[int, str](), 0
     for result in results:
-        if result.error_class == PRECOMPUTED:
-            classes[result.rank] = "chosen" if chosen < target else "spare"
-            chosen += classes[result.rank] == "chosen"
-        if not result.had:
+        if result.error_kind != PRECOMPUTED and not result.downloaded:
             continue
-        if result.sha256 in placeholders:
-            classes[result.rank] = "placeholder"
-        elif (repeated := before.shows(result)) is not None:
-            classes[result.rank] = repeated
-        else:
-            classes[result.rank] = "chosen" if chosen < target else "spare"
+        status = None if result.error_kind == PRECOMPUTED else _not_counting(result, placeholders, better)
+        if status is None:
+            status = "chosen" if chosen < target else "spare"
             chosen += 1
-    return classes
+        statuses[result.rank] = status
+    return statuses
+
+
+def _not_counting(result: Result, placeholders: Container[str | None], better: "_BetterImages") -> str | None:
+    """Why an image does not count; None when it does."""
+    return "placeholder" if result.sha256 in placeholders else better.repeated_by(result)
 
 
 def _placeholders(results: Iterable[Result]) -> set[str | None]:
     urls = defaultdict[str | None, set[str]](set)
     for result in results:
-        if result.had and len(urls[result.sha256]) < _MANY_URLS:
+        if result.downloaded and len(urls[result.sha256]) < _MANY_URLS:
             urls[result.sha256].add(result.url)
     return {sha256 for sha256, found in urls.items() if len(found) >= _MANY_URLS}
 
 
-class _Before:
-    """The pictures of better rank, to tell whether one is among them already."""
+class _BetterImages:
+    """The images of better rank, to tell whether one shows the same as one of them."""
 
     def __init__(self, dedupe: Dedupe) -> None:
-        self._dedupe, self._files, self._looks = dedupe, set[str | None](), _NearIndex()
+        self._dedupe, self._files, self._hashes = dedupe, set[str | None](), _NearIndex()
 
-    def shows(self, result: Result) -> str | None:
-        """`duplicate`, `near_duplicate`, or None: then the picture is remembered."""
+    def repeated_by(self, result: Result) -> str | None:
+        """`duplicate`, `near_duplicate`, or None: then the image becomes one of them."""
         if self._dedupe == "none":
             return None
         if result.sha256 in self._files:
             return "duplicate"
-        if self._dedupe == "near" and self._looks.has(result.dhash):
+        if self._dedupe == "near" and self._hashes.has(result.dhash):
             return "near_duplicate"
         self._files.add(result.sha256)
-        self._looks.add(result.dhash)
+        self._hashes.add(result.dhash)
         return None
 
 

@@ -8,22 +8,24 @@ from visunex.net.fetcher import FetchSettings
 
 __all__ = [
     "MOST_SHARDS_AT_ONCE",
+    "ROWS_FILE",
     "Broken",
-    "EngineSettings",
     "Finished",
+    "MakerSettings",
     "Ready",
     "ShardJob",
-    "Tally",
+    "ShardProgress",
 ]
 
 MOST_SHARDS_AT_ONCE = 4  # in one worker, all but the last of which wait for their slowest links only
+ROWS_FILE = "rows.arrow"  # with a shard's rows, in its folder
 
 
 @dataclass(frozen=True)
-class EngineSettings:
+class MakerSettings:
     """What holds for all shards of a download. `columns` of the rows include `url` and `caption`.
 
-    `spool` is the folder with pictures taken from a tar, where they do not come from the web.
+    `spool` is the folder with images taken from a tar, where they do not come from the web.
     """
 
     output: Path
@@ -41,22 +43,22 @@ class EngineSettings:
 class ShardJob:
     """One shard to make: its rows lie in `folder/rows.arrow`, its files are made in `folder`.
 
-    `verdicts` (row in the shard -> error message) are rows not to fetch. `expected` (row -> hash) are the
-    hashes that files must have, made with `hash_type`. `earlier` means that pictures which an earlier attempt
-    left in the output folder are taken over from there.
+    `not_fetched` (row in the shard -> error message) are rows that are settled without a fetch. `expected`
+    (row -> hash) are the hashes that files must have, made with `hash_type`. With `keep_previous` the images
+    that an earlier attempt left in the output folder are taken over from there.
     """
 
     shard: int
     folder: Path
-    verdicts: dict[int, str] = field(default_factory=dict)
+    not_fetched: dict[int, str] = field(default_factory=dict)
     expected: dict[int, str] = field(default_factory=dict)
     hash_type: str = "sha256"
-    earlier: bool = False
+    keep_previous: bool = False
 
 
 @dataclass(frozen=True)
-class Tally:
-    """How far a worker is with a shard. `failures` counts by class; `open_rows` are being worked on.
+class ShardProgress:
+    """How far a worker is with a shard. `failures` counts by kind; `open_rows` are being worked on.
 
     `all_begun` means that no row waits for its turn any more.
     """
@@ -79,7 +81,7 @@ class Ready:
 class Finished:
     """A shard is made and in its place."""
 
-    tally: Tally
+    progress: ShardProgress
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""What became of the candidates: the report of the download and `downloaded.parquet`."""
+"""What became of the candidates so far: read from finished shards, written as `downloaded.parquet`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,73 +9,102 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from visunex.base.files import atomic
-from visunex.base.progress import human_time
 
+from ..shards.discard import is_discarded
+from ..shards.naming import ROWS, STATS, TAR, shard_name
 from .candidates import Candidates
-from .choose import CLASSES_OF_SUCCESS, Result
+from .choose import Result, choose
+from .plan import Plan
 
-__all__ = ["DownloadReport", "sorted_classes", "write_downloaded"]
+__all__ = ["Results", "is_made", "read_shard", "write_downloaded"]
 
 
-@dataclass(frozen=True)
-class DownloadReport:
-    """What the download did. The counts of `classes` add up to `attempted`.
+class Results:
+    """The results of the shards that were read, and which of their images are chosen."""
 
-    `left_out` counts, by reason, members of the tar that was looked through, where there was one.
-    """
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._folder = plan, plan.run.shards
+        self._by_shard: dict[int, list[Result]] = {}
 
-    target: int
-    candidates: int
-    attempted: int
-    had: int
-    chosen: int
-    min_images: int
-    classes: dict[str, int]
-    shards: int
-    shards_made_now: int
-    rounds: int
-    megabytes: float
-    seconds: float
-    pictures_per_second: float
-    insecure: bool
-    left_out: dict[str, int] = field(default_factory=dict)
+    def read(self, shards: Iterable[int]) -> None:
+        """Read finished shards, also again."""
+        self._by_shard.update((shard, read_shard(self._folder, shard)) for shard in shards)
 
     @property
-    def failures(self) -> dict[str, int]:
-        """The classes of links that gave no picture, most frequent first."""
-        return {name: count for name, count in self.classes.items() if name not in CLASSES_OF_SUCCESS}
+    def shards(self) -> list[int]:
+        """The shards that were read, in order."""
+        return sorted(self._by_shard)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The report for JSON."""
-        return asdict(self)
+    def of(self, shard: int) -> list[Result]:
+        """The results of a shard by rank; none when it was not read."""
+        return self._by_shard.get(shard, [])
 
-    def as_text(self) -> str:
-        """The report for a person."""
-        lines = [
-            f"{self.chosen} of {self.target} pictures: the best that {self.attempted} candidates gave",
-            *(f"  {count:>7}  {name}" for name, count in self.classes.items()),
-            f"{self.shards_made_now} shards made in {human_time(self.seconds)}: "
-            f"{self.pictures_per_second:.0f} pictures/s, {self.megabytes:.1f} MB",
-        ]
-        lines += [f"{count:>9}  members of the tar left out: {why}" for why, count in self.left_out.items()]
-        if self.insecure:
-            lines.append("TLS certificates were not verified (--insecure).")
-        return "\n".join(lines)
+    def ordered(self, first: int | None = None) -> list[Result]:
+        """The results by rank, of all shards or of the `first` ones."""
+        shards = [shard for shard in self.shards if first is None or shard < first]
+        return [result for shard in shards for result in self._by_shard[shard]]
+
+    def downloaded(self, shards: Iterable[int]) -> int:
+        """How many images these shards have."""
+        return sum(result.downloaded for shard in shards for result in self.of(shard))
+
+    def statuses(self, first: int | None = None) -> dict[int, str]:
+        """What each image is, by rank; see `choose`."""
+        settings = self._plan.settings
+        return choose(
+            self.ordered(first),
+            self._plan.target,
+            settings.dedupe_images,
+            keep_placeholders=settings.keep_placeholders,
+        )
+
+    def chosen(self, first: int | None = None) -> int:
+        """How many images count, in all shards or the `first` ones."""
+        return sum(status == "chosen" for status in self.statuses(first).values())
 
 
-def sorted_classes(classes: Mapping[str, int]) -> dict[str, int]:
-    """Successes first, then failures by number."""
-    order = {name: position for position, name in enumerate(CLASSES_OF_SUCCESS)}
-    return dict(sorted(classes.items(), key=lambda item: (order.get(item[0], len(order)), -item[1], item[0])))
+def is_made(shards: Path, shard: int) -> bool:
+    """Whether a shard is finished: its `_stats.json` is there and whole, and its files are there.
+
+    A tar may have been discarded.
+    """
+    name = shard_name(shard)
+    try:
+        json.loads((shards / f"{name}{STATS}").read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    tar = shards / f"{name}{TAR}"
+    return (tar.exists() or is_discarded(tar)) and (shards / f"{name}{ROWS}").exists()
+
+
+def read_shard(shards: Path, shard: int) -> list[Result]:
+    """The results in a finished shard, by rank."""
+    path = shards / f"{shard_name(shard)}{ROWS}"
+    columns = ["key", "url", "status", "error_message", "sha256"]
+    columns += [name for name in pq.read_schema(path).names if name == "dhash"]
+    results = [_result(row) for row in pq.read_table(path, columns=columns).to_pylist()]
+    return sorted(results, key=lambda result: result.rank)
+
+
+def _result(row: dict[str, Any]) -> Result:
+    dhash = row.get("dhash")
+    return Result(
+        rank=int(row["key"]),
+        url=row["url"],
+        status=row["status"],
+        error_message=row["error_message"],
+        sha256=row["sha256"],
+        dhash=None if dhash is None else int(dhash, 16),
+    )
 
 
 def write_downloaded(
-    path: Path, candidates: Candidates, results: Sequence[Result], found: Mapping[int, str]
+    path: Path, candidates: Candidates, results: Sequence[Result], statuses: Mapping[int, str]
 ) -> None:
     """Write the candidates with `status`, `error_message`, `error_class` and `chosen`.
 
-    `status` is img2dataset's, or `not_attempted`; `error_class` also says why a picture that was had does not
-    count (`duplicate`, `placeholder`).
+    `status` is img2dataset's, or `not_attempted`; `error_class` also says why a downloaded image does not
+    count (`duplicate`, `placeholder`). `statuses` are those of `choose`.
     """
     count = candidates.count
     status = ["not_attempted"] * count
@@ -84,8 +113,8 @@ def write_downloaded(
     for result in results:
         status[result.rank] = result.status
         message[result.rank] = result.error_message
-        dropped = found.get(result.rank)
-        kind[result.rank] = result.error_class or (dropped if dropped not in ("chosen", "spare") else None)
+        dropped = statuses.get(result.rank)
+        kind[result.rank] = result.error_kind or (dropped if dropped not in ("chosen", "spare") else None)
     table = candidates.table
     for name, values in {
         "key": [candidates.key(rank) for rank in range(count)],
@@ -94,9 +123,9 @@ def write_downloaded(
         "error_class": kind,
     }.items():
         table = _with_column(table, name, pa.array(values, pa.string()))
-    table = _with_column(table, "chosen", pa.array([found.get(rank) == "chosen" for rank in range(count)]))
+    chosen = [statuses.get(rank) == "chosen" for rank in range(count)]
     with atomic(path) as temporary:
-        pq.write_table(table, temporary)
+        pq.write_table(_with_column(table, "chosen", pa.array(chosen)), temporary)
 
 
 def _with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:

@@ -1,100 +1,109 @@
-"""img2dataset's shard writer, with the samples in order of their rows. Loaded in worker processes only."""
+"""Writing a shard's rows in their order, whatever order they come in: the same images make the same bytes."""
 
 import contextlib
 import os
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-from img2dataset.writer import WebDatasetSampleWriter
 
 from visunex.images.dhash import difference_hash
 
-from .messages import MOST_SHARDS_AT_ONCE, EngineSettings, ShardJob
+from .img2dataset_adapter import SampleWriter
+from .messages import MOST_SHARDS_AT_ONCE
 
-__all__ = ["OrderedWriter"]
+__all__ = ["OnRow", "OrderedWriter"]
 
+# (row in the shard, error message or None, bytes of the image), once a row is written or waits for its turn.
 OnRow = Callable[[int, str | None, int], None]
 
-# bytes of one shard's pictures that wait for an earlier row; further ones wait on disk
+# bytes of one shard's images that wait for an earlier row; further ones wait on disk
 _HELD_IN_MEMORY = 64 * 2**20 // MOST_SHARDS_AT_ONCE
 
 
-class OrderedWriter(WebDatasetSampleWriter):
-    """img2dataset's writer with samples in order of their rows: the same pictures make the same bytes."""
+class OrderedWriter:
+    """A writer that passes rows on to `writer` in their order, counted from the shard's `first` rank on.
+
+    Images that wait for an earlier row lie in memory, and where they are too many in a file in `folder`.
+    With `perceptual_hash` each row gets its image's `dhash`.
+    """
 
     def __init__(
-        self, *args: Any, job: ShardJob, settings: EngineSettings, on_row: OnRow, **kwargs: Any
+        self, writer: SampleWriter, folder: Path, first: int, on_row: OnRow, *, perceptual_hash: bool = False
     ) -> None:
-        self.on_row, self.perceptual_hash, self._folder = on_row, settings.perceptual_hash, job.folder
-        if self.perceptual_hash:
-            args, kwargs = _with_column(args, kwargs, "dhash")
-        super().__init__(*args, **kwargs)
-        self.tarwriter.mtime = 0
-        self._first, self._next = job.shard * settings.shard_size, 0
+        self._writer, self._first, self._on_row = writer, first, on_row
+        self._perceptual_hash = perceptual_hash
+        self._next = 0
         self._waiting: dict[int, tuple[Any, ...]] = {}
-        self._held = 0
-        self._spool: Any = None
-        self.failure: Exception | None = None
+        self._held = _HeldImages(folder)
+        self._failure: Exception | None = None
 
     def write(self, img_str: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
-        """Write a sample when it is its turn. `close` raises a failure again: here it is only printed."""
+        """Write a row when it is its turn. `close` raises a failure again, which img2dataset only prints."""
         try:
-            if self.perceptual_hash:
+            if self._perceptual_hash:
                 meta["dhash"] = _hash_or_none(img_str)
             row = int(key) - self._first
-            self._waiting[row] = (self._hold(img_str) if row != self._next else img_str, key, caption, meta)
-            self._write_those_in_turn()
-            self.on_row(row, meta["error_message"], len(img_str or b""))
+            if row == self._next:
+                self._write_next(img_str, key, caption, meta)
+                self._write_those_in_turn()
+            else:
+                self._waiting[row] = (self._held.put(img_str), key, caption, meta)
+            self._on_row(row, meta["error_message"], len(img_str or b""))
         except Exception as error:
-            self.failure = self.failure or error
+            self._failure = self._failure or error
             raise
 
     def close(self) -> None:
         """Write what still waits for a row that never came, and finish the files. Raises what `write` met."""
-        while self._waiting and self.failure is None:
+        while self._waiting and self._failure is None:
             self._next = min(self._waiting)
             self._write_those_in_turn()
-        super().close()
-        if self._spool is not None:
-            self._spool.close()
-        if self.failure is not None:
-            raise self.failure
+        self._writer.close()
+        self._held.close()
+        if self._failure is not None:
+            raise self._failure
 
     def _write_those_in_turn(self) -> None:
         while self._next in self._waiting:
-            image, *sample = self._waiting.pop(self._next)
-            super().write(self._release(image), *sample)
-            self._next += 1
+            held, *sample = self._waiting.pop(self._next)
+            self._write_next(self._held.take(held), *sample)
 
-    def _hold(self, image: bytes | None) -> bytes | tuple[int, int] | None:
-        """Keep a picture that has to wait: the bytes, or where they lie on disk when too many wait."""
-        if image is None or self._held + len(image) <= _HELD_IN_MEMORY:
-            self._held += len(image or b"")
+    def _write_next(self, *sample: Any) -> None:
+        self._writer.write(*sample)
+        self._next += 1
+
+
+class _HeldImages:
+    """Images that wait: their bytes, or where they lie on disk when too many wait."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._bytes = folder, 0
+        self._file: Any = None
+
+    def put(self, image: bytes | None) -> bytes | tuple[int, int] | None:
+        """Keep an image; what is given back fetches it with `take`."""
+        if image is None or self._bytes + len(image) <= _HELD_IN_MEMORY:
+            self._bytes += len(image or b"")
             return image
-        if self._spool is None:
-            self._spool = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
-        position = self._spool.seek(0, os.SEEK_END)
-        self._spool.write(image)
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+        position = self._file.seek(0, os.SEEK_END)
+        self._file.write(image)
         return position, len(image)
 
-    def _release(self, held: bytes | tuple[int, int] | None) -> bytes | None:
+    def take(self, held: bytes | tuple[int, int] | None) -> bytes | None:
+        """The image, which is kept no longer."""
         if not isinstance(held, tuple):
-            self._held = max(0, self._held - len(held or b""))
+            self._bytes -= len(held or b"")
             return held
-        self._spool.seek(held[0])
-        return self._spool.read(held[1])
+        self._file.seek(held[0])
+        return self._file.read(held[1])
 
-
-def _with_column(
-    args: tuple[Any, ...], kwargs: dict[str, Any], name: str
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The writer's arguments with one more column in the schema, which comes fifth or by name."""
-    column = pa.field(name, pa.string())
-    if "schema" in kwargs:
-        return args, {**kwargs, "schema": kwargs["schema"].append(column)}
-    return (*args[:4], args[4].append(column), *args[5:]), kwargs
+    def close(self) -> None:
+        """Remove what lies on disk."""
+        if self._file is not None:
+            self._file.close()
 
 
 def _hash_or_none(image: bytes | None) -> str | None:

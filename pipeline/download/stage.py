@@ -1,14 +1,16 @@
-"""Selected rows -> WebDataset shards, until as many pictures are had as were asked for.
+"""Selected rows -> WebDataset shards, until as many images are downloaded as were asked for.
 
-img2dataset lays out, resizes and writes the shards, in worker processes (`engine.py`); its fetch function is
-ours (`fetch.py`). Its Reader and its process pool are not used: the one retries a full disk for minutes and
-loads everything in the parent, the other waits for ever when a worker dies.
+img2dataset lays out, resizes and writes the shards, in worker processes (`worker`, `shard_maker`); the fetch
+is ours (`visunex.net.fetcher`), put in by `img2dataset_adapter`. img2dataset's Reader and process pool are
+not used: the one retries a full disk for minutes and loads everything in the parent, the other waits for ever
+when a worker dies.
 """
 
 import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -22,9 +24,12 @@ from ..rundir import RunDir
 from ..shards.discard import discarded_tars
 from .candidates import Candidates, load_candidates
 from .choose import PRECOMPUTED
-from .loop import Attempts, Plan, fetch_settings
-from .results import DownloadReport
+from .loop import Rounds, prepare
+from .plan import Plan, fetch_settings
+from .report import DownloadReport, Effort, LiveLine, report_on
+from .results import Results, write_downloaded
 from .tar_source import Spool, collect, places_of
+from .worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from visunex.recipes import Download, Recipe
@@ -42,13 +47,13 @@ def download(
     retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> DownloadReport:
-    """Fetch candidates of `run.selected`, best first, until `filter.top` pictures are had.
+    """Fetch candidates of `run.selected`, best first, until `filter.top` images are downloaded.
 
     The caller holds the run's lock. Writes `run.shards` and `run.downloaded`. A shard that is finished is not
     made again; running again after the candidates were used up tries those that failed for reasons of the
-    moment, or all with `retry_failed`. A shard whose pictures were discarded stays as it is.
+    moment, or all with `retry_failed`. A shard whose images were discarded stays as it is.
 
-    Raises FewerImagesError with fewer than `download.min_images` pictures, everything being kept;
+    Raises FewerImagesError with fewer than `download.min_images` images, everything being kept;
     DownloadError; StaleRunError; UsageError.
     """
     return begin_download(run, recipe, overwrite=overwrite, retry_failed=retry_failed).work(progress)
@@ -64,7 +69,7 @@ def begin_download(
     made_from = _made_from(run, settings) | ({} if published is None else {"precomputed": published})
     run.begin("download", made_from, overwrite=overwrite)
     if retry_failed:
-        _require_pictures(run)
+        _require_images(run)
     candidates = candidates if published is None else _without_published(candidates, published)
     return Downloading(Plan(run, settings, candidates, recipe.filter.top), retry_failed)
 
@@ -78,12 +83,10 @@ class Downloading:
 
     def work(self, progress: Progress | None = None, stopping: Event | None = None) -> DownloadReport:
         """Fetch; see `download`. Once `stopping` is set it ends, as by Ctrl-C, with KeyboardInterrupt."""
-        run, settings = self.plan.run, self.plan.settings
+        run = self.plan.run
         spool = _spool(self.plan, anew=self.retry_failed)
-        again = run.downloaded.exists() and settings.images is None  # a tar says the same every time
-        with _work_folder(run.shards) as work, progress or Progress("download", self.plan.target) as shown:
-            attempts = Attempts(self.plan, work, shown, stopping or Event(), spool)
-            report = attempts.work(again=again, retry_failed=self.retry_failed)
+        with progress or Progress("download", self.plan.target) as shown:
+            report = self._fetch(spool, shown, stopping)
         if spool is not None:
             shutil.rmtree(spool.folder, ignore_errors=True)
         run.record("download", report.as_dict())
@@ -91,8 +94,36 @@ class Downloading:
             raise FewerImagesError(_too_few(report))
         return report
 
+    def _fetch(self, spool: Spool | None, shown: Progress, stopping: Event | None) -> DownloadReport:
+        """Rounds until the target is met or there are no more candidates; then the table and the report."""
+        plan, results, effort = self.plan, Results(self.plan), Effort()
+        line = LiveLine(shown, plan.target, effort)
+        with _work_folder(plan.run.shards) as work, _worker_pool(plan, spool, stopping) as pool:
+            self._try_candidates(Rounds(plan, pool, work, results, effort, line), results)
+        statuses = results.statuses()
+        write_downloaded(plan.run.downloaded, plan.candidates, results.ordered(), statuses)
+        report = report_on(plan, results, statuses, effort, {} if spool is None else spool.left_out)
+        line.end(report.chosen)
+        return report
 
-def _require_pictures(run: RunDir) -> None:
+    def _try_candidates(self, rounds: Rounds, results: Results) -> None:
+        plan = self.plan
+        # Another time may be luckier, but a tar says the same every time.
+        again = plan.run.downloaded.exists() and plan.settings.images is None
+        if self.retry_failed:
+            rounds.read_made()
+            rounds.retry(whatever_failed=True)
+        rounds.until_enough()
+        if again and not self.retry_failed and results.chosen() < plan.target:
+            rounds.retry(whatever_failed=False)
+
+
+def _worker_pool(plan: Plan, spool: Spool | None, stopping: Event | None) -> WorkerPool:
+    settings = plan.maker_settings(None if spool is None else spool.folder)
+    return WorkerPool(settings, plan.processes, partial(prepare, plan.candidates), plan.patience, stopping)
+
+
+def _require_images(run: RunDir) -> None:
     if discarded_tars(run.shards):
         raise UsageError(
             f"--retry-failed adds to the pictures that shards have, and those of {run.path} were discarded "
@@ -115,7 +146,7 @@ def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:
 
 
 def _without_published(candidates: Candidates, place: str) -> Candidates:
-    """The candidates, those excluded whose vectors are published: they need no picture."""
+    """The candidates, those excluded whose vectors are published: they need no image."""
     from ..vectors.lookup import look_up
 
     found = dict.fromkeys(look_up(place, candidates.table).hits, f"{PRECOMPUTED}: its vector is in {place}")
@@ -123,7 +154,7 @@ def _without_published(candidates: Candidates, place: str) -> Candidates:
 
 
 def _spool(plan: Plan, *, anew: bool) -> Spool | None:
-    """The candidates' pictures out of the tar that the settings name; None when they come from the web.
+    """The candidates' images out of the tar that the settings name; None when they come from the web.
 
     Once a download is finished, all its shards are made and the tar is not needed again.
     """

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import subprocess
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
@@ -19,14 +19,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import DownloadError
-from ..workers.spawn import beside, program
-from .messages import MOST_SHARDS_AT_ONCE, Broken, EngineSettings, Finished, Ready, ShardJob, Tally
+from ..workers.spawn import module_command, start_connected
+from .messages import MOST_SHARDS_AT_ONCE, Broken, Finished, MakerSettings, Ready, ShardJob, ShardProgress
 
-__all__ = ["Crew"]
+__all__ = ["OnProgress", "WorkerPool"]
 
 _log = logging.getLogger(__name__)
 
-MOST_TRIES = 3  # times that a shard is begun before the stage gives up
+OnProgress = Callable[[ShardProgress], None]
+
+MOST_ATTEMPTS = 3  # times that a shard is begun before the stage gives up
 _TICK = 0.25  # seconds
 _STARTUP = 300.0  # seconds that a worker may take to load img2dataset on a slow disk
 
@@ -37,19 +39,21 @@ class _Task:
 
     job: ShardJob
     moved: float
-    tally: Tally | None = None
+    progress: ShardProgress | None = None
 
     @property
     def open_rows(self) -> tuple[int, ...]:
-        return () if self.tally is None else self.tally.open_rows
+        return () if self.progress is None else self.progress.open_rows
 
     @property
     def waits_for_slow_links_only(self) -> bool:
-        return self.tally is not None and self.tally.all_begun
+        return self.progress is not None and self.progress.all_begun
 
 
 @dataclass
 class _Worker:
+    """A worker process and the shards that it has in work."""
+
     process: "subprocess.Popen[bytes]"
     connection: "Connection[Any, Any]"
     tasks: dict[int, _Task] = field(default_factory=dict)  # by shard
@@ -62,13 +66,53 @@ class _Worker:
             return not self.tasks
         return all(task.waits_for_slow_links_only for task in self.tasks.values())
 
+    def give(self, job: ShardJob, *, alone: bool) -> None:
+        self.tasks[job.shard] = _Task(job, time.monotonic())
+        self.alone = alone
+        with contextlib.suppress(OSError):  # a worker that is gone is noticed by its closed connection
+            self.connection.send(job)
+
+    def became_ready(self) -> None:
+        self.ready = True
+        for task in self.tasks.values():
+            task.moved = time.monotonic()
+
+    def got_on(self, progress: ShardProgress) -> None:
+        task = self.tasks[progress.shard]
+        if progress != task.progress:
+            task.progress, task.moved = progress, time.monotonic()
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
         self.connection.close()
 
 
-class Crew:
+class _Batch:
+    """The jobs of one call: those that wait for a worker, and how often each shard failed."""
+
+    def __init__(self, jobs: Iterable[ShardJob], on_progress: OnProgress) -> None:
+        self.waiting, self.on_progress = deque(jobs), on_progress
+        self._failures = Counter[int]()
+
+    def has_failed(self, shard: int) -> bool:
+        """Whether a shard was begun before, in vain."""
+        return shard in self._failures
+
+    def try_again(self, job: ShardJob, reason: str) -> None:
+        """Queue a shard that failed. Raises DownloadError when it has failed too often."""
+        _log.debug("shard %d is begun again: %s", job.shard, reason)
+        self._failures[job.shard] += 1
+        attempts = self._failures[job.shard]
+        if attempts >= MOST_ATTEMPTS:
+            raise DownloadError(
+                f"shard {job.shard} could not be made in {attempts} tries "
+                f"({reason.strip().splitlines()[-1]}); what is done is kept"
+            )
+        self.waiting.append(job)
+
+
+class WorkerPool:
     """Up to `processes` workers, started when there is work for them and kept for further rounds.
 
     A worker gets its next shard when of those it has only slow links are left. `prepare` is called with a job
@@ -78,7 +122,7 @@ class Crew:
 
     def __init__(
         self,
-        settings: EngineSettings,
+        settings: MakerSettings,
         processes: int,
         prepare: Callable[[ShardJob], None],
         patience: float,
@@ -106,114 +150,97 @@ class Crew:
             worker.kill()
         self._workers.clear()
 
-    def run(self, jobs: Iterable[ShardJob], on_tally: Callable[[Tally], None]) -> None:
-        """Have all jobs done; `on_tally` hears how far each shard is. Raises DownloadError.
+    def run(self, jobs: Iterable[ShardJob], on_progress: OnProgress) -> None:
+        """Have all jobs done; `on_progress` is called with how far each shard is. Raises DownloadError.
 
         Once `stopping` is set, it raises KeyboardInterrupt, as if Ctrl-C had reached this thread.
         """
-        self._waiting, self._tries, self._on_tally = deque(jobs), dict[int, int](), on_tally
-        while self._waiting or any(worker.tasks for worker in self._workers):
-            self._hand_out()
-            busy = {worker.connection: worker for worker in self._workers}
-            for connection in wait(list(busy), timeout=_TICK):
-                self._hear(busy[connection])  # type: ignore[index]
-            self._end_stalls()
+        batch = _Batch(jobs, on_progress)
+        while batch.waiting or any(worker.tasks for worker in self._workers):
+            self._hand_out(batch)
+            by_connection = {worker.connection: worker for worker in self._workers}
+            for connection in wait(list(by_connection), timeout=_TICK):
+                self._receive(by_connection[connection], batch)  # type: ignore[index]
+            self._replace_stalled(batch)
             if self._stopping.is_set():
                 raise KeyboardInterrupt
 
-    def _hand_out(self) -> None:
-        while self._waiting and (worker := self._taker(self._waiting[0])) is not None:
-            job = self._waiting.popleft()
+    def _hand_out(self, batch: _Batch) -> None:
+        while batch.waiting:
+            has_failed = batch.has_failed(batch.waiting[0].shard)
+            worker = self._free_worker(idle=has_failed)
+            if worker is None:
+                return
+            job = batch.waiting.popleft()
             self._prepare(job)
-            worker.tasks[job.shard] = _Task(job, time.monotonic())
-            worker.alone = job.shard in self._tries
-            with contextlib.suppress(OSError):  # a worker that is gone is noticed by its closed connection
-                worker.connection.send(job)
+            worker.give(job, alone=has_failed)
 
-    def _taker(self, job: ShardJob) -> _Worker | None:
-        """A worker for the next shard: an idle one, else a new one, else one that has the fewest."""
-        takers = [worker for worker in self._workers if worker.takes_another]
-        idle = next((worker for worker in takers if not worker.tasks), None)
-        if idle is not None:
-            return idle
+    def _free_worker(self, *, idle: bool) -> _Worker | None:
+        """A worker for the next shard: an idle one, a new one or, unless `idle`, one with few shards."""
+        free = [worker for worker in self._workers if worker.takes_another]
+        found = next((worker for worker in free if not worker.tasks), None)
+        if found is not None:
+            return found
         if len(self._workers) < self._processes:
-            return self._start()
-        if job.shard in self._tries:
-            return None
-        return min(takers, key=lambda worker: len(worker.tasks), default=None)
+            return self._start_worker()
+        return None if idle else min(free, key=lambda worker: len(worker.tasks), default=None)
 
-    def _start(self) -> _Worker:
-        process, ours = beside(program("visunex.pipeline.download.worker"))
-        worker = _Worker(process, ours)
+    def _start_worker(self) -> _Worker:
+        process, connection = start_connected(module_command("visunex.pipeline.download.worker"))
+        worker = _Worker(process, connection)
         self._workers.append(worker)
         with contextlib.suppress(OSError):
-            ours.send(self._settings)
+            connection.send(self._settings)
         return worker
 
-    def _hear(self, worker: _Worker) -> None:
+    def _receive(self, worker: _Worker, batch: _Batch) -> None:
+        """Act on a worker's next message, or on its end."""
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
-            self._dismiss(worker, "its worker process died")
+            self._remove(worker, batch, "its worker process died")
             return
         match message:
             case Ready():
-                worker.ready = True
-                for task in worker.tasks.values():
-                    task.moved = time.monotonic()
-            case Tally():
-                self._note(worker, message)
-            case Finished(tally):
-                self._on_tally(tally)
-                del worker.tasks[tally.shard]
+                worker.became_ready()
+            case ShardProgress():
+                worker.got_on(message)
+                batch.on_progress(message)
+            case Finished(progress):
+                batch.on_progress(progress)
+                del worker.tasks[progress.shard]
             case Broken(reason=reason, fatal=str(sentence)):
                 _log.debug("%s", reason)
                 raise DownloadError(f"the shards cannot be made: {sentence}; what is done is kept")
             case Broken(shard, reason, rows):
                 job = worker.tasks.pop(shard).job
-                self._again(_without(job, rows, "internal: lost by img2dataset"), reason)
+                batch.try_again(_without(job, rows, "internal: lost by img2dataset"), reason)
 
-    def _note(self, worker: _Worker, tally: Tally) -> None:
-        task = worker.tasks[tally.shard]
-        if tally != task.tally:
-            task.tally, task.moved = tally, time.monotonic()
-        self._on_tally(tally)
-
-    def _end_stalls(self) -> None:
+    def _replace_stalled(self, batch: _Batch) -> None:
         for worker in list(self._workers):
             patience = self._patience if worker.ready else max(self._patience, _STARTUP)
             late = time.monotonic() - patience
             stalled = {shard for shard, task in worker.tasks.items() if task.moved < late}
             if stalled:
-                self._dismiss(worker, f"nothing moved for {patience:.0f} s", stalled)
+                self._remove(worker, batch, f"nothing moved for {patience:.0f} s", stalled)
 
-    def _dismiss(self, worker: _Worker, reason: str, stalled: Collection[int] = ()) -> None:
+    def _remove(self, worker: _Worker, batch: _Batch, reason: str, stalled: Collection[int] = ()) -> None:
         """End a worker and queue its shards again.
 
         Open rows are given up where they are to blame: in shards that `stalled`, and in one that was begun
-        before, with which the worker was alone. A shard that another's stall has interrupted is no further
-        try.
+        before, with which the worker was alone. A shard that another's stall has interrupted has not failed.
         """
         self._workers.remove(worker)
         worker.kill()
         for shard, task in worker.tasks.items():
-            to_blame = shard in stalled or shard in self._tries
-            rows = task.open_rows if to_blame else ()
+            to_blame = shard in stalled or batch.has_failed(shard)
             if stalled and shard not in stalled:
-                self._waiting.append(task.job)
+                batch.waiting.append(task.job)
             else:
-                self._again(_without(task.job, rows, f"stalled: {reason}"), reason)
-
-    def _again(self, job: ShardJob, reason: str) -> None:
-        _log.debug("shard %d is begun again: %s", job.shard, reason)
-        tries = self._tries[job.shard] = self._tries.get(job.shard, 0) + 1
-        if tries >= MOST_TRIES:
-            raise DownloadError(
-                f"shard {job.shard} could not be made in {tries} tries ({reason.strip().splitlines()[-1]}); "
-                f"what is done is kept"
-            )
-        self._waiting.append(job)
+                rows = task.open_rows if to_blame else ()
+                batch.try_again(_without(task.job, rows, f"stalled: {reason}"), reason)
 
 
-def _without(job: ShardJob, rows: Iterable[int], verdict: str) -> ShardJob:
-    return replace(job, verdicts={**job.verdicts, **dict.fromkeys(rows, verdict)})
+def _without(job: ShardJob, rows: Iterable[int], message: str) -> ShardJob:
+    """The job with rows that are no longer fetched; `message` is what they end as."""
+    return replace(job, not_fetched={**job.not_fetched, **dict.fromkeys(rows, message)})

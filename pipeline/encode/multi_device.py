@@ -18,7 +18,7 @@ from visunex.base.progress import NoProgress, ProgressLike
 
 from ..errors import EncodeError
 from ..shards.samples import Source
-from ..workers.spawn import beside, program
+from ..workers.spawn import module_command, start_connected
 
 if TYPE_CHECKING:
     from visunex.clip.image_encoder import ImageEncoder
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ALONE", "Counted", "DeviceWorkers", "Failed", "Finished", "Job", "Rank", "Remaining"]
 
-_PROGRAM = program("visunex.pipeline.encode.device_worker")
+_PROGRAM = module_command("visunex.pipeline.encode.device_worker")
 
 
 class Remaining(NoProgress):
@@ -136,7 +136,7 @@ class _DeviceWorker:
     def __init__(self, job: Job, progress: ProgressLike) -> None:
         self._device, self._progress = job.device, progress
         self._last: Any = None  # its last message so far
-        self._process, self._connection = beside(_PROGRAM)
+        self._process, self._connection = start_connected(_PROGRAM)
         self._listener = Thread(target=self._listen, args=(self._connection, job), daemon=True)
         self._listener.start()
 

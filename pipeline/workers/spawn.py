@@ -1,4 +1,4 @@
-"""Starting processes of ours beside this one, which they are connected with."""
+"""Starting processes of ours on this machine, which they are connected with."""
 
 import multiprocessing
 import subprocess
@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-__all__ = ["beside", "program"]
+__all__ = ["module_command", "start_connected"]
 
 
-def program(module: str) -> tuple[str, ...]:
-    """What runs a module of ours in a process of its own."""
+def module_command(module: str) -> tuple[str, ...]:
+    """The command that runs a module of ours in a process of its own."""
     return (sys.executable, "-P", "-W", "ignore", "-m", module)
 
 
-def beside(command: Sequence[str]) -> "tuple[subprocess.Popen[bytes], Connection[Any, Any]]":
-    """Start `command`, with the descriptor of its end of a connection as its last argument; our end of it.
+def start_connected(command: Sequence[str]) -> "tuple[subprocess.Popen[bytes], Connection[Any, Any]]":
+    """Start `command` and give the process and our end of a connection to it.
 
-    In a process group of its own, so that the terminal's Ctrl-C reaches only the command itself.
+    The descriptor of the other end is the command's last argument. It runs in a process group of its own, so
+    that the terminal's Ctrl-C reaches only us.
     """
     ours, theirs = multiprocessing.Pipe()
     process = subprocess.Popen(  # noqa: S603

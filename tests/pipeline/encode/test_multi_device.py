@@ -17,7 +17,7 @@ from visunex.pipeline.encode.partition_encoder import OutcomeCounts, encode_vect
 from visunex.pipeline.errors import EncodeError, ModelError
 from visunex.pipeline.shards.samples import Source, sources
 from visunex.pipeline.vectors.store import read_vectors
-from visunex.pipeline.workers.spawn import beside
+from visunex.pipeline.workers.spawn import start_connected
 from visunex.recipes import Encode
 
 SETTINGS = Encode(model="visunex-tiny", workers=0)
@@ -100,7 +100,7 @@ def test_an_error_on_another_device_is_said_with_its_name(encoder, places, tmp_p
 
 
 def test_a_worker_ends_with_the_process_that_has_it(places, tmp_path) -> None:
-    process, connection = beside(multi_device._PROGRAM)
+    process, connection = start_connected(multi_device._PROGRAM)
     connection.send(Job(tuple(places), tmp_path / "both", SETTINGS, "cpu", Rank()))
     connection.close()
     assert process.wait(timeout=60) == 1

@@ -118,7 +118,7 @@ def test_the_selected_pictures_come_out_of_the_tar(world: Simulacra, tmp_path: P
         report = download(run, wanted)
         again = download(run, wanted)
     assert (report.chosen, report.target) == (8, 8)
-    assert sum(report.classes.values()) == report.attempted
+    assert sum(report.status_counts.values()) == report.attempted
     assert again.shards_made_now == 0
     selected = pq.read_table(run.selected)["url"].to_pylist()
     assert set(chosen(run)) <= set(selected)
@@ -198,8 +198,8 @@ def test_twenty_kinds_of_bad_member_are_counted_and_lead_nowhere(world: Simulacr
     filter_rows(run, wanted)
     report = download(run, wanted)
     good = len(world.pictures) - 1
-    assert report.had == good
-    assert sum(report.classes.values()) == report.attempted
+    assert report.downloaded == good
+    assert sum(report.status_counts.values()) == report.attempted
     assert {why: report.left_out[why] for why in expected} == expected
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "run"])
 

@@ -13,8 +13,9 @@ import downloads
 import hostile
 import pytest
 
-from visunex.pipeline.download.choose import read_shard
-from visunex.pipeline.download.stage import DownloadReport, download
+from visunex.pipeline.download.report import DownloadReport
+from visunex.pipeline.download.results import read_shard
+from visunex.pipeline.download.stage import download
 from visunex.pipeline.errors import DownloadError, FewerImagesError, StaleRunError, UsageError
 from visunex.pipeline.rundir import RunDir
 
@@ -77,10 +78,10 @@ class TestTheWebAsItIs:
 
     def test_the_classes_add_up(self, done: tuple[RunDir, DownloadReport]) -> None:
         run, report = done
-        assert sum(report.classes.values()) == report.attempted
+        assert sum(report.status_counts.values()) == report.attempted
         statuses = Counter(row["status"] for row in downloads.rows(run))
         assert report.attempted == sum(statuses.values()) - statuses["not_attempted"]
-        assert report.had == statuses["success"] == len(downloads.pictures(run))
+        assert report.downloaded == statuses["success"] == len(downloads.pictures(run))
 
     def test_no_more_candidates_are_tried_than_needed(self, done: tuple[RunDir, DownloadReport]) -> None:
         assert done[1].attempted < done[1].candidates
@@ -97,7 +98,7 @@ class TestTheWebAsItIs:
         run, report = done
         stats = [json.loads(path.read_text()) for path in run.shards.glob("*_stats.json")]
         assert sum(stat["count"] for stat in stats) == report.attempted
-        assert sum(stat["successes"] for stat in stats) == report.had
+        assert sum(stat["successes"] for stat in stats) == report.downloaded
 
     def test_nothing_else_is_left(self, done: tuple[RunDir, DownloadReport]) -> None:
         run, report = done
@@ -116,7 +117,7 @@ class TestTheWebAsItIs:
         before, files = sum(server.visits.values()), downloads.fingerprints(run)
         _, recipe = downloads.ready_run(run.path, hostile_urls(server.base, 200), TOP, max_pixels=10**7)
         again = download(run, recipe)
-        assert (again.shards_made_now, again.classes) == (0, report.classes)
+        assert (again.shards_made_now, again.status_counts) == (0, report.status_counts)
         assert downloads.fingerprints(run) == files
         assert sum(server.visits.values()) == before
 
@@ -136,7 +137,7 @@ def test_the_order_of_answers_changes_nothing(done: tuple[RunDir, DownloadReport
             tmp_path, hostile_urls(slow.base, 200), TOP, max_pixels=10**7, deadline=3.0, processes=4
         )
         report = download(run, recipe)
-        assert report.classes == done[1].classes
+        assert report.status_counts == done[1].status_counts
         ranks = [
             [rank for rank, row in enumerate(downloads.rows(made)) if row["chosen"]]
             for made in (run, done[0])
@@ -210,17 +211,17 @@ def test_failures_of_the_moment_are_tried_again_and_only_they(
     urls = [f"{server.base}/{name}/moment{number}.jpg" for number, name in enumerate(names)]
     run, recipe = downloads.ready_run(tmp_path, urls, 18, retries=0)
     hostile.OPEN.clear()
-    assert download(run, recipe).classes == {"chosen": 6, "http_503": 6, "http_403": 3, "http_404": 3}
+    assert download(run, recipe).status_counts == {"chosen": 6, "http_503": 6, "http_403": 3, "http_404": 3}
     first = downloads.pictures(run)
     hostile.OPEN.set()
     server.visits.clear()
     again = download(run, recipe)
-    assert again.classes == {"chosen": 12, "http_403": 3, "http_404": 3}
+    assert again.status_counts == {"chosen": 12, "http_403": 3, "http_404": 3}
     assert {path.split("/")[1] for path in server.visits} == {"closed-for-now"}
     assert first.items() <= downloads.pictures(run).items()
     server.visits.clear()
     everything = download(run, recipe, retry_failed=True)
-    assert everything.classes == again.classes
+    assert everything.status_counts == again.status_counts
     assert {path.split("/")[1] for path in server.visits} == {"404", "403"}
 
 
@@ -240,7 +241,7 @@ def test_duplicates_make_room_for_the_next(server: hostile.HostileServer, tmp_pa
     names = ["good", "gif-1000", "gif-1000", "good"]
     urls = [f"{server.base}/{name}/d{number}.jpg" for number, name in enumerate(names)]
     run, recipe = downloads.ready_run(tmp_path / "two", urls, 3)
-    assert download(run, recipe).classes == {"chosen": 3, "duplicate": 1}
+    assert download(run, recipe).status_counts == {"chosen": 3, "duplicate": 1}
     assert downloads.chosen(run) == [urls[0], urls[1], urls[3]]
 
 
@@ -252,7 +253,7 @@ def test_near_duplicates_are_found_by_what_they_show(server: hostile.HostileServ
     for name in ("near-a", "near-b"):
         hostile.EXPECTED.pop(name)
     run, recipe = downloads.ready_run(tmp_path, urls, 3, dedupe_images="near")
-    assert download(run, recipe).classes == {"chosen": 2, "near_duplicate": 1}
+    assert download(run, recipe).status_counts == {"chosen": 2, "near_duplicate": 1}
     for name in ("near-a", "near-b"):
         hostile.BEHAVIOURS.pop(name)
 
@@ -274,7 +275,7 @@ def test_withdrawn_links_and_wrong_files_are_left_out(server: hostile.HostileSer
         verify_hash="file_hash:sha256",
     )
     server.visits.clear()
-    assert download(run, recipe).classes == {"chosen": 3, "excluded": 2, "hash_mismatch": 1}
+    assert download(run, recipe).status_counts == {"chosen": 3, "excluded": 2, "hash_mismatch": 1}
     assert not {"/good/x0.jpg", "/good/x1.jpg"} & set(server.visits)
 
 
@@ -285,7 +286,7 @@ def test_resized_pictures_are_re_encoded(server: hostile.HostileServer, tmp_path
 
     urls = [f"{server.base}/{name}/r.jpg" for name in ("good", "good-png", "cut-jpeg")]
     run, recipe = downloads.ready_run(tmp_path, urls, 3, resize=24)
-    assert download(run, recipe).classes == {"chosen": 2, "truncated": 1}
+    assert download(run, recipe).status_counts == {"chosen": 2, "truncated": 1}
     sizes = [
         (image.format, image.size)
         for image in map(Image.open, map(io.BytesIO, downloads.pictures(run).values()))
@@ -340,7 +341,7 @@ def test_a_worker_that_dies_is_replaced(server: hostile.HostileServer, tmp_path:
     killer.start()
     report = download(run, recipe)
     killer.join()
-    assert report.classes == {"chosen": 20}
+    assert report.status_counts == {"chosen": 20}
 
 
 def worker_ids() -> list[int]:

@@ -1,4 +1,4 @@
-"""The crew of workers: what stalls or dies is done again, and in the end given up with a sentence."""
+"""The pool of workers: what stalls or dies is done again, and in the end given up with a sentence."""
 
 import os
 import shutil
@@ -16,9 +16,9 @@ import pytest
 from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
 from visunex.pipeline.download.candidates import Candidates, load_candidates
-from visunex.pipeline.download.choose import read_shard
-from visunex.pipeline.download.messages import EngineSettings, ShardJob, Tally
-from visunex.pipeline.download.worker_pool import Crew
+from visunex.pipeline.download.messages import MakerSettings, ShardJob, ShardProgress
+from visunex.pipeline.download.results import read_shard
+from visunex.pipeline.download.worker_pool import WorkerPool
 from visunex.pipeline.errors import DownloadError
 
 
@@ -28,11 +28,13 @@ def server() -> Iterator[hostile.HostileServer]:
         yield running
 
 
-def crew_for(path: Path, urls: list[str], patience: float = 60.0, **changes: Any) -> tuple[Crew, Candidates]:
+def pool_for(
+    path: Path, urls: list[str], patience: float = 60.0, **changes: Any
+) -> tuple[WorkerPool, Candidates]:
     run, recipe = downloads.ready_run(path, urls, len(urls))
     candidates = load_candidates(run.selected, recipe.download)
     defaults = {"columns": candidates.columns, "fetch": FetchSettings(deadline=30, allow_private=True)}
-    settings = EngineSettings(
+    settings = MakerSettings(
         **{"output": path, "shard_size": 10, "threads": 8, "limits": Limits(), **defaults, **changes}
     )
 
@@ -41,7 +43,7 @@ def crew_for(path: Path, urls: list[str], patience: float = 60.0, **changes: Any
         job.folder.mkdir()
         candidates.write_rows(job.shard, job.folder / "rows.arrow")
 
-    return Crew(settings, 1, prepare, patience), candidates
+    return WorkerPool(settings, 1, prepare, patience), candidates
 
 
 def test_a_shard_on_which_nothing_moves_is_begun_anew_without_the_rows_that_stall(
@@ -50,12 +52,12 @@ def test_a_shard_on_which_nothing_moves_is_begun_anew_without_the_rows_that_stal
     """Two links hang for longer than the watchdog's patience; a fault in the fetch would look like this."""
     names = ["good", "hang", "good", "404", "hang", "good"]
     urls = [f"{server.base}/{name}/{number}.jpg" for number, name in enumerate(names)]
-    crew, _ = crew_for(tmp_path, urls, patience=8.0)
-    heard: list[Tally] = []
-    with crew:
-        crew.run([ShardJob(0, tmp_path / "work")], heard.append)
-    classes = [result.error_class for result in read_shard(tmp_path, 0)]
-    assert classes == [None, "stalled", None, "http_404", "stalled", None]
+    pool, _ = pool_for(tmp_path, urls, patience=8.0)
+    heard: list[ShardProgress] = []
+    with pool:
+        pool.run([ShardJob(0, tmp_path / "work")], heard.append)
+    kinds = [result.error_kind for result in read_shard(tmp_path, 0)]
+    assert kinds == [None, "stalled", None, "http_404", "stalled", None]
     assert (heard[-1].attempted, heard[-1].succeeded) == (6, 3)
     assert heard[-1].failures == {"stalled": 2, "http_404": 1}
 
@@ -73,27 +75,27 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return opened
 
 
-def had(path: Path, shards: int) -> list[int]:
-    return [sum(result.had for result in read_shard(path, shard)) for shard in range(shards)]
+def downloaded(path: Path, shards: int) -> list[int]:
+    return [sum(result.downloaded for result in read_shard(path, shard)) for shard in range(shards)]
 
 
 def test_a_slow_link_holds_up_its_own_shard_only(gate: threading.Event, tmp_path: Path) -> None:
     """The shards behind it are made first, with as many links at a time as ever, and each asked for once."""
     finished: dict[int, None] = {}
 
-    def hear(tally: Tally) -> None:
-        if tally.attempted == 10:
-            finished[tally.shard] = None
+    def on_progress(progress: ShardProgress) -> None:
+        if progress.attempted == 10:
+            finished[progress.shard] = None
         if len(finished) == 3:
             gate.set()
 
     with hostile.hostile() as server:
         urls = [f"{server.base}/{'gated' if number == 3 else 'good'}/{number}.jpg" for number in range(40)]
-        crew, _ = crew_for(tmp_path, urls, threads=2)
-        with crew:
-            crew.run([ShardJob(shard, tmp_path / f"work{shard}") for shard in range(4)], hear)
+        pool, _ = pool_for(tmp_path, urls, threads=2)
+        with pool:
+            pool.run([ShardJob(shard, tmp_path / f"work{shard}") for shard in range(4)], on_progress)
     assert list(finished) == [1, 2, 3, 0]
-    assert had(tmp_path, 4) == [10] * 4
+    assert downloaded(tmp_path, 4) == [10] * 4
     assert set(server.visits.values()) == {1}
     assert server.most_open == 2
 
@@ -103,38 +105,38 @@ def test_a_worker_that_dies_loses_no_shard(
 ) -> None:
     """It dies with two shards in work; they are begun again one by one, and nothing in them is to blame."""
     urls = [f"{server.base}/{'gated' if number % 10 == 3 else 'good'}/d{number}.jpg" for number in range(20)]
-    crew, _ = crew_for(tmp_path, urls, threads=4)
+    pool, _ = pool_for(tmp_path, urls, threads=4)
     killed: list[int] = []
 
-    def hear(tally: Tally) -> None:
-        if tally.shard == 1 and not killed:
-            killed.append(crew._workers[0].process.pid)
+    def on_progress(progress: ShardProgress) -> None:
+        if progress.shard == 1 and not killed:
+            killed.append(pool._workers[0].process.pid)
             os.kill(killed[0], signal.SIGKILL)
             gate.set()
 
-    with crew:
-        crew.run([ShardJob(shard, tmp_path / f"work{shard}") for shard in range(2)], hear)
-        assert crew._workers[0].process.pid not in killed
-    assert had(tmp_path, 2) == [10, 10]
+    with pool:
+        pool.run([ShardJob(shard, tmp_path / f"work{shard}") for shard in range(2)], on_progress)
+        assert pool._workers[0].process.pid not in killed
+    assert downloaded(tmp_path, 2) == [10, 10]
 
 
 def test_a_shard_that_cannot_be_made_is_given_up(server: hostile.HostileServer, tmp_path: Path) -> None:
-    crew, _ = crew_for(tmp_path, [f"{server.base}/good/a.jpg"], columns=("caption",))
-    with pytest.raises(DownloadError, match="shard 0 could not be made in 3 tries"), crew:
-        crew.run([ShardJob(0, tmp_path / "work")], lambda _: None)
+    pool, _ = pool_for(tmp_path, [f"{server.base}/good/a.jpg"], columns=("caption",))
+    with pytest.raises(DownloadError, match="shard 0 could not be made in 3 tries"), pool:
+        pool.run([ShardJob(0, tmp_path / "work")], lambda _: None)
 
 
 def test_a_worker_that_cannot_start_says_why(server: hostile.HostileServer, tmp_path: Path) -> None:
-    crew, _ = crew_for(tmp_path, [f"{server.base}/good/a.jpg"], fetch=None)
-    with pytest.raises(DownloadError, match=r"a worker cannot start \(AttributeError: "), crew:
-        crew.run([ShardJob(0, tmp_path / "work")], lambda _: None)
+    pool, _ = pool_for(tmp_path, [f"{server.base}/good/a.jpg"], fetch=None)
+    with pytest.raises(DownloadError, match=r"a worker cannot start \(AttributeError: "), pool:
+        pool.run([ShardJob(0, tmp_path / "work")], lambda _: None)
 
 
 def test_workers_are_kept_for_further_rounds(server: hostile.HostileServer, tmp_path: Path) -> None:
-    crew, _ = crew_for(tmp_path, [f"{server.base}/good/{number}.jpg" for number in range(20)])
-    with crew:
-        crew.run([ShardJob(0, tmp_path / "work0")], lambda _: None)
-        first = crew._workers[0].process.pid
-        crew.run([ShardJob(1, tmp_path / "work1")], lambda _: None)
-        assert [worker.process.pid for worker in crew._workers] == [first]
+    pool, _ = pool_for(tmp_path, [f"{server.base}/good/{number}.jpg" for number in range(20)])
+    with pool:
+        pool.run([ShardJob(0, tmp_path / "work0")], lambda _: None)
+        first = pool._workers[0].process.pid
+        pool.run([ShardJob(1, tmp_path / "work1")], lambda _: None)
+        assert [worker.process.pid for worker in pool._workers] == [first]
     assert len(read_shard(tmp_path, 1)) == 10

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visunex.pipeline.download.choose import Result, choose, is_made, round_size
+from visunex.pipeline.download.choose import Result, choose, round_size
+from visunex.pipeline.download.results import is_made
 
 
-def had(rank: int, sha256: str = "", dhash: int | None = None, url: str = "") -> Result:
+def downloaded(rank: int, sha256: str = "", dhash: int | None = None, url: str = "") -> Result:
     return Result(rank, url or f"http://a/{rank}", "success", None, sha256 or f"file {rank}", dhash)
 
 
@@ -18,30 +19,30 @@ def failed(rank: int, message: str = "http_404: gone") -> Result:
 
 
 def test_the_best_are_chosen_and_the_rest_are_spare() -> None:
-    results = [had(0), failed(1), had(2), had(3)]
+    results = [downloaded(0), failed(1), downloaded(2), downloaded(3)]
     assert choose(results, 2) == {0: "chosen", 2: "chosen", 3: "spare"}
 
 
-def test_a_message_has_its_class() -> None:
-    assert failed(0).error_class == "http_404"
-    assert had(0).error_class is None
+def test_a_message_has_its_kind() -> None:
+    assert failed(0).error_kind == "http_404"
+    assert downloaded(0).error_kind is None
 
 
 def test_of_the_same_file_the_best_counts() -> None:
-    results = [had(0, "x"), had(1), had(2, "x"), had(3)]
+    results = [downloaded(0, "x"), downloaded(1), downloaded(2, "x"), downloaded(3)]
     assert choose(results, 3) == {0: "chosen", 1: "chosen", 2: "duplicate", 3: "chosen"}
     assert choose(results, 3, "none")[2] == "chosen"
 
 
 def test_the_same_file_at_three_addresses_is_a_placeholder() -> None:
-    results = [had(0, "x"), had(1, "x"), had(2, "x"), had(3)]
+    results = [downloaded(0, "x"), downloaded(1, "x"), downloaded(2, "x"), downloaded(3)]
     assert choose(results, 2) == {0: "placeholder", 1: "placeholder", 2: "placeholder", 3: "chosen"}
     kept = choose(results, 2, keep_placeholders=True)
     assert kept == {0: "chosen", 1: "duplicate", 2: "duplicate", 3: "chosen"}
 
 
 def test_the_same_address_three_times_is_none() -> None:
-    results = [had(rank, "x", url="http://a/x") for rank in range(3)]
+    results = [downloaded(rank, "x", url="http://a/x") for rank in range(3)]
     assert choose(results, 3) == {0: "chosen", 1: "duplicate", 2: "duplicate"}
 
 
@@ -54,7 +55,7 @@ def test_near_duplicates_are_found_as_by_comparing_all_with_all(
     values: list[int], flips: list[tuple[int, set[int]]]
 ) -> None:
     hashes = values + [values[n % len(values)] ^ sum(1 << bit for bit in bits) for n, bits in flips]
-    results = [had(rank, dhash=value) for rank, value in enumerate(hashes)]
+    results = [downloaded(rank, dhash=value) for rank, value in enumerate(hashes)]
     expected, kept = {}, list[int]()
     for rank, value in enumerate(hashes):
         near = any((value ^ other).bit_count() <= 4 for other in kept)
@@ -66,11 +67,11 @@ def test_near_duplicates_are_found_as_by_comparing_all_with_all(
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 30))
 @settings(deadline=None)
-def test_every_picture_had_has_one_class(successes: list[bool], target: int) -> None:
-    results = [had(rank) if ok else failed(rank) for rank, ok in enumerate(successes)]
-    classes = choose(results, target)
-    assert set(classes) == {rank for rank, ok in enumerate(successes) if ok}
-    assert list(classes.values()).count("chosen") == min(target, sum(successes))
+def test_every_downloaded_image_has_one_status(successes: list[bool], target: int) -> None:
+    results = [downloaded(rank) if ok else failed(rank) for rank, ok in enumerate(successes)]
+    statuses = choose(results, target)
+    assert set(statuses) == {rank for rank, ok in enumerate(successes) if ok}
+    assert list(statuses.values()).count("chosen") == min(target, sum(successes))
 
 
 @pytest.mark.parametrize(
