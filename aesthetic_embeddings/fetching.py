@@ -1,7 +1,10 @@
 """Published embeddings, brought once: from a mirror or their own address, checked against the catalogue."""
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from visunex.base.files import sha256_file, write_bytes
@@ -14,6 +17,7 @@ from .errors import EmbeddingError
 MIRROR_VARIABLE = "VISUNEX_MIRROR"
 MAX_BYTES = 1024**2  # published embeddings are a few kB
 TOTAL_SECONDS = 60.0
+_MIRROR: ContextVar[str | None] = ContextVar("mirror", default=None)  # of the block at work
 
 
 def fetch(name: str, mirror: str | None = None) -> Embedding:
@@ -64,8 +68,18 @@ def mirrored_file(entry: Published, mirror: str | None = None) -> Path | None:
 
 
 def mirror_given(mirror: str | None) -> str | None:
-    """The mirror to use: the one given, else the environment's, else None."""
-    return mirror or os.environ.get(MIRROR_VARIABLE) or None
+    """The mirror to use: the one given, else that of `mirrored`, else the environment's, else None."""
+    return mirror or _MIRROR.get() or os.environ.get(MIRROR_VARIABLE) or None
+
+
+@contextlib.contextmanager
+def mirrored(place: str | None) -> Iterator[None]:
+    """Bring what is published from `place` while the block runs, unless another mirror is named."""
+    before = _MIRROR.set(place)
+    try:
+        yield
+    finally:
+        _MIRROR.reset(before)
 
 
 def is_url(place: str) -> bool:

@@ -15,6 +15,7 @@ def public(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
     """
 
     def load(name: str) -> Any:
+        """The public `name`, kept in the package from then on."""
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(f".{homes[name]}", package), name)

@@ -129,12 +129,14 @@ def run_recipe(
     *,
     run: str | Path | None = None,
     overwrite: bool = False,
+    mirror: str | Path | None = None,
     **settings: Any,
 ) -> "RunReport":
     """Filter, download and encode as a recipe says, in `run` (by default `runs/NAME`, after the recipe).
 
     `settings` are the recipe's sections as mappings, and its `name` and `source`; what they do not name stays
-    as the recipe has it. Stopped at any time, the same call goes on from there.
+    as the recipe has it. `mirror` is a folder or address of published embeddings and vectors, in place of
+    their own. Stopped at any time, the same call goes on from there.
 
     Raises the errors of the three stages; what is done by then is kept.
 
@@ -142,7 +144,8 @@ def run_recipe(
     """
     base = Recipe(name="custom") if recipe is None else _loaded(recipe)
     changed = override(base, _overrides("run_recipe", settings, _RECIPE_KEYS))
-    return run_in(RunDir(RUNS / changed.name if run is None else Path(run)), changed, overwrite=overwrite)
+    folder = RunDir(RUNS / changed.name if run is None else Path(run))
+    return run_in(folder, changed, overwrite=overwrite, mirror=None if mirror is None else str(mirror))
 
 
 def filter_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False) -> "FilterReport":
@@ -192,11 +195,13 @@ def encode_in(
     return report
 
 
-def run_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False) -> "RunReport":
+def run_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False, mirror: str | None = None) -> "RunReport":
     """Filter, download and encode as a whole recipe says, in a run folder that nobody has locked yet."""
+    from visunex.aesthetic_embeddings.fetching import mirrored
+
     from .run import run_recipe as run_stages
 
-    with _at_work(run):
+    with _at_work(run), mirrored(mirror):
         return run_stages(run, recipe, overwrite=overwrite)
 
 

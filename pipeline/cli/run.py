@@ -1,6 +1,5 @@
 """`visunex-data run`."""
 
-import os
 from pathlib import Path
 
 import click
@@ -58,10 +57,8 @@ def command(
 
     from ..api import run_in
 
-    if mirror:
-        os.environ["VISUNEX_MIRROR"] = mirror
     discarding = [Override("encode.discard_images", True, "--discard-images")] if discard_images else []
     loaded = load(recipe, [*settings, *discarding])
     run = RunDir(Path(folder) if folder else RUNS / loaded.name)
-    report = run_in(run, loaded, overwrite=overwrite)
+    report = run_in(run, loaded, overwrite=overwrite, mirror=mirror)
     show(report.as_dict(), report.as_text())

@@ -11,7 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visunex.aesthetic_embeddings import EmbeddingError, catalogue, fetch, fetching, find, findable, save
+from visunex.aesthetic_embeddings import (
+    EmbeddingError,
+    catalogue,
+    fetch,
+    fetching,
+    find,
+    findable,
+    mirror_given,
+    save,
+)
+from visunex.aesthetic_embeddings.fetching import mirrored
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +159,12 @@ def test_a_cache_that_cannot_be_written_says_so(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(EmbeddingError, match=r"cannot be written.*XDG_CACHE_HOME"):
         fetch("fantasy", str(reference))
+
+
+def test_a_mirror_holds_for_a_block_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUNEX_MIRROR", "environment")
+    with mirrored("block"):
+        assert (mirror_given(None), mirror_given("argument")) == ("block", "argument")
+        with mirrored(None):
+            assert mirror_given(None) == "environment"
+    assert mirror_given(None) == "environment"
