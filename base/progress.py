@@ -1,6 +1,8 @@
 """Progress that a person or a log can read: lines with bars on a terminal, plain lines elsewhere."""
 
+import shutil
 import sys
+import textwrap
 import threading
 import time
 from types import TracebackType
@@ -43,6 +45,11 @@ def human_time(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def _wrapped(line: str) -> str:
+    """A line in lines of the terminal's width, broken between words."""
+    return textwrap.fill(line, max(1, shutil.get_terminal_size().columns - 1), break_long_words=False)
 
 
 class Progress:
@@ -123,4 +130,4 @@ class Progress:
 
             display.end(self)
         else:
-            click.echo(self.line(), err=True)
+            click.echo(_wrapped(self.line()) if self._terminal else self.line(), err=True)

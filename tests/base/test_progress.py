@@ -183,6 +183,21 @@ def test_nothing_to_do_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
+def test_what_is_over_at_once_is_broken_between_words(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = terminal(20)
+    monkeypatch.setattr("visunex.base.progress._TERMINAL_SECONDS", 60)
+    monkeypatch.delitem(sys.modules, "visunex.base.terminal")
+    with Progress("encode", 3) as progress:
+        progress.advance(3, "one failed, of which nothing is known")
+    assert "visunex.base.terminal" not in sys.modules
+    lines = shown()
+    assert lines[0] == "encode: 3/3 images,"
+    assert " ".join(lines).split()[-7:] == ["one", "failed,", "of", "which", "nothing", "is", "known"]
+    assert all(len(line) < 20 for line in lines)
+
+
 def test_nothing_to_do_is_no_line_on_a_terminal(terminal: Terminal) -> None:
     shown = terminal(40)
     with Progress("encode", 0):
