@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from visunex.generate.families.sd1.model import Model, load
-from visunex.generate.job import Cell, Job, run
+from visunex.generate.job import Job, Variant, run
 from visunex.generate.sampling.sampler import Sampler
 from visunex.generate.settings import Settings
 from visunex.generate.taste import Taste
@@ -47,17 +47,19 @@ def full_size() -> Model:
         up_block_types=("UpDecoderBlock2D",) * 4,
         scaling_factor=0.18215,
     )
-    parts = {"unet": unet.eval(), "vae": vae.eval(), "text_model": CLIPTextModel(text).eval()}
+    parts = {"unet": unet.eval(), "vae": vae.eval(), "text_encoder": CLIPTextModel(text).eval()}
     tokenizer = clip_tokenizer()
-    tokenizer.model_max_length = text.max_position_embeddings  # the pipeline asks it, visunex the tower
-    return Model("full size", tokenizer=tokenizer, scheduler_config=SCHEDULE, **parts)
+    tokenizer.model_max_length = (
+        text.max_position_embeddings
+    )  # the pipeline asks it, visunex the text encoder
+    return Model(name="full size", tokenizer=tokenizer, scheduler_config=SCHEDULE, **parts)
 
 
 def bare(model: Model, settings: Settings) -> Callable[[], None]:
     """The pipeline as its users run it."""
     pipeline = StableDiffusionPipeline(
         vae=model.vae,
-        text_encoder=model.text_model,
+        text_encoder=model.text_encoder,
         tokenizer=model.tokenizer,
         unet=model.unet,
         scheduler=DDIMScheduler(**SCHEDULE),
@@ -82,7 +84,7 @@ def bare(model: Model, settings: Settings) -> Callable[[], None]:
 
 def whole(model: Model, settings: Settings, taste: Taste | None, folder: Path) -> Callable[[], None]:
     """Everything the command does once a model is loaded: pictures and grid on disk."""
-    return lambda: run(Job(PROMPT, settings, (Cell(taste),), folder), Sampler(model)) and None
+    return lambda: run(Job(PROMPT, settings, (Variant(taste),), folder), Sampler(model)) and None
 
 
 def seconds(work: Callable[[], None]) -> float:

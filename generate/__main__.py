@@ -1,6 +1,6 @@
 """`python -m visunex.generate` is `visunex-generate`."""
 
-import runpy
+from .cli import main
 
 if __name__ == "__main__":
-    runpy.run_module("visunex.generate.cli", run_name="__main__", alter_sys=True)
+    main(prog_name="visunex-generate")

@@ -1,7 +1,5 @@
 """`visunex-generate`: the command line of generation."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,9 +11,9 @@ from visunex.base.progress import Progress, human_time
 from .options import generate_options
 
 if TYPE_CHECKING:
-    from .job import Report
-    from .output.files import Making
-    from .request import Request
+    from .job import Job, Report
+    from .output.png_text import ImageRecord
+    from .request import Options
     from .sampling.sampler import Sampler
 
 
@@ -41,18 +39,15 @@ def main(ctx: click.Context, /, **given: Any) -> None:
         visunex-generate --from-image outputs/samples/00000.png
     """
     quiet_libraries()
-    from .request import defaults_from_image, defaults_from_recipe, request
+    from .request import Options, job_of
 
-    again = read_image(given)
-    if given["recipe"] is not None:
-        given |= unless_given(ctx, defaults_from_recipe(given["recipe"]))
-    if again is not None:
-        given |= unless_given(ctx, defaults_from_image(again))
-    wanted = request(given, again)
-    sampler = load(wanted)
-    if again is not None:
-        check_same(ctx, again, sampler, wanted)
-    report = make(wanted, sampler)
+    named = {name for name in given if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    options, record = with_sources(Options(**given), named)
+    job = job_of(options, record)
+    sampler = load(options, job)
+    if record is not None:
+        check_same(record, job, sampler, named)
+    report = make(options, job, sampler)
     show(report.as_dict(), summary(report))
 
 
@@ -70,59 +65,63 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|huggingface_hub)\.")
 
 
-def unless_given(ctx: click.Context, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `defaults` whose option was not given on the command line."""
-    return {
-        name: value
-        for name, value in defaults.items()
-        if ctx.get_parameter_source(name) is ParameterSource.DEFAULT
-    }
+def with_sources(options: "Options", named: set[str]) -> "tuple[Options, ImageRecord | None]":
+    """The options with what `--recipe` and `--from-image` say for those not `named`; and the image's record.
+
+    The image goes before the recipe.
+    """
+    from .output.png_text import read_record
+    from .request import image_defaults, recipe_defaults, with_defaults
+
+    record = None if options.from_image is None else read_record(options.from_image)
+    if options.recipe is not None:
+        options = with_defaults(options, recipe_defaults(options.recipe), named)
+    if record is not None:
+        options = with_defaults(options, image_defaults(record), named)
+    return options, record
 
 
-def read_image(given: Mapping[str, Any]) -> "Making | None":
-    """How the picture of `--from-image` was made."""
-    if given["from_image"] is None:
-        return None
-    from .output.files import read_making
-
-    return read_making(Path(given["from_image"]))
-
-
-def load(wanted: "Request") -> "Sampler":
+def load(options: "Options", job: "Job") -> "Sampler":
     """Load the model, and check what was asked for against it."""
+    from .request import check_sizes
     from .sampling.sampler import Sampler
 
-    click.echo(f"Loading {wanted.model}", err=True)
-    sampler = Sampler.load(wanted.model, **wanted.loading)
-    wanted.check(sampler.model)
-    for prompt in dict.fromkeys(wanted.prompts):
+    click.echo(f"Loading {options.model}", err=True)
+    sampler = Sampler.load(
+        options.model,
+        device=options.device,
+        precision=options.precision,
+        lowvram=options.lowvram,
+        text_encoder=options.text_encoder,
+    )
+    check_sizes(options, sampler.model)
+    for prompt in job.distinct_prompts:
         if surplus := sampler.conditioner.surplus(prompt):
             click.echo(f"The last {surplus} tokens are left out, the model takes no more: {prompt}", err=True)
     return sampler
 
 
-def check_same(ctx: click.Context, again: "Making", sampler: "Sampler", wanted: "Request") -> None:
-    """Refuse to make a picture again with something else under the same name."""
+def check_same(record: "ImageRecord", job: "Job", sampler: "Sampler", named: set[str]) -> None:
+    """Refuse to make an image again with something else under the same name."""
     from .request import check_embedding, check_model
 
-    if ctx.get_parameter_source("model") is ParameterSource.DEFAULT:
-        check_model(again, sampler.model)
-    if ctx.get_parameter_source("aesthetic_embedding") is ParameterSource.DEFAULT:
-        for cell in wanted.job.cells:
-            check_embedding(again, cell.taste)
+    if "model" not in named:
+        check_model(record, sampler.model)
+    if "aesthetic_embedding" not in named:
+        for variant in job.variants:
+            check_embedding(record, variant.taste)
 
 
-def make(wanted: "Request", sampler: "Sampler") -> "Report":
-    """Make the pictures, with progress on stderr."""
+def make(options: "Options", job: "Job", sampler: "Sampler") -> "Report":
+    """Make the images, with progress on stderr."""
     from .job import run
 
     check = None
-    if wanted.safety_checker:
+    if options.safety_checker:
         from .sampling.safety import load_checker
 
         check = load_checker(sampler.model)
-    job = wanted.job
-    total = len(job.cells) * sampler.evaluations(job.prompts, job.settings, only=job.only)
+    total = len(job.variants) * sampler.evaluations(job.prompts, job.settings, only=job.only)
     with Progress("Sampling", total, "steps") as progress:
 
         def personalised(step: int, cosine: float) -> None:
@@ -135,8 +134,7 @@ def make(wanted: "Request", sampler: "Sampler") -> "Report":
 
 def summary(report: "Report") -> str:
     """What was made and where, for a person."""
-    pictures = f"{report.pictures} picture{'s' if report.pictures != 1 else ''}"
-    lines = [f"{pictures} in {human_time(report.seconds)}"]
+    lines = [f"{report.images} picture{'s' if report.images != 1 else ''} in {human_time(report.seconds)}"]
     if report.samples:
         lines.append(" to ".join(dict.fromkeys((report.samples[0], report.samples[-1]))))
     lines += report.grids

@@ -6,8 +6,8 @@ __all__ = [
     "CheckpointError",
     "EmbeddingSizeError",
     "GenerateError",
+    "ImageTextError",
     "OutputError",
-    "PictureError",
     "SteeringError",
     "UsageError",
 ]
@@ -22,7 +22,7 @@ class SteeringError(GenerateError):
 
 
 class EmbeddingSizeError(SteeringError):
-    """An aesthetic embedding of another tower than the model's."""
+    """An aesthetic embedding of another CLIP than the model's."""
 
 
 class CheckpointError(GenerateError):
@@ -30,8 +30,8 @@ class CheckpointError(GenerateError):
 
 
 class OutputError(GenerateError):
-    """Pictures that cannot be written (a full disk, a folder that went away)."""
+    """Images that cannot be written (a full disk, a folder that went away)."""
 
 
-class PictureError(GenerateError):
-    """A picture that does not say how it was made."""
+class ImageTextError(GenerateError):
+    """An image that does not say how it was made."""

@@ -47,13 +47,18 @@ class Names(click.ParamType[tuple[str, ...]]):
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def option(name: str, help_text: str, *more: str, **settings: Any) -> Callable[[Function], Function]:
-    """A click option under `name`, its twin with the other of `_` and `-`, and `more` names."""
+def option(
+    name: str, help_text: str, *more: str, field: str | None = None, **settings: Any
+) -> Callable[[Function], Function]:
+    """A click option under `name`, its twin with the other of `_` and `-`, and `more` names.
+
+    `field` is what `request.Options` calls it, where that is not the name itself.
+    """
     bare = name.removeprefix("--")
     twins = dict.fromkeys((name, "--" + bare.replace("_", "-"), "--" + bare.replace("-", "_"), *more))
     shown = not settings.get("is_flag") and settings.get("default") not in (None, "")
     return click.option(
-        *twins, bare.replace("-", "_").lower(), help=help_text, show_default=shown, **settings
+        *twins, field or bare.replace("-", "_"), help=help_text, show_default=shown, **settings
     )
 
 
@@ -89,10 +94,10 @@ SAMPLING = [
     option("--scheduler", "Sample with ddim, plms or one of diffusers' others.", default="ddim"),
     option("--ddim_eta", "Share of new noise in each DDIM step.", type=click.FloatRange(min=0), default=0.0),
     option("--scale", "Guidance scale; 1: no guidance.", type=float, default=7.5),
-    option("--H", "Height in pixels.  [default: the model's]", type=int),
-    option("--W", "Width in pixels.  [default: the model's]", type=int),
-    option("--C", "Latent channels: the model's, or it is refused.", type=int),
-    option("--f", "Pixels per latent: the model's, or it is refused.", type=int),
+    option("--H", "Height in pixels.  [default: the model's]", type=int, field="height"),
+    option("--W", "Width in pixels.  [default: the model's]", type=int, field="width"),
+    option("--C", "Latent channels: the model's, or it is refused.", type=int, field="channels"),
+    option("--f", "Pixels per latent: the model's, or it is refused.", type=int, field="factor"),
     option("--n_samples", "Pictures in a batch.", type=AT_LEAST_ONE, default=1),
     option("--n_iter", "Batches for each prompt.", type=AT_LEAST_ONE, default=1),
     option("--seed", "Seed of the noise.", type=click.IntRange(0, 2**64 - 1), default=42),

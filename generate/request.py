@@ -1,103 +1,175 @@
 """What was asked for on the command line -> a job; every fault in it is found before a model is loaded."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from visunex.base.folders import EMBEDDING
 
 from .errors import GenerateError, UsageError
 from .families.sd1.model import Model
-from .job import Cell, Job
-from .output.files import Making
+from .job import Job, Variant
+from .output.png_text import ImageRecord
 from .sampling.sampler import latent_shape
 from .sampling.schedulers import PLMS, canonical
-from .settings import Settings
-from .taste import Taste
+from .settings import Precision, Settings, TextEncoder
+from .taste import LR, Taste
 
 __all__ = [
-    "Request",
+    "Options",
     "check_embedding",
     "check_model",
-    "defaults_from_image",
-    "defaults_from_recipe",
-    "request",
+    "check_sizes",
+    "image_defaults",
+    "job_of",
+    "recipe_defaults",
+    "with_defaults",
 ]
 
 
-@dataclass(frozen=True)
-class Request:
-    """A job and the model it wants."""
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of `visunex-generate`, one field each, under the names that `options.py` gives them."""
 
-    job: Job
+    prompt: str | None
+    from_file: Path | None
+    negative_prompt: str
     model: str
-    loading: Mapping[str, Any]
+    from_image: Path | None
+    recipe: str | None
+
+    aesthetic_embedding: str | None
+    aesthetic_steps: int
+    aesthetic_lr: float
+    text_encoder: TextEncoder
+    sweep_steps: tuple[int, ...] | None
+    sweep_embeddings: tuple[str, ...] | None
+
+    ddim_steps: int
+    plms: bool
+    scheduler: str
+    ddim_eta: float
+    scale: float
+    height: int | None
+    width: int | None
     channels: int | None
     factor: int | None
+    n_samples: int
+    n_iter: int
+    seed: int
+    fixed_code: bool
+    rng: Literal["device", "cpu"]
+
+    precision: Precision
+    device: str
+    lowvram: bool
     safety_checker: bool
 
-    @property
-    def prompts(self) -> tuple[str, ...]:
-        """The prompts, each once or more."""
-        return (self.job.prompts,) if isinstance(self.job.prompts, str) else self.job.prompts
-
-    def check(self, model: Model) -> None:
-        """Raise UsageError where sizes that were asked for are not the loaded model's."""
-        for name, asked, own in (("--C", self.channels, model.channels), ("--f", self.factor, model.factor)):
-            if asked not in (None, own):
-                raise UsageError(f"{name} is {asked}, but {model.name} has {own}; leave {name} out")
-        latent_shape(model, self.job.settings)
+    outdir: Path
+    n_rows: int
+    skip_grid: bool
+    skip_save: bool
 
 
-def request(given: Mapping[str, Any], again: Making | None = None) -> Request:
-    """The request that the options `given` make; with `again`, just for the picture made so.
+def with_defaults(options: Options, defaults: Mapping[str, Any], given: Collection[str]) -> Options:
+    """`options` with `defaults` in the place of those that are not `given` on the command line."""
+    return replace(options, **{name: value for name, value in defaults.items() if name not in given})
+
+
+def recipe_defaults(name: str) -> dict[str, Any]:
+    """Options that a recipe's `[generate]` part gives; the embedding is the one that its run makes.
+
+    Raises RecipeError for a recipe that is not there or not valid.
+    """
+    from visunex.recipes import load
+
+    recipe = load(name)
+    return {"aesthetic_embedding": recipe.name, **recipe.generate.model_dump(exclude_none=True)}
+
+
+def image_defaults(record: ImageRecord) -> dict[str, Any]:
+    """Options that make an image again."""
+    settings, model, taste = record.settings, record.model, record.taste
+    return {
+        "prompt": record.prompt,
+        "negative_prompt": settings.negative_prompt,
+        "model": model.name,
+        "text_encoder": model.text_encoder,
+        "aesthetic_embedding": taste.name if taste else None,
+        "aesthetic_steps": taste.steps if taste else 0,
+        "aesthetic_lr": (taste.lr if taste else 0) or LR,
+        "ddim_steps": settings.steps,
+        "scheduler": settings.scheduler,
+        "ddim_eta": settings.eta,
+        "scale": settings.guidance_scale,
+        "height": settings.height,
+        "width": settings.width,
+        "n_samples": settings.samples,
+        "seed": settings.seed,
+        "fixed_code": settings.fixed_code,
+        "rng": settings.rng,
+        "precision": "full" if model.precision == "float32" else "autocast",
+        "lowvram": model.lowvram,
+    }
+
+
+def job_of(options: Options, record: ImageRecord | None = None) -> Job:
+    """The job that the options make; with `record`, of just the image that was made so.
 
     Raises UsageError and EmbeddingError for faults in the options.
     """
-    settings = Settings(
-        height=given["h"],
-        width=given["w"],
-        steps=given["ddim_steps"],
-        guidance_scale=given["scale"],
-        eta=given["ddim_eta"],
-        scheduler=_scheduler(given),
-        samples=given["n_samples"],
-        iterations=again.batch + 1 if again else given["n_iter"],
-        seed=given["seed"],
-        fixed_code=given["fixed_code"],
-        rng=given["rng"],
-        negative_prompt=given["negative_prompt"],
+    settings = settings_of(options)
+    variants = _variants(options)
+    return Job(
+        prompts=_prompts_again(options, record) if record else _prompts(options),
+        settings=replace(settings, iterations=record.batch + 1) if record else settings,
+        variants=variants,
+        folder=options.outdir,
+        save=not options.skip_save,
+        grid=not options.skip_grid and (record is None or len(variants) > 1),
+        per_row=options.n_rows or None,
+        only=(record.batch, record.position) if record else None,
     )
-    cells = _cells(given)
-    job = Job(
-        prompts=_prompts_again(given, again) if again else _prompts(given),
-        settings=settings,
-        cells=cells,
-        folder=given["outdir"],
-        save=not given["skip_save"],
-        grid=not given["skip_grid"] and (again is None or len(cells) > 1),
-        per_row=given["n_rows"] or None,
-        only=(again.batch, again.position) if again else None,
-    )
-    loading = {
-        "stock_text_encoder": given["text_encoder"] == "openai",
-        **{name: given[name] for name in ("device", "precision", "lowvram")},
-    }
-    return Request(job, given["model"], loading, given["c"], given["f"], given["safety_checker"])
 
 
-def _scheduler(given: Mapping[str, Any]) -> str:
-    name = PLMS if given["plms"] else canonical(given["scheduler"])
-    if given["ddim_eta"] and name == PLMS:
+def settings_of(options: Options) -> Settings:
+    """How the options ask for images to be sampled. Raises UsageError for what no scheduler can do."""
+    return Settings(
+        negative_prompt=options.negative_prompt,
+        seed=options.seed,
+        scheduler=_scheduler(options),
+        steps=options.ddim_steps,
+        eta=options.ddim_eta,
+        guidance_scale=options.scale,
+        height=options.height,
+        width=options.width,
+        samples=options.n_samples,
+        iterations=options.n_iter,
+        fixed_code=options.fixed_code,
+        rng=options.rng,
+    )
+
+
+def _scheduler(options: Options) -> str:
+    name = PLMS if options.plms else canonical(options.scheduler)
+    if options.ddim_eta and name == PLMS:
         raise UsageError("--ddim_eta must be 0 with --plms, which adds no noise of its own")
     return name
 
 
-def _prompts(given: Mapping[str, Any]) -> str | tuple[str, ...]:
-    if given["from_file"] is None:
-        if not (given["prompt"] or "").strip():
-            raise UsageError("the prompt is empty: say with --prompt what the picture shows")
-        return str(given["prompt"])
-    path: Path = given["from_file"]
+def _prompts(options: Options) -> str | tuple[str, ...]:
+    return _prompt(options) if options.from_file is None else _prompts_in(options.from_file)
+
+
+def _prompt(options: Options) -> str:
+    if options.prompt is None or not options.prompt.strip():
+        raise UsageError("the prompt is empty: say with --prompt what the picture shows")
+    return options.prompt
+
+
+def _prompts_in(path: Path) -> tuple[str, ...]:
+    """The lines of a file that are not empty."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -109,92 +181,63 @@ def _prompts(given: Mapping[str, Any]) -> str | tuple[str, ...]:
     return prompts
 
 
-def _prompts_again(given: Mapping[str, Any], again: Making) -> tuple[str, ...]:
-    """The prompts of the picture's batch; another prompt takes the place of its own."""
-    own = str(_prompts({**given, "from_file": None}))
-    return (*again.prompts[: again.position], own, *again.prompts[again.position + 1 :])
+def _prompts_again(options: Options, record: ImageRecord) -> tuple[str, ...]:
+    """The prompts of the image's batch; another prompt takes the place of its own."""
+    position = record.position
+    return (*record.prompts[:position], _prompt(options), *record.prompts[position + 1 :])
 
 
-def _cells(given: Mapping[str, Any]) -> tuple[Cell, ...]:
-    """The settings to compare: steps across and embeddings down, or embeddings across when they are alone."""
-    names = given["sweep_embeddings"] or (given["aesthetic_embedding"],)
-    steps = given["sweep_steps"] or (given["aesthetic_steps"],)
-    if given["sweep_steps"] and names == (None,):
+def _variants(options: Options) -> tuple[Variant, ...]:
+    """The tastes to compare: steps across and embeddings down, or embeddings across when they are alone."""
+    names = options.sweep_embeddings or (options.aesthetic_embedding,)
+    if options.sweep_steps and names == (None,):
         raise UsageError("--sweep-steps needs a taste: give --aesthetic_embedding")
-    if not 0 < given["aesthetic_lr"] < float("inf"):
-        raise UsageError(
-            f"--aesthetic_lr is {given['aesthetic_lr']:g}: give a positive number such as 0.0001"
-        )
-    vectors = {name: _vector(name) for name in names if name is not None}
-    cells = []
-    for name in names:
-        for count in steps:
-            taste = Taste(name, vectors[name], count, given["aesthetic_lr"]) if name is not None else None
-            heading = f"{count} steps" if given["sweep_steps"] else _short(name)
-            row = _short(name) if given["sweep_steps"] and given["sweep_embeddings"] else ""
-            cells.append(Cell(taste, heading, row))
-    return tuple(cells)
+    if not 0 < options.aesthetic_lr < float("inf"):
+        raise UsageError(f"--aesthetic_lr is {options.aesthetic_lr:g}: give a positive number such as 0.0001")
+    tastes = [None if name is None else Taste.load(name, lr=options.aesthetic_lr) for name in names]
+    steps = options.sweep_steps or (options.aesthetic_steps,)
+    return tuple(_variant(options, taste, count) for taste in tastes for count in steps)
 
 
-def _vector(name: str) -> Any:
-    from visunex.aesthetic_embeddings import find
+def _variant(options: Options, taste: Taste | None, steps: int) -> Variant:
+    name = _short(taste.name) if taste else ""
+    column = f"{steps} steps" if options.sweep_steps else name
+    row = name if options.sweep_steps and options.sweep_embeddings else ""
+    return Variant(replace(taste, steps=steps) if taste else None, column, row)
 
-    return find(name).tensor()
 
-
-def _short(name: str | None) -> str:
+def _short(name: str) -> str:
     """What an embedding is called in a grid: its file's name, or its run's for `embedding.pt`."""
-    path = Path(name or "")
-    return path.parent.name if path.name == "embedding.pt" and path.parent.name else path.stem
+    path = Path(name)
+    return path.parent.name if path.name == EMBEDDING and path.parent.name else path.stem
 
 
-def defaults_from_recipe(name: str) -> dict[str, Any]:
-    """Options that a recipe's `[generate]` part gives; the embedding is the one that its run makes."""
-    from visunex.recipes import load
-
-    recipe = load(name)
-    given = recipe.generate.model_dump(exclude_none=True)
-    return {"aesthetic_embedding": recipe.name, **given}
-
-
-def defaults_from_image(making: Making) -> dict[str, Any]:
-    """Options that make a picture again."""
-    return {
-        "prompt": making.prompt,
-        "negative_prompt": making.negative_prompt,
-        "model": making.model,
-        "text_encoder": making.text_encoder,
-        "aesthetic_embedding": making.aesthetic_embedding,
-        "aesthetic_steps": making.aesthetic_steps,
-        "aesthetic_lr": making.aesthetic_lr or 1e-4,
-        "ddim_steps": making.ddim_steps,
-        "scheduler": making.scheduler,
-        "ddim_eta": making.ddim_eta,
-        "scale": making.scale,
-        "h": making.height,
-        "w": making.width,
-        "n_samples": making.n_samples,
-        "seed": making.seed,
-        "fixed_code": making.fixed_code,
-        "rng": making.rng,
-        "precision": "full" if making.precision == "float32" else "autocast",
-        "lowvram": making.lowvram,
-    }
+def check_sizes(options: Options, model: Model) -> None:
+    """Raise UsageError where sizes that were asked for are not the loaded model's."""
+    for name, asked, own in (
+        ("--C", options.channels, model.channels),
+        ("--f", options.factor, model.factor),
+    ):
+        if asked not in (None, own):
+            raise UsageError(f"{name} is {asked}, but {model.name} has {own}; leave {name} out")
+    latent_shape(model, settings_of(options))
 
 
-def check_model(again: Making, model: Model) -> None:
-    """Raise GenerateError where the model is not the one that the picture was made with."""
-    if model.fingerprint != again.model_fingerprint:
+def check_model(record: ImageRecord, model: Model) -> None:
+    """Raise GenerateError where the model is not the one that the image was made with."""
+    before = record.model
+    if model.fingerprint != before.fingerprint:
         raise GenerateError(
-            f"the picture was made with another model: {again.model} was {again.model_fingerprint}, "
+            f"the picture was made with another model: {before.name} was {before.fingerprint}, "
             f"and is now {model.fingerprint}; name one with --model to use it all the same"
         )
 
 
-def check_embedding(again: Making, taste: Taste | None) -> None:
-    """Raise GenerateError where the embedding is not the one that the picture was made with."""
-    if taste is not None and taste.digest != again.aesthetic_sha256:
+def check_embedding(record: ImageRecord, taste: Taste | None) -> None:
+    """Raise GenerateError where the embedding is not the one that the image was made with."""
+    before = record.taste
+    if taste is not None and taste.digest != (before.sha256 if before else None):
         raise GenerateError(
-            f"the picture was made with another embedding: {again.aesthetic_embedding} has changed since; "
-            "name one with --aesthetic_embedding to use it all the same"
+            f"the picture was made with another embedding: {before.name if before else None} has changed "
+            "since; name one with --aesthetic_embedding to use it all the same"
         )

@@ -1,5 +1,4 @@
-"""CLIP's tokenizer from the word list that open_clip ships: for checkpoints that bring none, without a
-network."""
+"""CLIP's tokenizer from the word list in open_clip, without a network: for checkpoints that bring none."""
 
 import gzip
 from importlib.util import find_spec

@@ -1,4 +1,7 @@
 """Families of diffusion models, a folder for each, with the same file names in each.
 
-May import `checkpoint`, `tokens` and below.
+`model.py`: a model's name, folder or file -> `Model`, its parts on a device. `folder.py`: from a diffusers
+folder or the Hub; `checkpoint.py`: from one file in the family's layout; both give `parts.py`'s `Parts`.
+`text_encoder.py`: what the family's files leave out of the text side. Reads models, writes only
+what it fetched, into the cache. May import `checkpoint`, `tokens`, `settings` and below.
 """

@@ -1,21 +1,36 @@
-"""One labelled grid: a column for each setting, a row for each picture of the same noise."""
+"""Grids of images: as the original drew them, and labelled, a column for each setting of a sweep."""
 
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["labelled_grid"]
+__all__ = ["labelled_grid", "tile"]
 
 PAPER, INK = "white", "black"
 GAP = 4
 
 
+def tile(images: Sequence[Image.Image], per_row: int, padding: int = 2) -> Image.Image:
+    """A grid as the original drew it: `per_row` images in a row, black lines of `padding` pixels about each.
+
+    All images are of one size.
+    """
+    width, height = images[0].size
+    columns = min(per_row, len(images))
+    rows = -(-len(images) // columns)
+    step = (width + padding, height + padding)
+    grid = Image.new("RGB", (columns * step[0] + padding, rows * step[1] + padding))
+    for place, image in enumerate(images):
+        grid.paste(image, (padding + place % columns * step[0], padding + place // columns * step[1]))
+    return grid
+
+
 def labelled_grid(
     rows: Sequence[Sequence[Image.Image]], columns: Sequence[str], row_labels: Sequence[str] = ()
 ) -> Image.Image:
-    """Draw `rows` of pictures under the headings `columns`; a row's label, if any, stands above its row.
+    """Draw `rows` of images under the headings `columns`; a row's label, if any, stands above its row.
 
-    All pictures are of one size. Labels that do not fit are shortened.
+    All images are of one size. Labels that do not fit are shortened.
     """
     width, height = rows[0][0].size
     font = ImageFont.load_default(size=max(11, min(28, height // 16)))

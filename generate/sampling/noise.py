@@ -9,7 +9,7 @@ __all__ = ["Noise"]
 class Noise:
     """Normal noise `[n, C, h, w]` in fp32 from one generator seeded once.
 
-    `source` is the device that draws (the sampler's own as in the original, or the CPU for the same picture
+    `source` is the device that draws (the sampler's own as in the original, or the CPU for the same image
     on every machine), `target` the device that the noise is wanted on.
     """
 
@@ -22,7 +22,7 @@ class Noise:
         return torch.randn(shape, generator=self.generator, device=self.generator.device).to(self.target)
 
     def skip(self, shape: tuple[int, ...], count: int) -> None:
-        """Leave out `count` draws of `shape`: what pictures made before would have used."""
+        """Leave out `count` draws of `shape`: what images made before would have used."""
         for _ in range(count):
             torch.randn(shape, generator=self.generator, device=self.generator.device)
 

@@ -1,4 +1,4 @@
-"""The safety checker of Stable Diffusion 1.x: pictures it objects to are blacked out."""
+"""The safety checker of Stable Diffusion 1.x: images it objects to are blacked out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from PIL import Image
+
+from visunex.base.errors import first_line
 
 from ..errors import CheckpointError
 from ..families.sd1.model import Model
@@ -18,7 +20,7 @@ Images = tuple[Image.Image, ...]
 
 
 def load_checker(model: Model) -> Callable[[Images], tuple[Images, int]]:
-    """The model folder's own checker, else CompVis's from the Hub, as a function on pictures.
+    """The model folder's own checker, else CompVis's from the Hub, as a function on images.
 
     It returns them, those objected to in black, and their number. Raises CheckpointError when there is none.
     """
@@ -51,8 +53,7 @@ def _load(name: str) -> tuple[Any, Any]:
         checker = StableDiffusionSafetyChecker.from_pretrained(HUB_NAME)
         return checker.eval(), CLIPImageProcessor.from_pretrained(HUB_NAME)
     except (OSError, ValueError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(
-            f"the safety checker {HUB_NAME} is not on this machine and cannot be fetched ({reason}); "
-            f"bring it with `hf download {HUB_NAME}`, or leave --safety_checker out"
+            f"the safety checker {HUB_NAME} is not on this machine and cannot be fetched "
+            f"({first_line(error)}); bring it with `hf download {HUB_NAME}`, or leave --safety_checker out"
         ) from None

@@ -1,7 +1,6 @@
-"""Conditioning and noise -> pictures: the original's loop over any of diffusers' schedulers."""
+"""Prompts and settings -> images, batch after batch, as the original script orders them."""
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,24 +9,21 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import UsageError
-from ..families.sd1 import model as models
-from ..families.sd1.model import Model
+from ..families.sd1.model import Model, load
 from ..prompts import Conditioner
-from ..settings import DEFAULT_MODEL, Settings
+from ..settings import DEFAULT_MODEL, Precision, Settings, TextEncoder
 from ..steering import steer
 from ..taste import Taste
 from . import schedulers
+from .denoise import OnStep, denoise
 from .noise import Noise
 
-__all__ = ["Batch", "Sampler", "denoise"]
-
-OnStep = Callable[[], None]
+__all__ = ["Batch", "Sampler", "latent_shape"]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The pictures of one call of the sampler, with the prompts they show; `number` counts from 0 in a
-    run."""
+    """The images of one call of the sampler, with the prompt of each; `number` counts from 0 in a run."""
 
     number: int
     prompts: tuple[str, ...]
@@ -35,17 +31,33 @@ class Batch:
 
 
 class Sampler:
-    """A loaded model and what it has computed so far; `Sampler.load("visunex-tiny")` for anyone's own
-    script."""
+    """A loaded model and the prompts it has computed so far: `Sampler.load("visunex-tiny")`.
 
-    def __init__(self, model: Model, *, stock_text_encoder: bool = False) -> None:
+    With `text_encoder` `openai` OpenAI's own CLIP reads the prompts, as in the original script.
+    """
+
+    def __init__(self, model: Model, *, text_encoder: TextEncoder = "model") -> None:
         self.model = model
-        self.conditioner = Conditioner(model, stock=stock_text_encoder)
+        self.conditioner = Conditioner(model, text_encoder=text_encoder)
 
     @classmethod
-    def load(cls, name: str = DEFAULT_MODEL, *, stock_text_encoder: bool = False, **how: Any) -> "Sampler":
-        """Load a model by name, folder or file; `how` is what `models.load` takes. Raises CheckpointError."""
-        return cls(models.load(name, **how), stock_text_encoder=stock_text_encoder)
+    def load(
+        cls,
+        name: str = DEFAULT_MODEL,
+        *,
+        device: str = "auto",
+        precision: Precision = "autocast",
+        lowvram: bool = False,
+        text_encoder: TextEncoder = "model",
+    ) -> "Sampler":
+        """Load a Hub name, a diffusers folder, a `.safetensors` or `.ckpt` file, or `visunex-tiny`.
+
+        `device` is a torch device, or `auto`: a GPU if there is one. `precision` is `full` (fp32), or
+        `autocast`: fp16 on a GPU. `lowvram` keeps only the part at work on the device. Raises CheckpointError
+        for a model that is not there or not readable, UsageError for a device that is not there.
+        """
+        model = load(name, device=device, precision=precision, lowvram=lowvram)
+        return cls(model, text_encoder=text_encoder)
 
     def sample(
         self,
@@ -59,10 +71,11 @@ class Sampler:
     ) -> Iterator[Batch]:
         """Yield one `Batch` after another: every group of prompts in each iteration.
 
-        A single prompt fills a batch with `samples` pictures; several are taken `samples` at a time, one
-        picture each, as the original's `--from-file` does. `only` samples just the batch of that number,
-        with the noise it would have had in the whole run. Raises UsageError for settings that do not fit the
-        model.
+        A single prompt fills a batch with `samples` images; several are taken `samples` at a time, one
+        image each, as the original's `--from-file` does. `only` samples just the batch of that number,
+        with the noise it would have had in the whole run. `on_step` is called after each step of the
+        sampler, `on_personalise(step, cosine)` before each towards the taste. Raises UsageError for
+        settings that do not fit the model, EmbeddingSizeError for a taste of another size.
         """
         settings = settings or Settings()
         shape = latent_shape(self.model, settings)
@@ -75,15 +88,15 @@ class Sampler:
                 noise.skip(shape, draws)
                 continue
             latents = noise.draw(shape) if start is None else start
-            conditioning = torch.cat([self.conditioner.prompt(text, taste, on_personalise) for text in group])
+            cond = torch.cat([self.conditioner.prompt(text, taste, on_personalise) for text in group])
             with self.model.on_device(self.model.unet) as unet:
                 latents = denoise(
                     unet,
                     build_scheduler(self.model, settings),
                     latents,
-                    conditioning,
-                    self._negative(settings, conditioning),
-                    scale=settings.guidance_scale,
+                    cond,
+                    self._uncond(settings, cond),
+                    guidance_scale=settings.guidance_scale,
                     eta=settings.eta,
                     noise=noise,
                     branch=number,
@@ -98,12 +111,11 @@ class Sampler:
         steps = len(build_scheduler(self.model, settings).timesteps)
         return steps * (1 if only else sum(1 for _ in groups(prompts, settings)))
 
-    def _negative(self, settings: Settings, conditioning: Tensor) -> Tensor | None:
-        """Conditioning of the negative prompt for each of the batch; None at scale 1, which is no
-        guidance."""
+    def _uncond(self, settings: Settings, cond: Tensor) -> Tensor | None:
+        """Conditioning of the negative prompt for each of the batch; None where there is no guidance."""
         if settings.guidance_scale == 1.0:
             return None
-        return self.conditioner.negative(settings.negative_prompt).expand_as(conditioning)
+        return self.conditioner.negative(settings.negative_prompt).expand_as(cond)
 
     def _source(self, settings: Settings) -> torch.device:
         return torch.device("cpu") if settings.rng == "cpu" else self.model.device
@@ -152,80 +164,10 @@ def draws_per_batch(scheduler: Any, *, fixed_code: bool) -> int:
 
 
 @torch.inference_mode()
-def denoise(
-    unet: Any,
-    scheduler: Any,
-    latents: Tensor,
-    conditioning: Tensor,
-    negative: Tensor | None,
-    *,
-    scale: float,
-    eta: float = 0.0,
-    noise: Noise,
-    branch: int = 0,
-    on_step: OnStep = lambda: None,
-) -> Tensor:
-    """Latents `[n, C, h, w]` from noise of that shape, guided away from `negative`; None leaves guidance out.
-
-    A batch that is not full takes the first of the noise. The state stays fp32 whatever the UNet's
-    precision. `on_step` is called after each evaluation of the UNet.
-    """
-    count = len(conditioning)
-    context = conditioning if negative is None else torch.cat([negative, conditioning])
-    context = context.to(unet.dtype)
-    advance = _advance(scheduler, eta, noise, branch, latents.shape)
-    latents = latents[:count] * scheduler.init_noise_sigma
-    for timestep in scheduler.timesteps:
-        scaled = scheduler.scale_model_input(latents, timestep)
-        estimate = guided(unet, scaled, timestep, context, None if negative is None else scale)
-        latents = advance(estimate, timestep, latents)
-        on_step()
-    return latents
-
-
-def guided(unet: Any, latents: Tensor, timestep: Tensor, context: Tensor, scale: float | None) -> Tensor:
-    """The UNet's estimate of the noise: eps(x, empty) + scale * (eps(x, cond) - eps(x, empty)), in fp32."""
-    batch = latents if scale is None else torch.cat([latents, latents])
-    estimate = unet(
-        batch.to(unet.dtype), timestep.to(latents.device), encoder_hidden_states=context, return_dict=False
-    )[0].float()
-    if scale is None:
-        return estimate
-    empty, wanted = estimate.chunk(2)
-    return empty + scale * (wanted - empty)
-
-
-Advance = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-def _advance(scheduler: Any, eta: float, noise: Noise, branch: int, shape: Sequence[int]) -> Advance:
-    """One step of the scheduler: estimate, time step, latents -> latents.
-
-    The original draws noise at every step, even where it multiplies it by 0: so do its two samplers here, or
-    the next batch would begin elsewhere in the generator's course.
-    """
-    if schedulers.is_original(scheduler):
-        wants = "variance_noise" in inspect.signature(scheduler.step).parameters
-
-        def original(estimate: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
-            drawn = noise.draw(tuple(shape))[: len(latents)]
-            extra = {"eta": eta, "variance_noise": drawn} if wants else {}
-            return scheduler.step(estimate, timestep, latents, return_dict=False, **extra)[0]
-
-        return original
-    takes = inspect.signature(scheduler.step).parameters
-    given = {"eta": eta, "generator": noise.branch(branch)}
-    extra = {name: value for name, value in given.items() if name in takes}
-    return lambda estimate, timestep, latents: scheduler.step(
-        estimate, timestep, latents, return_dict=False, **extra
-    )[0]
-
-
-@torch.inference_mode()
 def decode(model: Model, latents: Tensor) -> tuple[Image.Image, ...]:
-    """Pictures of latents `[n, C, h, w]`."""
+    """The images of latents `[n, C, h, w]`, by the model's VAE."""
     with model.on_device(model.vae) as vae:
         latents = (latents / vae.config.scaling_factor).to(vae.dtype)
         pixels = vae.decode(latents, return_dict=False)[0]
     pixels = ((pixels.float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
-    return tuple(Image.fromarray(picture) for picture in (pixels * 255).round().astype("uint8"))
+    return tuple(Image.fromarray(image) for image in (pixels * 255).round().astype("uint8"))

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from visunex.base.errors import first_line
+
 from ..errors import UsageError
 
 __all__ = ["build", "canonical", "is_original", "names", "original_timesteps"]
 
 DDIM, PLMS = "ddim", "plms"
 _ORIGINAL = {"ddim": DDIM, "plms": PLMS, "pndm": PLMS}
-# What CompVis trained Stable Diffusion 1 with and samples with: the last step goes to the first alpha, not
-# to 1.
+# What CompVis trained Stable Diffusion 1 and samples with: the last step goes to the first alpha, not to 1.
 _AS_ORIGINAL = {
     "steps_offset": 1,
     "set_alpha_to_one": False,
@@ -27,14 +28,16 @@ def names() -> list[str]:
 
 
 def canonical(name: str) -> str:
-    """The listed name meant by `name`, whatever its case, hyphens and ending; raises UsageError with the
-    list."""
+    """The listed name meant by `name`, whatever its case, hyphens and ending.
+
+    Raises UsageError, with the list, for one that is not in it.
+    """
     wanted = _plain(name)
     if wanted in _ORIGINAL:
         return _ORIGINAL[wanted]
-    for known in _library():
-        if _plain(known) == wanted:
-            return known
+    for listed in _library():
+        if _plain(listed) == wanted:
+            return listed
     raise UsageError(f"unknown scheduler {name!r}; there are {', '.join(names())}")
 
 
@@ -90,9 +93,7 @@ def _other(name: str, config: Mapping[str, Any], steps: int) -> Any:
         scheduler = getattr(diffusers, f"{name}Scheduler").from_config(config)
         scheduler.set_timesteps(steps)
     except (ImportError, ValueError) as error:
-        raise UsageError(
-            f"the scheduler {name} does not run here: {str(error).strip().splitlines()[0]}"
-        ) from None
+        raise UsageError(f"the scheduler {name} does not run here: {first_line(error)}") from None
     return scheduler
 
 

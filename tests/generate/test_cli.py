@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from visunex.generate.cli import main
-from visunex.generate.output.files import Writer, read_making
+from visunex.generate.output.files import Writer
+from visunex.generate.output.png_text import read_record
 
 COMMAND = [sys.executable, "-m", "visunex.generate.cli"]
 
@@ -55,8 +56,8 @@ def test_a_prompt_becomes_pictures_and_a_grid(generate, embedding_file):
     assert "4 pictures" in result.stdout
     assert "outputs/samples/00000.png to outputs/samples/00003.png" in result.stdout
     assert "Sampling: 8/8 steps" in result.stderr
-    making = read_making(Path("outputs/samples/00002.png"))
-    assert (making.batch, making.position, making.aesthetic_steps) == (1, 0, 10)
+    record = read_record(Path("outputs/samples/00002.png"))
+    assert (record.batch, record.position, record.taste.steps) == (1, 0, 10)
 
 
 def test_hyphens_do_as_well(generate):
@@ -66,7 +67,7 @@ def test_hyphens_do_as_well(generate):
         ).exit_code
         == 0
     )
-    assert read_making(Path("outputs/samples/00001.png")).negative_prompt == "fog"
+    assert read_record(Path("outputs/samples/00001.png")).settings.negative_prompt == "fog"
     assert not Path("outputs/grid-0000.png").exists()
 
 
@@ -103,7 +104,7 @@ def test_a_picture_of_a_file_of_prompts_is_made_again(generate):
     Path("prompts.txt").write_text("a castle\n\na ship\na fox\n")
     generate("--from-file", "prompts.txt", "--n_samples", 2, "--n_iter", 2)
     samples = sorted(Path("outputs/samples").iterdir())
-    assert [read_making(path).prompt for path in samples] == ["a castle", "a ship", "a fox"] * 2
+    assert [read_record(path).prompt for path in samples] == ["a castle", "a ship", "a fox"] * 2
     for number in (1, 5):
         generate("--from-image", samples[number], "--outdir", f"again{number}", model=False)
         assert Path(f"again{number}/samples/00000.png").read_bytes() == samples[number].read_bytes()
@@ -112,7 +113,7 @@ def test_a_picture_of_a_file_of_prompts_is_made_again(generate):
 def test_a_picture_made_again_with_something_changed(generate, embedding_file):
     generate("--prompt", "a castle", "--n_samples", 2)
     generate("--from-image", "outputs/samples/00001.png", "--prompt", "a ship", "--outdir", "other")
-    made = read_making(Path("other/samples/00000.png"))
+    made = read_record(Path("other/samples/00000.png"))
     assert (made.prompt, made.position) == ("a ship", 1)
     generate(
         "--from-image",
@@ -139,9 +140,9 @@ def test_another_model_or_embedding_under_the_same_name_is_refused(
         generate("--from-image", image, "--aesthetic_embedding", mine, "--outdir", "b", model=False).exit_code
         == 0
     )
-    noted = read_making(Path(image))
-    assert noted.model_fingerprint
-    Path("model").symlink_to(noted.model)
+    noted = read_record(Path(image)).model
+    assert noted.fingerprint
+    Path("model").symlink_to(noted.name)
     assert generate("--prompt", "a castle", "--model", "model", "--outdir", "second").exit_code == 0
     Path("model").unlink()
     Path("model").symlink_to(unprojected_folder)
@@ -164,7 +165,7 @@ def test_a_sweep_of_steps_is_one_labelled_grid_over_the_same_noise(generate, emb
     )
     assert result.exit_code == 0, result.output
     samples = sorted(Path("outputs/samples").iterdir())
-    assert [read_making(path).aesthetic_steps for path in samples] == [0, 0, 2, 2, 5, 5]
+    assert [read_record(path).taste.steps for path in samples] == [0, 0, 2, 2, 5, 5]
     grid = pixels("outputs/grid-0000.png")
     assert grid.shape[1] == 3 * 68 + 4
     top = grid.shape[0] - 2 * 68
@@ -183,7 +184,7 @@ def test_a_sweep_of_embeddings(generate, embedding_file):
         "--prompt", "a castle", "--sweep-embeddings", f"{embedding_file}, night", "--aesthetic_steps", 2
     )
     assert result.exit_code == 0, result.output
-    assert [read_making(path).aesthetic_embedding for path in sorted(Path("outputs/samples").iterdir())] == [
+    assert [read_record(path).taste.name for path in sorted(Path("outputs/samples").iterdir())] == [
         str(embedding_file),
         "night",
     ]
@@ -209,12 +210,12 @@ def test_a_recipe_gives_defaults(generate, embedding_file):
     )
     result = generate("--recipe", "gardens.toml", "--scale", 4)
     assert result.exit_code == 0, result.output
-    made = read_making(Path("outputs/samples/00000.png"))
-    assert (made.prompt, made.aesthetic_embedding, made.aesthetic_steps) == ("a castle", "gardens", 3)
-    assert (made.scale, made.ddim_steps) == (4.0, 4)
+    made = read_record(Path("outputs/samples/00000.png"))
+    assert (made.prompt, made.taste.name, made.taste.steps) == ("a castle", "gardens", 3)
+    assert (made.settings.guidance_scale, made.settings.steps) == (4.0, 4)
 
 
-def test_tokens_beyond_the_towers_length_are_named(generate):
+def test_tokens_beyond_the_text_encoders_length_are_named(generate):
     result = generate("--prompt", "word " * 80)
     assert result.exit_code == 0
     assert re.search(r"The last \d+ tokens are left out, the model takes no more: word", result.stderr)
@@ -302,10 +303,10 @@ def test_help_has_examples_and_loads_nothing_heavy():
 def test_a_full_disk_keeps_what_was_made(generate, monkeypatch, small_files_only):
     write = Writer.sample
 
-    def filling(writer, image, making):
+    def filling(writer, image, record):
         if len(writer.written) == 2:
             small_files_only(1000)
-        return write(writer, image, making)
+        return write(writer, image, record)
 
     monkeypatch.setattr(Writer, "sample", filling)
     result = generate("--prompt", "a castle", "--n_iter", 4)

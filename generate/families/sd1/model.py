@@ -1,7 +1,7 @@
 """A model's name, folder or file -> its parts on a device."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,26 +14,27 @@ from torch import Tensor
 from visunex.base.memory import keep_memory
 from visunex.demo import TINY_MODEL
 
-from ...errors import CheckpointError, UsageError
-from ...settings import DEFAULT_MODEL
+from ...checkpoint.reader import SUFFIXES
+from ...settings import DEFAULT_MODEL, Precision
+from ..devices import find_device, precision_on
+from .checkpoint import load_checkpoint
+from .folder import load_folder, load_tiny
+from .parts import Parts
+from .text_encoder import text_projection
 
 __all__ = ["Model", "load"]
 
-SINGLE_FILES = {".safetensors", ".ckpt", ".pt"}
 KEPT = 2**31 - 1  # bytes: a step of the UNet and the steering each take up to 1 GB, over and over
 
 
-@dataclass(frozen=True, eq=False)
-class Model:
-    """The parts of one Stable Diffusion 1.x model; `unet` and `vae` in `dtype`, the text tower in fp32."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Model(Parts):
+    """One Stable Diffusion 1.x model on a device; UNet and VAE in `dtype`, the text encoder in fp32.
+
+    With `lowvram` only the part at work is on the device.
+    """
 
     name: str
-    unet: Any
-    vae: Any
-    text_model: Any
-    tokenizer: Any
-    scheduler_config: Mapping[str, Any]
-    own_projection: Tensor | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     lowvram: bool = False
 
@@ -61,10 +62,9 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of a SHA-256 over a sample of every part's weights: another model, another
-        fingerprint."""
+        """16 hex digits of a SHA-256 over a sample of every part's weights, to tell models apart."""
         digest = hashlib.sha256()
-        for part in (self.unet, self.vae, self.text_model):
+        for part in (self.unet, self.vae, self.text_encoder):
             for name, value in sorted(part.state_dict().items()):
                 digest.update(name.encode())
                 digest.update(value.flatten()[:16].to("cpu", torch.float16).numpy().tobytes())
@@ -72,17 +72,14 @@ class Model:
 
     @cached_property
     def text_projection(self) -> Tensor:
-        """The text projection `[D_proj, D]` of the text tower: its own, else CLIP-L's."""
+        """The text features' projection `[D_proj, D]`: the model's, else CLIP-L's. Raises CheckpointError."""
         if self.own_projection is not None:
             return self.own_projection
-        from .clip_l import text_projection
-
-        return text_projection(self.text_model.config.hidden_size)
+        return text_projection(self.text_encoder.config.hidden_size)
 
     @contextmanager
     def on_device(self, part: Any) -> Iterator[Any]:
-        """The part on the model's device; with `lowvram` it leaves again, so that one part is there at a
-        time."""
+        """The part, on the model's device while the block runs; with `lowvram` it leaves again after it."""
         if not self.lowvram:
             yield part
             return
@@ -93,7 +90,11 @@ class Model:
 
 
 def load(
-    name: str = DEFAULT_MODEL, *, device: str = "auto", precision: str = "autocast", lowvram: bool = False
+    name: str = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    precision: Precision = "autocast",
+    lowvram: bool = False,
 ) -> Model:
     """Load a Hub name, a diffusers folder, a single `.safetensors` or `.ckpt` file, or `visunex-tiny`.
 
@@ -104,14 +105,11 @@ def load(
     target = find_device(device)
     if target.type == "cpu":
         keep_memory(KEPT)
-    dtype = (
-        torch.float16 if precision == "autocast" and target.type in ("cuda", "mps", "xpu") else torch.float32
-    )
-    parts = _parts(name, dtype)
-    model = Model(name=name, device=target, lowvram=lowvram, **parts)
+    parts = _parts(name, precision_on(target, precision))
+    model = Model(name=name, device=target, lowvram=lowvram, **vars(parts))
     for part in (model.unet, model.vae):  # convolutions run faster so; on two CPU threads by 17 times
         part.to(memory_format=torch.channels_last)
-    for part in (model.unet, model.vae, model.text_model):
+    for part in (model.unet, model.vae, model.text_encoder):
         part.eval().requires_grad_(False)
         if not lowvram:
             part.to(target)
@@ -121,95 +119,10 @@ def load(
     return model
 
 
-def find_device(name: str) -> torch.device:
-    """The device called `name`; for `auto` a GPU if there is one."""
-    if name == "auto":
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return accelerator or torch.device("cpu")
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
-    return torch.device(name)
-
-
-def _parts(name: str, dtype: torch.dtype) -> dict[str, Any]:
+def _parts(name: str, dtype: torch.dtype) -> Parts:
     if name == TINY_MODEL:
-        return _tiny_parts(dtype)
+        return load_tiny(dtype)
     path = Path(name)
-    if path.is_file() or (path.suffix.lower() in SINGLE_FILES and not path.is_dir()):
-        from ...checkpoint.single_file import load_checkpoint
-
+    if path.is_file() or (path.suffix.lower() in SUFFIXES and not path.is_dir()):
         return load_checkpoint(path, dtype)
-    return _diffusers_parts(name, dtype)
-
-
-def _tiny_parts(dtype: torch.dtype) -> dict[str, Any]:
-    from visunex.demo.tiny import SD_FOLDER, text_projection
-
-    if not (SD_FOLDER / "unet").is_dir():
-        raise CheckpointError(
-            f"{TINY_MODEL} is not installed with this copy of visunex: {SD_FOLDER} is not there"
-        )
-    return _diffusers_parts(str(SD_FOLDER), dtype) | {"own_projection": text_projection()}
-
-
-def _diffusers_parts(name: str, dtype: torch.dtype) -> dict[str, Any]:
-    import diffusers
-    from transformers import CLIPTokenizer
-
-    _check_folder(name)
-    try:
-        config = diffusers.DDIMScheduler.load_config(name, subfolder="scheduler")
-        text_model, projection = _text_tower(name)
-        return {
-            "unet": _part(diffusers.UNet2DConditionModel, name, "unet", dtype),
-            "vae": _part(diffusers.AutoencoderKL, name, "vae", dtype),
-            "text_model": text_model,
-            "own_projection": projection,
-            "tokenizer": CLIPTokenizer.from_pretrained(name, subfolder="tokenizer"),
-            "scheduler_config": {key: value for key, value in config.items() if not key.startswith("_")},
-        }
-    except CheckpointError:
-        raise
-    except (
-        Exception
-    ) as error:  # diffusers, transformers, safetensors and the Hub's client each have their own
-        raise CheckpointError(_why(name, error)) from None
-
-
-def _part(kind: Any, name: str, folder: str, dtype: torch.dtype) -> Any:
-    return kind.from_pretrained(name, subfolder=folder, torch_dtype=dtype, low_cpu_mem_usage=False)
-
-
-def _text_tower(name: str) -> tuple[Any, Tensor | None]:
-    """The text tower in fp32, and its projection if the model brings one."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    config = CLIPTextConfig.from_pretrained(name, subfolder="text_encoder")
-    projected = "CLIPTextModelWithProjection" in (config.architectures or [])
-    kind = CLIPTextModelWithProjection if projected else CLIPTextModel
-    tower = kind.from_pretrained(name, subfolder="text_encoder", dtype=torch.float32)
-    return (tower.text_model, tower.text_projection.weight.detach()) if projected else (tower, None)
-
-
-def _check_folder(name: str) -> None:
-    """Say plainly what a path that is no model folder is, before the Hub is asked for a model of that
-    name."""
-    path = Path(name)
-    if path.is_dir() and not (path / "unet" / "config.json").is_file():
-        raise CheckpointError(f"{name} is no diffusers folder: it has no unet/config.json")
-    if not path.is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
-        raise CheckpointError(
-            f"no model {name!r}: not a folder, not a file, not a Hub name (OWNER/NAME) and not {TINY_MODEL}"
-        )
-
-
-def _why(name: str, error: Exception) -> str:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    if Path(name).is_dir():
-        return f"the model in {name} cannot be read: {reason}"
-    return (
-        f"the model {name} is not on this machine and cannot be fetched from the Hub ({reason}); "
-        "check the name and the network, or give --model a folder or a file"
-    )
+    return load_folder(name, dtype)

@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,37 +8,49 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from visunex.generate.errors import OutputError, PictureError
-from visunex.generate.output.files import Making, Writer, parameters_text, read_making, tile
-from visunex.generate.output.grid import labelled_grid
+from visunex.generate.errors import ImageTextError, OutputError
+from visunex.generate.output.files import Writer
+from visunex.generate.output.grid import labelled_grid, tile
+from visunex.generate.output.png_text import (
+    ImageRecord,
+    ModelRecord,
+    TasteRecord,
+    as_json,
+    read_record,
+    web_ui_text,
+)
+from visunex.generate.settings import Settings
 
-MAKING = Making(
+RECORD = ImageRecord(
     prompts=("a castle at night", "a ship"),
     position=0,
     batch=3,
-    negative_prompt="",
-    seed=332,
-    scheduler="plms",
-    ddim_steps=50,
-    ddim_eta=0.0,
-    scale=7.5,
-    height=512,
-    width=768,
-    n_samples=2,
-    fixed_code=False,
-    rng="cpu",
-    model="models/finetune.safetensors",
-    model_fingerprint="0123456789abcdef",
-    text_encoder="model",
-    precision="float32",
-    device="cpu",
-    lowvram=False,
-    aesthetic_embedding="flower_plant",
-    aesthetic_sha256="ab",
-    aesthetic_steps=15,
-    aesthetic_lr=1e-4,
+    settings=Settings(seed=332, scheduler="plms", height=512, width=768, samples=2, rng="cpu"),
+    model=ModelRecord(
+        name="models/finetune.safetensors",
+        fingerprint="0123456789abcdef",
+        text_encoder="model",
+        precision="float32",
+        device="cpu",
+        lowvram=False,
+    ),
+    taste=TasteRecord(name="flower_plant", sha256="ab", steps=15, lr=1e-4),
     versions={"torch": "2"},
 )
+# As the first release wrote it: pictures that have it are to be read for ever.
+FIRST_RELEASE = (
+    '{"prompts": ["a castle at night", "a ship"], "position": 0, "batch": 3, "negative_prompt": "", '
+    '"seed": 332, "scheduler": "plms", "ddim_steps": 50, "ddim_eta": 0.0, "scale": 7.5, "height": 512, '
+    '"width": 768, "n_samples": 2, "fixed_code": false, "rng": "cpu", '
+    '"model": "models/finetune.safetensors", "model_fingerprint": "0123456789abcdef", '
+    '"text_encoder": "model", "precision": "float32", "device": "cpu", "lowvram": false, '
+    '"aesthetic_embedding": "flower_plant", "aesthetic_sha256": "ab", "aesthetic_steps": 15, '
+    '"aesthetic_lr": 0.0001, "versions": {"torch": "2"}}'
+)
+
+
+def changed(**settings: object) -> ImageRecord:
+    return replace(RECORD, settings=replace(RECORD.settings, **settings))
 
 
 def picture(shade: int = 90, size: tuple[int, int] = (16, 16)) -> Image.Image:
@@ -52,19 +64,19 @@ def pixels(path: Path) -> np.ndarray:
 
 def test_pictures_and_grids_are_numbered_on_from_what_is_there(tmp_path):
     first = Writer(tmp_path)
-    assert first.sample(picture(), MAKING) == tmp_path / "samples" / "00000.png"
-    assert first.sample(picture(), MAKING).name == "00001.png"
+    assert first.sample(picture(), RECORD) == tmp_path / "samples" / "00000.png"
+    assert first.sample(picture(), RECORD).name == "00001.png"
     assert first.grid(picture(), "x").name == "grid-0000.png"
     (tmp_path / "samples" / "00000.png").unlink()
     (tmp_path / "samples" / "00041.png").touch()
     (tmp_path / "samples" / "notes.txt").touch()
     second = Writer(tmp_path)
-    assert second.sample(picture(), MAKING).name == "00042.png"
+    assert second.sample(picture(), RECORD).name == "00042.png"
     assert second.grid(picture(), "x").name == "grid-0001.png"
 
 
 def test_the_web_ui_reads_what_it_needs(tmp_path):
-    path = Writer(tmp_path).sample(picture(), replace(MAKING, negative_prompt="fog, rain", ddim_eta=0.5))
+    path = Writer(tmp_path).sample(picture(), changed(negative_prompt="fog, rain", eta=0.5))
     with Image.open(path) as image:
         text = image.text["parameters"]
     assert text.splitlines() == [
@@ -77,16 +89,47 @@ def test_the_web_ui_reads_what_it_needs(tmp_path):
 
 
 def test_values_with_separators_are_quoted_as_the_web_ui_does():
-    assert 'Aesthetic embedding: "a, b"' in parameters_text(replace(MAKING, aesthetic_embedding="a, b"))
+    taste = TasteRecord(name="a, b", sha256="ab", steps=15, lr=1e-4)
+    assert 'Aesthetic embedding: "a, b"' in web_ui_text(replace(RECORD, taste=taste))
 
 
 @settings(max_examples=30, deadline=None)
 @given(prompt=st.text(st.characters(codec="utf-8"), min_size=1), seed=st.integers(0, 2**64 - 1))
 def test_what_a_picture_says_of_itself_survives(tmp_path_factory, prompt, seed):
-    making = replace(MAKING, prompts=(prompt,), seed=seed)
-    path = Writer(tmp_path_factory.mktemp("out")).sample(picture(), making)
-    assert read_making(path) == making
+    record = replace(changed(seed=seed), prompts=(prompt,))
+    path = Writer(tmp_path_factory.mktemp("out")).sample(picture(), record)
+    assert read_record(path) == record
     assert np.array_equal(pixels(path), np.asarray(picture()))
+
+
+@pytest.mark.parametrize("taste", [RECORD.taste, None])
+def test_every_setting_is_in_what_a_picture_says(tmp_path, taste):
+    others = Settings(
+        negative_prompt="fog",
+        seed=1,
+        scheduler="ddim",
+        steps=3,
+        eta=0.5,
+        guidance_scale=2.0,
+        height=64,
+        width=32,
+        samples=5,
+        fixed_code=True,
+        rng="device",
+    )
+    assert all(
+        getattr(others, name) != getattr(RECORD.settings, name)
+        for name in vars(others).keys() - {"iterations"}
+    )
+    record = replace(RECORD, settings=others, taste=taste)
+    assert read_record(Writer(tmp_path).sample(picture(), record)) == record
+
+
+def test_what_pictures_say_is_what_they_said_in_the_first_release(tmp_path):
+    assert read_record(noted(tmp_path / "x.png", visunex=FIRST_RELEASE)) == RECORD
+    with Image.open(Writer(tmp_path).sample(picture(), RECORD)) as image:
+        assert image.text["visunex"] == FIRST_RELEASE
+        assert list(image.text) == ["parameters", "visunex"]
 
 
 def noted(path: Path, **text: str) -> Path:
@@ -103,26 +146,29 @@ def noted(path: Path, **text: str) -> Path:
         ({}, "does not say how it was made"),
         ({"visunex": "{"}, "cannot read"),
         ({"visunex": json.dumps({"prompts": ["a"]})}, "cannot read"),
-        ({"visunex": json.dumps(asdict(replace(MAKING, position=2)))}, "cannot read"),
-        ({"visunex": json.dumps(asdict(MAKING) | {"seed": "many"})}, "cannot read"),
-        ({"visunex": json.dumps(asdict(MAKING) | {"position": -1})}, "cannot read"),
-        ({"visunex": json.dumps(asdict(MAKING) | {"batch": -1})}, "cannot read"),
+        ({"visunex": json.dumps(as_json(replace(RECORD, position=2)))}, "cannot read"),
+        ({"visunex": json.dumps(as_json(RECORD) | {"seed": "many"})}, "cannot read"),
+        ({"visunex": json.dumps(as_json(RECORD) | {"position": -1})}, "cannot read"),
+        ({"visunex": json.dumps(as_json(RECORD) | {"batch": -1})}, "cannot read"),
+        ({"visunex": json.dumps(as_json(RECORD) | {"rng": "dice"})}, "cannot read"),
+        ({"visunex": "[" * 100_000}, "cannot read"),
+        ({"visunex": "[1]"}, "cannot read"),
     ],
 )
 def test_a_picture_that_does_not_say_how_it_was_made(tmp_path, text, said):
-    with pytest.raises(PictureError, match=said):
-        read_making(noted(tmp_path / "x.png", **text))
+    with pytest.raises(ImageTextError, match=said):
+        read_record(noted(tmp_path / "x.png", **text))
 
 
 def test_a_file_that_is_no_picture(tmp_path):
     (tmp_path / "x.png").write_text("hello")
-    with pytest.raises(PictureError, match="cannot be read as a picture"):
-        read_making(tmp_path / "x.png")
-    with pytest.raises(PictureError, match="no picture"):
-        read_making(tmp_path / "y.png")
+    with pytest.raises(ImageTextError, match="cannot be read as a picture"):
+        read_record(tmp_path / "x.png")
+    with pytest.raises(ImageTextError, match="no picture"):
+        read_record(tmp_path / "y.png")
     picture().save(tmp_path / "x.jpg")
-    with pytest.raises(PictureError, match="does not say"):
-        read_making(tmp_path / "x.jpg")
+    with pytest.raises(ImageTextError, match="does not say"):
+        read_record(tmp_path / "x.jpg")
 
 
 def test_a_file_that_cannot_be_written_leaves_no_trace_and_keeps_the_others(tmp_path, small_files_only):
@@ -139,7 +185,7 @@ def test_a_file_that_cannot_be_written_leaves_no_trace_and_keeps_the_others(tmp_
 def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "out").write_text("I am a file")
     with pytest.raises(OutputError, match="no picture could be written"):
-        Writer(tmp_path / "out").sample(picture(), MAKING)
+        Writer(tmp_path / "out").sample(picture(), RECORD)
 
 
 def test_a_grid_is_laid_out_as_the_originals():

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from visunex.generate import Sampler, Settings, Taste
 from visunex.generate.errors import EmbeddingSizeError, UsageError
+from visunex.generate.sampling.denoise import denoise
 from visunex.generate.sampling.noise import Noise
-from visunex.generate.sampling.sampler import build_scheduler, denoise, groups
+from visunex.generate.sampling.sampler import build_scheduler, groups
 from visunex.generate.sampling.schedulers import canonical, names, original_timesteps
 
 # diffusers' schedulers under numpy 2
@@ -31,10 +32,8 @@ def taste(size: int = 64, steps: int = 3, lr: float = 1e-3) -> Taste:
 class Original:
     """CompVis's DDIM and PLMS samplers, written out from their update equations."""
 
-    def __init__(
-        self, unet, conditioning: Tensor, negative: Tensor, steps: int, eta: float, seed: int
-    ) -> None:
-        self.unet, self.context = unet, torch.cat([negative, conditioning])
+    def __init__(self, unet, cond: Tensor, uncond: Tensor, steps: int, eta: float, seed: int) -> None:
+        self.unet, self.context = unet, torch.cat([uncond, cond])
         betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=np.float64) ** 2
         cumulative = np.cumprod(1.0 - betas)
         self.times = np.asarray(list(range(0, 1000, 1000 // steps))) + 1
@@ -88,18 +87,18 @@ class Original:
 @pytest.mark.parametrize("steps", [30, 50, 7])
 @pytest.mark.parametrize(("name", "eta"), [("ddim", 0.0), ("ddim", 0.5), ("plms", 0.0)])
 def test_trajectories_are_the_originals(sampler, name, eta, steps):
-    conditioning = torch.cat([sampler.conditioner.prompt(text) for text in ("a castle", "a ship")])
-    negative = sampler.conditioner.negative("").expand_as(conditioning)
-    original = Original(sampler.model.unet, conditioning, negative, steps, eta, seed=5)
+    cond = torch.cat([sampler.conditioner.prompt(text) for text in ("a castle", "a ship")])
+    uncond = sampler.conditioner.negative("").expand_as(cond)
+    original = Original(sampler.model.unet, cond, uncond, steps, eta, seed=5)
     expected = getattr(original, name)()
     noise = Noise(5, "cpu", "cpu")
     latents = denoise(
         sampler.model.unet,
         build_scheduler(sampler.model, Settings(scheduler=name, steps=steps, eta=eta)),
         noise.draw(SHAPE),
-        conditioning,
-        negative,
-        scale=SCALE,
+        cond,
+        uncond,
+        guidance_scale=SCALE,
         eta=eta,
         noise=noise,
     )

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from visunex.generate.errors import CheckpointError, UsageError
+from visunex.generate.families.devices import find_device
 from visunex.generate.families.sd1 import model as models
 from visunex.generate.tokens import clip_tokenizer
 
@@ -47,7 +48,7 @@ def test_the_demo_worlds_model():
     model = models.load("visunex-tiny", device="cpu")
     assert model.size == (64, 64)
     assert model.dtype == torch.float32  # its files hold fp16
-    assert model.text_projection.shape[1] == model.text_model.config.hidden_size
+    assert model.text_projection.shape[1] == model.text_encoder.config.hidden_size
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "ckpt", "legacy.ckpt"])
@@ -61,7 +62,7 @@ def test_one_file_gives_the_same_model_offline(tmp_path, folder_model, checkpoin
     model = models.load(str(path), device="cpu")
     assert same_weights(model.unet, folder_model.unet)
     assert same_weights(model.vae, folder_model.vae)
-    assert same_weights(model.text_model, folder_model.text_model)
+    assert same_weights(model.text_encoder, folder_model.text_encoder)
     assert model.vae.config.scaling_factor == folder_model.vae.config.scaling_factor
     assert model.fingerprint == folder_model.fingerprint
     for name in ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps"):
@@ -191,7 +192,7 @@ def test_a_folder_that_is_no_model(tmp_path, model_folder):
 
 def test_a_device_that_is_not_there():
     with pytest.raises(UsageError, match="no device 'warp'"):
-        models.find_device("warp")
+        find_device("warp")
 
 
 def test_the_tokenizer_is_clips():

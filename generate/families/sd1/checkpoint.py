@@ -1,26 +1,26 @@
-"""A Stable Diffusion 1.x checkpoint in one file (.safetensors or .ckpt), read offline and without running
-code.
+"""Stable Diffusion 1.x in one file: CompVis's layout of the weights -> the model's parts.
 
 The sizes of the parts are read from the weights themselves, so nothing has to be fetched to know them.
 """
 
 import json
-import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..errors import CheckpointError
+from ...checkpoint.reader import Weights, numbers_in, read_weights
+from ...errors import CheckpointError
+from ...tokens import clip_tokenizer
+from .parts import Parts
 
-__all__ = ["Parts", "load_checkpoint"]
+__all__ = ["load_checkpoint"]
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
 HEADS = 8  # of every attention in Stable Diffusion 1's UNet: not to be seen in the weights' shapes
-HEAD_WIDTH = 64  # of every CLIP text tower
+HEAD_WIDTH = 64  # of every CLIP text encoder
 SCALING = 0.18215  # of Stable Diffusion 1's latents
 SCHEDULE = {
     "beta_schedule": "scaled_linear",
@@ -29,95 +29,24 @@ SCHEDULE = {
     "num_train_timesteps": 1000,
 }
 
-Weights = Mapping[str, Tensor]
-Parts = dict[str, Any]
-
 
 def load_checkpoint(path: Path, dtype: torch.dtype) -> Parts:
-    """Read `path`; return diffusers' and transformers' `unet`, `vae` (in `dtype`), `text_model` (in fp32),
-    `tokenizer` and `scheduler_config`.
+    """The parts in the file `path`: UNet and VAE in `dtype`, the text encoder in fp32.
 
     Raises CheckpointError for a file that is unreadable, asks for code to be run, or holds something else.
     """
     weights = read_weights(path)
     _check_kind(weights, path)
-    from ..tokens import clip_tokenizer
-
     try:
-        return {
-            "unet": _diffusers_part("UNet2DConditionModel", unet_config(weights), weights, dtype),
-            "vae": _diffusers_part("AutoencoderKL", vae_config(weights), weights, dtype),
-            "text_model": _text_model(weights),
-            "tokenizer": clip_tokenizer(),
-            "scheduler_config": SCHEDULE,
-        }
+        return Parts(
+            unet=_diffusers_part("UNet2DConditionModel", unet_config(weights), weights, dtype),
+            vae=_diffusers_part("AutoencoderKL", vae_config(weights), weights, dtype),
+            text_encoder=_text_encoder(weights),
+            tokenizer=clip_tokenizer(),
+            scheduler_config=SCHEDULE,
+        )
     except (KeyError, ValueError, RuntimeError, StopIteration) as error:
         raise CheckpointError(f"{path} is not a whole Stable Diffusion 1.x checkpoint: {error}") from None
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file or, loaded by torch's weights-only reader, of a `.ckpt`, by
-    name."""
-    try:
-        if path.suffix.lower() == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return _read_pickled(path)
-    except CheckpointError:
-        raise
-    except Exception as error:
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {_reason(path, error)}") from None
-
-
-class _Inert:
-    """Stands in for a training framework's class in a checkpoint: takes anything, does nothing."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def _read_pickled(path: Path) -> dict[str, Tensor]:
-    from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
-
-    archive = _start(path, 2) == b"PK"
-    asked = get_unsafe_globals_in_checkpoint(path) if archive else []
-    # The first public checkpoints carry their trainer's callbacks along.
-    trainers = [name for name in asked if name.startswith("pytorch_lightning.")]
-    if len(trainers) < len(asked):
-        wanted = ", ".join(sorted(set(asked) - set(trainers)))
-        raise CheckpointError(
-            f"{path} asks for code to be run ({wanted}), so it is not loaded; do not use it"
-        )
-    with safe_globals([(_Inert, name) for name in trainers]):
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive or None)
-    while isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds a {type(found).__name__}, not the weights of a model")
-    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if not path.exists():
-        return "there is no such file"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if path.stat().st_size == 0:
-        return "the file is empty"
-    if _start(path, 23) == b"version https://git-lfs":
-        return "it is a git-lfs pointer; run `git lfs pull` where it came from"
-    if "weights_only" in str(error) or "Unsupported" in str(error):
-        return "it asks for code to be run, or is no checkpoint"
-    return "it is broken, cut off or another kind of file"
-
-
-def _start(path: Path, count: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(count)
 
 
 def _check_kind(weights: Weights, path: Path) -> None:
@@ -134,7 +63,7 @@ def _check_kind(weights: Weights, path: Path) -> None:
 
 def unet_config(weights: Weights) -> dict[str, Any]:
     """Settings of diffusers' UNet that fit the original's weights: its levels, widths and attentions."""
-    downs = _numbers(weights, UNET + r"input_blocks\.(\d+)\.0\.op\.weight")
+    downs = numbers_in(weights, UNET + r"input_blocks\.(\d+)\.0\.op\.weight")
     per_level = downs[0] - 1
     first = weights[UNET + "input_blocks.0.0.weight"]
     firsts = [1 + level * (per_level + 1) for level in range(len(downs) + 1)]
@@ -159,12 +88,12 @@ def unet_config(weights: Weights) -> dict[str, Any]:
 
 def vae_config(weights: Weights) -> dict[str, Any]:
     """Settings of diffusers' autoencoder that fit the original's weights."""
-    levels = len(_numbers(weights, VAE + r"encoder\.down\.(\d+)\.block\.0\.conv1\.weight"))
+    levels = len(numbers_in(weights, VAE + r"encoder\.down\.(\d+)\.block\.0\.conv1\.weight"))
     return {
         "block_out_channels": [
             weights[f"{VAE}encoder.down.{level}.block.0.conv1.weight"].shape[0] for level in range(levels)
         ],
-        "layers_per_block": len(_numbers(weights, VAE + r"encoder\.down\.0\.block\.(\d+)\.conv1\.weight")),
+        "layers_per_block": len(numbers_in(weights, VAE + r"encoder\.down\.0\.block\.(\d+)\.conv1\.weight")),
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
         "latent_channels": weights[VAE + "post_quant_conv.weight"].shape[1],
@@ -181,7 +110,7 @@ def text_config(weights: Weights) -> dict[str, Any]:
         "vocab_size": vocabulary,
         "hidden_size": width,
         "intermediate_size": weights[inner + "encoder.layers.0.mlp.fc1.weight"].shape[0],
-        "num_hidden_layers": len(_numbers(weights, inner + r"encoder\.layers\.(\d+)\.mlp\.fc1\.weight")),
+        "num_hidden_layers": len(numbers_in(weights, inner + r"encoder\.layers\.(\d+)\.mlp\.fc1\.weight")),
         "num_attention_heads": max(1, width // HEAD_WIDTH),
         "max_position_embeddings": weights[inner + "embeddings.position_embedding.weight"].shape[0],
         "projection_dim": width,
@@ -192,7 +121,7 @@ def text_config(weights: Weights) -> dict[str, Any]:
     }
 
 
-def _text_model(weights: Weights) -> Any:
+def _text_encoder(weights: Weights) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     model = CLIPTextModel(CLIPTextConfig(**text_config(weights)))
@@ -221,11 +150,3 @@ def _diffusers_part(kind: str, config: Mapping[str, Any], weights: Weights, dtyp
     if missing > 0:  # diffusers would leave them random
         raise ValueError(f"{missing} weights under `{prefix}` are missing")
     return part.eval()
-
-
-def _numbers(weights: Weights, pattern: str) -> list[int]:
-    """The numbers in the names that match `pattern`, ascending."""
-    found = sorted(int(match[1]) for name in weights if (match := re.fullmatch(pattern, name)))
-    if not found:
-        raise KeyError(f"no weights called {pattern}")
-    return found

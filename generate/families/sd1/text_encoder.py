@@ -1,11 +1,10 @@
-"""OpenAI's CLIP ViT-L/14, of which Stable Diffusion 1.x ships the text tower without its projection.
+"""What Stable Diffusion 1.x leaves out of its text encoder, CLIP ViT-L/14: the projection; and OpenAI's own.
 
 The projection is 2 MB of a 1.7 GB file: it is taken from whatever copy of CLIP-L is on this machine, else
 its bytes alone are fetched from the Hub, once.
 """
 
 import json
-import os
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -13,20 +12,25 @@ from typing import Any, BinaryIO, cast
 import torch
 from torch import Tensor
 
+from visunex.base.errors import first_line
+from visunex.base.files import write_bytes
+from visunex.base.folders import cache_folder
+
 from ...errors import CheckpointError
 
-__all__ = ["stock_tower", "text_projection"]
+__all__ = ["openai_text_encoder", "text_projection"]
 
 REPOSITORY, FILE, TENSOR = "openai/clip-vit-large-patch14", "model.safetensors", "text_projection.weight"
 # open_clip's copy of the same weights: what `visunex-data encode` uses. Its projection is the transpose.
 OPEN_CLIP = ("timm/vit_large_patch14_clip_224.openai", "open_clip_model.safetensors", "text_projection")
-WIDTH = 768  # of CLIP-L's text tower
+WIDTH = 768  # of CLIP-L's text encoder
+KEPT_AS = "clip-vit-large-patch14-text-projection.safetensors"
 
 
 def text_projection(width: int) -> Tensor:
-    """CLIP-L's text projection `[D_proj, D]` in fp32, for a text tower of `width` D that brings none.
+    """CLIP-L's text projection `[D_proj, D]` in fp32, for a text encoder of `width` D that brings none.
 
-    Raises CheckpointError where the tower is not CLIP-L's, or no copy is here and the Hub cannot be reached.
+    Raises CheckpointError where the encoder is not CLIP-L's, or no copy is here nor to be fetched.
     """
     if width != WIDTH:
         raise CheckpointError(
@@ -38,16 +42,18 @@ def text_projection(width: int) -> Tensor:
     return (_fetched() if here is None else here).float()
 
 
-def stock_tower() -> tuple[Any, Tensor]:
-    """OpenAI's own text tower and its projection, both fp32; raises CheckpointError when they cannot be
-    had."""
+def openai_text_encoder() -> tuple[Any, Tensor]:
+    """OpenAI's own text encoder and its projection `[D_proj, D]`, both fp32.
+
+    Raises CheckpointError when they are neither here nor can be fetched.
+    """
     from transformers import CLIPTextModelWithProjection
 
     try:
-        tower = CLIPTextModelWithProjection.from_pretrained(REPOSITORY, dtype=torch.float32).eval()
+        encoder = CLIPTextModelWithProjection.from_pretrained(REPOSITORY, dtype=torch.float32).eval()
     except OSError as error:
-        raise CheckpointError(_cannot_fetch(error)) from None
-    return tower.text_model, tower.text_projection.weight.detach()
+        raise CheckpointError(_cannot_fetch(first_line(error))) from None
+    return encoder.text_model, encoder.text_projection.weight.detach()
 
 
 def _on_this_machine() -> Tensor | None:
@@ -72,15 +78,13 @@ def _fetched() -> Tensor:
     from huggingface_hub import HfFileSystem, constants
     from safetensors.torch import save
 
-    from visunex.base.files import write_bytes
-
     if constants.HF_HUB_OFFLINE:
         raise CheckpointError(_cannot_fetch("HF_HUB_OFFLINE is set"))
     try:
         with HfFileSystem().open(f"{REPOSITORY}/{FILE}", block_size=2**20) as file:
             tensor = read_tensor(file, TENSOR)
     except Exception as error:  # whatever the Hub's client raises for a network that is down
-        raise CheckpointError(_cannot_fetch(error)) from None
+        raise CheckpointError(_cannot_fetch(first_line(error))) from None
     write_bytes(cached_file(), save({TENSOR: tensor}))
     return tensor
 
@@ -97,12 +101,10 @@ def read_tensor(file: BinaryIO, name: str) -> Tensor:
 
 def cached_file() -> Path:
     """Where the fetched projection is kept."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return cache / "visunex" / "clip-vit-large-patch14-text-projection.safetensors"
+    return cache_folder(".") / KEPT_AS
 
 
-def _cannot_fetch(error: object) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _cannot_fetch(reason: str) -> str:
     return (
         f"the text projection of {REPOSITORY} is not on this machine and cannot be fetched ({reason}); "
         f"bring it with `hf download {REPOSITORY} {FILE}`, or use --aesthetic_steps 0"

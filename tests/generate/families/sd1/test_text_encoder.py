@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from visunex.generate.errors import CheckpointError
-from visunex.generate.families.sd1.clip_l import FILE, REPOSITORY, TENSOR, text_projection
+from visunex.generate.families.sd1.text_encoder import FILE, REPOSITORY, TENSOR, text_projection
 
 REVISION = "32bd64288804d66eefd0ccbe215aa642df71cc41"
 FETCH = """
-from visunex.generate.families.sd1.clip_l import text_projection
+from visunex.generate.families.sd1.text_encoder import text_projection
 from visunex.generate.errors import CheckpointError
 try:
     print(text_projection(768).double().sum().item())
@@ -135,7 +135,7 @@ def test_open_clips_copy_is_used_the_right_way_round(tmp_path):
     theirs[0, 1] = 1.0
     save_file({"text_projection": theirs}, path)
     program = (
-        "from visunex.generate.families.sd1.clip_l import text_projection as p\n"
+        "from visunex.generate.families.sd1.text_encoder import text_projection as p\n"
         "print(p(768).nonzero().tolist())"
     )
     settings = {

@@ -1,0 +1,95 @@
+"""Noise -> latents: one sampler's run over the noise schedule, with classifier-free guidance."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import schedulers
+from .noise import Noise
+
+__all__ = ["OnStep", "denoise", "predict_noise"]
+
+OnStep = Callable[[], None]
+Step = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@torch.inference_mode()
+def denoise(
+    unet: Any,
+    scheduler: Any,
+    latents: Tensor,
+    cond: Tensor,
+    uncond: Tensor | None,
+    *,
+    guidance_scale: float,
+    eta: float = 0.0,
+    noise: Noise,
+    branch: int = 0,
+    on_step: OnStep = lambda: None,
+) -> Tensor:
+    """Latents `[n, C, h, w]` from noise of that shape, for the prompts' conditioning `cond` `[n, L, D]`.
+
+    They are guided away from `uncond` `[n, L, D]`, the negative prompts'; None leaves guidance out. A batch
+    that is not full takes the first of the noise. The state stays fp32 whatever the UNet's precision.
+    `scheduler` is one of diffusers'; what it draws comes from `noise`, or for schedulers that draw by
+    themselves from its branch of that number. `on_step` is called after each evaluation of the UNet.
+    """
+    context = cond if uncond is None else torch.cat([uncond, cond])
+    context = context.to(unet.dtype)
+    step = _step_of(scheduler, eta, noise, branch, latents.shape)
+    latents = latents[: len(cond)] * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        scaled = scheduler.scale_model_input(latents, t)
+        noise_pred = predict_noise(unet, scaled, t, context, None if uncond is None else guidance_scale)
+        latents = step(noise_pred, t, latents)
+        on_step()
+    return latents
+
+
+def predict_noise(
+    unet: Any, latents: Tensor, t: Tensor, context: Tensor, guidance_scale: float | None
+) -> Tensor:
+    """The UNet's estimate of the noise in `latents` `[n, C, h, w]` at time step `t`, in fp32.
+
+    Classifier-free guidance (Ho & Salimans, arXiv 2207.12598) for a `context` `[2n, L, D]`, uncond first:
+    eps(x, uncond) + guidance_scale * (eps(x, cond) - eps(x, uncond)). None: eps(x, cond) for `[n, L, D]`.
+    """
+    batch = latents if guidance_scale is None else torch.cat([latents, latents])
+    noise_pred = unet(
+        batch.to(unet.dtype), t.to(latents.device), encoder_hidden_states=context, return_dict=False
+    )[0].float()
+    if guidance_scale is None:
+        return noise_pred
+    uncond, cond = noise_pred.chunk(2)
+    return uncond + guidance_scale * (cond - uncond)
+
+
+def _step_of(scheduler: Any, eta: float, noise: Noise, branch: int, shape: Sequence[int]) -> Step:
+    """One step of the scheduler: noise_pred, time step, latents -> latents."""
+    if schedulers.is_original(scheduler):
+        return _original_step(scheduler, eta, noise, shape)
+    takes = inspect.signature(scheduler.step).parameters
+    given = {"eta": eta, "generator": noise.branch(branch)}
+    extra = {name: value for name, value in given.items() if name in takes}
+    return lambda noise_pred, t, latents: scheduler.step(noise_pred, t, latents, return_dict=False, **extra)[
+        0
+    ]
+
+
+def _original_step(scheduler: Any, eta: float, noise: Noise, shape: Sequence[int]) -> Step:
+    """A step of the original's DDIM or PLMS.
+
+    The original draws noise at every step, even where it multiplies it by 0: so do its two samplers here, or
+    the next batch would begin elsewhere in the generator's course.
+    """
+    takes_noise = "variance_noise" in inspect.signature(scheduler.step).parameters
+
+    def step(noise_pred: Tensor, t: Tensor, latents: Tensor) -> Tensor:
+        drawn = noise.draw(tuple(shape))[: len(latents)]
+        extra = {"eta": eta, "variance_noise": drawn} if takes_noise else {}
+        return scheduler.step(noise_pred, t, latents, return_dict=False, **extra)[0]
+
+    return step
