@@ -1,4 +1,4 @@
-"""What a source's columns mean: known by their names in the LAION family, in any case, or overridden."""
+"""What a source's columns mean: recognised by names usual in the LAION family, or overridden."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args

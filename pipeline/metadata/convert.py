@@ -72,7 +72,7 @@ def _convert(path: str, place: Path) -> None:
 def fetched(url: str, folder: Path) -> Iterator[Path]:
     """The file behind a URL, in `folder` for the length of the block; gzip is unpacked on the way.
 
-    Raises SourceError: it cannot be had, is larger than LARGEST, or would fill the disk.
+    Raises SourceError: it cannot be fetched, is larger than LARGEST, or would fill the disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = urllib.parse.unquote(urllib.parse.urlsplit(url).path).rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""The kinds of file that metadata comes in, told by their first bytes (magic numbers) or their names."""
+"""The kinds of file that metadata comes in, recognised by their first bytes (magic numbers) or names."""
 
 from collections.abc import Mapping
 from pathlib import Path

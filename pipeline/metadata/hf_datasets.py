@@ -41,6 +41,7 @@ class _Named:
 
     @property
     def local(self) -> Path | None:
+        """The folder that is named; None for a data set on the Hub."""
         return Path(self.path).expanduser() if self.path.startswith(("/", ".", "~")) else None
 
 

@@ -34,7 +34,10 @@ class Table:
     file_groups: Sequence[Sequence[str]]
 
     def numbered(self, name: str) -> pl.LazyFrame:
-        """The rows with their numbers in a column `name`, which are the scans' own: a filter passes them."""
+        """The rows with their numbers, from 0 on, in a column `name`.
+
+        The scans number them: so a filter over these rows is still asked by the scans, as they read.
+        """
         first, parts = 0, []
         for paths in self.file_groups:
             part = _scan(paths, self.source.options)  # a scan that was asked for its schema takes no numbers
