@@ -1,4 +1,4 @@
-"""Published vectors in place of pictures, reduced to an embedding."""
+"""Published vectors in place of images, reduced to an embedding."""
 
 import time
 from collections.abc import Sequence
