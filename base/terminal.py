@@ -139,7 +139,7 @@ def print_table(
 ) -> None:
     """Print a table on stdout; where its words do not fit beside each other, each row as a block of lines."""
     console = console or Console(force_terminal=True, highlight=False)
-    shown = [[printable(cell) for cell in row] for row in rows]
+    shown = [[printable(text) for text in row] for row in rows]
     widths = [
         max(cell_len(word) for row in (columns, *shown) for word in row[place].split() or [""])
         for place in range(len(columns) - 1)

@@ -231,7 +231,7 @@ class Download(Section):
 
 
 class Encode(Section):
-    """The CLIP image tower, and how its vectors become one."""
+    """The CLIP image encoder, and how its vectors become one."""
 
     model: Text = Field(
         default="ViT-L-14", description="Image tower: an open_clip name, local-dir:PATH or visunex-tiny."
