@@ -64,7 +64,7 @@ def allowed(room: str) -> Iterator[str]:
         yield f"{here[0] if here else name}/"
 
 
-@pytest.mark.parametrize("room", sorted(uses()))
+@pytest.mark.parametrize("room", sorted(room for room in uses() if not room.endswith("/__main__.py")))
 def test_a_room_imports_what_its_row_names(room: str) -> None:
     may = tuple(allowed(room))
     wrong = {
