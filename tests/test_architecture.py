@@ -12,6 +12,7 @@ import pytest
 from house import PACKAGES, ROOT, functions, lines, modules, public, rooms, symbols, uses
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MOST_MODULES, MOST_LINES, LONGEST_FUNCTION, MEDIAN_FUNCTION, DOCUMENTED = 14, 350, 45, 8, 0.95
 FOR_ALL = ("base", "recipes")  # what any room may use without its row of the table saying so
 
@@ -110,9 +111,38 @@ def test_what_the_page_names_is_there(file: str, symbol: str) -> None:
         assert symbol in (ROOT / path).read_text(encoding="utf-8")
 
 
-def test_other_files_that_the_page_names_are_there() -> None:
-    named = {name for name in code(PAGE) if re.fullmatch(r"(\w+/)+\w+\.(py|toml|j2|html)", name)}
-    assert not {name for name in named if not (ROOT / name).exists()}
+FILE = re.compile(r"(?:[\w.]+/)*\w+\.(?:py|toml|j2|md)|(?:[a-z_0-9]+/)+")
+
+
+@pytest.mark.parametrize("page", [PAGE, CONTRIBUTING], ids=["architecture", "CONTRIBUTING"])
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    named = {name for name in code(page) if FILE.fullmatch(name) and "/" in name}
+    outputs = {"shards/", "vectors/", "outputs/"}  # of a run
+    assert not {name for name in named - outputs if not (ROOT / name).exists()}
+
+
+def items() -> list[str]:
+    """The steps in CONTRIBUTING that say how something is added."""
+    steps = CONTRIBUTING.partition("## How to add")[2]
+    return re.findall(r"^\d\. .*\n(?:   .*\n)*", steps, re.MULTILINE)
+
+
+@pytest.mark.parametrize("item", items())
+def test_contributing_names_what_is_in_the_files(item: str) -> None:
+    files = [ROOT / name for name in code(item) if FILE.fullmatch(name)]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files if path.is_file())
+    named = [name for name in code(item) if re.fullmatch(r"[A-Za-z_]\w*", name)]
+    assert not [name for name in named if not re.search(rf"\b{name}\b", text)]
+
+
+def test_the_page_has_the_layers_that_are_checked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = [each for each in project["tool"]["importlinter"]["contracts"] if each["type"] == "layers"]
+    block = re.findall(r"```\n(.*?)```", PAGE.partition("\n## Layers\n")[2], re.DOTALL)[0]
+    shown = [
+        [name.removesuffix(".py").replace("/", ".") for name in line.split()] for line in block.splitlines()
+    ]
+    assert shown == [layer.replace("visunex.", "").split(" | ") for layer in contract["layers"]]
 
 
 @pytest.mark.parametrize("room", rooms())
