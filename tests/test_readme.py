@@ -1,11 +1,12 @@
 """The README is short, the parts of `docs/` made from the code are up to date, and links lead somewhere."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from generated_docs import CLI, KEYS, RECIPES, cli_page
+from generated_docs import CLI, KEYS, RECIPES, cli_page, data, generate, tree
 
 from visunex.recipes.describe import schema_table
 
@@ -44,3 +45,23 @@ def broken(page: Path) -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     assert list(broken(page)) == []
+
+
+COMMANDS = {**dict(tree(data, "visunex-data")), **dict(tree(generate, "visunex-generate"))}
+SHOWN = [
+    command
+    for page in PAGES
+    if page.name not in ("benchmarks.md", "cli.md")
+    for command in re.findall(
+        r"\b(visunex-(?:data|generate) .*?)(?=&& visunex-|`|$)", page.read_text(), re.MULTILINE
+    )
+]
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_a_command_that_is_shown_can_be_given(line: str) -> None:
+    words = shlex.split(line, comments=True)
+    name = next(name for end in (3, 2, 1) if (name := " ".join(words[:end])) in COMMANDS)
+    options = {option for param in COMMANDS[name].params for option in (*param.opts, *param.secondary_opts)}
+    given = {word.partition("=")[0] for word in words if word.startswith("-")}
+    assert not given - options - {"-h", "--help"}
