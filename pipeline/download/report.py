@@ -16,7 +16,11 @@ from .results import Results
 __all__ = ["DownloadReport", "Effort", "LiveLine", "report_on"]
 
 # Names in `report.json` since the first release.
-_JSON_KEYS = {"downloaded": "had", "status_counts": "classes"}
+_JSON_KEYS = {
+    "downloaded": "had",
+    "status_counts": "classes",
+    "images_per_second": "pictures_per_second",
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class DownloadReport:
     rounds: int
     megabytes: float
     seconds: float
-    pictures_per_second: float
+    images_per_second: float
     insecure: bool
     left_out: dict[str, int] = field(default_factory=dict)
 
@@ -57,7 +61,7 @@ class DownloadReport:
             f"{self.chosen} of {self.target} pictures: the best that {self.attempted} candidates gave",
             *(f"  {count:>7}  {name}" for name, count in self.status_counts.items()),
             f"{self.shards_made_now} shards made in {human_time(self.seconds)}: "
-            f"{self.pictures_per_second:.0f} pictures/s, {self.megabytes:.1f} MB",
+            f"{self.images_per_second:.0f} pictures/s, {self.megabytes:.1f} MB",
         ]
         lines += [f"{count:>9}  members of the tar left out: {why}" for why, count in self.left_out.items()]
         if self.insecure:
@@ -142,7 +146,7 @@ def report_on(
         rounds=effort.rounds,
         megabytes=round(effort.received / 1e6, 3),
         seconds=round(seconds, 3),
-        pictures_per_second=round(effort.images / seconds, 1),
+        images_per_second=round(effort.images / seconds, 1),
         insecure=plan.settings.insecure,
         left_out=dict(left_out),
     )

@@ -67,23 +67,23 @@ def collect(
     a folder are left out and counted, as is a second member for the same picture. Raises DownloadError for a
     tar that cannot be read to its end, or a full disk.
     """
-    stamp = fingerprint([[_state(place) for place in places], list(urls), settings.max_bytes])
-    if known := _finished(folder, stamp):
-        return known
+    made_from = fingerprint([[_state(place) for place in places], list(urls), settings.max_bytes])
+    if spool := _finished(folder, made_from):
+        return spool
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     search = _Search(urls, folder, settings)
     try:
         with (
-            (folder / "pictures").open("wb") as spool,
+            (folder / "pictures").open("wb") as target,
             Progress("look through the tar", search.wanted) as shown,
         ):
             for place in places:
                 if search.missing:
-                    search.look(place, spool, shown)
+                    search.look(place, target, shown)
     except OSError as error:
         raise DownloadError(f"{folder}: {error.strerror or error}") from None
-    index = {"stamp": stamp, "places": search.found, "left_out": dict(search.left_out)}
+    index = {"stamp": made_from, "places": search.found, "left_out": dict(search.left_out)}
     write_json(folder / "index.json", index)
     return Spool(folder, len(search.found), dict(search.left_out))
 
@@ -101,13 +101,13 @@ class SpoolReader:
         return None if place is None else os.pread(self._file.fileno(), place[1], place[0])
 
 
-def _finished(folder: Path, stamp: str) -> Spool | None:
+def _finished(folder: Path, made_from: str) -> Spool | None:
     """A spool that an earlier, interrupted download has finished; None without one."""
     try:
         index = json.loads((folder / "index.json").read_text())
     except (FileNotFoundError, ValueError):
         return None
-    return Spool(folder, len(index["places"]), index["left_out"]) if index["stamp"] == stamp else None
+    return Spool(folder, len(index["places"]), index["left_out"]) if index["stamp"] == made_from else None
 
 
 def _state(place: str) -> list[Any]:

@@ -192,7 +192,7 @@ def test_shards_are_encoded_while_others_are_fetched_and_it_ends_the_same(
     again = run_of(run.path, recipe)
     assert again.encode.as_dict()["encoded_now"] == 0
     assert again.download is not None
-    assert again.download.pictures_per_second == 0
+    assert again.download.images_per_second == 0
 
 
 def test_ctrl_c_ends_both_stages_in_time_and_the_same_command_goes_on(
