@@ -65,9 +65,9 @@ USES: dict[str, tuple[type[Exception], Callable[[str, Path], object]]] = {
     "a range": (FetchError, lambda base, _: RemoteFile(f"{base}/a", Web({})).read(0, 5000)),
     "a size": (FetchError, lambda base, _: RemoteFile(f"{base}/a", Web({})).size),
     "vectors": (EncodeError, lambda base, _: open_folder(base)),
-    "metadata": (SourceError, lambda base, _: resolve.resolve(f"{base}/m.parquet")),
+    "metadata": (SourceError, lambda base, _: resolve.resolve_source(f"{base}/m.parquet")),
     "metadata to convert": (SourceError, read_converted),
-    "a listing": (SourceError, lambda _, __: resolve.resolve("hf://datasets/someone/pictures")),
+    "a listing": (SourceError, lambda _, __: resolve.resolve_source("hf://datasets/someone/pictures")),
     "a revision": (FetchError, lambda _, __: hub.pinned("hf://datasets/someone/pictures")),
     "an embedding": (EmbeddingError, lambda base, _: fetch("fantasy", base)),
 }
@@ -101,7 +101,7 @@ def test_a_bucket_that_does_not_answer_ends_too(
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"{server.base}/{name}")
     began = time.monotonic()
     with pytest.raises(SourceError, match="no answer within"):
-        resolve.resolve("s3://pictures/a.parquet")
+        resolve.resolve_source("s3://pictures/a.parquet")
     assert time.monotonic() - began < SECONDS + GRACE
 
 
