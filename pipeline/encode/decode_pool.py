@@ -1,13 +1,12 @@
 """Worker processes that decode files into pixels, some images before the encoder asks for them.
 
-Pixels come back through shared memory; through the pipes go only file names and offsets. A worker knows
-Pillow and numpy and not torch, so it starts in a fraction of a second and has no threads to fork.
+The processes (`decode_worker.py`) are commands of their own. So a program that encodes from Python needs no
+`if __name__ == "__main__":`, and no process with torch's threads is forked, which can deadlock.
 """
 
-import multiprocessing
-import os
+import contextlib
 import signal
-import time
+import subprocess
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,29 +14,22 @@ from itertools import islice
 from multiprocessing import connection
 from typing import Any, Self, TypeVar
 
-import numpy as np
-
-from visunex.base.memory import keep_memory
-from visunex.clip.preprocess import Pixels, Preprocessing, Seen
+from visunex.clip.preprocess import Preprocessing, Seen
 from visunex.images.errors import ImageError
 
 from ..errors import EncodeError
 from ..shards.samples import Sample
+from ..workers.spawn import module_command, start_connected
+from .decode_worker import CHUNK, WorkerSettings, read_image, shared_file, slots_in
 
 __all__ = ["Decoded", "Decoders", "decode_here"]
 
 T = TypeVar("T")
 
-CHUNK = 4  # images handed to a worker at once
+_PROGRAM = module_command("visunex.pipeline.encode.decode_worker")
 # A worker's answers are at most some 100 bytes for each task. All that can be under way fit into the smallest
 # buffer that a system gives a pipe (8 KB): a worker never waits for the parent while the parent waits for it.
 _MOST_TASKS = 64
-_HEADER = 16  # bytes before an image's pixels: four int32
-# The encoder's threads wait for the slowest of them, so on the cores they share decoding comes second; it
-# gets on all the same while another program keeps the cores busy.
-_NICENESS = 5
-# spawn: a fork of a process with torch's threads can deadlock.
-_CONTEXT = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True)
@@ -59,8 +51,8 @@ def decode_here(sample: Sample, preprocessing: Preprocessing) -> Decoded:
 
 @dataclass
 class _Worker:
-    process: Any
-    pipe: connection.Connection
+    process: "subprocess.Popen[bytes]"
+    pipe: "connection.Connection[Any, Any]"
     tasks: "deque[_Task]" = field(default_factory=deque)
 
 
@@ -85,9 +77,9 @@ class Decoders:
         self._preprocessing = preprocessing
         self._count, self._most = workers, max(workers, most or 0)
         self._slots = min(self._most + -(-prefetch // CHUNK), self._most * _MOST_TASKS) if workers else 0
-        room = _HEADER + preprocessing.most_bytes
-        self._shared = _CONTEXT.RawArray("B", self._slots * CHUNK * room)
-        self._memory = _slots_of(self._shared, room)
+        self._settings = WorkerSettings(preprocessing, self._slots)
+        self._file = shared_file(self._settings.bytes_in_all) if self._slots else None
+        self._memory = None if self._file is None else slots_in(self._file.fileno(), self._settings)
         self._workers: list[_Worker] = []
         self.seconds, self.done = 0.0, 0
 
@@ -99,10 +91,13 @@ class Decoders:
         for worker in self._workers:
             worker.pipe.close()  # an idle worker ends by itself
         for worker in self._workers:
-            worker.process.join(timeout=1)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(timeout=1)
             worker.process.kill()
-            worker.process.join()
+            worker.process.wait()
         self._workers = []
+        if self._file is not None:
+            self._file.close()
 
     def decode(self, pairs: Iterable[tuple[Sample, T]]) -> Iterator[tuple[Decoded, T]]:
         """Every sample with its pixels or its reason, in the order given, and what came along with it."""
@@ -113,12 +108,15 @@ class Decoders:
     def grow(self, workers: int) -> None:
         """Have `workers` processes, if there are fewer and as far as there may be so many."""
         while len(self._workers) < min(workers, self._most):
-            ours, theirs = _CONTEXT.Pipe()
-            arguments = (theirs, self._shared, self._preprocessing)
-            process = _CONTEXT.Process(target=_work, args=arguments, daemon=True)
-            process.start()
-            theirs.close()  # so that the pipe ends when the worker does
-            self._workers.append(_Worker(process, ours))
+            process, pipe = start_connected(_PROGRAM, shared=[self._descriptor()])
+            worker = _Worker(process, pipe)
+            self._workers.append(worker)
+            with contextlib.suppress(OSError):  # one that has died is noticed when it is handed work
+                pipe.send(self._settings)
+
+    def _descriptor(self) -> int:
+        assert self._file is not None  # noqa: S101 - for the type checker: there are workers
+        return self._file.fileno()
 
     def _decode_there(self, pairs: Iterator[tuple[Sample, T]]) -> Iterator[tuple[Decoded, T]]:
         free = list(range(self._slots))
@@ -159,14 +157,15 @@ class Decoders:
                 self.seconds, self.done = self.seconds + seconds, self.done + len(failures)
 
     def _results(self, task: _Task) -> Iterator[tuple[Decoded, Any]]:
-        assert task.failures is not None  # noqa: S101 - for the type checker: `_decode_there` waited for it
+        assert task.failures is not None and self._memory is not None  # noqa: S101, PT018 - for the type checker
         for index, ((sample, other), failure) in enumerate(zip(task.pairs, task.failures, strict=True)):
-            seen = None if failure else _take(self._memory[task.slot, index])
+            seen = None if failure else read_image(self._memory[task.slot, index])
             yield Decoded(sample, seen, failure), other
 
     def _death(self, worker: _Worker) -> EncodeError:
-        worker.process.join(timeout=5)
-        code = worker.process.exitcode
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.process.wait(timeout=5)
+        code = worker.process.returncode
         if code is not None and code < 0:
             cause = f"was killed by {signal.Signals(-code).name}"
             cause += ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
@@ -177,45 +176,3 @@ class Decoders:
             f"a process that decodes pictures {cause}{near}; "
             "what is encoded is kept, go on with fewer --workers (0 decodes in this process)"
         )
-
-
-def _slots_of(shared: Any, room: int) -> Pixels:
-    return np.frombuffer(shared, dtype=np.uint8).reshape(-1, CHUNK, room)
-
-
-def _put(slot: Pixels, seen: Seen) -> None:
-    """Height and width of the pixels, the width and height they are to have, then the pixels."""
-    high, wide, _ = seen.pixels.shape
-    slot[:_HEADER].view(np.int32)[:] = high, wide, *seen.resized
-    slot[_HEADER : _HEADER + seen.pixels.size].reshape(seen.pixels.shape)[:] = seen.pixels
-
-
-def _take(slot: Pixels) -> Seen:
-    high, wide, *resized = slot[:_HEADER].view(np.int32).tolist()
-    pixels = slot[_HEADER : _HEADER + high * wide * 3].reshape(high, wide, 3)
-    return Seen(pixels.copy(), (resized[0], resized[1]))
-
-
-def _work(pipe: connection.Connection, shared: Any, preprocessing: Preprocessing) -> None:
-    """A worker's life: tasks in, pixels into shared memory, reasons out, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    if hasattr(os, "nice"):
-        os.nice(_NICENESS)
-    keep_memory()
-    memory = _slots_of(shared, _HEADER + preprocessing.most_bytes)
-    try:
-        while True:
-            slot, samples = pipe.recv()
-            began = time.process_time()
-            failures = [_decode_into(memory[slot, i], each, preprocessing) for i, each in enumerate(samples)]
-            pipe.send((failures, time.process_time() - began))
-    except (EOFError, OSError):
-        return  # the parent has no more use for this worker, or is gone
-
-
-def _decode_into(slot: Pixels, sample: Sample, preprocessing: Preprocessing) -> str:
-    try:
-        _put(slot, preprocessing.seen(sample.read()))
-    except ImageError as error:
-        return error.kind
-    return ""

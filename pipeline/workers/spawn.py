@@ -5,9 +5,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeAlias
 
-__all__ = ["module_command", "start_connected"]
+__all__ = ["Started", "module_command", "start_connected"]
+
+Started: TypeAlias = "tuple[subprocess.Popen[bytes], Connection[Any, Any]]"
 
 
 def module_command(module: str) -> tuple[str, ...]:
@@ -15,16 +17,18 @@ def module_command(module: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-W", "ignore", "-m", module)
 
 
-def start_connected(command: Sequence[str]) -> "tuple[subprocess.Popen[bytes], Connection[Any, Any]]":
+def start_connected(command: Sequence[str], *, shared: Sequence[int] = ()) -> Started:
     """Start `command` and give the process and our end of a connection to it.
 
-    The descriptor of the other end is the command's last argument. It runs in a process group of its own, so
-    that the terminal's Ctrl-C reaches only us.
+    The command's last arguments are the descriptors of open files that are `shared` with it, then that of its
+    end of the connection. It runs in a process group of its own, so that the terminal's Ctrl-C reaches only
+    us.
     """
     ours, theirs = multiprocessing.Pipe()
+    descriptors = [*shared, theirs.fileno()]
     process = subprocess.Popen(  # noqa: S603
-        [*command, str(theirs.fileno())],
-        pass_fds=[theirs.fileno()],
+        [*command, *map(str, descriptors)],
+        pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -100,12 +100,29 @@ def test_leaving_early_ends_the_workers(tmp_path: Path) -> None:
         processes = [worker.process for worker in pool._workers]
         started = time.monotonic()
     assert time.monotonic() - started < 5
-    assert not any(process.is_alive() for process in processes)
+    assert all(process.poll() is not None for process in processes)
 
 
 def test_workers_start_without_torch() -> None:
     """It is what makes them start in a fraction of a second."""
-    module = "visunex.pipeline.encode.decode_pool"
-    code = f"import sys, {module}; print('torch' in sys.modules, 'pyarrow' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False"]
+    for module in ("decode_pool", "decode_worker"):
+        code = f"import sys, visunex.pipeline.encode.{module}\n"
+        code += "print('torch' in sys.modules, 'pyarrow' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_program_needs_no_main_guard(tmp_path: Path) -> None:
+    """As a person writes it: workers must not load the program that has them."""
+    many(tmp_path, 12)
+    (tmp_path / "program.py").write_text(
+        "from visunex.clip.preprocess import Preprocessing\n"
+        "from visunex.pipeline.encode.decode_pool import Decoders\n"
+        "from visunex.pipeline.shards.samples import samples, sources\n"
+        f"pairs = ((sample, None) for sample in samples(sources([{str(tmp_path)!r}])))\n"
+        "with Decoders(Preprocessing(size=32), workers=2, prefetch=8) as pool:\n"
+        "    print(sum(decoded.seen is not None for decoded, _ in pool.decode(pairs)))\n"
+    )
+    command = [sys.executable, str(tmp_path / "program.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.stderr) == ("10", "")  # two are broken

@@ -1,0 +1,115 @@
+"""The process that decodes files into pixels: started by `decode_pool.py`, one for each of its workers.
+
+It knows Pillow and numpy and not torch, so it starts in a fraction of a second. Pixels go back through memory
+that both processes map; through the connection go only file names, offsets and reasons.
+"""
+
+import mmap
+import os
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from visunex.base.memory import keep_memory
+from visunex.clip.preprocess import Pixels, Preprocessing, Seen
+from visunex.images.errors import ImageError
+
+from ..shards.samples import Sample
+
+__all__ = ["CHUNK", "WorkerSettings", "read_image", "shared_file", "slots_in", "write_image"]
+
+CHUNK = 4  # images handed to a worker at once
+_HEADER = 16  # bytes before an image's pixels: four int32
+# The encoder's threads wait for the slowest of them, so on the cores they share decoding comes second; it
+# gets on all the same while another program keeps the cores busy.
+_NICENESS = 5
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How images are decoded, and into how many `slots` of the shared memory, of CHUNK images each."""
+
+    preprocessing: Preprocessing
+    slots: int
+
+    @property
+    def bytes_each(self) -> int:
+        """Room for one image."""
+        return _HEADER + self.preprocessing.most_bytes
+
+    @property
+    def bytes_in_all(self) -> int:
+        """The size of the shared memory."""
+        return self.slots * CHUNK * self.bytes_each
+
+
+def shared_file(size: int) -> BinaryIO:
+    """A nameless file of `size` bytes, in memory where the system can, that several processes may map."""
+    if hasattr(os, "memfd_create"):
+        file = cast(BinaryIO, os.fdopen(os.memfd_create("visunex-pixels"), "w+b"))
+    else:
+        file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
+    file.truncate(size)
+    return file
+
+
+def slots_in(descriptor: int, settings: WorkerSettings) -> Pixels:
+    """The shared memory of that descriptor as uint8 [slots, CHUNK, bytes of an image]."""
+    memory = mmap.mmap(descriptor, settings.bytes_in_all)
+    return np.frombuffer(memory, dtype=np.uint8).reshape(-1, CHUNK, settings.bytes_each)
+
+
+def write_image(room: Pixels, seen: Seen) -> None:
+    """Write height and width of the pixels, the width and height they are to have, then the pixels."""
+    high, wide, _ = seen.pixels.shape
+    room[:_HEADER].view(np.int32)[:] = high, wide, *seen.resized
+    room[_HEADER : _HEADER + seen.pixels.size].reshape(seen.pixels.shape)[:] = seen.pixels
+
+
+def read_image(room: Pixels) -> Seen:
+    """What `write_image` wrote."""
+    high, wide, *resized = room[:_HEADER].view(np.int32).tolist()
+    pixels = room[_HEADER : _HEADER + high * wide * 3].reshape(high, wide, 3)
+    return Seen(pixels.copy(), (resized[0], resized[1]))
+
+
+def main() -> None:
+    """Decode what comes until the connection ends: the parent needs this process no longer, or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    keep_memory()
+    descriptor, end = map(int, sys.argv[1:])
+    connection: Connection[Any, Any] = Connection(end)
+    try:
+        settings: WorkerSettings = connection.recv()
+        memory = slots_in(descriptor, settings)
+        while True:
+            slot, samples = connection.recv()
+            began = time.process_time()
+            reasons = [
+                _decode_into(room, sample, settings.preprocessing)
+                for room, sample in zip(memory[slot], samples, strict=False)
+            ]
+            connection.send((reasons, time.process_time() - began))
+    except (EOFError, OSError):
+        return
+
+
+def _decode_into(room: Pixels, sample: Sample, preprocessing: Preprocessing) -> str:
+    """Why there are no pixels; empty where there are."""
+    try:
+        write_image(room, preprocessing.seen(sample.read()))
+    except ImageError as error:
+        return error.kind
+    return ""
+
+
+if __name__ == "__main__":
+    main()
