@@ -25,9 +25,14 @@ SAME_FOR_ALL = {"placeholder": "placeholder", "gif-1000": "placeholder"}
 
 
 def hostile_urls(base: str, count: int) -> list[str]:
-    """Half of them good, the others with every behaviour in turn; the same order every time."""
+    """Half of them good, the others with every behaviour in turn; the same order every time.
+
+    What is the same for all comes several times, so that it is noticed as such among the links tried.
+    """
     rng = random.Random(4)
-    names = sorted(hostile.BEHAVIOURS.keys() - {"drip-range"})  # that one is for those who ask for a range
+    for_images = hostile.BEHAVIOURS.keys() - {"drip-range"}  # that one is for those who ask for a range
+    names = [*sorted(for_images), *5 * sorted(SAME_FOR_ALL)]
+    assert len(names) <= count // 2, "some behaviours would not be tried"
     paths = [names[number // 2 % len(names)] if number % 2 else "good" for number in range(count)]
     rng.shuffle(paths)
     return [f"{base}/{name}/{number:04d}.jpg" for number, name in enumerate(paths)]
