@@ -1,4 +1,4 @@
-"""The candidates of a download: the rows of `selected.parquet`, and what is known of them beforehand."""
+"""The candidates of a download: the rows of `selected.parquet`, and what is said of them beforehand."""
 
 import hashlib
 import re
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from visunex.base.errors import first_line
 
 from ..errors import DownloadError, UsageError
 from ..shards.naming import row_key
@@ -70,7 +72,7 @@ class Candidates:
             writer.write_table(rows)
 
     def of_shard(self, by_rank: dict[int, str], shard: int) -> dict[int, str]:
-        """What is known of a shard's rows, by their place in it."""
+        """What `by_rank` says of a shard's rows, by their place in it."""
         ranks = self.ranks(shard)
         return {rank - ranks.start: by_rank[rank] for rank in ranks if rank in by_rank}
 
@@ -105,7 +107,7 @@ def _read(path: Path) -> pa.Table:
             f"there is no {path}: run `visunex-data filter` first, or choose another --run"
         ) from None
     except pa.ArrowException as error:
-        raise DownloadError(f"{path} is not a readable parquet file: {str(error).splitlines()[0]}") from None
+        raise DownloadError(f"{path} is not a readable parquet file: {first_line(error)}") from None
     if "url" not in table.column_names:
         raise DownloadError(f"{path} has no column url, only {', '.join(table.column_names)}")
     return table
@@ -134,7 +136,9 @@ def _withdrawn(path: Path) -> set[str]:
             entries = path.read_text(encoding="utf-8-sig").splitlines()
         stripped = {entry.strip() for entry in entries}
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise UsageError(f"--exclude-urls: {path} cannot be read: {_short(error)}") from None
+        raise UsageError(
+            f"--exclude-urls: {path} cannot be read: {getattr(error, 'strerror', None) or first_line(error)}"
+        ) from None
     return {
         entry.lower() if re.fullmatch(r"[0-9A-Fa-f]{32,64}", entry) else entry for entry in stripped if entry
     }
@@ -142,10 +146,6 @@ def _withdrawn(path: Path) -> set[str]:
 
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _short(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error).splitlines()[0]
 
 
 def _expected(table: pa.Table, column: str, hash_type: str) -> dict[int, str]:

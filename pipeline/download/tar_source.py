@@ -1,4 +1,4 @@
-"""Pictures out of a tar instead of the web: the members that are wanted, copied in one pass, never unpacked.
+"""Images out of a tar instead of the web: the members that are wanted, copied in one pass, never unpacked.
 
 The tar may be a file or an address and of any size. Wanted members go into one spool file beside the run,
 from which the workers then make shards as they do from the web, with the same checks.
@@ -31,7 +31,7 @@ _MOST_TARS = 10_000
 
 @dataclass(frozen=True)
 class Spool:
-    """Pictures taken from tars: `folder` holds their bytes and the index that says where each URL's lie.
+    """Images taken from tars: `folder` holds their bytes and the index that says where each URL's lie.
 
     `left_out` counts members that were wanted or not but cannot be taken, by reason.
     """
@@ -63,9 +63,9 @@ def collect(
 ) -> Spool:
     """Copy the members that `urls` (`sac:NAME`) name into a spool in `folder`.
 
-    A spool of the same is kept. Reading stops when all are found. Links, devices and names that lead out of
-    a folder are left out and counted, as is a second member for the same picture. Raises DownloadError for a
-    tar that cannot be read to its end, or a full disk.
+    A spool that an interrupted download has made of the same tars and rows is kept. Reading stops when all
+    are found. Links, devices and names that lead out of a folder are left out and counted, as is a second
+    member for the same image. Raises DownloadError for a tar that cannot be read to its end, or a full disk.
     """
     made_from = fingerprint([[_state(place) for place in places], list(urls), settings.max_bytes])
     if spool := _finished(folder, made_from):
@@ -89,14 +89,14 @@ def collect(
 
 
 class SpoolReader:
-    """Reads the pictures of a spool by URL, from any thread."""
+    """Reads the images of a spool by URL, from any thread."""
 
     def __init__(self, folder: Path) -> None:
         self._places = json.loads((folder / "index.json").read_text())["places"]
         self._file = (folder / "pictures").open("rb")
 
     def get(self, url: str) -> bytes | None:
-        """The picture's bytes; None when the tars had none."""
+        """The image's bytes; None when the tars had none."""
         place = self._places.get(url)
         return None if place is None else os.pread(self._file.fileno(), place[1], place[0])
 
@@ -133,7 +133,7 @@ class _Search:
         self.left_out: Counter[str] = Counter()
 
     def look(self, place: str, spool: IO[bytes], shown: Progress) -> None:
-        """Go through one tar."""
+        """Go through one tar. Raises DownloadError."""
         try:
             with opened_stream(place, self._settings.client) as file:
                 self._members(file, spool, shown)
@@ -155,14 +155,15 @@ class _Search:
                     continue
                 if reason := refusal(info):
                     self.left_out[reason] += 1
-                elif url := self._meant(info.name):
+                elif url := self._wanted_url(info.name):
                     self._take(url, tar, info, spool)
                     shown.update(len(self.found))
                     if not self.missing:
                         return
             require_end(file, tar.offset)
 
-    def _meant(self, name: str) -> str | None:
+    def _wanted_url(self, name: str) -> str | None:
+        """The URL that a member of this name is the image of, if it is looked for."""
         member = PurePosixPath(name.replace("\\", "/"))
         for url in self._by_name.get(member.name, ()):
             path = PurePosixPath(url.removeprefix(SCHEME).replace("\\", "/"))
