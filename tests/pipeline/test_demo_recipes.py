@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from visunex.pipeline.cli import main
 
-FEW = ["--set", "filter.top=15", "--set", "download.shard_size=10", "--set", "download.deadline=1"]
+FEW = ["--set", "filter.top=15", "--set", "download.shard_size=10", "--set", "download.deadline=5"]
 
 
 @pytest.mark.parametrize("recipe", ["demo_flower", "demo_night"])
