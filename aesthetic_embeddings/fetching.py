@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
+from visunex.base.errors import VisunexError
 from visunex.base.files import sha256_file, write_bytes
 from visunex.base.folders import cache_folder
 
@@ -51,10 +52,10 @@ def fetch(name: str, mirror: str | None = None) -> Embedding:
 
 def cached_file(entry: Published) -> Path | None:
     """The cached file of a published embedding when it is there and still what was published."""
-    path = cache_folder("embeddings") / f"{entry.name}.pt"
     try:
+        path = cache_folder("embeddings") / f"{entry.name}.pt"
         return path if sha256_file(path) == entry.sha256 else None
-    except OSError:
+    except (OSError, VisunexError):  # no such file, or no place where it could be
         return None
 
 

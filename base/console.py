@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from typing import Any
 import click
 
 from .errors import VisunexError
+from .streams import prepare_streams
 from .text import is_terminal, printable, printable_json
 
 INTERRUPTED = 130  # the exit status of a process that Ctrl-C ended
+WINDOWS = os.name == "nt"
 
 
 def report_option(command: click.Command) -> None:
@@ -21,6 +24,21 @@ def report_option(command: click.Command) -> None:
         click.Option(["--json", "as_json"], is_flag=True, help="Print the report as JSON on stdout."),
         click.Option(["-v", "--verbose"], is_flag=True, help="Show tracebacks and debug output."),
     ]
+
+
+class Program(click.Command):
+    """What a person starts: its streams never end the work, and where it cannot run it says so."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program and leave the process, as click does."""
+        if WINDOWS:
+            sys.exit("VisuNex runs on Linux and macOS; on Windows use it in WSL (wsl --install).")
+        prepare_streams()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # standard output cannot be written: its disk is full
+            click.echo(f"Error: {explain(error)}", err=True)
+            sys.exit(1)
 
 
 class Command(click.Command):

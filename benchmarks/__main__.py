@@ -96,7 +96,9 @@ def place(name: str, printed: str) -> None:
     page = _read(PAGE) or NEW_PAGE
     old = re.compile(rf"<!-- {name} -->.*<!-- /{name} -->\n", re.DOTALL)
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(old.sub(lambda _: section, page) if old.search(page) else f"{page}\n{section}", "utf-8")
+    PAGE.write_text(
+        old.sub(lambda _: section, page) if old.search(page) else f"{page}\n{section}", encoding="utf-8"
+    )
 
 
 def main(wanted: list[str]) -> None:

@@ -76,7 +76,7 @@ def clip_retrieval(folder: Path, weights: Path, out: Path) -> tuple[float, NDArr
     if done.returncode or not statistics:
         print(f"clip-retrieval failed:\n{done.stderr[-2000:]}", file=sys.stderr)
         return "failed"
-    said = [json.loads(path.read_text()) for path in statistics]
+    said = [json.loads(path.read_text(encoding="utf-8")) for path in statistics]
     count, took = (sum(each[key] for each in said) for key in ("sample_count", "total_duration"))
     vectors = [np.load(path) for path in sorted((out / "img_emb").glob("*.npy"))]
     return count / took, np.concatenate(vectors).astype(np.float32)

@@ -59,7 +59,8 @@ def nginx(folder: Path, port: int = 8961) -> Iterator[str]:
         f"worker_processes 2; daemon off; pid {folder}/nginx.pid; error_log /dev/null;\n"
         "events { worker_connections 1024; }\n"
         f"http {{ access_log off; sendfile on; server {{ listen 127.0.0.1:{port} backlog=1024;\n"
-        f"location ~ ^/(\\d+)/ {{ alias {folder}/$1.jpg; default_type image/jpeg; }} }} }}\n"
+        f"location ~ ^/(\\d+)/ {{ alias {folder}/$1.jpg; default_type image/jpeg; }} }} }}\n",
+        encoding="utf-8",
     )
     folder.chmod(0o755)
     process = subprocess.Popen(
@@ -140,7 +141,9 @@ def measured(download: Callable[[RunDir, Path], Cost], folder: Path, urls: Seque
     run, output = make_run(folder / "run", urls, len(urls), **settings, **keep), folder / "shards"
     output.mkdir()
     cost = download(run, output)
-    had = sum(json.loads(path.read_text())["successes"] for path in output.glob("*_stats.json"))
+    had = sum(
+        json.loads(path.read_text(encoding="utf-8"))["successes"] for path in output.glob("*_stats.json")
+    )
     assert had == len(urls), f"{had} of {len(urls)} pictures"
     shutil.rmtree(run.path)
     shutil.rmtree(output)

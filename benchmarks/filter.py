@@ -167,7 +167,7 @@ def work(tool: str, path: Path) -> None:
     start, cpu = time.perf_counter(), time.process_time()
     rows = TOOLS[tool](path)
     seconds, used = time.perf_counter() - start, time.process_time() - cpu
-    peak = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024  # type: ignore[index]
+    peak = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))[1]) / 1024  # type: ignore[index]
     print(json.dumps({"rows": rows, "seconds": seconds, "cpu": used, "peak_mb": peak}))
 
 

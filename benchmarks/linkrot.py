@@ -85,8 +85,8 @@ def memory_mib(root: int) -> float:
         pid = queue.pop()
         with contextlib.suppress(OSError):
             for task in Path(f"/proc/{pid}/task").iterdir():
-                queue += map(int, (task / "children").read_text().split())
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                queue += map(int, (task / "children").read_text(encoding="utf-8").split())
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
             total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total / 1024
 

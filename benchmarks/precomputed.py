@@ -127,7 +127,7 @@ def write_run(folder: Path, data: Path, top: int) -> None:
     table = {"key": [f"{rank:08d}" for rank in ranks], "url": links, "caption": ["a picture"] * len(links)}
     table |= {"score": [7 - rank / 1e5 for rank in ranks]}
     pq.write_table(pa.table(table), folder / "selected.parquet")
-    (folder / "recipe.toml").write_text(f'name = "bench"\n[filter]\ntop = {top}\n')
+    (folder / "recipe.toml").write_text(f'name = "bench"\n[filter]\ntop = {top}\n', encoding="utf-8")
 
 
 # --- the server --------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def model(folder: Path) -> str:
     torch.manual_seed(0)
     save_file(open_clip.model.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
     described = {"model_cfg": config, "preprocess_cfg": preprocess}
-    (folder / "open_clip_config.json").write_text(json.dumps(described))
+    (folder / "open_clip_config.json").write_text(json.dumps(described), encoding="utf-8")
     return f"local-dir:{folder}"
 
 
@@ -149,7 +149,10 @@ def one_round(folder: Path, file: Path) -> tuple[float, float, float]:
     for name in ("selected.parquet", "recipe.toml"):
         shutil.copy(whole / name, parts / name)
     download, encode = (command(stage, "--run", parts) for stage in ("download", "encode"))
-    used = [json.loads((path / "embedding.json").read_text())["images"]["used"] for path in (whole, parts)]
+    used = [
+        json.loads((path / "embedding.json").read_text(encoding="utf-8"))["images"]["used"]
+        for path in (whole, parts)
+    ]
     if used != [WANTED, WANTED]:
         sys.exit(f"{used} pictures instead of {WANTED} each")
     return run, download, encode

@@ -35,7 +35,7 @@ def dimension_of(model: str) -> int | None:
     """The dimension of a model's vectors by its configuration; None where that cannot be read."""
     for path in _configurations(model):
         try:
-            config = json.loads(path.read_text())
+            config = json.loads(path.read_text(encoding="utf-8"))
             return int(config.get("model_cfg", config)["embed_dim"])
         except (OSError, ValueError, KeyError, TypeError):
             continue

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from visunex.base.errors import first_line
+from visunex.base.folders import expanded
 from visunex.demo import TINY_MODEL
 
 from .errors import ModelError
@@ -172,7 +173,7 @@ def _missing(model: str, tag: str, repository: str, name: str, error: Exception)
 
 def _from_address(model: str, tag: str, url: str) -> Path:
     """Weights published outside the Hub, where open_clip keeps them."""
-    file = Path("~/.cache/clip").expanduser() / url.rpartition("/")[2]
+    file = expanded("~/.cache/clip") / url.rpartition("/")[2]
     if file.is_file():
         return file
     raise ModelError(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, Program, show
 from visunex.base.progress import Progress, human_time
 
 from .options import generate_options
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from .sampling.sampler import Sampler
 
 
+class GenerateProgram(Program, Command):
+    """The one command of `visunex-generate`."""
+
+
 @click.command(
-    cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=GenerateProgram, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @generate_options
 @click.version_option(package_name="visunex")

@@ -133,7 +133,7 @@ class RunDir:
     def made_from(self, stage: Stage) -> dict[str, Any] | None:
         """What `begin` noted for `stage`; None when the stage never began here (a peer's files, say)."""
         try:
-            return json.loads((self.path / ".visunex" / f"{stage}.json").read_text())
+            return json.loads((self.path / ".visunex" / f"{stage}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
 
@@ -157,7 +157,7 @@ class RunDir:
     def reports(self) -> dict[str, Any]:
         """The reports of all stages so far, by stage."""
         try:
-            return json.loads(self.report.read_text())
+            return json.loads(self.report.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
 
@@ -174,7 +174,7 @@ class RunDir:
 
 def _describe_holder(holder: Path) -> str:
     try:
-        who = json.loads(holder.read_text())
+        who = json.loads(holder.read_text(encoding="utf-8"))
         return f"process {who['pid']} on {who['host']} since {who['since']}"
     except (OSError, ValueError, KeyError):
         return "another process"

@@ -24,7 +24,7 @@ def free_port() -> int:
 
 def addresses_asked_for(log: Path) -> list[str]:
     """The addresses off this machine that audited processes asked for."""
-    lines = log.read_text().splitlines() if log.exists() else []
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     return [line for line in lines if not LOOPBACK.search(line)]
 
 

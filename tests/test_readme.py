@@ -30,13 +30,13 @@ def test_the_readme_is_read_in_one_go() -> None:
 
 def anchors(page: Path) -> set[str]:
     """The names under which GitHub links to a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def broken(page: Path) -> Iterator[str]:
     """The links of a page to files that are not there, or to headings that their page does not have."""
-    for path, anchor in LINK.findall(FENCED.sub("", page.read_text())):
+    for path, anchor in LINK.findall(FENCED.sub("", page.read_text(encoding="utf-8"))):
         target = page.parent / path if path else page
         if not target.exists() or (anchor and anchor not in anchors(target)):
             yield f"{path}#{anchor}" if anchor else path

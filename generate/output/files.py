@@ -68,7 +68,7 @@ def _claim(folder: Path, prefix: str, digits: int) -> Path:
     while True:
         path = folder / f"{prefix}{number:0{digits}}.png"
         try:
-            path.open("x").close()
+            path.touch(exist_ok=False)
             return path
         except FileExistsError:
             number += 1

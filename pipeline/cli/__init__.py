@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from visunex.base.console import Program
+
 # Command (also the name of its module) -> what `--help` says of it, so that no module is loaded to list them.
 COMMANDS = {
     "filter": "Choose the rows of a data set's metadata by caption, score and size.",
@@ -19,7 +21,7 @@ COMMANDS = {
 }
 
 
-class Commands(click.Group):
+class Commands(Program, click.Group):
     """The commands in the order in which a person uses them, each loaded when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

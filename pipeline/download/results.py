@@ -70,7 +70,7 @@ def is_made(shards: Path, shard: int) -> bool:
     """
     name = shard_name(shard)
     try:
-        json.loads((shards / f"{name}{STATS}").read_text())
+        json.loads((shards / f"{name}{STATS}").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return False
     tar = shards / f"{name}{TAR}"

@@ -92,7 +92,7 @@ class SpoolReader:
     """Reads the images of a spool by URL, from any thread."""
 
     def __init__(self, folder: Path) -> None:
-        self._places = json.loads((folder / "index.json").read_text())["places"]
+        self._places = json.loads((folder / "index.json").read_text(encoding="utf-8"))["places"]
         self._file = (folder / "pictures").open("rb")
 
     def get(self, url: str) -> bytes | None:
@@ -104,7 +104,7 @@ class SpoolReader:
 def _finished(folder: Path, made_from: str) -> Spool | None:
     """A spool that an earlier, interrupted download has finished; None without one."""
     try:
-        index = json.loads((folder / "index.json").read_text())
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     return Spool(folder, len(index["places"]), index["left_out"]) if index["stamp"] == made_from else None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from visunex.base.errors import UsageError
 from visunex.base.files import fingerprint, sha256_file
+from visunex.base.folders import expanded
 from visunex.clip.identity import other_model
 from visunex.images.errors import ImageError
 from visunex.recipes.schema import Encode, Filter
@@ -75,7 +76,7 @@ def _place(data: str, precomputed: str | None) -> str:
     """Where the vectors lie: `encode.precomputed`, or the source that is a folder of vectors itself."""
     if precomputed is not None:
         return precomputed
-    source = Path(data).expanduser()
+    source = expanded(data)
     if (source / "img_emb").is_dir():
         return str(source)
     raise UsageError(
@@ -133,7 +134,7 @@ def _vector(like: Sequence[str], like_images: Sequence[str], encode: Encode) -> 
 
 
 def _image(name: str) -> Path:
-    path = Path(name).expanduser()
+    path = expanded(name)
     try:
         if path.is_file() and path.stat().st_size <= _LARGEST_IMAGE:
             return path

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visunex.base.errors import first_line
+from visunex.base.folders import expanded
 from visunex.net.hub import pinned
 
 from ..errors import SourceError, fetch_errors_as
@@ -42,7 +43,7 @@ class _Named:
     @property
     def local(self) -> Path | None:
         """The folder that is named; None for a data set on the Hub."""
-        return Path(self.path).expanduser() if self.path.startswith(("/", ".", "~")) else None
+        return expanded(self.path) if self.path.startswith(("/", ".", "~")) else None
 
 
 def _named(address: str) -> _Named:

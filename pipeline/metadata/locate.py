@@ -87,9 +87,16 @@ def locate_in_bucket(address: str) -> Remote:
         raise SourceError(f"{address}: there is no such bucket")
     options = {"aws_endpoint_url": endpoint, "aws_allow_http": "true"} if endpoint else {}
     options["aws_region"] = _region(answer)
-    if not any(map(os.environ.get, _SIGNED_IN)) and not Path("~/.aws").expanduser().exists():
+    if not any(map(os.environ.get, _SIGNED_IN)) and not _has_credentials_file():
         options["aws_skip_signature"] = "true"  # polars would search for credentials for long
     return Remote((address,), [{"url": address, "objects": _objects(address, options)}], options)
+
+
+def _has_credentials_file() -> bool:
+    try:
+        return Path("~/.aws").expanduser().exists()
+    except RuntimeError:  # no home folder
+        return False
 
 
 def _objects(address: str, options: Mapping[str, str]) -> list[list[str | int]] | None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from visunex.base.folders import expanded
+
 from ..errors import SourceError
 from .catalog import DataSet, data_set, data_sets
 from .filetypes import FOLDER_SUFFIXES
@@ -91,7 +93,7 @@ def _is_hub_name(address: str) -> bool:
 
 
 def _local_files(address: str) -> list[Path]:
-    path = Path(address).expanduser()
+    path = expanded(address)
     try:
         if saved := saved_files(path):
             return saved

@@ -22,7 +22,7 @@ def discard_images(tars: Iterable[Path]) -> None:
     for tar in tars:
         if tar.exists():
             places = [[each.name, each.offset, each.size] for each in members(tar, LeftOut())]
-            stats = json.loads(stats_of(tar).read_text())
+            stats = json.loads(stats_of(tar).read_text(encoding="utf-8"))
             write_text(stats_of(tar), json.dumps({**stats, _KEY: places}))
             tar.unlink()
 
@@ -32,7 +32,7 @@ def discarded_members(tar: Path) -> list[Member] | None:
     if tar.exists():
         return None
     try:
-        places = json.loads(stats_of(tar).read_text()).get(_KEY)
+        places = json.loads(stats_of(tar).read_text(encoding="utf-8")).get(_KEY)
     except (OSError, ValueError):
         return None
     return None if places is None else [Member(*place) for place in places]

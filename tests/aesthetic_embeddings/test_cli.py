@@ -82,7 +82,7 @@ def test_list_shows_the_catalogue_and_what_is_here(reference: Path, tmp_path: Pa
     ],
 )
 def test_errors_are_a_sentence_and_an_exit_status(arguments: list[str], status: int, sentence: str) -> None:
-    Path("page.pt").write_text("<html></html>")
+    Path("page.pt").write_text("<html></html>", encoding="utf-8")
     done = embeddings(*arguments)
     assert done.exit_code == status
     assert sentence in done.output

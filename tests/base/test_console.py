@@ -77,3 +77,11 @@ def test_control_characters_from_outside_never_reach_the_terminal() -> None:
 
 def test_windows_line_ends_are_line_ends() -> None:
     assert printable("a\r\nb\rc") == "a\nb\ufffdc"
+
+
+def test_windows_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from visunex.pipeline.cli import main
+
+    monkeypatch.setattr("visunex.base.console.WINDOWS", True)
+    with pytest.raises(SystemExit, match="runs on Linux and macOS"):
+        main(["--help"])

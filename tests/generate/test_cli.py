@@ -101,7 +101,7 @@ def test_a_picture_is_made_again_bit_for_bit(generate, embedding_file, how):
 
 
 def test_a_picture_of_a_file_of_prompts_is_made_again(generate):
-    Path("prompts.txt").write_text("a castle\n\na ship\na fox\n")
+    Path("prompts.txt").write_text("a castle\n\na ship\na fox\n", encoding="utf-8")
     generate("--from-file", "prompts.txt", "--n_samples", 2, "--n_iter", 2)
     samples = sorted(Path("outputs/samples").iterdir())
     assert [read_record(path).prompt for path in samples] == ["a castle", "a ship", "a fox"] * 2
@@ -206,7 +206,8 @@ def test_a_recipe_gives_defaults(generate, embedding_file):
     Path("runs/gardens/embedding.pt").write_bytes(embedding_file.read_bytes())
     Path("gardens.toml").write_text(
         'name = "gardens"\n[source]\ndata = "metadata.parquet"\n[filter]\nkeywords = ["flower"]\n'
-        '[generate]\nprompt = "a castle"\naesthetic_steps = 3\nscale = 5.0\nddim_steps = 30\n'
+        '[generate]\nprompt = "a castle"\naesthetic_steps = 3\nscale = 5.0\nddim_steps = 30\n',
+        encoding="utf-8",
     )
     result = generate("--recipe", "gardens.toml", "--scale", 4)
     assert result.exit_code == 0, result.output
@@ -268,7 +269,7 @@ def test_faults_in_what_is_asked_for(generate, embedding_file):
     refused(generate(*castle, "--sweep-steps", "5,x"), 2, "0,5,8,20")
     refused(generate(*castle, "--device", "warp"), 2, "no device 'warp'")
     refused(generate("--from-file", "missing.txt"), 2, "missing.txt")
-    Path("empty.txt").write_text("\n\n")
+    Path("empty.txt").write_text("\n\n", encoding="utf-8")
     refused(generate("--from-file", "empty.txt"), 2, "holds no prompt")
     Path("binary.txt").write_bytes(b"\xff\xfe\x00")
     refused(generate("--from-file", "binary.txt"), 2, "UTF-8")
@@ -284,7 +285,7 @@ def test_things_that_are_not_there_or_do_not_fit(generate, embedding_file):
         1,
         "this embedding is 1x1024 (ViT-H-14), the model needs 1x64",
     )
-    Path("broken.ckpt").write_text("junk")
+    Path("broken.ckpt").write_text("junk", encoding="utf-8")
     refused(generate(*castle, "--model", "broken.ckpt"), 1, "broken.ckpt cannot be read as a checkpoint")
     refused(generate(*castle, "--model", "nowhere/at/all"), 1, "no model 'nowhere/at/all'")
     refused(generate("--from-image", "missing.png"), 1, "no picture missing.png")

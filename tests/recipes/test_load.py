@@ -181,8 +181,8 @@ def test_a_run_folder_stands_for_its_recipe_and_a_name_before_a_file(
     (tmp_path / "recipe.toml").write_text('name = "mine"')
     assert recipes.load(tmp_path).name == "mine"
     monkeypatch.chdir(tmp_path)
-    Path("fantasy").write_text('name = "other"')
-    Path("own.toml").write_text('name = "own"')
+    Path("fantasy").write_text('name = "other"', encoding="utf-8")
+    Path("own.toml").write_text('name = "own"', encoding="utf-8")
     assert recipes.load("fantasy").name == "fantasy"
     assert recipes.load("./fantasy").name == "other"
     with pytest.raises(RecipeError, match=r"for the file say own\.toml"):

@@ -44,9 +44,9 @@ def test_copy_never_replaces_a_file_unasked(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     assert invoke("copy", "fantasy").exit_code == 0
     assert recipes.load("fantasy.toml") == recipes.load("fantasy")
-    Path("fantasy.toml").write_text('name = "mine"')
+    Path("fantasy.toml").write_text('name = "mine"', encoding="utf-8")
     result = invoke("copy", "fantasy")
-    assert (result.exit_code, Path("fantasy.toml").read_text()) == (1, 'name = "mine"')
+    assert (result.exit_code, Path("fantasy.toml").read_text(encoding="utf-8")) == (1, 'name = "mine"')
     assert "--overwrite replaces it" in result.stderr
     assert invoke("copy", "fantasy", "--overwrite").exit_code == 0
     Path("folder").mkdir()

@@ -236,7 +236,7 @@ def test_senseless_usage_is_a_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("v").symlink_to(drawn.vectors)
-    Path("text.jpg").write_text("<html>")
+    Path("text.jpg").write_text("<html>", encoding="utf-8")
     Path("empty.jpg").touch()
     Path("cut.png").write_bytes(drawn.picture.read_bytes()[:200])
     done = invoke(drawn.metadata, "--model", "visunex-tiny", *arguments)

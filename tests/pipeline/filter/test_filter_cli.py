@@ -55,7 +55,9 @@ def test_keywords_are_split_at_commas_and_repeated_unless_they_are_expressions(h
     assert selected("a") == ["red rose", "rose garden", "oak"]
     assert invoke("m.parquet", "--match", "regex", "--keywords", r"a\{2,?\}", "--run", "b").exit_code == 0
     assert selected("b") == ["tulip, a{2}"]
-    Path("mine.toml").write_text('name = "mine"\nsource = "m.parquet"\n[filter]\nmatch = "regex"')
+    Path("mine.toml").write_text(
+        'name = "mine"\nsource = "m.parquet"\n[filter]\nmatch = "regex"', encoding="utf-8"
+    )
     assert invoke("--recipe", "mine.toml", "--keywords", "e{1,1}d", "--run", "c").exit_code == 0
     assert selected("c") == ["red rose"]
 
