@@ -45,7 +45,7 @@ def _occupy(number: int) -> None:
             os.close(opened)
 
 
-def _escape(stream: IO[str]) -> None:
+def _escape(stream: IO[str] | None) -> None:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
 
