@@ -6,7 +6,6 @@ would hang its job for ever.
 """
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .budget import Budget
@@ -14,18 +13,20 @@ from .client import Client, ClientSettings, Hosts, Response
 from .errors import FetchError, classed
 from .rate_limit import HostLimits
 from .retry import pause_before
+from .robots import DIRECTIVES, Directive, forbidden
 
-__all__ = ["FetchSettings", "Fetched", "Fetcher", "is_unwanted"]
+__all__ = ["FetchSettings", "Fetched", "Fetcher"]
 
 HEADROOM = 512 * 1024  # bytes of headers, chunk sizes and redirects allowed beside the body
 _ACCEPTED = {"Accept": "image/*,*/*;q=0.5"}
-_UNWANTED = frozenset({"noai", "noimageai", "noindex", "noimageindex"})
-_TOKEN = "visunex"  # noqa: S105
 
 
 @dataclass(frozen=True)
 class FetchSettings:
-    """How to fetch. `deadline` in seconds for one URL; `max_bytes` as sent and after decoding."""
+    """How to fetch. `deadline` in seconds for one URL; `max_bytes` as sent and after decoding.
+
+    `respect`: which directives of a server against our use count.
+    """
 
     deadline: float = 30.0
     max_bytes: int = 32 * 2**20
@@ -35,7 +36,7 @@ class FetchSettings:
     host_rate: float | None = None
     allow_private: bool = False
     insecure: bool = False
-    ignore_robots_tag: bool = False
+    respect: tuple[Directive, ...] = DIRECTIVES
     contact: str | None = None
 
     @property
@@ -98,16 +99,10 @@ class Fetcher:
     def _require_wanted(self, response: Response) -> None:
         if response.status != 200:
             raise response.failure()
-        if not self.settings.ignore_robots_tag and is_unwanted(response.headers.getlist("X-Robots-Tag")):
-            raise FetchError("robots_tag", "its X-Robots-Tag forbids this use (--ignore-robots-tag takes it)")
-
-
-def is_unwanted(values: Iterable[str], token: str = _TOKEN) -> bool:
-    """Whether X-Robots-Tag headers (`[user agent:] directives`) forbid the use, as img2dataset reads them."""
-    for value in values:
-        agent, colon, rest = value.partition(":")
-        addressed = not colon or agent.strip().lower() == token
-        directives = {part.strip().lower() for part in (rest if colon else agent).split(",")}
-        if addressed and not _UNWANTED.isdisjoint(directives):
-            return True
-    return False
+        said = forbidden(*map(response.headers.getlist, ("X-Robots-Tag", "tdm-reservation")))
+        if counts := [directive for directive in self.settings.respect if directive in said]:
+            raise FetchError(
+                "robots_tag",
+                f"its server's headers say {', '.join(counts)}",
+                option="--respect without it takes it",
+            )

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from visunex.net.robots import DIRECTIVES, Directive
+
 Match = Literal["substring", "word", "regex"]
 Dedupe = Literal["url", "caption", "hash", "none"]
 Reduction = Literal["mean", "unit-mean", "score-weighted", "median", "contrast"]
@@ -223,11 +225,25 @@ class Download(Section):
         default=None, description="A text or parquet file of withdrawn URLs or their md5 or sha256 hashes."
     )
     contact: str | None = Field(default=None, description="Address or page to name in the User-Agent.")
-    ignore_robots_tag: bool = Field(
-        default=False, description="Take pictures whose X-Robots-Tag says noai or noindex."
+    respect: tuple[Directive, ...] = Field(
+        default=DIRECTIVES,
+        description="What servers say against a use that counts, in X-Robots-Tag or tdm-reservation: the "
+        "picture is not taken. Comma-separated or repeated.",
     )
+    ignore_robots_tag: bool = Field(default=False, description="Take pictures whatever servers say of use.")
     insecure: bool = Field(default=False, description="Do not verify TLS certificates.")
     allow_private: bool = Field(default=False, description="Fetch from loopback and private addresses too.")
+
+    @property
+    def respected(self) -> tuple[Directive, ...]:
+        """The directives that count."""
+        return () if self.ignore_robots_tag else self.respect
+
+    @field_validator("respect", mode="before")
+    @classmethod
+    def _directives(cls, value: object) -> object:
+        """`respect = "noai, noml"` is short for `["noai", "noml"]`."""
+        return split_keywords(value) if isinstance(value, str) else value
 
 
 class Encode(Section):

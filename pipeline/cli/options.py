@@ -113,6 +113,7 @@ def _help(field: Any) -> str:
     text = text[:1].upper() + text[1:]
     default = field.get_default(call_default_factory=True)
     shown = default not in (None, (), False, "")
+    default = ",".join(default) if isinstance(default, tuple) else default
     return f"{text}.  [default: {default}]" if shown else f"{text}."
 
 

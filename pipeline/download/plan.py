@@ -74,6 +74,6 @@ def fetch_settings(settings: "Download", processes: int) -> FetchSettings:
         host_rate=settings.host_rate / processes if settings.host_rate else None,
         allow_private=settings.allow_private,
         insecure=settings.insecure,
-        ignore_robots_tag=settings.ignore_robots_tag,
+        respect=settings.respected,
         contact=settings.contact,
     )

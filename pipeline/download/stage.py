@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from visunex.base.files import sha256_file
 from visunex.base.progress import Progress
+from visunex.net.robots import DIRECTIVES
 
 from ..errors import DownloadError, FewerImagesError, UsageError
 from ..metadata.sac import SCHEME
@@ -141,6 +142,7 @@ def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:
         "exclude_urls": sha256_file(withdrawn) if withdrawn else None,
         "perceptual_hash": settings.dedupe_images == "near",
         **({} if settings.images is None else {"images": settings.images}),
+        **({} if {*DIRECTIVES} == {*settings.respect} else {"respect": sorted(settings.respect)}),
         **decisive,
     }
 

@@ -16,7 +16,7 @@ from visunex.images.validate import Limits, inspect
 from visunex.net import addresses
 from visunex.net import client as client_module
 from visunex.net.errors import is_retryable
-from visunex.net.fetcher import Fetched, Fetcher, FetchSettings, is_unwanted
+from visunex.net.fetcher import Fetched, Fetcher, FetchSettings
 
 DEADLINE = 4.0
 GRACE = 1.0  # seconds beyond the deadline that a busy machine may take to notice it
@@ -343,23 +343,14 @@ class TestPoliteness:
             urls = [f"{server.base}/slow-but-fine/{n}.jpg" for n in range(4)]
             assert [fetched.error for fetched in pool.map(fetcher.fetch, urls)] == [None] * 4
 
-    def test_the_robots_tag_can_be_ignored(self, server: hostile.HostileServer) -> None:
-        assert (
-            Fetcher(settings(ignore_robots_tag=True)).fetch(f"{server.base}/robots-noai/a.jpg").error is None
-        )
-
-    @pytest.mark.parametrize(
-        ("tag", "unwanted"),
-        [
-            ("noai", True),
-            ("all", False),
-            ("Googlebot: noindex", False),
-            ("VisuNex: NOINDEX", True),
-            ("", False),
-        ],
-    )
-    def test_the_robots_tag_names_whom_it_means(self, tag: str, unwanted: bool) -> None:
-        assert is_unwanted([tag]) == unwanted
+    def test_a_directive_can_be_waived_and_the_others_hold(self, server: hostile.HostileServer) -> None:
+        fetcher = Fetcher(settings(respect=("noai", "tdm-reservation")))
+        waived = fetcher.fetch(f"{server.base}/robots-noindex/a.jpg")
+        assert waived.error is None
+        held = fetcher.fetch(f"{server.base}/robots-noai/a.jpg")
+        assert held.described == "robots_tag: its server's headers say noai (--respect without it takes it)"
+        assert fetcher.fetch(f"{server.base}/tdm-reserved/a.jpg").error == "robots_tag"
+        assert Fetcher(settings(respect=())).fetch(f"{server.base}/robots-noai/a.jpg").error is None
 
 
 def test_nothing_is_left_open(server: hostile.HostileServer) -> None:

@@ -129,6 +129,7 @@ answers("gif-1000", None, lambda request: response(animation(1000)))
 answers("redirect", None, lambda r: response(b"", f"Location: /good{r.path}", status="302 Found"))
 answers("robots-other", None, lambda r: response(picture(r.path), "X-Robots-Tag: otherbot: noai"))
 answers("robots-fine", None, lambda r: response(picture(r.path), "X-Robots-Tag: nofollow, all"))
+answers("tdm-free", None, lambda r: response(picture(r.path), "tdm-reservation: 0"))
 
 
 @behaviour(None)
@@ -371,6 +372,13 @@ for tag in ("noai", "noimageai", "noindex", "NoImageIndex", "all, noai", "visune
         "robots_tag",
         lambda r, tag=tag: response(picture(r.path), f"X-Robots-Tag: {tag}"),
     )
+
+answers("tdm-reserved", "robots_tag", lambda r: response(picture(r.path), "TDM-Reservation: 1"))
+answers(
+    "robots-twice",
+    "robots_tag",
+    lambda r: response(picture(r.path), "X-Robots-Tag: otherbot: all\r\nX-Robots-Tag: max-snippet: 5, noml"),
+)
 
 # Not the picture.
 answers("html", "not_an_image", lambda _: response(b"<!doctype html><p>gone</p>", "Content-Type: text/html"))

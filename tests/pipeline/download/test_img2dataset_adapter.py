@@ -312,10 +312,10 @@ def test_robots_tags_are_read_as_it_reads_them() -> None:
     passes("""
 from email.message import Message
 import img2dataset.downloader as downloader
-from visunex.net.fetcher import is_unwanted
+from visunex.net.robots import forbidden
 directives = {"noai", "noimageai", "noindex", "noimageindex"}
 for tag in ("noai", "all", "Googlebot: noindex", "VisuNex: NOINDEX", "", "nofollow, noimageai", "a: b: noai"):
     headers = Message()
     headers["X-Robots-Tag"] = tag
-    assert is_unwanted([tag]) == downloader.is_disallowed(headers, "visunex", directives), tag
+    assert bool(forbidden([tag])) == downloader.is_disallowed(headers, "visunex", directives), tag
 """)
