@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
 
+from visunex.base.suggest import did_you_mean
+
 from .errors import EmbeddingError
 
 Kind = Literal["mean", "contrast", "unknown"]
@@ -46,5 +48,6 @@ def published(name: str) -> Published:
         return catalogue()[name]
     except KeyError:
         raise EmbeddingError(
-            f"no published embedding is called {name!r}; there are {', '.join(catalogue())}"
+            f"no published embedding is called {name!r}: {did_you_mean(name, catalogue())}"
+            f"there are {', '.join(catalogue())}"
         ) from None

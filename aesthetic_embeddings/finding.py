@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from visunex.base.folders import EMBEDDING, RUNS
+from visunex.base.suggest import did_you_mean
 
 from .artefact import Embedding, load
 from .catalogue import catalogue, published
@@ -26,8 +27,9 @@ def find(name_or_path: str | Path, mirror: str | None = None, runs: Path = RUNS)
         return find_published(given, mirror)
     here = [path.parent.name for path in run_files(runs)]
     raise EmbeddingError(
-        f"no embedding called {given!r}: no such file, no {runs / given / EMBEDDING}, and not one of the "
-        f"published {', '.join(catalogue())}" + (f"; runs here: {', '.join(here)}" if here else "")
+        f"no embedding called {given!r}: {did_you_mean(given, [*catalogue(), *here])}no such file, no "
+        f"{runs / given / EMBEDDING}, and not one of the published {', '.join(catalogue())}"
+        + (f"; runs here: {', '.join(here)}" if here else "")
     )
 
 

@@ -12,6 +12,7 @@ import click
 
 from .errors import VisunexError
 from .streams import prepare_streams
+from .suggest import did_you_mean
 from .text import is_terminal, printable, printable_json
 
 INTERRUPTED = 130  # the exit status of a process that Ctrl-C ended
@@ -39,6 +40,21 @@ class Program(click.Command):
         except OSError as error:  # standard output cannot be written: its disk is full
             click.echo(f"Error: {explain(error)}", err=True)
             sys.exit(1)
+
+
+class Group(click.Group):
+    """A click group that proposes the nearest of its commands for a name that is none."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that `args` begin with."""
+        names = self.list_commands(ctx)
+        if args[0] not in names and not args[0].startswith("-"):
+            ctx.fail(
+                f"No such command {args[0]!r}: {did_you_mean(args[0], names)}there are {', '.join(names)}."
+            )
+        return super().resolve_command(ctx, args)
 
 
 class Command(click.Command):
@@ -69,8 +85,12 @@ class Command(click.Command):
         except Exception as error:
             if verbose:
                 raise
-            click.echo(printable(f"Error: {explain(error)}"), err=True)
+            click.echo(printable(f"Error: {self.worded(explain(error))}"), err=True)
             ctx.exit(getattr(error, "exit_code", 1))
+
+    def worded(self, message: str) -> str:
+        """An error's message in the terms of this command."""
+        return message
 
 
 def explain(error: Exception) -> str:

@@ -6,7 +6,6 @@ the stage reports.
 """
 
 import contextlib
-import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from visunex.base.files import write_text
 from visunex.base.folders import DEFAULT_RUN, RUNS
+from visunex.base.suggest import did_you_mean
 from visunex.recipes import Download, Encode, Filter, Override, Recipe, dumps, load, override
 
 from .errors import DownloadError, UsageError
@@ -232,9 +232,9 @@ def _overrides(function: str, settings: Mapping[str, Any], keys: Mapping[str, st
     """Keyword arguments as overrides of a recipe's keys, which messages call by the argument's name."""
     for name in settings:
         if name not in keys:
-            near = difflib.get_close_matches(name, keys, n=1)
-            meant = f"did you mean {near[0]}? " if near else ""
-            raise UsageError(f"{function}() takes no {name!r}: {meant}there are {', '.join(keys)}")
+            raise UsageError(
+                f"{function}() takes no {name!r}: {did_you_mean(name, keys)}there are {', '.join(keys)}"
+            )
     return [each for name, value in settings.items() for each in _flat(keys[name], value, name)]
 
 

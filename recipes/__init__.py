@@ -4,7 +4,7 @@ Reads and writes `NAME.toml`; overrides come on top. Imports nothing of ours but
 """
 
 from .describe import schema_table
-from .load import dumps, find, load, names, override
+from .load import dumps, find, load, names, override, renamed
 from .overrides import Override, OverrideError, RecipeError
 from .schema import Columns, Download, Encode, Filter, Generate, Recipe, Reference, Source, split_keywords
 
@@ -25,6 +25,7 @@ __all__ = [
     "load",
     "names",
     "override",
+    "renamed",
     "schema_table",
     "split_keywords",
 ]

@@ -1,6 +1,6 @@
 """Recipes in and out: shipped names, TOML files, overrides. Every fault of a recipe is reported at once."""
 
-import difflib
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -8,6 +8,8 @@ from typing import Any
 
 import tomli_w
 from pydantic import ValidationError
+
+from visunex.base.suggest import did_you_mean
 
 from .faults import Fault, faults_of
 from .overrides import OverrideError, Overrides, RecipeError, applied, as_overrides
@@ -50,8 +52,7 @@ def find(name_or_path: str | Path) -> Path:
 def _not_found(text: str) -> str:
     if "/" in text or text.endswith(".toml"):
         return f"no recipe file {text}; the shipped recipes are {', '.join(names())}"
-    near = difflib.get_close_matches(text, names(), n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = did_you_mean(text, names())
     beside = f"; for the file say {text}.toml" if Path(f"{text}.toml").is_file() else ""
     return f"no recipe called {text!r}: {hint}there are {', '.join(names())}{beside}"
 
@@ -141,3 +142,13 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _tuples(inner) for key, inner in value.items()}
     return tuple(_tuples(inner) for inner in value) if isinstance(value, list) else value
+
+
+def renamed(text: str, name: str) -> str:
+    """A recipe's `text` with `name` as its name; as it is where that cannot be told or `name` can be none."""
+    new = re.sub(r"(?m)\A((?:(?!\s*\[).*\n)*?)name\s*=.*$", rf'\g<1>name = "{name}"', text, count=1)
+    try:
+        Recipe(name=name)
+        return new if tomllib.loads(new) == {**tomllib.loads(text), "name": name} else text
+    except (ValidationError, tomllib.TOMLDecodeError):
+        return text

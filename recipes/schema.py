@@ -345,6 +345,15 @@ class Recipe(Section):
     reference: Reference | None = None
     generate: Generate = Generate()
 
+    @model_validator(mode="after")
+    def _enough_are_asked_for(self) -> "Recipe":
+        if self.download.min_images > self.filter.top:
+            raise ValueError(
+                f"download.min_images = {self.download.min_images} can never be reached: filter.top asks for "
+                f"{self.filter.top} pictures"
+            )
+        return self
+
     @field_validator("source", mode="before")
     @classmethod
     def _bare_source(cls, value: object) -> object:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from visunex.base.console import Program
+from visunex.base.console import Group, Program
 
 # Command (also the name of its module) -> what `--help` says of it, so that no module is loaded to list them.
 COMMANDS = {
@@ -21,7 +21,7 @@ COMMANDS = {
 }
 
 
-class Commands(Program, click.Group):
+class Commands(Program, Group):
     """The commands in the order in which a person uses them, each loaded when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visunex.base.console import Command, Table, show
+from visunex.base.console import Command, Group, Table, show
 
 if TYPE_CHECKING:
     from visunex.aesthetic_embeddings import Embedding
@@ -25,7 +25,7 @@ folder_option = click.option(
 )
 
 
-@click.group("embeddings")
+@click.group("embeddings", cls=Group)
 def command() -> None:
     """List, show, compare, mix and fetch aesthetic embeddings."""
 

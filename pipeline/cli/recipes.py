@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from visunex.base.console import Command, Table, show
+from visunex.base.console import Command, Group, Table, show
 from visunex.base.errors import VisunexError
 
 
-@click.group("recipes")
+@click.group("recipes", cls=Group)
 def command() -> None:
     """List, show, check and copy recipes."""
 
@@ -78,12 +78,14 @@ def validate(files: tuple[str, ...]) -> None:
 def copy(recipe: str, to: Path | None, overwrite: bool) -> None:
     """Copy a recipe to a file of your own, NAME.toml here unless you say otherwise.
 
+    The copy is called after its file, so that its run has a folder of its own.
+
     \b
     Example:
         visunex-data recipes copy flower_plant my_recipe.toml
     """
-    from visunex.base.files import write_bytes
-    from visunex.recipes import find, load
+    from visunex.base.files import write_text
+    from visunex.recipes import find, load, renamed
 
     load(recipe)
     origin = find(recipe)
@@ -91,5 +93,5 @@ def copy(recipe: str, to: Path | None, overwrite: bool) -> None:
     target = target / origin.name if target.is_dir() else target
     if target.exists() and not overwrite:
         raise VisunexError(f"{target} is there already; --overwrite replaces it")
-    write_bytes(target, origin.read_bytes())
+    write_text(target, renamed(origin.read_text(encoding="utf-8"), target.stem))
     show({"written": str(target)}, f"{target}: change it, then visunex-data run {target}")

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import show
 from visunex.base.folders import RUNS
 
 from ..rundir import RunDir
 from .options import overwrite_option, set_option
+from .wording import RecipeCommand
 
 
-@click.command("run", cls=Command)
+@click.command("run", cls=RecipeCommand)
 @click.argument("recipe")
 @click.option(
     "--run",

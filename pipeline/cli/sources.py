@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from visunex.base.console import Command, Table, show
+from visunex.base.console import Command, Group, Table, show
 
 
-@click.group("sources")
+@click.group("sources", cls=Group)
 def command() -> None:
     """List and show the data sets known by name; convert metadata to parquet."""
 

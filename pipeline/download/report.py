@@ -61,7 +61,9 @@ class DownloadReport:
             f"{self.chosen} of {self.target} pictures: the best that {self.attempted} candidates gave",
             *(f"  {count:>7}  {name}" for name, count in self.status_counts.items()),
             f"{self.shards_made_now} shards made in {human_time(self.seconds)}: "
-            f"{self.images_per_second:.0f} pictures/s, {self.megabytes:.1f} MB",
+            f"{self.images_per_second:.0f} pictures/s, {self.megabytes:.1f} MB"
+            if self.shards_made_now
+            else "nothing was left to fetch",
         ]
         lines += [f"{count:>9}  members of the tar left out: {why}" for why, count in self.left_out.items()]
         if self.insecure:

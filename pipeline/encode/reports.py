@@ -54,8 +54,10 @@ class EncodeReport(EmbeddingReport):
         ]
         lines += [f"  {count:>7}  left out: {kind}" for kind, count in self.left_out.items()]
         lines += [f"  not whole: {shard}: {reason}" for shard, reason in self.damaged.items()]
-        rate = f"{self.images_per_second:.1f} pictures/s ({self.precision} on {self.device})"
-        lines.append(f"  {human_time(self.seconds)}, {rate}")
+        rate = (
+            f", {self.images_per_second:.1f} pictures/s" if self.encoded_now else ", nothing was left to do"
+        )
+        lines.append(f"  {human_time(self.seconds)}{rate} ({self.precision} on {self.device})")
         embedding, *reference = self.outcome()
         words = [f"  nearest words: {', '.join(each.word for each in self.words)}"] if self.words else []
         return "\n".join([*lines, embedding, *words, *reference])

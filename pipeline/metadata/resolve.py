@@ -1,6 +1,5 @@
 """A data set's name, a path, a glob, a folder or an address -> the metadata's files that are there."""
 
-import difflib
 import glob
 import hashlib
 import re
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from visunex.base.folders import expanded
+from visunex.base.suggest import did_you_mean
 
 from ..errors import SourceError
 from .catalog import DataSet, data_set, data_sets
@@ -119,11 +119,10 @@ def _some(files: list[Path], complaint: str) -> list[Path]:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, data_sets(), n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
     return (
-        f"there is no file, folder or known data set {name!r}: {hint}give a path, a glob, an https://, "
-        f"s3://, hf:// or datasets:// address, or one of {', '.join(data_sets())}"
+        f"there is no file, folder or known data set {name!r}: {did_you_mean(name, data_sets())}"
+        f"give a path, a glob, an https://, s3://, hf:// or datasets:// address, or one of "
+        f"{', '.join(data_sets())}"
     )
 
 
