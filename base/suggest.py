@@ -6,12 +6,12 @@ from collections.abc import Iterable
 __all__ = ["did_you_mean"]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean NAME? ` with the nearest of the `known` names, or nothing where none is near.
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`did you mean NAME? ` with the nearest of `names`, or nothing where none is near.
 
     Case does not count, nor whether a name is written with `-` or `_`.
     """
-    plain = {_plain(each): each for each in known}
+    plain = {_plain(each): each for each in names}
     near = difflib.get_close_matches(_plain(name), plain, n=1)
     return f"did you mean {plain[near[0]]}? " if near else ""
 
