@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from visunex.base.folders import EMBEDDING
+from visunex.base.text import lines_of
 
 from .errors import GenerateError, UsageError
 from .families.sd1.model import Model
@@ -171,7 +172,7 @@ def _prompt(options: Options) -> str:
 def _prompts_in(path: Path) -> tuple[str, ...]:
     """The lines of a file that are not empty."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(path.read_bytes().decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UsageError(f"the prompts in {path} cannot be read: {reason}") from None

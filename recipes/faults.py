@@ -10,6 +10,8 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from visunex.base.text import lines_of
+
 from .overrides import Override
 from .schema import Recipe
 
@@ -94,7 +96,7 @@ def key_lines(text: str) -> dict[Path, int]:
 
 def _outside_long_strings(text: str) -> Iterator[tuple[int, str]]:
     inside = ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines_of(text), 1):
         if not inside:
             yield number, line
         for quotes in _QUOTES.findall(line):

@@ -10,6 +10,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from visunex.base.suggest import did_you_mean
+from visunex.base.text import lines_of
 
 from .faults import Fault, faults_of
 from .overrides import OverrideError, Overrides, RecipeError, applied, as_overrides
@@ -104,7 +105,7 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines_of(text), 1):
         if line.count(".") > MOST_DOTS:
             raise RecipeError(f"{path} has more than {MOST_DOTS} dots in line {number}: not a recipe")
     try:

@@ -100,6 +100,14 @@ def test_a_picture_is_made_again_bit_for_bit(generate, embedding_file, how):
     assert [path.name for path in Path("again").iterdir()] == ["samples"]
 
 
+def test_a_prompt_ends_where_its_line_does(generate):
+    prompts = ["a castle\u2028by night", "a ship\x0cat sea", "a fox\x85asleep", "an owl\x0b", "a\rcat"]
+    Path("prompts.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*prompts, "", "a dog\n"]).encode())
+    generate("--from-file", "prompts.txt", "--ddim_steps", 1)
+    samples = sorted(Path("outputs/samples").iterdir())
+    assert [read_record(path).prompt for path in samples] == [*prompts, "a dog"]
+
+
 def test_a_picture_of_a_file_of_prompts_is_made_again(generate):
     Path("prompts.txt").write_text("a castle\n\na ship\na fox\n", encoding="utf-8")
     generate("--from-file", "prompts.txt", "--n_samples", 2, "--n_iter", 2)
