@@ -5,7 +5,7 @@ import re
 import shutil
 import urllib.parse
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,11 +48,14 @@ def as_parquet(source: ResolvedSource, folder: Path) -> ResolvedSource:
                 _convert(path, place / f"{number:05d}")
         write_text(place / _DONE, contents)
     paths: list[str] = []
+    keys: list[Mapping[str, str | None]] = []
     for number, path in enumerate(source.paths):
-        paths += parts_in(place / f"{number:05d}") if to_convert[number] else [path]
+        parts = parts_in(place / f"{number:05d}") if to_convert[number] else [path]
+        paths += parts
+        keys += [source.keys_of(number)] * len(parts)
     if not paths:
         raise SourceError(f"{source.name} has no rows")
-    return replace(source, paths=tuple(paths), convert=False)
+    return replace(source, paths=tuple(paths), keys=tuple(keys), convert=False)
 
 
 def _convert(path: str, place: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 from ..errors import SourceError
 
 __all__ = [
+    "FOLDER_KINDS",
     "FOLDER_SUFFIXES",
     "GZIP",
     "MAGIC_BYTES",
@@ -17,12 +18,13 @@ __all__ = [
     "kind_by_magic",
     "kind_by_name",
     "kind_of",
+    "stand_in",
 ]
 
 Kind = Literal["parquet", "arrow", "sqlite", "csv", "tsv", "jsonl"]
 
 _MAGIC: Mapping[bytes, Kind] = {b"PAR1": "parquet", b"ARROW1": "arrow", b"SQLite format 3\0": "sqlite"}
-MAGIC_BYTES = max(map(len, _MAGIC))  # of a file's start that say what it is
+MAGIC_BYTES = 64  # of a file's start, more than say what it is
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # what packed text begins with
 _PACKED = (".gz", ".zst")
 _BY_SUFFIX: Mapping[str, Kind] = {
@@ -30,16 +32,45 @@ _BY_SUFFIX: Mapping[str, Kind] = {
     ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
     ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite",
 }  # fmt: skip
-# Of a folder, the files of the first of these that it has are its metadata.
-FOLDER_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".csv.gz", ".csv.zst")
+_TEXTS = (".jsonl", ".ndjson"), (".csv",), (".tsv",)
+# Of a folder, the files of the first of these kinds that it has are its metadata.
+FOLDER_KINDS: tuple[tuple[str, ...], ...] = (
+    (".parquet", ".pq", ".parq"),
+    (".arrow", ".feather", ".ipc"),
+    *(tuple(name + packed for name in names for packed in ("", *_PACKED)) for names in _TEXTS),
+    (".sqlite", ".sqlite3", ".db"),
+)
+FOLDER_SUFFIXES = tuple(suffix for kind in FOLDER_KINDS for suffix in kind)
+_LFS = b"version https://git-lfs"
+_PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<script")
 
 
 def kind_of(path: Path) -> Kind:
     """The kind of a local file, by its first bytes where these say it, else by its name, else parquet.
 
-    Raises SourceError for a file that cannot be read.
+    Raises SourceError for a file that cannot be read, and for one that only stands in for the real one.
     """
-    return kind_by_magic(_start(path, MAGIC_BYTES)) or kind_by_name(path.name) or "parquet"
+    start = _start(path, MAGIC_BYTES)
+    if (what := stand_in(start)) is not None:
+        raise SourceError(f"{path} {what}")
+    return kind_by_magic(start) or kind_by_name(path.name) or "parquet"
+
+
+def stand_in(start: bytes) -> str | None:
+    """What a file that begins so is, and what to do, when it stands in for the real one; else None."""
+    if not start:
+        return "is empty: the copying or the download of it failed; fetch it again, or remove it"
+    if start.startswith(_LFS):
+        return (
+            "is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned, or download "
+            "the file (of a page on the Hub: /resolve/ in place of /blob/ or /raw/)"
+        )
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGES):
+        return (
+            "is a web page under that name, not the file: download it again (of a page on the Hub: /resolve/ "
+            "in place of /blob/; a set that is gated needs a token)"
+        )
+    return None
 
 
 def is_parquet(path: str | Path) -> bool:
@@ -67,7 +98,7 @@ def kind_behind(path: str, start: bytes) -> Kind | None:
     """
     if kind := kind_by_magic(start):
         return kind
-    return None if not start or start.lstrip().startswith(b"<") else kind_by_name(path)
+    return None if stand_in(start) or start.lstrip().startswith(b"<") else kind_by_name(path)
 
 
 def _start(path: str | Path, count: int) -> bytes:

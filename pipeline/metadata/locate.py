@@ -17,7 +17,8 @@ from visunex.net import hub
 from visunex.net.probe import SECONDS, Answer, get, refusal
 
 from ..errors import SourceError, fetch_errors_as
-from .filetypes import MAGIC_BYTES, kind_behind, kind_by_name
+from .filetypes import MAGIC_BYTES, kind_behind, kind_by_name, stand_in
+from .folders import hive_keys, is_hidden
 
 __all__ = ["Remote", "locate_in_bucket", "locate_on_hub", "locate_on_web"]
 
@@ -34,13 +35,15 @@ _PATTERN = frozenset("*?[")
 class Remote:
     """URLs that polars can read with `options`, and an identity (JSON) that changes with their contents.
 
-    `convert`: they hold no parquet, and are to be fetched and converted first.
+    `convert`: they hold no parquet, and are to be fetched and converted first. `keys`: of each the columns
+    that its folders are (`score=7/`).
     """
 
     urls: tuple[str, ...]
     identity: Any
     options: Mapping[str, str] = field(default_factory=dict)
     convert: bool = False
+    keys: tuple[Mapping[str, str | None], ...] = ()
 
 
 @fetch_errors_as(SourceError)
@@ -62,7 +65,9 @@ def _look(url: str) -> tuple[dict[str, Any], bool]:
     kind = kind_behind(urllib.parse.urlsplit(url).path, answer.body)
     if kind is None:
         sent = answer.headers.get("Content-Type", "something")
-        raise SourceError(f"{url} is not a parquet file (the server sends {sent})")
+        what = stand_in(answer.body)
+        said = f": it {what}" if what else ""
+        raise SourceError(f"{url} is not a parquet file (the server sends {sent}){said}")
     if kind == "parquet" and answer.status != 206:
         raise SourceError(
             f"{url}: the server sends files only whole (no range requests); download it, give its path"
@@ -146,16 +151,28 @@ def locate_on_hub(address: str) -> Remote:
         raise SourceError(f"{address}: the data set is there, but no such parquet file in it")
     urls = [found.url_of(file.path) for file in files]
     identity = [{"path": file.path, "oid": file.oid} for file in files]
+    keys = tuple(hive_keys(_below(found.path, file.path)) for file in files)
     if hub.is_open(urls[0], found):
-        return Remote(tuple(urls), identity, convert=not _look(urls[0])[1])
+        return Remote(tuple(urls), identity, convert=not _look(urls[0])[1], keys=keys)
     signed = (hub.signed(url, found) for url in urls)
-    return Remote(tuple(signed), identity, convert=kind_by_name(urls[0]) is not None)
+    return Remote(tuple(signed), identity, convert=kind_by_name(urls[0]) is not None, keys=keys)
+
+
+def _below(path: str, file: str) -> str:
+    """What of a file's path lies below the folder that `path` (a file, folder or pattern) begins with."""
+    place = re.split(r"[*?\[]", path, maxsplit=1)[0]
+    folder = place if place == path and file.startswith(f"{place}/") else place.rpartition("/")[0]
+    return file.removeprefix(folder).lstrip("/")
 
 
 def _is_meant(file: str, path: str) -> bool:
-    """Whether `path` (a file, a folder or a pattern) means `file`."""
+    """Whether `path` (a file, a folder or a pattern) means `file`: what is hidden, only by its name."""
+    if file == path:
+        return True
+    if is_hidden(_below(path, file)):
+        return False
     if _PATTERN & set(path):  # as in a shell, * stays within a folder and ** does not
         depth = "**" in path or file.count("/") == path.count("/")
         return depth and fnmatch.fnmatchcase(file, path.replace("**/", "*"))
     folder = f"{path.rstrip('/')}/" if path else ""
-    return file == path or (file.startswith(folder) and file.endswith(".parquet"))
+    return file.startswith(folder) and file.lower().endswith(".parquet")

@@ -14,6 +14,7 @@ from visunex.base.suggest import did_you_mean
 from ..errors import SourceError
 from .catalog import DataSet, data_set, data_sets
 from .filetypes import FOLDER_SUFFIXES
+from .folders import files_in, hive_keys, matching
 from .hf_datasets import locate_data_set, saved_files
 from .locate import Remote, locate_in_bucket, locate_on_hub, locate_on_web
 
@@ -35,6 +36,7 @@ class ResolvedSource:
     """Files that are there: `paths` for polars to read, and an `identity` (JSON) of their contents.
 
     `convert`: what lies elsewhere is no parquet, and to be fetched and converted first (see `convert`).
+    `keys`: of each path the columns that its folders are (`score=7/`), where there are any.
     """
 
     name: str
@@ -42,6 +44,11 @@ class ResolvedSource:
     identity: Any
     options: Mapping[str, str] = field(default_factory=dict)
     convert: bool = False
+    keys: tuple[Mapping[str, str | None], ...] = ()
+
+    def keys_of(self, place: int) -> Mapping[str, str | None]:
+        """The columns that the folders of a path are."""
+        return self.keys[place] if self.keys else {}
 
 
 def resolve_source(data: str) -> ResolvedSource:
@@ -78,44 +85,51 @@ def _resolve_address(address: str, name: str) -> ResolvedSource:
                 f"{address}: {scheme}:// is not supported; there are https://, s3://, hf:// and datasets://"
             )
         found = _SCHEMES[scheme](address)
-        return ResolvedSource(name, found.urls, found.identity, found.options, found.convert)
+        return ResolvedSource(name, found.urls, found.identity, found.options, found.convert, found.keys)
     if _is_hub_name(address):
         return _resolve_address(f"datasets://{address}", name)
-    files = _local_files(address)
-    return ResolvedSource(name, tuple(map(str, files)), [_local_identity(file) for file in files])
+    root, files = _local_files(address)
+    keys = _keys_below(root, files)
+    identity: list[Any] = [_local_identity(file) for file in files]
+    identity += [{"keys": [dict(each) for each in keys]}] if any(keys) else []
+    return ResolvedSource(name, tuple(map(str, files)), identity, keys=keys)
 
 
 def _is_hub_name(address: str) -> bool:
     """Whether an address can only be OWNER/NAME, as Hugging Face `datasets` takes it."""
     parts = address.split("/")
     named = len(parts) == 2 and all(re.fullmatch(r"\w[\w.-]{0,95}", part) for part in parts)
-    return named and not address.endswith(FOLDER_SUFFIXES) and not Path(parts[0]).exists()
+    return named and not address.lower().endswith(FOLDER_SUFFIXES) and not Path(parts[0]).exists()
 
 
-def _local_files(address: str) -> list[Path]:
+def _local_files(address: str) -> tuple[Path | None, list[Path]]:
+    """The files that a path, folder or pattern names; and the folder below which folders are columns."""
     path = expanded(address)
     try:
         if saved := saved_files(path):
-            return saved
+            return None, saved
         if path.is_dir():
-            files = (sorted(path.rglob(f"*{suffix}")) for suffix in FOLDER_SUFFIXES)
-            return _some(
-                next(filter(None, files), []), f"{address} is a folder without {', '.join(FOLDER_SUFFIXES)}"
-            )
+            return path, _some(files_in(path), f"{address} is a folder without {', '.join(FOLDER_SUFFIXES)}")
         if path.exists():
-            return [path]
+            return None, [path]
+        if not glob.has_magic(address):
+            raise SourceError(_unknown(address))
+        root, files = matching(str(path))
     except (OSError, ValueError) as error:
         raise SourceError(f"{address!r} cannot be looked up: {error}") from None
-    if not glob.has_magic(address):
-        raise SourceError(_unknown(address))
-    matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute too
-    return _some([match for match in matches if match.is_file()], f"no file matches {address}")
+    return root, _some(files, f"no file matches {address} (names that begin with _ or . are hidden)")
 
 
 def _some(files: list[Path], complaint: str) -> list[Path]:
     if not files:
         raise SourceError(complaint)
     return files
+
+
+def _keys_below(root: Path | None, files: list[Path]) -> tuple[Mapping[str, str | None], ...]:
+    if root is None:
+        return ()
+    return tuple(hive_keys(file.relative_to(root).as_posix()) for file in files)
 
 
 def _unknown(name: str) -> str:

@@ -1,0 +1,89 @@
+"""Files of a folder or pattern, by the conventions that folders of data follow.
+
+Names that begin with `_` or `.` are hidden (Spark's `_temporary`, a Mac's `._a.parquet` and `__MACOSX`,
+`.ipynb_checkpoints`), a folder `score=7` is a column of the files in it (Hive), linked folders are followed.
+"""
+
+import glob
+import os
+import re
+import urllib.parse
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from .filetypes import FOLDER_KINDS
+
+__all__ = ["files_in", "hive_keys", "is_hidden", "matching"]
+
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+_KEY = re.compile(r"([^=]+)=(.*)")
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a path below a folder is hidden by convention; `_key=1` is a Hive key, so it is not."""
+    parts = path.split("/")
+    return any(part.startswith(".") or (part.startswith("_") and not _is_key(part)) for part in parts)
+
+
+def hive_keys(path: str) -> dict[str, str | None]:
+    """The columns that the folders on a path are: `{"score": "7"}` of `score=7/a.parquet`."""
+    found = (_KEY.fullmatch(part) for part in path.split("/")[:-1])
+    pairs = ((match[1], urllib.parse.unquote(match[2])) for match in found if match)
+    return {urllib.parse.unquote(name): None if value == _NULL else value for name, value in pairs}
+
+
+def files_in(folder: Path) -> list[Path]:
+    """A folder's metadata, in order: files of the first of FOLDER_KINDS that it has. Raises OSError."""
+    files = [path for path in _walk(folder) if not is_hidden(path.relative_to(folder).as_posix())]
+    return next(filter(None, (_named_so(files, suffixes) for suffixes in FOLDER_KINDS)), [])
+
+
+def matching(pattern: str) -> tuple[Path, list[Path]]:
+    """The folder that a pattern begins with, and the files that match it or lie in folders that do, in order.
+
+    What is hidden matches where the pattern names it: `_old/*.parquet`.
+    """
+    root = _root(pattern)
+    found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - absolute too
+    shown = [path for path in found if not _is_hidden_from(pattern, path.relative_to(root).as_posix())]
+    files = [path for path in shown if path.is_file()]
+    return root, files or sorted({file for path in shown if path.is_dir() for file in files_in(path)})
+
+
+def _is_key(part: str) -> bool:
+    return _KEY.fullmatch(part) is not None
+
+
+def _named_so(files: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    return sorted(path for path in files if path.name.lower().endswith(suffixes))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below a folder, linked folders included, each folder once however links run in circles."""
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        yield from (Path(place, name) for name in names)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _root(pattern: str) -> Path:
+    """The folder that a pattern begins with."""
+    parts = Path(pattern).parts
+    plain = next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    return Path(*parts[:plain])
+
+
+def _is_hidden_from(pattern: str, path: str) -> bool:
+    named = [part for part in Path(pattern).parts if part.startswith(("_", "."))]
+    parts = (part for part in path.split("/") if not any(fnmatchcase(part, name) for name in named))
+    return any(map(is_hidden, parts))
