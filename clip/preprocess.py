@@ -19,7 +19,7 @@ Pixels = NDArray[np.uint8]
 _MAX_RESIZED = 2**24  # pixels of a resized image before its crop
 _LONGEST = 4  # times the shorter side: longer images are not resized whole on the device
 # Raise it when the same file gives other pixels: vectors made before are then not mixed with new ones.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from .decode import open_rgb as open_rgb
     from .dhash import difference_hash as difference_hash
     from .errors import ImageError as ImageError
+    from .resize import Resize as Resize
+    from .resize import resize as resize
     from .validate import Header as Header
     from .validate import Limits as Limits
     from .validate import inspect as inspect
 
-__all__ = ["Header", "ImageError", "Limits", "difference_hash", "inspect", "open_rgb"]
+__all__ = ["Header", "ImageError", "Limits", "Resize", "difference_hash", "inspect", "open_rgb", "resize"]
 
 __getattr__, __dir__ = public(
     __name__,
@@ -24,8 +26,10 @@ __getattr__, __dir__ = public(
         "Header": "validate",
         "ImageError": "errors",
         "Limits": "validate",
+        "Resize": "resize",
         "difference_hash": "dhash",
         "inspect": "validate",
         "open_rgb": "decode",
+        "resize": "resize",
     },
 )

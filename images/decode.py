@@ -1,15 +1,18 @@
 """The one decoder: an image's file -> RGB pixels, as a person sees it. Knows Pillow, not torch.
 
-Alpha is laid over white, EXIF orientation applied, 16 bits are scaled, of an animation it is the first frame.
+Alpha is laid over white, EXIF orientation applied, more than 8 bits are scaled (and turned round where zero
+is white), of an animation it is the first frame.
 """
 
 import io
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError, is_cut_short
@@ -22,6 +25,8 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 MAX_PIXELS = 2**27  # 10000 x 10000 and a third more; about 1 GB while an image with alpha is decoded
 
 _ORIENTATION_TAG = 0x0112
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0's tags
+_WHITE_IS_ZERO = 0
 _ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,16 +36,25 @@ _ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# What the profile of a picture in these modes is of: converted to RGB, they keep their colours.
+_PROFILE_SPACES = {
+    **dict.fromkeys(("RGB", "RGBA", "RGBX", "P", "PA"), b"RGB "),
+    **dict.fromkeys(("1", "L", "LA", "I;16", "I;16B", "I;16L"), b"GRAY"),
+}
 # The same turns in steps: first width for height, then the others.
 _SIDEWAYS, _LEFT_FOR_RIGHT, _UPSIDE_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 
 
 @dataclass(frozen=True)
 class View:
-    """A decoded image in RGB, and the box of the original in it: reduced, it ends inside a pixel."""
+    """A decoded image in RGB, and the box of the original in it: reduced, it ends inside a pixel.
+
+    `profile` is the file's ICC profile where it still says what these pixels' colours, or greys, are.
+    """
 
     image: Image.Image
     box: Box
+    profile: bytes | None = None
 
     @property
     def size(self) -> tuple[float, float]:
@@ -105,7 +119,7 @@ def _decode(data: bytes, enough: int | None) -> View:
         image.load()
         rgb = _rgb(image)
         right, bottom = (width / scale, height / scale) if reduced else rgb.size
-        return _upright(View(rgb, (0, 0, right, bottom)), _orientation(image))
+        return _upright(View(rgb, (0, 0, right, bottom), _profile(image)), _orientation(image))
 
 
 def _check_size(width: int, height: int) -> None:
@@ -113,6 +127,14 @@ def _check_size(width: int, height: int) -> None:
         raise ImageError("too_many_pixels", f"{width}x{height} is more than {MAX_PIXELS} pixels")
     if width < 1 or height < 1:
         raise ImageError("damaged", f"the header says {width}x{height} pixels")
+
+
+def _profile(image: Image.Image) -> bytes | None:
+    """The file's colour profile, unless it is none, or one of inks that became RGB (ICC.1, 7.2)."""
+    profile = image.info.get("icc_profile")
+    if not isinstance(profile, bytes) or profile[36:40] != b"acsp":
+        return None
+    return profile if profile[16:20] == _PROFILE_SPACES.get(image.mode) else None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -133,7 +155,7 @@ def _upright(view: View, orientation: int) -> View:
         left, right = image.width - right, image.width - left
     if orientation in _UPSIDE_DOWN:
         top, bottom = image.height - bottom, image.height - top
-    return View(image, (left, top, right, bottom))
+    return replace(view, image=image, box=(left, top, right, bottom))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -151,10 +173,31 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Greys of more than 8 bits: 16-bit ones by their range, others by what they hold, as none is defined."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
-    if image.mode != "F" and low >= 0 and high <= 65535:
-        low, high = 0.0, 65535.0
-    scaled = (values - low) * (255 / max(high - low, 1e-12))
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+    """Greys of more than 8 bits, by their format's range; by what they hold where none is defined."""
+    values = np.nan_to_num(_values(image), posinf=0, neginf=0)
+    full = _full_range(image)
+    low, high = (0.0, full) if full else (float(values.min()), float(values.max()))
+    scaled = ((values - low) * (255 / max(high - low, 1e-12))).clip(0, 255)
+    grey = np.rint(scaled).astype(np.uint8)
+    return Image.fromarray(255 - grey if _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO else grey)
+
+
+def _values(image: Image.Image) -> NDArray[np.float32]:
+    """The numbers of a deep grey; Pillow shows a TIFF's unsigned 32 bits as signed ones."""
+    values = np.asarray(image)
+    if image.mode == "I" and image.format == "TIFF" and _tag(image, _SAMPLE_FORMAT) in (None, 1, (1,)):
+        values = values.view(np.uint32)
+    return values.astype(np.float32)
+
+
+def _full_range(image: Image.Image) -> float | None:
+    """What is white, or black, in a format of so many bits; None for 32-bit numbers."""
+    if image.mode.startswith("I;16"):
+        bits = _tag(image, _BITS)
+        return 4095.0 if bits in (12, (12,)) else 65535.0
+    return 65535.0 if image.mode == "I" and image.format != "TIFF" else None
+
+
+def _tag(image: Image.Image, tag: int) -> Any:
+    """A TIFF's tag; None for what is no TIFF or lacks it."""
+    return getattr(image, "tag_v2", {}).get(tag) if image.format == "TIFF" else None

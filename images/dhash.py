@@ -4,7 +4,7 @@ from typing import Any
 
 from PIL import Image
 
-from .decode import opened
+from .decode import decode
 
 __all__ = ["difference_hash"]
 
@@ -12,11 +12,10 @@ __all__ = ["difference_hash"]
 def difference_hash(data: bytes) -> int:
     """A 64-bit perceptual hash: whether each of 8 x 8 spots is brighter than its right neighbour (dHash).
 
-    Raises whatever Pillow raises when the image cannot be decoded.
+    Of what a person sees. Raises ImageError when the image cannot be decoded.
     """
-    with opened(data) as image:
-        image.draft("L", (64, 64))
-        grey: Any = image.convert("L").resize((9, 8), Image.Resampling.BOX)
+    view = decode(data, 64)
+    grey: Any = view.image.convert("L").resize((9, 8), Image.Resampling.BOX, box=view.box)
     pixels = grey.tobytes()
     bits = (
         pixels[9 * row + column] > pixels[9 * row + column + 1] for row in range(8) for column in range(8)

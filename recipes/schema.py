@@ -6,9 +6,14 @@ A field's description is its whole documentation: the help of the option, and it
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from visunex.net.robots import DIRECTIVES, Directive
+
+from .section import Cosine, Count, Fraction, Number, Text
+from .section import Generate as Generate
+from .section import Reference as Reference
+from .section import Section as Section
 
 Match = Literal["substring", "word", "regex"]
 Dedupe = Literal["url", "caption", "hash", "none"]
@@ -21,19 +26,6 @@ Predictor = Literal["V1", "V2", "people"]
 
 _LIKE = ("like", "like_images")
 _LISTS = ("keywords", "exclude", *_LIKE)
-
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
-Number = Annotated[int, Field(ge=0, le=1_000_000_000)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Cosine = Annotated[float, Field(ge=-1, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A frozen table of a recipe that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Columns(Section):
@@ -200,7 +192,11 @@ class Download(Section):
         default=None, description="Requests to one host in a second; absent: no limit."
     )
     resize: Count | None = Field(
-        default=None, description="Re-encode with this shorter side; absent: original bytes."
+        default=None, description="Re-encode as JPEG of this size, never larger; absent: original bytes."
+    )
+    resize_mode: Literal["shortest", "longest", "center-crop"] = Field(
+        default="shortest",
+        description="What becomes so large: the shorter or longer side, or the square in the middle.",
     )
     check: Literal["structure", "decode"] = Field(
         default="structure",
@@ -301,34 +297,6 @@ class Encode(Section):
                 'reduce = "contrast" and baseline belong together: one without the other means nothing'
             )
         return self
-
-
-class Reference(Section):
-    """The published embedding that the recipe reproduces, for comparison after a run."""
-
-    name: Text = Field(description="Name of the published embedding.")
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
-        default=None, description="SHA-256 of the published file."
-    )
-    tolerance: Positive | None = Field(
-        default=None, description="Largest difference that counts as reproduced."
-    )
-
-
-class Generate(Section):
-    """Defaults that `visunex-generate --recipe` takes for pictures in this taste."""
-
-    model: Text | None = Field(
-        default=None, description="Diffusion model: a Hub name, a folder or visunex-tiny."
-    )
-    prompt: Text | None = Field(default=None, description="What the picture shows.")
-    aesthetic_steps: Number | None = Field(
-        default=None, description="Steps the text tower is moved towards the taste."
-    )
-    aesthetic_lr: Positive | None = Field(default=None, description="Length of each such step.")
-    ddim_steps: Count | None = Field(default=None, description="Steps of the sampler.")
-    scale: float | None = Field(default=None, description="Guidance scale.")
-    seed: int | None = Field(default=None, description="Seed of the noise.")
 
 
 class Recipe(Section):

@@ -1,6 +1,6 @@
 """The stage download: `selected.parquet` becomes shards of images and `downloaded.parquet`.
 
-Worker processes fetch; img2dataset lays out, resizes and writes. May import `metadata`, `rundir`, `shards`,
+Worker processes fetch; img2dataset lays out and writes. May import `metadata`, `rundir`, `shards`,
 `vectors`, `workers` and below; never another stage.
 """
 

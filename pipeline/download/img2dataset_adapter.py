@@ -1,14 +1,14 @@
 """All that bends img2dataset to our ends. No other module of the project imports it.
 
-img2dataset lays out, resizes and writes a shard; we fetch. It is made for the command line and has no place
-to put a fetch in, so each of these leans on something inside it, and has a test that fails when that changes
-(tests/pipeline/download/test_img2dataset_adapter.py); `visunex-data doctor` asks `missing_parts`:
+img2dataset lays out and writes a shard; we fetch, check and resize. It is made for the command line and has
+no place to put a fetch in, so each of these leans on something inside it, and has a test that fails when that
+changes (tests/pipeline/download/test_img2dataset_adapter.py); `visunex-data doctor` asks `missing_parts`:
 
 - it loads half of PyPI: `load_quickly` puts empty modules in the place of those that are never used;
 - its libraries ask the network: environment variables that they read stop that;
 - its fetch: the module attribute `download_image` is replaced, and which shard a row is of comes with the
   deadline, the one argument that is passed on as it is (`_Deadline`);
-- its resizer is called behind our own check of the image (`CheckedResizer`);
+- in the place of its resizer is ours, which checks and decodes as the encoders do (`CheckedResizer`);
 - its writer is opened by us, with a column more where that is wanted, and wrapped (`make_shard`).
 """
 
@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import Any, Protocol, Self
 
 from visunex.images.errors import ImageError
+from visunex.images.resize import Resize, resize
 from visunex.images.validate import Limits
 from visunex.images.validate import inspect as inspect_image
 from visunex.net.fetcher import FetchSettings
@@ -61,7 +62,7 @@ class SampleWriter(Protocol):
 # --- loading it ---
 
 
-def load_quickly(*, resizing: bool) -> None:
+def load_quickly() -> None:
     """Load img2dataset into a worker process, without what it imports and our part of it never uses.
 
     Together with torch, which webdataset can do without, that is nine tenths of a worker's start-up time and
@@ -70,7 +71,7 @@ def load_quickly(*, resizing: bool) -> None:
     """
     _quieten()
     try:
-        with _left_out("wandb", "pandas", *(() if resizing else ("albumentations",))):
+        with _left_out("wandb", "pandas", "albumentations"):
             importlib.import_module("img2dataset.downloader")
     except Exception:
         for name in [name for name in sys.modules if name.partition(".")[0] in ("img2dataset", "webdataset")]:
@@ -155,11 +156,14 @@ class CheckedStream(io.BytesIO):
 
 
 class CheckedResizer:
-    """img2dataset's resizer behind our check of the image; without `resize` the original bytes pass."""
+    """Our check of the image, and our resize; without `how` the original bytes pass.
 
-    def __init__(self, limits: Limits, resize: int | None) -> None:
-        self._limits = limits
-        self._resizer = None if resize is None else _resizer(resize)
+    img2dataset's own hands the bytes to OpenCV, which reads other formats than those that were checked, knows
+    no orientation and cuts 16 bits off.
+    """
+
+    def __init__(self, limits: Limits, how: Resize | None) -> None:
+        self._limits, self._how = limits, how
 
     def __call__(self, img_stream: Any, blurring_bbox_list: Any = None) -> tuple[Any, ...]:
         """(bytes, width, height, original width, original height, error message)."""
@@ -168,28 +172,12 @@ class CheckedResizer:
             return (data, *img_stream.sizes, None)
         try:
             image = inspect_image(data, self._limits)
+            if self._how is None:
+                return data, image.width, image.height, image.width, image.height, None
+            smaller = resize(data, self._how)
         except ImageError as error:
             return None, None, None, None, None, error.described
-        if self._resizer is None:
-            return data, image.width, image.height, image.width, image.height, None
-        *resized, message = self._resizer(img_stream, blurring_bbox_list)
-        return (*resized, None if message is None else f"damaged: {message}")
-
-
-def _resizer(size: int) -> Callable[..., tuple[Any, ...]]:
-    from img2dataset.resizer import Resizer
-
-    return Resizer(**_resizer_arguments(size))
-
-
-def _resizer_arguments(size: int) -> dict[str, Any]:
-    return {
-        "image_size": size,
-        "resize_mode": "keep_ratio",
-        "resize_only_if_bigger": True,
-        "encode_quality": 95,
-        "encode_format": "jpg",
-    }
+        return (smaller.data, *smaller.size, *smaller.original, None)
 
 
 # --- the shard ---
@@ -265,7 +253,7 @@ def missing_parts() -> list[str]:
     _quieten()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its libraries talk to programmers
-        from img2dataset import downloader, resizer, writer
+        from img2dataset import downloader, writer
     missing = [
         name for name in ("download_image", "Downloader", "write_stats") if not hasattr(downloader, name)
     ]
@@ -277,7 +265,6 @@ def missing_parts() -> list[str]:
     return [
         *(part for part in _CALLS if part not in source),
         *_refused(downloader.Downloader, ("sample_writer_class", "resizer", "timeout", *ours)),
-        *_refused(resizer.Resizer, _resizer_arguments(1)),
         *_refused(writer.WebDatasetSampleWriter, ("schema",)),
         *_refused(writer.WebDatasetSampleWriter.write, ("img_str", "key", "caption", "meta")),
     ]

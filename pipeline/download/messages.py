@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from visunex.images.resize import Resize
 from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
 
@@ -34,7 +35,7 @@ class MakerSettings:
     threads: int
     fetch: FetchSettings
     limits: Limits
-    resize: int | None = None
+    resize: Resize | None = None
     perceptual_hash: bool = False
     spool: Path | None = None
 

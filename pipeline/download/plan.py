@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visunex.base.cpu import cores
+from visunex.images.resize import Resize
 from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
 
@@ -57,7 +58,7 @@ class Plan:
                 settings.max_aspect_ratio,
                 settings.check == "decode",
             ),
-            resize=settings.resize,
+            resize=Resize(settings.resize, settings.resize_mode) if settings.resize else None,
             perceptual_hash=settings.dedupe_images == "near",
             spool=spool,
         )

@@ -1,6 +1,6 @@
 """Selected rows -> WebDataset shards, until as many images are downloaded as were asked for.
 
-img2dataset lays out, resizes and writes the shards, in worker processes (`worker`, `shard_maker`); the fetch
+img2dataset lays out and writes the shards, in worker processes (`worker`, `shard_maker`); the fetch
 is ours (`visunex.net.fetcher`), put in by `img2dataset_adapter`. img2dataset's Reader and process pool are
 not used: the one retries a full disk for minutes and loads everything in the parent, the other waits for ever
 when a worker dies.
@@ -143,6 +143,7 @@ def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:
         "perceptual_hash": settings.dedupe_images == "near",
         **({} if settings.images is None else {"images": settings.images}),
         **({} if {*DIRECTIVES} == {*settings.respect} else {"respect": sorted(settings.respect)}),
+        **({} if settings.resize_mode == "shortest" else {"resize_mode": settings.resize_mode}),
         **decisive,
     }
 

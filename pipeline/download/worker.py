@@ -44,7 +44,7 @@ def load_maker(settings: MakerSettings) -> "ShardMaker":
     """What makes this process' shards, with img2dataset loaded. Raises whatever that raises."""
     from .img2dataset_adapter import load_quickly
 
-    load_quickly(resizing=settings.resize is not None)
+    load_quickly()
     from .shard_maker import ShardMaker
 
     return ShardMaker(settings)

@@ -1,6 +1,7 @@
 """Every odd file as a person sees it."""
 
 import io
+import struct
 
 import numpy as np
 import odd
@@ -65,6 +66,31 @@ def test_deeper_greys_are_stretched_over_what_they_hold() -> None:
         grey = np.asarray(open_rgb(odd.file(Image.fromarray(values), "TIFF")))
         assert grey.min() == 0
         assert grey.max() == 255
+
+
+def deep_tiff(values: np.ndarray, bits: int, photometric: int = 1) -> bytes:
+    """A little-endian TIFF of unsigned greys in one strip (TIFF 6.0)."""
+    body, (high, wide) = values.tobytes(), values.shape
+    tags = [(256, wide), (257, high), (258, bits), (259, 1), (262, photometric), (273, 0), (277, 1)]
+    tags += [(278, high), (279, len(body)), (339, 1)]
+    start = 8 + 2 + 12 * len(tags) + 4
+    entries = [struct.pack("<HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in tags]
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(entries) + bytes(4) + body
+
+
+def test_zero_is_white_where_the_file_says_so() -> None:
+    ramp = np.linspace(0, 65535, 64 * 64).astype("<u2").reshape(64, 64)
+    black, white = (np.asarray(open_rgb(deep_tiff(ramp, 16, zero)))[..., 0] for zero in (1, 0))
+    assert black[0, 0] == 0
+    assert (white == 255 - black).all()
+
+
+def test_32_bit_integers_show_what_they_hold() -> None:
+    for most in (255, 60_000, 2**32 - 1):
+        ramp = np.linspace(0, most, 64 * 64).astype("<u4").reshape(64, 64)
+        grey = np.asarray(open_rgb(deep_tiff(ramp, 32)))[..., 0]
+        assert (grey[0, 0], grey[-1, -1]) == (0, 255)
+        assert 120 < grey.mean() < 135
 
 
 def test_more_pixels_than_the_cap_are_refused_before_decoding() -> None:

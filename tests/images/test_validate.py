@@ -125,3 +125,12 @@ def test_damage_behind_sound_checksums_is_found_by_decoding() -> None:
     data = hostile.png_header(64, 64)
     assert verdict(data) is None
     assert verdict(data, Limits(decode=True)) == "truncated"
+
+
+def test_what_the_decoder_reads_is_taken_however_odd_its_structure() -> None:
+    """Stray bytes before the scan, and a GIF without its last byte: browsers and encoders show both."""
+    jpeg, gif = file_of("JPEG", (300, 200)), file_of("GIF")
+    scan = jpeg.index(b"\xff\xda")
+    assert verdict(jpeg[:scan] + b"garbage" + jpeg[scan:]) is None
+    assert verdict(gif[:-1]) is None
+    assert verdict(gif[: len(gif) // 2]) == "truncated"

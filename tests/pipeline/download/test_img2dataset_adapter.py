@@ -111,12 +111,6 @@ import pyarrow as pa
 assert pa.Table.from_pydict({"a": ["b"]}, pa.schema({"a": pa.string()})).num_rows == 1, "without pandas"
 """)
 
-    def test_resizing_has_what_it_needs(self) -> None:
-        passes("""
-load_maker(settings_for(resize=24))
-assert "albumentations" in sys.modules
-""")
-
     def test_one_that_needs_what_is_left_out_is_loaded_as_it_is(self, tmp_path: Path) -> None:
         """An img2dataset of another make, which uses at once what ours only imports."""
         (tmp_path / "img2dataset").mkdir()
@@ -125,7 +119,7 @@ assert "albumentations" in sys.modules
         passes(
             """
 sys.path.insert(0, sys.argv[1])
-adapter.load_quickly(resizing=False)
+adapter.load_quickly()
 import img2dataset, pandas
 assert img2dataset.__file__.startswith(sys.argv[1])
 assert img2dataset.FRAME is pandas.DataFrame
@@ -141,7 +135,7 @@ class TestQuiet:
     def test_the_variables_are_set_before_it_is_loaded(self) -> None:
         passes("""
 os.environ.pop("NO_ALBUMENTATIONS_UPDATE", None), os.environ.pop("WANDB_MODE", None)
-adapter.load_quickly(resizing=False)
+adapter.load_quickly()
 assert (os.environ["NO_ALBUMENTATIONS_UPDATE"], os.environ["WANDB_MODE"]) == ("1", "disabled")
 """)
 
@@ -228,16 +222,15 @@ assert (output / "00000.tar").read_bytes() == first
     )
 
 
-def test_the_resizer_is_behind_our_check() -> None:
+def test_images_are_checked_and_resized_by_us() -> None:
     passes(
         SHARD
         + """
-maker = load_maker(settings_for(resize=24))
-from img2dataset.resizer import Resizer
+from visunex.images.resize import Resize, resize
+maker = load_maker(settings_for(resize=Resize(24)))
 large = picture(1, 80)
-returned = adapter.CheckedResizer(Limits(), 24)(io.BytesIO(large))
-assert returned == tuple(Resizer(**adapter._resizer_arguments(24))(io.BytesIO(large)))
-assert returned[1:] == (48, 24, 80, 40, None), returned[1:]
+returned = adapter.CheckedResizer(Limits(), Resize(24))(io.BytesIO(large))
+assert returned == (resize(large, Resize(24)).data, 48, 24, 80, 40, None), returned[1:]
 rows = make(maker, job_for(), lambda url: (large[:-200] if url.endswith("2") else large, ""))
 assert [row["status"] for row in rows] == ["success", "success", "failed_to_resize", "success"]
 assert rows[2]["error_message"].startswith("truncated: ")
@@ -297,7 +290,7 @@ else:
 
 def test_its_calls_are_as_we_expect() -> None:
     passes("""
-import img2dataset.downloader as downloader, img2dataset.resizer, img2dataset.writer
+import img2dataset.downloader as downloader, img2dataset.writer
 source = inspect.getsource(downloader.Downloader.download_shard)
 for part in ("download_image_with_retry(", "timeout=self.timeout", "self.resizer(img_stream",
              "self.sample_writer_class(", "sample_writer.write(", "sample_writer.close()", "write_stats("):
