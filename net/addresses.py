@@ -1,8 +1,19 @@
-"""Which addresses belong to the open internet, which to a network of one's own, and which to neither."""
+"""Links taken apart; which IP addresses are of the open internet, of a network of one's own, or neither."""
 
+import base64
 import ipaddress
+import re
+from urllib.parse import unquote, urljoin
 
-__all__ = ["is_intranet", "is_public"]
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
+
+from .errors import FetchError
+
+__all__ = ["checked_url", "credentials", "is_intranet", "is_public", "next_hop", "shown", "unescaped"]
+
+_AMPERSAND = re.compile(r"&(?:amp|#0*38|#x0*26);", re.IGNORECASE)
+_USERINFO = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
 
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # carries an IPv4 address in its last bits
@@ -56,3 +67,63 @@ def _embedded(address: _IPAddress) -> list[_IPAddress]:
     if address in _NAT64:
         inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return inner
+
+
+def checked_url(url: str) -> Url:
+    """The parts of an http or https URL with host and port. Raises FetchError `bad_url` or `bad_scheme`."""
+    target = _parsed(url)
+    if target.scheme not in ("http", "https"):
+        scheme = f"{target.scheme}:" if target.scheme else "no scheme"
+        raise FetchError("bad_scheme", f"only http and https are fetched, not {scheme}")
+    if not target.host:
+        raise FetchError("bad_url", "the URL names no host")
+    port = target.port or (443 if target.scheme == "https" else 80)
+    host = target.host.strip("[]")
+    return Url(target.scheme, None, host, port, target.path, target.query)
+
+
+def _parsed(url: str) -> Url:
+    try:
+        return parse_url(str(url).strip())
+    except (LocationParseError, ValueError):
+        raise FetchError("bad_url", "this is no URL") from None
+
+
+def credentials(url: str) -> dict[str, str]:
+    """The header that says who asks, where the link does: `https://NAME:PASSWORD@host/`."""
+    auth = _parsed(url).auth
+    if not auth:
+        return {}
+    return {"Authorization": f"Basic {base64.b64encode(unquote(auth).encode()).decode()}"}
+
+
+def shown(url: str) -> str:
+    """A link as it may be shown: without the name and password in it."""
+    return _USERINFO.sub(r"\1", url)
+
+
+def unescaped(target: Url) -> Url | None:
+    """The link with `&` for each `&amp;`; None where there is none."""
+    path, query = (_AMPERSAND.sub("&", part or "") for part in (target.path, target.query))
+    if (path, query) == (target.path or "", target.query or ""):
+        return None
+    return target._replace(path=path or None, query=query or None)
+
+
+def next_hop(target: Url, location: str, status: int) -> Url:
+    """Where a redirect leads. Raises FetchError, with the redirect's status."""
+    try:
+        return checked_url(urljoin(target.url, _text(location)))
+    except FetchError as error:
+        raise FetchError(error.kind, error.message, status=status) from None
+    except ValueError:
+        raise FetchError("bad_url", "the redirect leads to no URL", status=status) from None
+
+
+def _text(location: str) -> str:
+    """A Location header as its server wrote it: headers are read as Latin-1, and servers write UTF-8."""
+    raw = location.encode("latin-1", "replace")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:  # another encoding, whose bytes the server knows again
+        return "".join(chr(byte) if byte < 128 else f"%{byte:02X}" for byte in raw)

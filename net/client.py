@@ -12,29 +12,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import version
-from typing import Any
-from urllib.parse import urljoin
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ClosedPoolError, InsecureRequestWarning, LocationParseError
-from urllib3.util import Url, parse_url
+from urllib3.exceptions import ClosedPoolError, InsecureRequestWarning, ProtocolError
+from urllib3.util import Url
 
 from . import addresses
+from .addresses import checked_url, credentials, next_hop, unescaped
 from .budget import Budget, spending
 from .dns import resolve
 from .errors import FetchError, classed
 from .rate_limit import HostLimits
 from .retry import retry_after
-from .sockets import GuardedSSLSocket, connect
+from .sockets import GuardedSSLSocket, pool_classes
 
-__all__ = ["Client", "ClientSettings", "Hosts", "Response", "checked_url"]
+__all__ = ["Client", "ClientSettings", "Hosts", "Response"]
 
 MOST_REDIRECTS = 5
 CHUNK = 256 * 1024  # bytes that are read at once
 _MOST_HOSTS_OPEN = 64
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_WHOLE = frozenset({200, 203})  # the second: a proxy on the way has had a hand in it
+_NOT_THE_LINK = frozenset({407, 408, 425, 429})  # refusals that say nothing of the link itself
+# What servers name as the packing of what is not packed.
+_UNPACKED = frozenset({"", "identity", "none", "binary", "utf-8", "utf8", "7bit", "8bit", "aws-chunked"})
 
 
 class Hosts(Enum):
@@ -59,38 +60,6 @@ class ClientSettings:
         """Who asks, and on whose behalf."""
         behalf = f"; {self.contact}" if self.contact else ""
         return f"Mozilla/5.0 (compatible; VisuNex/{version('visunex')}; image data set downloader{behalf})"
-
-
-class _Connection(HTTPConnection):
-    allow_private = False
-
-    def _new_conn(self) -> Any:
-        return connect(self._dns_host, self.port, allow_private=self.allow_private)
-
-
-class _SecureConnection(HTTPSConnection):
-    allow_private = False
-
-    def _new_conn(self) -> Any:
-        return connect(self._dns_host, self.port, allow_private=self.allow_private)
-
-
-class _PrivateConnection(_Connection):
-    allow_private = True
-
-
-class _PrivateSecureConnection(_SecureConnection):
-    allow_private = True
-
-
-def _pool_classes(*, allow_private: bool) -> dict[str, type[HTTPConnectionPool]]:
-    """urllib3's pools of kept connections, with connections that check where they go."""
-    plain = _PrivateConnection if allow_private else _Connection
-    secure = _PrivateSecureConnection if allow_private else _SecureConnection
-    return {
-        "http": type("GuardedPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
-        "https": type("GuardedSecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
-    }
 
 
 def _tls_context(*, insecure: bool) -> ssl.SSLContext:
@@ -130,7 +99,7 @@ class Client:
             ssl_context=context,
             retries=False,
         )
-        manager.pool_classes_by_scheme = _pool_classes(allow_private=allow_private)
+        manager.pool_classes_by_scheme = pool_classes(allow_private=allow_private)
         return manager
 
     def close(self) -> None:
@@ -147,15 +116,15 @@ class Client:
         Raises FetchError for an address that is none or not permitted, or when no answer comes in time.
         """
         first = target = checked_url(url)
-        sent = {**self._headers, **(headers or {})}
+        sent = {**self._headers, **credentials(url), **(headers or {})}
         for _ in range(MOST_REDIRECTS + 1):
             allow_private = self._may_be_private(target, first, budget)
-            response = self._ask(target, sent, budget, allow_private=allow_private)
+            response = self._ask_either(target, sent, budget, allow_private=allow_private)
             location = response.location if redirect else None
             if location is None:
                 return response
             response.close()
-            target = _next_hop(target, location, response.status)
+            target = next_hop(target, location, response.status)
             if target[:4] != first[:4]:  # another scheme, host or port: what is secret goes no further
                 sent.pop("Authorization", None)
         raise FetchError(
@@ -171,6 +140,17 @@ class Client:
         with _errors_classed():
             found = resolve(str(first.host), first.port or 0, budget)
         return not any(addresses.is_public(address.ip) for address in found)
+
+    def _ask_either(
+        self, target: Url, headers: Mapping[str, str], budget: Budget, *, allow_private: bool
+    ) -> "Response":
+        """The answer of one hop. Links copied from pages say `&amp;` for `&`: refused, that is tried."""
+        response = self._ask(target, headers, budget, allow_private=allow_private)
+        meant = unescaped(target)
+        if meant is None or not response.refused:
+            return response
+        response.close()
+        return self._ask(meant, headers, budget, allow_private=allow_private)
 
     def _ask(
         self, target: Url, headers: Mapping[str, str], budget: Budget, *, allow_private: bool
@@ -219,6 +199,10 @@ def _errors_classed() -> Iterator[None]:
         yield
     except FetchError:
         raise
+    except ProtocolError as error:
+        if "ended prematurely" in str(error):  # between two chunks: the last one is missing
+            raise FetchError("truncated", "the server hangs up before the end", retryable=True) from None
+        raise classed(error) from None
     except Exception as error:
         raise classed(error) from None
 
@@ -234,20 +218,35 @@ class Response:
         self.status, self.headers = raw.status, raw.headers
 
     @property
+    def whole(self) -> bool:
+        """Whether it is what was asked for, all of it."""
+        return self.status in _WHOLE
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server finds the request at fault, its link most likely."""
+        return 400 <= self.status < 500 and self.status not in _NOT_THE_LINK
+
+    @property
     def location(self) -> str | None:
         """Where a redirect leads; None for any other answer."""
         return self.headers.get("Location") if self.status in _REDIRECTS else None
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes as they are sent, fewer only at the end. Raises FetchError."""
+        """The next `size` bytes, fewer only at the end, unpacked where its header says that it is packed.
+
+        A part of a file is given as it is sent. Raises FetchError.
+        """
+        self._require_known_encoding()
         with _errors_classed(), spending(self.budget):
-            return self._raw.read(size, decode_content=False)
+            return self._raw.read(size, decode_content=self.status != 206)
 
     def read_all(self, most: int) -> bytes:
         """The whole body, unpacked where its header says that it is packed.
 
         Raises FetchError, `too_large` for more than `most` bytes, announced, sent or unpacked.
         """
+        self._require_known_encoding()
         announced = self.headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced[:20]) > most:
             raise _too_large(most)
@@ -259,6 +258,15 @@ class Response:
                     raise _too_large(most)
                 chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _require_known_encoding(self) -> None:
+        """Packed unasked is unpacked, if it is known how."""
+        known = {*urllib3.HTTPResponse.CONTENT_DECODERS, *_UNPACKED}
+        for name in self.headers.get("Content-Encoding", "").split(","):
+            if name.strip().lower() not in known:
+                raise FetchError(
+                    "bad_encoding", f"the body is packed as {name.strip()}, which is not read here"
+                )
 
     def failure(self) -> FetchError:
         """The error that the status means, for one that is not wanted."""
@@ -289,29 +297,6 @@ class Response:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _next_hop(target: Url, location: str, status: int) -> Url:
-    try:
-        return checked_url(urljoin(target.url, location))
-    except FetchError as error:
-        raise FetchError(error.kind, error.message, status=status) from None
-
-
-def checked_url(url: str) -> Url:
-    """The parts of an http or https URL with host and port. Raises FetchError `bad_url` or `bad_scheme`."""
-    try:
-        target = parse_url(str(url).strip())
-    except (LocationParseError, ValueError):
-        raise FetchError("bad_url", "this is no URL") from None
-    if target.scheme not in ("http", "https"):
-        scheme = f"{target.scheme}:" if target.scheme else "no scheme"
-        raise FetchError("bad_scheme", f"only http and https are fetched, not {scheme}")
-    if not target.host:
-        raise FetchError("bad_url", "the URL names no host")
-    port = target.port or (443 if target.scheme == "https" else 80)
-    host = target.host.strip("[]")
-    return Url(target.scheme, None, host, port, target.path, target.query)
 
 
 def _too_large(most: int) -> FetchError:

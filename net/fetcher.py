@@ -97,7 +97,7 @@ class Fetcher:
         return body
 
     def _require_wanted(self, response: Response) -> None:
-        if response.status != 200:
+        if not response.whole:
             raise response.failure()
         said = forbidden(*map(response.headers.getlist, ("X-Robots-Tag", "tdm-reservation")))
         if counts := [directive for directive in self.settings.respect if directive in said]:

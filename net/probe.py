@@ -9,6 +9,7 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .addresses import shown
 from .budget import Budget
 from .client import Client, Response
 from .errors import FetchError
@@ -63,8 +64,8 @@ def get(
         if error.status is not None and 300 <= error.status < 400:
             return Answer(error.status, {})
         if error.kind == "private_address":
-            raise error.about(url) from None
-        host = urllib.parse.urlsplit(url).netloc or url
+            raise error.about(shown(url)) from None
+        host = urllib.parse.urlsplit(shown(url)).netloc or shown(url)
         raise FetchError(error.kind, f"{host} cannot be reached: {reason(error)}") from None
 
 
@@ -81,7 +82,7 @@ def get_bytes(url: str, *, most: int, seconds: float) -> bytes:
         kind = "no_answer" if error.kind == "timeout" else error.kind
         raise FetchError(kind, reason(error), status=error.status) from None
     with response:
-        if response.status != 200:
+        if not response.whole:
             raise FetchError(
                 f"http_{response.status}",
                 f"{response.status} {response.reason}".rstrip(),

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from .addresses import shown
 from .budget import Budget
 from .client import CHUNK, Client, ClientSettings, Response
 from .errors import FetchError
@@ -120,7 +121,7 @@ class Web:
         try:
             return self._client.open(url, Budget.of(PATIENCE), headers)
         except FetchError as error:
-            host = urllib.parse.urlsplit(url).netloc
+            host = urllib.parse.urlsplit(shown(url)).netloc
             again = error.retryable or error.kind in ("refused", "unreachable")
             message = f"{host} cannot be reached ({error.message}); try again"
             raise FetchError(error.kind, message, retryable=again) from None

@@ -1,15 +1,23 @@
-"""Sockets that read under the current budget, and connect to permitted addresses alone."""
+"""Sockets that read under the current budget, connections to permitted addresses alone, and their pools."""
 
+import http.client
 import socket
 import ssl
 from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from . import addresses
 from .budget import Budget, current_budget
 from .dns import Address, resolve
 from .errors import FetchError
 
-__all__ = ["GuardedSSLSocket", "GuardedSocket", "connect"]
+__all__ = ["GuardedSSLSocket", "GuardedSocket", "connect", "pool_classes"]
+
+_MOST_HEADERS = 1000  # of an answer; http.client takes 100, and some servers send more
+_MOST_INTERIM = 32  # answers of 1xx before the one that counts
+http.client._MAXHEADERS = _MOST_HEADERS  # type: ignore[attr-defined]
 
 
 class _Guarded:
@@ -85,3 +93,49 @@ def _connection_error(error: OSError) -> Exception:
     if isinstance(error, ConnectionResetError):
         return FetchError("reset", "the host hung up", retryable=True)
     return FetchError("unreachable", f"the host cannot be reached ({error.strerror or error})")
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """An answer without the interim ones before it, such as 103 Early Hints; http.client skips 100 alone."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(_MOST_INTERIM):
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not 100 <= found[1] < 200:
+                return found
+            http.client.parse_headers(self.fp)
+        raise FetchError("bad_response", "the server only ever announces its answer")
+
+
+class _Connection(HTTPConnection):
+    allow_private = False
+    response_class = _FinalResponse
+
+    def _new_conn(self) -> Any:
+        return connect(self._dns_host, self.port, allow_private=self.allow_private)
+
+
+class _SecureConnection(HTTPSConnection):
+    allow_private = False
+    response_class = _FinalResponse
+
+    def _new_conn(self) -> Any:
+        return connect(self._dns_host, self.port, allow_private=self.allow_private)
+
+
+class _PrivateConnection(_Connection):
+    allow_private = True
+
+
+class _PrivateSecureConnection(_SecureConnection):
+    allow_private = True
+
+
+def pool_classes(*, allow_private: bool) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's pools of kept connections, with connections that check where they go."""
+    plain = _PrivateConnection if allow_private else _Connection
+    secure = _PrivateSecureConnection if allow_private else _SecureConnection
+    return {
+        "http": type("GuardedPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("GuardedSecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
+    }

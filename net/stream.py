@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, cast
 
+from .addresses import shown
 from .budget import Budget
 from .client import CHUNK, Client, ClientSettings, Response
 from .errors import FetchError
@@ -62,11 +63,11 @@ def _opened_address(url: str, settings: ClientSettings) -> Iterator[IO[bytes]]:
 def _answer(client: Client, url: str) -> Response:
     try:
         response = client.open(url, Budget.of(PATIENCE))
-        if response.status != 200:
+        if not response.whole:
             response.close()
             raise response.failure()
     except FetchError as error:
-        raise error.about(url) from None
+        raise error.about(shown(url)) from None
     return response
 
 
@@ -82,7 +83,7 @@ class _Body:
             return self._response.read(size)
         except FetchError as error:
             raise FetchError(
-                error.kind, f"{self._url} broke off ({error.kind}); what is done is kept, try again"
+                error.kind, f"{shown(self._url)} broke off ({error.kind}); what is done is kept, try again"
             ) from None
 
 

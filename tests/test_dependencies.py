@@ -18,6 +18,7 @@ OURS = {"visunex", "benchmarks", *(path.stem for path in (ROOT / "tests").rglob(
 # What is imported under another name than it is installed by.
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "backports": "backports.zstd",
     "open_clip": "open_clip_torch",
     "pydantic_core": "pydantic",  # which wants one version of it exactly
 }

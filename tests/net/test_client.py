@@ -1,5 +1,7 @@
 """The one client behind every use: deadlines, addresses, tokens and proxies are the same for all of them."""
 
+import base64
+import gzip
 import io
 import tarfile
 import time
@@ -7,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
+import brotli
 import hostile
 import pytest
 from standin import Page, serving
@@ -241,6 +244,31 @@ def test_no_use_takes_a_proxy_from_the_environment(monkeypatch: pytest.MonkeyPat
                 asks(web.address, tmp_path / "fetched")
             assert web.asked, use
         assert proxy.asked == []
+
+
+def test_who_a_link_names_is_said_to_its_host_alone() -> None:
+    with serving({"/a": Page(b"x")}) as meant, serving({"/a": Page(b"x")}) as other:
+        meant.pages["/there"] = Page(location=f"{other.address}/a")
+        base = meant.address.replace("http://", "http://me:p%40ss@")
+        assert opened(Client(), f"{base}/a") == opened(Client(), f"{base}/there") == 200
+        said = f"Basic {base64.b64encode(b'me:p@ss').decode()}"
+        assert (meant.asked, other.asked) == ([("/a", said), ("/there", said)], [("/a", None)])
+
+
+@pytest.mark.parametrize("asks", [lambda url: probe.get(url, most=9), lambda url: read_stream(url)])
+def test_a_password_is_in_no_message(asks: Callable[[str], object]) -> None:
+    with hostile.closed_port() as port, pytest.raises(FetchError) as caught:
+        asks(f"http://me:secret@127.0.0.1:{port}/a")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["br", "zstd", "gzip"])
+def test_a_file_that_is_packed_unasked_is_unpacked(name: str) -> None:
+    pack = {"br": brotli.compress, "zstd": hostile.zstd.compress, "gzip": gzip.compress}[name]
+    page = Page(pack(b"url,caption\n" * 50_000), headers={"Content-Encoding": name})
+    with serving({"/a.tar": page}) as web:
+        assert read_stream(web.address) == b"url,caption\n" * 50_000
+        assert probe.get_bytes(f"{web.address}/a.tar", most=10**6, seconds=5) == b"url,caption\n" * 50_000
 
 
 # --- small parts ---

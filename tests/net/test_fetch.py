@@ -106,12 +106,23 @@ def test_what_is_gone_is_asked_for_once(server: hostile.HostileServer, fetcher: 
 
 
 @pytest.mark.parametrize(
-    ("name", "tries"), [("busy-twice", 3), ("reset-once", 2), ("500", 3), ("429-for-long", 1)]
+    ("name", "tries"),
+    [("busy-twice", 3), ("reset-once", 2), ("cut-chunks-once", 2), ("500", 3), ("429-for-long", 1)],
 )
 def test_what_may_pass_is_tried_again(
     server: hostile.HostileServer, fetcher: Fetcher, name: str, tries: int
 ) -> None:
     assert fetcher.fetch(f"{server.base}/{name}/again.jpg").tries == tries
+
+
+def test_a_link_from_a_page_s_source_is_tried_as_it_was_meant(
+    server: hostile.HostileServer, fetcher: Fetcher
+) -> None:
+    assert fetcher.fetch(f"{server.base}/escaped/a.jpg?b=1&amp;c=2").body
+    assert server.visits["/escaped/a.jpg?b=1&c=2"] == 1
+    assert fetcher.fetch(f"{server.base}/404/a.jpg?b=1&amp;c=2").error == "http_404"
+    assert fetcher.fetch(f"{server.base}/good/a.jpg?b=1&amp;c=2").body
+    assert server.visits["/good/a.jpg?b=1&c=2"] == 0  # what works is left as it is
 
 
 def test_retry_after_is_honoured(server: hostile.HostileServer, fetcher: Fetcher) -> None:

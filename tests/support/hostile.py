@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import brotli
+from backports import zstd
 from PIL import Image
 
 CERTIFICATE = Path(__file__).with_name("hostile.pem")  # self-signed, for localhost, made for these tests only
@@ -130,6 +132,25 @@ answers("redirect", None, lambda r: response(b"", f"Location: /good{r.path}", st
 answers("robots-other", None, lambda r: response(picture(r.path), "X-Robots-Tag: otherbot: noai"))
 answers("robots-fine", None, lambda r: response(picture(r.path), "X-Robots-Tag: nofollow, all"))
 answers("tdm-free", None, lambda r: response(picture(r.path), "tdm-reservation: 0"))
+answers("203", None, lambda r: response(picture(r.path), status="203 Non-Authoritative Information"))
+answers("brotli", None, lambda r: response(brotli.compress(picture(r.path)), "Content-Encoding: br"))
+answers("zstd", None, lambda r: response(zstd.compress(picture(r.path)), "Content-Encoding: zstd"))
+answers("not-packed", None, lambda r: response(picture(r.path), "Content-Encoding: UTF-8"))
+answers("150-headers", None, lambda r: response(picture(r.path), *(f"X-{n}: {n}" for n in range(150))))
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+answers("interim", None, lambda r: INTERIM + b"HTTP/1.1 102 Processing\r\n\r\n" + response(picture(r.path)))
+answers("interim-for-ever", "bad_response", lambda _: INTERIM * 1000)
+UTF8 = "Location: /utf8/\u00e4\u65e5.jpg".encode().decode("latin-1")
+answers("redirect-utf8", None, lambda _: response(b"", UTF8, status="302 Found"))
+answers(
+    "utf8",
+    "http_404",
+    lambda r: response(picture(), status="200 OK" if "/%C3%A4%E6%97%A5.jpg" in r.path else "404"),
+)
+answers(
+    "redirect-escaped", None, lambda _: response(b"", "Location: /escaped/a?b=1&amp;c=2", status="302 Found")
+)
+answers("escaped", None, lambda r: response(picture(), status="403 Bad" if "&amp;" in r.path else "200 OK"))
 
 
 @behaviour(None)
@@ -190,6 +211,16 @@ def forbidden_by_agent(connection: socket.socket, request: Request) -> None:
 
 
 # Hanging up and hanging.
+CUT = chunked(b"x" * 3000).removesuffix(b"0\r\n\r\n")  # hung up between two chunks
+answers("cut-chunks", "truncated", lambda _: response(CUT, "Transfer-Encoding: chunked", length=None))
+
+
+@behaviour(None)
+def cut_chunks_once(connection: socket.socket, request: Request) -> None:
+    body = CUT if request.visits <= 1 else chunked(picture(request.path))
+    connection.sendall(response(body, "Transfer-Encoding: chunked", length=None))
+
+
 @behaviour("reset")
 def reset_at_once(connection: socket.socket, request: Request) -> None:
     reset(connection)
@@ -305,6 +336,8 @@ def endless_gzip(connection: socket.socket, request: Request) -> None:
 
 
 answers("gzip-bomb", "too_large", lambda _: response(gzip_bomb(), "Content-Encoding: gzip"))
+answers("brotli-bomb", "too_large", lambda _: response(brotli_bomb(), "Content-Encoding: br"))
+answers("zstd-bomb", "too_large", lambda _: response(zstd_bomb(), "Content-Encoding: zstd"))
 answers("length-10-gb", "too_large", lambda request: response(picture(request.path), length=10 * 2**30))
 answers("png-bomb", "too_many_pixels", lambda _: response(png_header(30000, 30000)))
 answers("png-huge", "too_many_pixels", lambda _: response(png_header(2**31 - 1, 2**31 - 1)))
@@ -317,7 +350,22 @@ def gzip_bomb() -> bytes:
     return b"".join(packer.compress(b"\0" * 2**24) for _ in range(4)) + packer.flush()
 
 
+@functools.cache
+def brotli_bomb() -> bytes:
+    """64 MiB in a few bytes."""
+    return brotli.compress(bytes(2**26), quality=5)
+
+
+@functools.cache
+def zstd_bomb() -> bytes:
+    """64 MiB in a few KiB."""
+    return zstd.compress(bytes(2**26))
+
+
 # Nonsense.
+answers("packed-oddly", "bad_encoding", lambda r: response(picture(r.path), "Content-Encoding: x-compress"))
+answers("bad-brotli", "bad_encoding", lambda r: response(picture(r.path), "Content-Encoding: br"))
+answers("bad-zstd", "bad_encoding", lambda r: response(picture(r.path), "Content-Encoding: zstd"))
 answers(
     "length-too-long", "truncated", lambda r: response(picture(r.path), "Connection: close", length=10**5)
 )
@@ -505,7 +553,7 @@ class HostileServer(socketserver.ThreadingTCPServer):
 @contextlib.contextmanager
 def hostile(**settings: object) -> Iterator[HostileServer]:
     """A running hostile server."""
-    gzip_bomb(), animation(1000)  # made before anybody waits for them
+    gzip_bomb(), brotli_bomb(), zstd_bomb(), animation(1000)  # made before anybody waits for them
     server = HostileServer(**settings)  # type: ignore[arg-type]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
