@@ -237,7 +237,7 @@ class Response:
 
         A part of a file is given as it is sent. Raises FetchError.
         """
-        self._require_known_encoding()
+        self._require_readable()
         with _errors_classed(), spending(self.budget):
             return self._raw.read(size, decode_content=self.status != 206)
 
@@ -246,7 +246,7 @@ class Response:
 
         Raises FetchError, `too_large` for more than `most` bytes, announced, sent or unpacked.
         """
-        self._require_known_encoding()
+        self._require_readable()
         announced = self.headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced[:20]) > most:
             raise _too_large(most)
@@ -259,11 +259,11 @@ class Response:
                 chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _require_known_encoding(self) -> None:
+    def _require_readable(self) -> None:
         """Packed unasked is unpacked, if it is known how."""
-        known = {*urllib3.HTTPResponse.CONTENT_DECODERS, *_UNPACKED}
+        readable = {*urllib3.HTTPResponse.CONTENT_DECODERS, *_UNPACKED}
         for name in self.headers.get("Content-Encoding", "").split(","):
-            if name.strip().lower() not in known:
+            if name.strip().lower() not in readable:
                 raise FetchError(
                     "bad_encoding", f"the body is packed as {name.strip()}, which is not read here"
                 )
