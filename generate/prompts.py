@@ -79,6 +79,7 @@ class Conditioner:
                 taste.embedding,
                 steps=taste.steps,
                 lr=taste.lr,
+                eos_token_id=self.model.tokenizer.eos_token_id,
                 on_step=on_step,
             )
 

@@ -24,6 +24,7 @@ def aesthetic_gradients(
     input_ids: Tensor,
     embedding: Tensor,
     *,
+    end: int | None = None,
     steps: int,
     lr: float = 1e-4,
     on_step: Callable[[int, float], None] | None = None,
@@ -32,15 +33,17 @@ def aesthetic_gradients(
 
     `text_encoder` (f) is transformers' CLIPTextModel, `text_projection` its `[D_proj, D]`, `input_ids` (y)
     the padded prompt `[1, L]`, `embedding` (e) `[1, D_proj]` or `[D_proj]`, of which only the direction
-    counts; `steps` is the paper's T and `lr` its epsilon. Gradients must be on. `on_step(step, cosine)` gets
-    the cosine before each step.
+    counts; `end` is the end-of-text token's position, without it transformers finds it by the config; `steps`
+    is the paper's T and `lr` its epsilon. Gradients must be on. `on_step(step, cosine)` gets the cosine
+    before each step.
     """
     f = copy.deepcopy(text_encoder).float().requires_grad_()
     projection = text_projection.detach().to(input_ids.device).float()
     e = _unit(embedding.detach().to(input_ids.device).float().reshape(1, -1))
     adam = torch.optim.Adam(f.parameters(), lr=lr)
     for t in range(steps):
-        c = f(input_ids=input_ids).pooler_output @ projection.T
+        y = f(input_ids=input_ids)
+        c = (y.pooler_output if end is None else y.last_hidden_state[:, end]) @ projection.T
         cosine = (_unit(c) * e).sum()
         if on_step:
             on_step(t, cosine.item())

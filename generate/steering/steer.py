@@ -35,26 +35,30 @@ def personalise(
     *,
     steps: int,
     lr: float = 1e-4,
+    eos_token_id: int | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Return the conditioning `[1, L, D]` of one prompt, moved `steps` Adam steps towards `embedding`.
 
     `text_encoder` is a transformers CLIP text model (any size, any dtype), `text_projection` its
     `[D_proj, D]` projection weight, `input_ids` one padded prompt `[1, L]`, `embedding` `[1, D_proj]` or
-    `[D_proj]`, of which only the direction counts. The maths is fp32 whatever the model's dtype; the result
-    has the model's dtype. The model is left bit-identical. `on_step(step, cosine)` gets the cosine before
-    each step. The method is V. Gallego's (arXiv 2209.12330).
+    `[D_proj]`, of which only the direction counts. `eos_token_id` is the tokenizer's own end of text, where
+    CLIP reads the text feature; without it the text encoder's config has to know. The maths is fp32 whatever
+    the model's dtype; the result has the model's dtype. The model is left bit-identical.
+    `on_step(step, cosine)` gets the cosine before each step. The method is V. Gallego's (arXiv 2209.12330).
 
-    Raises `EmbeddingSizeError` for a vector of another size, `UsageError` for negative `steps` or a learning
-    rate that is not a positive number, `SteeringError` if the steps ran away to values that are not numbers.
+    Raises `EmbeddingSizeError` for a vector of another size, `UsageError` for negative `steps`, a learning
+    rate that is not a positive number, or a prompt without an end of text, `SteeringError` if the steps ran
+    away to values that are not numbers.
     """
     _check(text_projection, input_ids, embedding, steps, lr)
     if steps == 0:
         return conditioning(text_encoder, input_ids)
     method = _fast if method_on(input_ids.device.type) == "fast" else aesthetic_gradients
+    end = end_of_text(text_encoder, input_ids, eos_token_id)
     with _fp32_maths(input_ids.device):
         hidden = method(
-            text_encoder, text_projection, input_ids, embedding, steps=steps, lr=lr, on_step=on_step
+            text_encoder, text_projection, input_ids, embedding, end=end, steps=steps, lr=lr, on_step=on_step
         )
     if not hidden.isfinite().all():
         raise SteeringError(
@@ -75,14 +79,19 @@ def conditioning(text_encoder: nn.Module, input_ids: Tensor) -> Tensor:
     return hidden
 
 
-def end_of_text(text_encoder: Any, input_ids: Tensor) -> int:
+def end_of_text(text_encoder: Any, input_ids: Tensor, eos_token_id: int | None = None) -> int:
     """Position of the end-of-text token in one prompt `[1, L]`: where CLIP reads the text feature.
 
-    As transformers does: the first `eos_token_id`, or the highest id where the config has the legacy value 2.
+    It is the first `eos_token_id`. Without one it is as transformers has it: the config's, or the highest id
+    where the config has the legacy value 2; tokens that were added behind the end of text then count as it.
+    Raises UsageError for a prompt in which it is not.
     """
-    eos = text_encoder.config.eos_token_id
-    found = input_ids[0] if eos == 2 else input_ids[0] == eos
-    return int(found.int().argmax())
+    eos = text_encoder.config.eos_token_id if eos_token_id is None else eos_token_id
+    ids = input_ids[0]
+    found = (ids == (ids.max() if eos_token_id is None and eos == 2 else eos)).nonzero()
+    if not len(found):
+        raise UsageError(f"the prompt has no end of text: its tokens hold no {eos}")
+    return int(found[0])
 
 
 def _fast(
@@ -91,6 +100,7 @@ def _fast(
     input_ids: Tensor,
     embedding: Tensor,
     *,
+    end: int,
     steps: int,
     lr: float,
     on_step: OnStep | None,
@@ -100,7 +110,6 @@ def _fast(
     encoder = MovingTextEncoder(text_encoder, token_ids, lr)
     target = _unit(embedding.detach().to(input_ids.device).float().reshape(-1))
     projection = text_projection.detach().to(input_ids.device).float().clone()
-    end = end_of_text(text_encoder, input_ids)
     for step in range(steps):
         cosine = _unit(projection @ encoder.feature(ids, end)) @ target
         if on_step:

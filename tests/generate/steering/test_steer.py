@@ -66,6 +66,36 @@ def test_finds_the_end_of_text_in_old_and_new_configs_and_under_other_padding(te
     assert_agrees(small, ids, steps=3, lr=1e-3)
 
 
+@pytest.mark.parametrize("method", ["fast", "reference"])
+@pytest.mark.parametrize("added", [{3: 500}, {1: 501, 9: 500}, {}])
+def test_tokens_added_behind_the_end_of_text_do_not_move_it(text_encoder, prompt, monkeypatch, method, added):
+    """Textual inversion adds rows: `<cat-toy>` is 500 where the end of text is 499."""
+    monkeypatch.setattr(steer, "method_on", lambda device: method)
+    small = text_encoder(64, 2, vocab_size=502, eos_token_id=499)
+    ids = prompt(text_encoder(64, 2), 6)
+    for position, token in added.items():
+        ids[0, position] = token
+    projection, embedding = projection_of(small), an_embedding(64)
+    expected = aesthetic_gradients(small, projection, ids, embedding, steps=3, lr=1e-3)
+    for wrong in (2, 501):
+        small.config.eos_token_id = wrong
+        moved = personalise(small, projection, ids, embedding, steps=3, lr=1e-3, eos_token_id=499)
+        assert (moved - expected).abs().max() < TOLERANCE
+
+
+def test_a_prompt_without_an_end_of_text_is_refused(small_text_encoder, prompt):
+    ids = prompt(small_text_encoder, 3)
+    with pytest.raises(UsageError, match="no end of text"):
+        personalise(
+            small_text_encoder,
+            projection_of(small_text_encoder),
+            ids,
+            an_embedding(64),
+            steps=1,
+            eos_token_id=498765,
+        )
+
+
 def test_the_fast_method_runs_where_it_was_measured_faster():
     assert method_on("cpu") == "fast"
     assert {method_on(other) for other in ("cuda", "mps", "xpu", "meta")} == {"reference"}
