@@ -1,4 +1,4 @@
-"""CLIP's tokenizer from the word list in open_clip, without a network: for checkpoints that bring none."""
+"""CLIP's tokenizer from the word list in open_clip, for checkpoints that bring none; and whether one fits."""
 
 import gzip
 from importlib.util import find_spec
@@ -7,8 +7,9 @@ from typing import Any
 
 from .errors import CheckpointError
 
-__all__ = ["clip_tokenizer"]
+__all__ = ["check_tokenizer", "clip_tokenizer"]
 
+KNOWN_ROWS = 0.9  # of a text encoder's rows a tokenizer has at least so many
 MERGES = 49_152 - 256 - 2  # OpenAI's CLIP uses so many of the list's merges
 
 
@@ -27,6 +28,25 @@ def clip_tokenizer() -> Any:
     ]
     vocabulary = {word: number for number, word in enumerate(words)}
     return CLIPTokenizer(vocab=vocabulary, merges=merges)
+
+
+def check_tokenizer(tokenizer: Any, rows: int, model: str) -> None:
+    """Raise CheckpointError where `tokenizer` is not that of a text encoder with `rows` token embeddings.
+
+    transformers makes a tokenizer of two tokens of a folder that has none: prompts would all be the same.
+    Some rows more than tokens are right: they were added later (textual inversion), or fill up a size.
+    """
+    tokens = tokenizer.get_vocab()
+    ends = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    if len(tokens) < KNOWN_ROWS * rows or max(tokens.values()) >= rows:
+        raise CheckpointError(
+            f"the tokenizer of {model} has {len(tokens):,} tokens, its text encoder takes {rows:,}: it is "
+            "missing or another model's; bring the tokenizer that the text encoder was trained with"
+        )
+    if None in ends or ends[0] == ends[1] or not {*ends} <= {*tokens.values()}:
+        raise CheckpointError(
+            f"the tokenizer of {model} has no tokens of their own for the start and the end of a text"
+        )
 
 
 def _merges() -> list[tuple[str, str]]:

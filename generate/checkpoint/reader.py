@@ -86,5 +86,5 @@ def numbers_in(weights: Weights, pattern: str) -> list[int]:
     """The numbers in the names that match `pattern`, ascending."""
     found = sorted(int(match[1]) for name in weights if (match := re.fullmatch(pattern, name)))
     if not found:
-        raise KeyError(f"no weights called {pattern}")
+        raise KeyError(f"every weight called {pattern}")
     return found

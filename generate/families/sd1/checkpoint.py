@@ -3,13 +3,13 @@
 The sizes of the parts are read from the weights themselves, so nothing has to be fetched to know them.
 """
 
-import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from visunex.base.errors import first_line
 
 from ...checkpoint.reader import Weights, numbers_in, read_weights
 from ...errors import CheckpointError
@@ -18,6 +18,7 @@ from .parts import Parts
 
 __all__ = ["load_checkpoint"]
 
+UNET_KIND, VAE_KIND = "UNet2DConditionModel", "AutoencoderKL"
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
 HEADS = 8  # of every attention in Stable Diffusion 1's UNet: not to be seen in the weights' shapes
 HEAD_WIDTH = 64  # of every CLIP text encoder
@@ -39,14 +40,15 @@ def load_checkpoint(path: Path, dtype: torch.dtype) -> Parts:
     _check_kind(weights, path)
     try:
         return Parts(
-            unet=_diffusers_part("UNet2DConditionModel", unet_config(weights), weights, dtype),
-            vae=_diffusers_part("AutoencoderKL", vae_config(weights), weights, dtype),
+            unet=_diffusers_part(UNET_KIND, unet_config(weights), weights, dtype),
+            vae=_diffusers_part(VAE_KIND, vae_config(weights), weights, dtype),
             text_encoder=_text_encoder(weights),
             tokenizer=clip_tokenizer(),
             scheduler_config=SCHEDULE,
         )
     except (KeyError, ValueError, RuntimeError, StopIteration) as error:
-        raise CheckpointError(f"{path} is not a whole Stable Diffusion 1.x checkpoint: {error}") from None
+        reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else first_line(error)
+        raise CheckpointError(f"{path} is not a whole Stable Diffusion 1.x checkpoint: {reason}") from None
 
 
 def _check_kind(weights: Weights, path: Path) -> None:
@@ -137,16 +139,21 @@ def _text_encoder(weights: Weights) -> Any:
 
 
 def _diffusers_part(kind: str, config: Mapping[str, Any], weights: Weights, dtype: torch.dtype) -> Any:
-    import diffusers
+    """diffusers' part of that `kind`, with every one of its weights from `weights`.
 
-    with tempfile.TemporaryDirectory(prefix="visunex-") as folder:
-        (Path(folder) / "config.json").write_text(
-            json.dumps({"_class_name": kind, **config}), encoding="utf-8"
-        )
-        # diffusers renames the dictionary's entries away while it converts them
-        part = getattr(diffusers, kind).from_single_file(dict(weights), config=folder, torch_dtype=dtype)
-    prefix = UNET if kind == "UNet2DConditionModel" else VAE
-    missing = len(part.state_dict()) - sum(name.startswith(prefix) for name in weights)
-    if missing > 0:  # diffusers would leave them random
-        raise ValueError(f"{missing} weights under `{prefix}` are missing")
+    Raises ValueError with the names that are missing: whatever else the file holds stands for none of them.
+    """
+    import diffusers
+    from diffusers.loaders import single_file_utils as layouts
+
+    convert = layouts.convert_ldm_unet_checkpoint if kind == UNET_KIND else layouts.convert_ldm_vae_checkpoint
+    prefix = UNET if kind == UNET_KIND else VAE
+    own = {name: value for name, value in weights.items() if name.startswith(prefix)}
+    with torch.device("meta"):  # no time and memory for random weights that are replaced at once
+        part = getattr(diffusers, kind)(**config)
+    converted = convert(own, config=dict(part.config))  # empties the dictionary as it goes
+    wanted = part.state_dict().keys()
+    if missing := sorted(wanted - converted.keys()):
+        raise ValueError(f"{len(missing)} weights under `{prefix}` are missing, such as {missing[0]}")
+    part.load_state_dict({name: converted[name].to(dtype) for name in wanted}, assign=True)
     return part.eval()

@@ -16,6 +16,7 @@ from visunex.demo import TINY_MODEL
 
 from ...checkpoint.reader import SUFFIXES
 from ...settings import DEFAULT_MODEL, Precision
+from ...tokens import check_tokenizer
 from ..devices import find_device, precision_on
 from .checkpoint import load_checkpoint
 from .folder import load_folder, load_tiny
@@ -106,6 +107,7 @@ def load(
     if target.type == "cpu":
         keep_memory(KEPT)
     parts = _parts(name, precision_on(target, precision))
+    check_tokenizer(parts.tokenizer, parts.text_encoder.config.vocab_size, name)
     model = Model(name=name, device=target, lowvram=lowvram, **vars(parts))
     for part in (model.unet, model.vae):  # convolutions run faster so; on two CPU threads by 17 times
         part.to(memory_format=torch.channels_last)

@@ -142,6 +142,27 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, checkpoint_weights,
         models.load(str(tmp_path / "other.safetensors"), device="cpu")
 
 
+@pytest.mark.parametrize("part", ["model.diffusion_model.", "first_stage_model."])
+def test_surplus_weights_do_not_stand_for_missing_ones(tmp_path, checkpoint_weights, part):
+    weights = dict(checkpoint_weights)
+    names = [
+        name for name in weights if name.startswith(part) and (".up." in name or ".output_blocks" in name)
+    ]
+    for number, name in enumerate(names[-16:]):
+        weights[f"{part}loss.{number}"] = weights.pop(name)
+    save_file(weights, tmp_path / "holes.safetensors")
+    with pytest.raises(CheckpointError, match=f"16 weights under `{part}` are missing"):
+        models.load(str(tmp_path / "holes.safetensors"), device="cpu")
+
+
+def test_surplus_weights_do_no_harm(tmp_path, checkpoint_weights, folder_model):
+    surplus = {f"first_stage_model.loss.{number}": torch.ones(2) for number in range(16)}
+    save_file(dict(checkpoint_weights) | surplus, tmp_path / "more.safetensors")
+    assert (
+        models.load(str(tmp_path / "more.safetensors"), device="cpu").fingerprint == folder_model.fingerprint
+    )
+
+
 @pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
 @pytest.mark.parametrize(
     ("content", "said"),
@@ -188,6 +209,35 @@ def test_a_folder_that_is_no_model(tmp_path, model_folder):
     (broken / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"junk")
     with pytest.raises(CheckpointError, match="cannot be read"):
         models.load(str(broken), device="cpu")
+
+
+@pytest.mark.parametrize("kept", [[], ["tokenizer_config.json"]])
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path, model_folder, kept):
+    folder = shutil.copytree(model_folder, tmp_path / "wordless")
+    for path in (folder / "tokenizer").iterdir():
+        if path.name not in kept:
+            path.unlink()
+    with pytest.raises(CheckpointError, match=r"the tokenizer of .* tokens, its text encoder takes"):
+        models.load(str(folder), device="cpu")
+
+
+def test_another_models_tokenizer_is_refused(tmp_path, model_folder):
+    folder = shutil.copytree(model_folder, tmp_path / "foreign")
+    shutil.rmtree(folder / "tokenizer")
+    clip_tokenizer().save_pretrained(folder / "tokenizer")
+    with pytest.raises(CheckpointError, match="49,408 tokens, its text encoder takes"):
+        models.load(str(folder), device="cpu")
+
+
+def test_rows_that_were_added_to_a_text_encoder_do_no_harm(tmp_path, checkpoint_weights, folder_model):
+    name = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
+    rows = torch.cat([checkpoint_weights[name], torch.randn(2, 64)])
+    save_file(checkpoint_weights | {name: rows}, tmp_path / "inverted.safetensors")
+    model = models.load(str(tmp_path / "inverted.safetensors"), device="cpu")
+    ids = model.tokenizer("a cat").input_ids
+    assert model.tokenizer.eos_token_id == ids[-1] == 49407
+    there, expected = (each.text_encoder(torch.tensor([ids])) for each in (model, folder_model))
+    assert torch.equal(there.last_hidden_state, expected.last_hidden_state)
 
 
 def test_a_device_that_is_not_there():
