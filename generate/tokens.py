@@ -9,7 +9,7 @@ from .errors import CheckpointError
 
 __all__ = ["check_tokenizer", "clip_tokenizer"]
 
-KNOWN_ROWS = 0.9  # of a text encoder's rows a tokenizer has at least so many
+LEAST_SHARE = 0.9  # of a text encoder's rows a tokenizer has at least so many
 MERGES = 49_152 - 256 - 2  # OpenAI's CLIP uses so many of the list's merges
 
 
@@ -38,7 +38,7 @@ def check_tokenizer(tokenizer: Any, rows: int, model: str) -> None:
     """
     tokens = tokenizer.get_vocab()
     ends = (tokenizer.bos_token_id, tokenizer.eos_token_id)
-    if len(tokens) < KNOWN_ROWS * rows or max(tokens.values()) >= rows:
+    if len(tokens) < LEAST_SHARE * rows or max(tokens.values()) >= rows:
         raise CheckpointError(
             f"the tokenizer of {model} has {len(tokens):,} tokens, its text encoder takes {rows:,}: it is "
             "missing or another model's; bring the tokenizer that the text encoder was trained with"
