@@ -99,7 +99,7 @@ def load(options: "Options", job: "Job") -> "Sampler":
         text_encoder=options.text_encoder,
     )
     check_sizes(options, sampler.model)
-    for prompt in job.distinct_prompts:
+    for prompt in dict.fromkeys((*job.distinct_prompts, job.settings.negative_prompt)):
         if surplus := sampler.conditioner.surplus(prompt):
             click.echo(f"The last {surplus} tokens are left out, the model takes no more: {prompt}", err=True)
     return sampler

@@ -8,6 +8,7 @@ __all__ = [
     "GenerateError",
     "ImageTextError",
     "OutputError",
+    "SamplingError",
     "SteeringError",
     "UsageError",
 ]
@@ -23,6 +24,10 @@ class SteeringError(GenerateError):
 
 class EmbeddingSizeError(SteeringError):
     """An aesthetic embedding of another CLIP than the model's."""
+
+
+class SamplingError(GenerateError):
+    """Images that cannot be computed: values that are not finite."""
 
 
 class CheckpointError(GenerateError):

@@ -177,13 +177,16 @@ def _write_grid(job: Job, columns: Sequence[Sequence[_Made]], writer: Writer) ->
 
 
 def _sweep_grid(job: Job, columns: Sequence[Sequence[_Made]]) -> Image.Image:
-    headings = list(dict.fromkeys(variant.column for variant in job.variants))
+    by_row = [
+        list(pairs)
+        for _, pairs in groupby(zip(job.variants, columns, strict=True), key=lambda pair: pair[0].row)
+    ]
+    headings = [variant.column for variant, _ in by_row[0]]
     rows, labels = [], []
-    by_row = groupby(zip(job.variants, columns, strict=True), key=lambda pair: pair[0].row)
-    for row_label, pairs in by_row:
+    for pairs in by_row:
         for across in zip(*(made for _, made in pairs), strict=True):
             rows.append([made.image for made in across])
-            labels.append(_label(row_label, across[0].record.prompt, job))
+            labels.append(_label(pairs[0][0].row, across[0].record.prompt, job))
     return labelled_grid(rows, headings, labels)
 
 

@@ -1,6 +1,6 @@
 """What was asked for on the command line -> a job; every fault in it is found before a model is loaded."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -190,27 +190,45 @@ def _prompts_again(options: Options, record: ImageRecord) -> tuple[str, ...]:
 
 def _variants(options: Options) -> tuple[Variant, ...]:
     """The tastes to compare: steps across and embeddings down, or embeddings across when they are alone."""
-    names = options.sweep_embeddings or (options.aesthetic_embedding,)
+    names = tuple(dict.fromkeys(options.sweep_embeddings or ())) or (options.aesthetic_embedding,)
     if options.sweep_steps and names == (None,):
         raise UsageError("--sweep-steps needs a taste: give --aesthetic_embedding")
     if not 0 < options.aesthetic_lr < float("inf"):
         raise UsageError(f"--aesthetic_lr is {options.aesthetic_lr:g}: give a positive number such as 0.0001")
     tastes = [None if name is None else Taste.load(name, lr=options.aesthetic_lr) for name in names]
-    steps = options.sweep_steps or (options.aesthetic_steps,)
-    return tuple(_variant(options, taste, count) for taste in tastes for count in steps)
+    labels = labels_of([taste.name if taste else "" for taste in tastes])
+    steps = tuple(dict.fromkeys(options.sweep_steps or ())) or (options.aesthetic_steps,)
+    return tuple(
+        _variant(options, taste, label, count)
+        for taste, label in zip(tastes, labels, strict=True)
+        for count in steps
+    )
 
 
-def _variant(options: Options, taste: Taste | None, steps: int) -> Variant:
-    name = _short(taste.name) if taste else ""
-    column = f"{steps} steps" if options.sweep_steps else name
-    row = name if options.sweep_steps and options.sweep_embeddings else ""
+def _variant(options: Options, taste: Taste | None, label: str, steps: int) -> Variant:
+    column = f"{steps} steps" if options.sweep_steps else label
+    row = label if options.sweep_steps and options.sweep_embeddings else ""
     return Variant(replace(taste, steps=steps) if taste else None, column, row)
 
 
-def _short(name: str) -> str:
-    """What an embedding is called in a grid: its file's name, or its run's for `embedding.pt`."""
+def labels_of(names: Sequence[str]) -> list[str]:
+    """What embeddings are called in a grid: the file's name, or the run's for `embedding.pt`.
+
+    Where two would be called the same, all are called by as many folders more as tell them apart.
+    """
+    parts = [_parts_of(name) for name in names]
+    for length in range(1, max(map(len, parts), default=0) + 1):
+        labels = ["/".join(each[-length:]) for each in parts]
+        if len({*labels}) == len({*names}):
+            return labels
+    return list(names)
+
+
+def _parts_of(name: str) -> tuple[str, ...]:
     path = Path(name)
-    return path.parent.name if path.name == EMBEDDING and path.parent.name else path.stem
+    return (
+        path.parent.parts if path.name == EMBEDDING and path.parent.name else (*path.parent.parts, path.stem)
+    )
 
 
 def check_sizes(options: Options, model: Model) -> None:

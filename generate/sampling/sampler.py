@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import UsageError
+from ..errors import SamplingError, UsageError
 from ..families.sd1.model import Model, load
 from ..prompts import Conditioner
 from ..settings import DEFAULT_MODEL, Precision, Settings, TextEncoder
@@ -165,9 +165,26 @@ def draws_per_batch(scheduler: Any, *, fixed_code: bool) -> int:
 
 @torch.inference_mode()
 def decode(model: Model, latents: Tensor) -> tuple[Image.Image, ...]:
-    """The images of latents `[n, C, h, w]`, by the model's VAE."""
+    """The images of latents `[n, C, h, w]`, by the model's VAE.
+
+    Raises SamplingError for values that are not finite: they would become black or random pixels.
+    """
+    _check_finite(latents, "the sampler", "a scale, a scheduler or the weights of its UNet may be the cause")
     with model.on_device(model.vae) as vae:
         latents = (latents / vae.config.scaling_factor).to(vae.dtype)
         pixels = vae.decode(latents, return_dict=False)[0]
+    half = (
+        " in fp16, which is too small for some VAEs: try --precision full"
+        if vae.dtype == torch.float16
+        else ""
+    )
+    _check_finite(pixels, f"the VAE{half}", "its weights may be broken")
     pixels = ((pixels.float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
     return tuple(Image.fromarray(image) for image in (pixels * 255).round().astype("uint8"))
+
+
+def _check_finite(values: Tensor, maker: str, cause: str) -> None:
+    if not values.isfinite().all():
+        raise SamplingError(
+            f"no picture was saved of this batch: values of {maker} are not finite numbers; {cause}"
+        )

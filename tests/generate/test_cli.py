@@ -209,6 +209,43 @@ def test_a_sweep_of_embeddings(generate, embedding_file):
     assert pixels("outputs/grid-0001.png").shape[1] == 2 * 68 + 4
 
 
+def test_a_sweeps_columns_are_those_of_its_heading(generate, embedding_file):
+    """Steps that are named twice are drawn once; embeddings of one file name are two."""
+    for folder in ("day", "night"):
+        Path(folder).mkdir()
+        torch.save(torch.randn(1, 64), f"{folder}/fantasy.pt")
+    sweep = ("--prompt", "a castle", "--ddim_steps", 2)
+    result = generate(*sweep, "--sweep-steps", "0,0,5", "--aesthetic_embedding", embedding_file)
+    assert result.exit_code == 0, result.output
+    samples = sorted(Path("outputs/samples").iterdir())
+    assert [read_record(path).taste.steps for path in samples] == [0, 5]
+    assert pixels("outputs/grid-0000.png").shape[1] == 2 * 68 + 4
+    both = generate(*sweep, "--sweep-embeddings", "day/fantasy.pt,night/fantasy.pt,day/fantasy.pt")
+    assert both.exit_code == 0, both.output
+    assert pixels("outputs/grid-0001.png").shape[1] == 2 * 68 + 4
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["a/fantasy.pt", "b/fantasy.pt"], ["a/fantasy", "b/fantasy"]),
+        (["x/a/fantasy.pt", "y/a/fantasy.pt", "z.pt"], ["x/a/fantasy", "y/a/fantasy", "z"]),
+        (["runs/night/embedding.pt", "fantasy"], ["night", "fantasy"]),
+        (["a.pt", "a.bin"], ["a.pt", "a.bin"]),
+        ([""], [""]),
+    ],
+)
+def test_embeddings_are_told_apart_in_a_grid(names, labels):
+    from visunex.generate.request import labels_of
+
+    assert labels_of(names) == labels
+
+
+def test_a_negative_prompt_that_is_cut_is_said(generate):
+    result = generate("--prompt", "a castle", "--ddim_steps", 1, "--negative_prompt", "fog " * 90)
+    assert "tokens are left out" in result.output
+
+
 def test_a_recipe_gives_defaults(generate, embedding_file):
     Path("runs/gardens").mkdir(parents=True)
     Path("runs/gardens/embedding.pt").write_bytes(embedding_file.read_bytes())

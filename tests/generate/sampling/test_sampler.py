@@ -1,3 +1,4 @@
+import copy
 import math
 from importlib.util import find_spec
 
@@ -7,10 +8,10 @@ import torch
 from torch import Tensor
 
 from visunex.generate import Sampler, Settings, Taste
-from visunex.generate.errors import EmbeddingSizeError, UsageError
+from visunex.generate.errors import EmbeddingSizeError, SamplingError, UsageError
 from visunex.generate.sampling.denoise import denoise
 from visunex.generate.sampling.noise import Noise
-from visunex.generate.sampling.sampler import build_scheduler, groups
+from visunex.generate.sampling.sampler import build_scheduler, decode, groups
 from visunex.generate.sampling.schedulers import canonical, names, original_timesteps
 
 # diffusers' schedulers under numpy 2
@@ -279,3 +280,21 @@ def test_noise_can_be_skipped():
         here.draw(SHAPE)
     there.skip(SHAPE, 4)
     assert torch.equal(here.draw(SHAPE), there.draw(SHAPE))
+
+
+@pytest.mark.parametrize(("part", "said"), [("unet", "the sampler"), ("vae", "the VAE")])
+def test_values_that_are_not_finite_are_no_picture(model_folder, part, said):
+    broken = Sampler.load(str(model_folder), device="cpu")
+    weights = getattr(broken.model, part)
+    (weights.conv_out if part == "unet" else weights.decoder.conv_out).bias.data[0] = float("nan")
+    with pytest.raises(SamplingError, match=f"values of {said}"):
+        next(broken.sample("a castle", Settings(steps=1)))
+
+
+def test_a_vae_in_half_precision_is_named_as_the_cause(sampler):
+    from dataclasses import replace
+
+    half = replace(sampler.model, vae=copy.deepcopy(sampler.model.vae).half())
+    half.vae.decoder.conv_out.bias.data[0] = float("inf")
+    with pytest.raises(SamplingError, match="--precision full"):
+        decode(half, torch.randn(1, 4, 8, 8))
