@@ -5,6 +5,7 @@ server that sends one byte a second, in its headers, its body or its TLS handsha
 sending can hold a thread for longer or take more memory than allowed.
 """
 
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -20,12 +21,15 @@ ANY_SIZE = 1 << 62  # bytes: as many as come
 class Budget:
     """What is left for one URL: until `ends` (of `time.monotonic()`), and bytes yet to receive.
 
-    `connected` notes whether a new connection was made since it was last set to False.
+    `connected` notes whether a new connection was made since it was last set to False, `refused` when a
+    server last answered 429 or 503, and `asked_to_wait` whether that meant fewer requests to it.
     """
 
     ends: float
     bytes_left: int = ANY_SIZE
     connected: bool = False
+    refused: float = math.inf
+    asked_to_wait: bool = False
 
     @classmethod
     def of(cls, seconds: float, size: int = ANY_SIZE) -> "Budget":

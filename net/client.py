@@ -8,6 +8,7 @@ names are not used: behind one, neither the deadline nor the address could be vo
 
 import contextlib
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +23,7 @@ from .addresses import checked_url, credentials, next_hop, unescaped
 from .budget import Budget, spending
 from .dns import resolve
 from .errors import FetchError, classed
-from .rate_limit import HostLimits
+from .rate_limit import BUSY, HostLimits
 from .retry import retry_after
 from .sockets import GuardedSSLSocket, pool_classes
 
@@ -157,11 +158,18 @@ class Client:
     ) -> "Response":
         """The answer of one hop. Its host's turn is over when it is closed."""
         with contextlib.ExitStack() as held:
+            turn = None
             if self._limits is not None:
-                waited = held.enter_context(self._limits.turn(f"{target.host}:{target.port}"))
-                budget.ends += waited  # our own politeness is not the server's slowness
+                turn = held.enter_context(self._limits.turn(f"{target.host}:{target.port}"))
+                budget.ends += turn.waited  # our own politeness is not the server's slowness
             manager = self._managers[allow_private]
-            return Response(_answer(manager, target, headers, budget), budget, held.pop_all())
+            raw = _answer(manager, target, headers, budget)
+            if turn is not None:
+                wait = retry_after(raw.headers.get("Retry-After"))
+                budget.asked_to_wait = turn.answered(raw.status, wait, since=budget.refused)
+                if raw.status in BUSY:
+                    budget.refused = time.monotonic()
+            return Response(raw, budget, held.pop_all())
 
 
 def _answer(
@@ -275,7 +283,7 @@ class Response:
             f"http_{status}",
             f"the server answers with status {status}",
             retryable=status in (408, 425, 429) or 500 <= status <= 599,
-            wait=retry_after(self.headers.get("Retry-After")) if status in (429, 503) else None,
+            wait=retry_after(self.headers.get("Retry-After")) if status in BUSY else None,
             status=status,
         )
 

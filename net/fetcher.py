@@ -5,19 +5,23 @@ between them) happens before one deadline. `fetch` never raises: an exception th
 would hang its job for ever.
 """
 
+import random
 import time
 from dataclasses import dataclass
 
 from .budget import Budget
 from .client import Client, ClientSettings, Hosts, Response
 from .errors import FetchError, classed
-from .rate_limit import HostLimits
-from .retry import pause_before
+from .rate_limit import LONGEST_WAIT, HostLimits
+from .retry import FIRST_PAUSE, pause_before
 from .robots import DIRECTIVES, Directive, forbidden
 
 __all__ = ["FetchSettings", "Fetched", "Fetcher"]
 
 HEADROOM = 512 * 1024  # bytes of headers, chunk sizes and redirects allowed beside the body
+_MOST_WAITS = 10  # tries of one link that its server answered with "slow down"
+_MOST_503 = 4  # of those, where that may also mean that the link is broken
+_LONGEST_PAUSE = 5.0  # seconds between two of them, besides what the host as a whole is given
 _ACCEPTED = {"Accept": "image/*,*/*;q=0.5"}
 
 
@@ -75,18 +79,28 @@ class Fetcher:
 
     def fetch(self, url: str) -> Fetched:
         """The bytes behind `url`, or why there are none. Never raises."""
-        budget = Budget.of(self.settings.deadline)
-        for tries in range(1, self.settings.retries + 2):
-            budget.bytes_left = self.settings.max_bytes + HEADROOM
+        budget, tries, waits = Budget.of(self.settings.deadline), 0, 0
+        while True:
+            budget.bytes_left, budget.asked_to_wait = self.settings.max_bytes + HEADROOM, False
+            tries += 1
             try:
                 return Fetched(url, self._bytes(url, budget), tries=tries)
             except Exception as error:
                 failure = classed(error)
-            pause = pause_before(tries, failure)
-            if tries > self.settings.retries or pause is None or budget.ends - time.monotonic() <= pause:
-                break
+            if budget.asked_to_wait:
+                waits += 1
+                pause = _pause_as_told(waits, failure, budget)
+            else:
+                pause = self._pause(tries - waits, failure, budget)
+            if pause is None:
+                return Fetched(url, None, failure.kind, failure.advice, tries)
             time.sleep(pause)
-        return Fetched(url, None, failure.kind, failure.advice, tries)
+
+    def _pause(self, tries: int, failure: FetchError, budget: Budget) -> float | None:
+        """Seconds before another try, which must begin before the deadline; None for no further one."""
+        pause = pause_before(tries, failure)
+        late = pause is None or budget.ends - time.monotonic() <= pause
+        return None if late or tries > self.settings.retries else pause
 
     def _bytes(self, url: str, budget: Budget) -> bytes:
         with self._client.open(url, budget, _ACCEPTED) as response:
@@ -106,3 +120,16 @@ class Fetcher:
                 f"its server's headers say {', '.join(counts)}",
                 option="--respect without it takes it",
             )
+
+
+def _pause_as_told(waits: int, failure: FetchError, budget: Budget) -> float | None:
+    """Seconds before another try for a server that asks for fewer requests, besides its turn; None for none.
+
+    They are not counted against the deadline, as the server is well.
+    """
+    unclear = failure.status == 503 and failure.wait is None
+    if waits > (_MOST_503 if unclear else _MOST_WAITS) or (failure.wait or 0.0) > LONGEST_WAIT:
+        return None
+    pause = min(FIRST_PAUSE * 2 ** (waits - 1), _LONGEST_PAUSE) * random.uniform(0.5, 1.5)  # noqa: S311
+    budget.ends += pause
+    return pause

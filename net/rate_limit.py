@@ -1,20 +1,107 @@
-"""Politeness: how many connections a host gets at a time, and how often it is asked."""
+"""Politeness: how many connections a host gets at a time, and how often it is asked.
+
+A host that answers 429 or 503 asks to be asked less often. Its rate is then found as TCP finds a line's:
+halved at such an answer, raised by a constant at every good one (additive increase, multiplicative decrease).
+Whoever wants something of the host waits for its turn. Processes that share a host need not talk to each
+other for that: each finds its share.
+"""
 
 import contextlib
+import math
+import random
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["HostLimits"]
+from .errors import FetchError
+
+__all__ = ["BUSY", "LONGEST_WAIT", "HostLimits", "Turn"]
+
+BUSY = frozenset({429, 503})  # statuses that may ask for fewer requests
+LONGEST_WAIT = 120.0  # seconds; a server that asks for more patience is not waited for
+_FIRST_PAUSE = 1.0  # seconds without a request after the first "slow down"; doubled while nothing else comes
+_LONGEST_PAUSE = 30.0
+_SLOWEST = 1 / 30  # requests a second
+_RISE, _LEAST_RISE = 0.05, 0.5  # each second, of the rate at which it was slowed down, and requests a second
+_STEADY = 3.0  # seconds without "slow down" after which the rate rises twice as fast, and so on
+_RECENT, _MANY = 20, 4  # so many 503 of the last answers are a sign of the host, fewer are the links' own
+_MOST_REMEMBERED = 10_000  # hosts that asked to slow down, of which nothing is wanted now
 
 
 @dataclass
 class _Host:
+    """What is known of a host. `rate` is None until it asks to slow down."""
+
+    connections: int
     free: threading.Semaphore
     users: int = 0
     next_turn: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    rate: float | None = None
+    rise: float = 0.0
+    slowed: float = -math.inf  # when it was slowed down last
+    accepted: float = -math.inf  # when it gave a good answer last
+    pauses: int = 0  # since the last good answer, and how many seconds they take
+    paused: float = 0.0
+    answers: deque[bool] = field(default_factory=lambda: deque(maxlen=_RECENT))  # whether good
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=1000))  # of good answers
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it has said nothing but "slow down" for long."""
+        return self.paused > LONGEST_WAIT
+
+    def accept(self, now: float) -> None:
+        """A good answer: the rate rises."""
+        self.pauses, self.paused, self.accepted = 0, 0.0, now
+        self.answers.append(True)
+        self.times.append(now)
+        if self.rate is not None:
+            self.rate += self.rise * (1 + (now - self.slowed) / _STEADY) / self.rate
+
+    def slow_down(self, now: float, wait: float | None) -> None:
+        """Half the rate, after a pause: the first time, the number of good answers in the last second.
+
+        A host that is slow, not strict, has given few; it is not judged by less than its connections.
+        """
+        recently = sum(moment > now - 1.0 for moment in self.times)
+        before = max(recently, self.connections) if self.rate is None else self.rate
+        self.rate, self.rise = max(before / 2, _SLOWEST), max(before * _RISE, _LEAST_RISE)
+        own = min(_FIRST_PAUSE * 2**self.pauses, _LONGEST_PAUSE) * random.uniform(1.0, 1.2)  # noqa: S311
+        pause = own if wait is None or wait > LONGEST_WAIT else wait + random.uniform(0.0, 0.2)  # noqa: S311
+        self.slowed, self.next_turn = now, max(self.next_turn, now + pause)
+        self.pauses += 1
+        self.paused += pause
+        if self.is_given_up:
+            self.changed.notify_all()
+
+
+class Turn:
+    """A request's turn at a host: `waited` seconds were spent on it."""
+
+    def __init__(self, host: _Host, waited: float) -> None:
+        self._host, self.waited, self._began = host, waited, time.monotonic()
+
+    def answered(self, status: int, wait: float | None = None, since: float = math.inf) -> bool:
+        """Learn from the answer's status, and `wait`, its Retry-After; whether it means "slow down".
+
+        A link that was refused before, `since` when others were answered well, says nothing about the host.
+        """
+        host, now = self._host, time.monotonic()
+        with host.changed:
+            if status not in BUSY:
+                host.accept(now)
+                return False
+            is_news = not since < host.accepted
+            if is_news:
+                host.answers.append(False)
+            many = math.isfinite(host.accepted) and host.answers.count(False) >= _MANY
+            plain = status == 429 or wait is not None
+            if is_news and self._began >= host.slowed and (plain or many):
+                host.slow_down(now, wait)
+            return plain or many or host.rate is not None
 
 
 class HostLimits:
@@ -26,34 +113,44 @@ class HostLimits:
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def turn(self, name: str) -> Iterator[float]:
-        """Wait for a turn at host `name` and hold it for the block; yields the seconds waited."""
+    def turn(self, name: str) -> Iterator[Turn]:
+        """Wait for a turn at host `name` and hold it for the block.
+
+        Raises FetchError when the host has said nothing but "slow down" for long.
+        """
         began = time.monotonic()
         host = self._enter(name)
         try:
             with host.free:
-                if self._pause:
-                    time.sleep(self._until_turn(host))
-                yield time.monotonic() - began
+                self._wait(host)
+                yield Turn(host, time.monotonic() - began)
         finally:
             self._leave(name, host)
 
     def _enter(self, name: str) -> _Host:
         with self._lock:
-            host = self._hosts.setdefault(name, _Host(threading.Semaphore(self._connections)))
+            host = self._hosts.setdefault(name, self._new_host())
             host.users += 1
             return host
+
+    def _new_host(self) -> _Host:
+        return _Host(self._connections, threading.Semaphore(self._connections))
 
     def _leave(self, name: str, host: _Host) -> None:
         """Forget a host that nobody uses, as lists of links name hosts by the hundred thousand."""
         with self._lock:
             host.users -= 1
-            if host.users == 0 and host.next_turn <= time.monotonic():
+            if host.users or (host.rate is not None and len(self._hosts) < _MOST_REMEMBERED):
+                return
+            if host.next_turn <= time.monotonic():
                 self._hosts.pop(name, None)
 
-    def _until_turn(self, host: _Host) -> float:
-        with host.lock:
-            now = time.monotonic()
-            turn = max(now, host.next_turn)
-            host.next_turn = turn + self._pause
-            return turn - now
+    def _wait(self, host: _Host) -> None:
+        """Until it is the caller's turn. Another may be told to slow down meanwhile, which puts it off."""
+        with host.changed:
+            while (left := host.next_turn - time.monotonic()) > 0:
+                if host.is_given_up:
+                    raise FetchError("http_429", "the server has long said nothing but to ask less often")
+                host.changed.wait(left)
+            spacing = max(self._pause, 1 / host.rate if host.rate else 0.0)
+            host.next_turn = time.monotonic() + spacing

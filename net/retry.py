@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 from .errors import FetchError
 
-__all__ = ["pause_before", "retry_after"]
+__all__ = ["FIRST_PAUSE", "pause_before", "retry_after"]
 
 LONGEST_RETRY_AFTER = 10.0  # seconds; a server that asks for more patience is not asked again
 FIRST_PAUSE = 0.2  # seconds before the first retry; doubled before each further one

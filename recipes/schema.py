@@ -184,12 +184,13 @@ class Download(Section):
         float, Field(gt=0, le=3600, description="Seconds for one picture, everything included.")
     ] = 30
     retries: Annotated[
-        int, Field(ge=0, le=20, description="Further tries after a reset, a 429, 503 or 5xx.")
+        int, Field(ge=0, le=20, description="Further tries after a reset or a 5xx.")
     ] = 2
     max_bytes: Count = Field(default=32 * 2**20, description="Largest file, as sent and after decoding.")
     host_connections: Count = Field(default=32, description="Connections to one host at the same time.")
     host_rate: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="Requests to one host in a second; absent: no limit."
+        default=None,
+        description="Requests to one host in a second; absent: as many as it takes without a 429 or 503.",
     )
     resize: Count | None = Field(
         default=None, description="Re-encode as JPEG of this size, never larger; absent: original bytes."

@@ -8,6 +8,7 @@ from visunex.base.cpu import cores
 from visunex.images.resize import Resize
 from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
+from visunex.net.rate_limit import LONGEST_WAIT
 
 from ..rundir import RunDir
 from .candidates import Candidates
@@ -41,7 +42,7 @@ class Plan:
         """Seconds after which a shard of which no row ends is begun anew."""
         rate = self.settings.host_rate
         pause = self.processes / rate if rate else 0.0
-        return 2 * self.settings.deadline + _PATIENCE + 2 * pause
+        return 2 * self.settings.deadline + _PATIENCE + LONGEST_WAIT + 2 * pause
 
     def maker_settings(self, spool: Path | None) -> MakerSettings:
         """What the workers need to know; `spool` is the folder of images taken from a tar."""

@@ -21,6 +21,7 @@ from visunex.net.fetcher import Fetched, Fetcher, FetchSettings
 DEADLINE = 4.0
 GRACE = 1.0  # seconds beyond the deadline that a busy machine may take to notice it
 MAX_BYTES = 2**21
+ASKING_FOR_PATIENCE = {"429-for-long", "busy-says-when", "busy-twice"}
 NOT_PUBLIC = (
     "127.0.0.1", "10.0.0.1", "172.16.5.5", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
     "224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.2.1", "::", "::1", "fe80::1", "fd00::1", "ff02::1",
@@ -75,23 +76,27 @@ def test_there_are_behaviours_enough() -> None:
 
 
 def test_every_behaviour_comes_to_its_class_in_time(server: hostile.HostileServer) -> None:
-    """All at once, as a worker's threads meet them; those that a busy machine delays are seen again alone."""
+    """All at once, as a worker's threads meet them; those that a busy machine delays are seen again alone.
+
+    So are those for which the host is asked less often: they would hold up all others.
+    """
     fetcher = Fetcher(settings(connections=64, host_connections=1000))
     numbers = itertools.count()
 
-    def goes_as_expected(name: str) -> bool:
+    def goes_as_expected(name: str, fetcher: Fetcher = fetcher) -> bool:
         began = time.monotonic()
         fetched = fetcher.fetch(f"{server.base}/{name}/{next(numbers)}.jpg")
         in_time = time.monotonic() - began < DEADLINE + GRACE
         return in_time and outcome(fetched) == hostile.EXPECTED[name]
 
-    names = sorted(hostile.BEHAVIOURS) * 3
+    names = sorted(hostile.BEHAVIOURS.keys() - ASKING_FOR_PATIENCE) * 3
     with ThreadPoolExecutor(64) as pool:
         delayed = {
             name for name, well in zip(names, pool.map(goes_as_expected, names), strict=True) if not well
         }
     assert len(delayed) < len(hostile.BEHAVIOURS) / 3
-    assert [name for name in delayed if not goes_as_expected(name)] == []
+    alone = delayed | ASKING_FOR_PATIENCE
+    assert [name for name in alone if not goes_as_expected(name, Fetcher(settings()))] == []
     fetcher.close()
 
 
