@@ -89,7 +89,7 @@ class Fetcher:
                 failure = classed(error)
             if budget.asked_to_wait:
                 waits += 1
-                pause = _pause_as_told(waits, failure, budget)
+                pause = _pause_for_the_host(waits, failure, budget)
             else:
                 pause = self._pause(tries - waits, failure, budget)
             if pause is None:
@@ -122,7 +122,7 @@ class Fetcher:
             )
 
 
-def _pause_as_told(waits: int, failure: FetchError, budget: Budget) -> float | None:
+def _pause_for_the_host(waits: int, failure: FetchError, budget: Budget) -> float | None:
     """Seconds before another try for a server that asks for fewer requests, besides its turn; None for none.
 
     They are not counted against the deadline, as the server is well.
