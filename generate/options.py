@@ -92,6 +92,11 @@ SAMPLING = [
     option("--ddim_steps", "Steps of the sampler.", type=AT_LEAST_ONE, default=50),
     option("--plms", "Sample with PLMS.", is_flag=True),
     option("--scheduler", "Sample with ddim, plms or one of diffusers' others.", default="ddim"),
+    option(
+        "--prediction",
+        "What the UNet estimates: noise or v.  [default: as the model says]",
+        type=click.Choice(["epsilon", "v"]),
+    ),
     option("--ddim_eta", "Share of new noise in each DDIM step.", type=click.FloatRange(min=0), default=0.0),
     option("--scale", "Guidance scale; 1: no guidance.", type=float, default=7.5),
     option("--H", "Height in pixels.  [default: the model's]", type=int, field="height"),

@@ -14,7 +14,7 @@ from .job import Job, Variant
 from .output.png_text import ImageRecord
 from .sampling.sampler import latent_shape
 from .sampling.schedulers import PLMS, canonical
-from .settings import Precision, Settings, TextEncoder
+from .settings import Precision, Prediction, Settings, TextEncoder
 from .taste import LR, Taste
 
 __all__ = [
@@ -50,6 +50,7 @@ class Options:
     ddim_steps: int
     plms: bool
     scheduler: str
+    prediction: Prediction | None
     ddim_eta: float
     scale: float
     height: int | None
@@ -110,6 +111,7 @@ def image_defaults(record: ImageRecord) -> dict[str, Any]:
         "seed": settings.seed,
         "fixed_code": settings.fixed_code,
         "rng": settings.rng,
+        "prediction": settings.prediction,
         "precision": "full" if model.precision == "float32" else "autocast",
         "lowvram": model.lowvram,
     }
@@ -149,6 +151,7 @@ def settings_of(options: Options) -> Settings:
         iterations=options.n_iter,
         fixed_code=options.fixed_code,
         rng=options.rng,
+        prediction=options.prediction,
     )
 
 

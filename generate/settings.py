@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DEFAULT_MODEL", "Precision", "Settings", "TextEncoder"]
+__all__ = ["DEFAULT_MODEL", "Precision", "Prediction", "Settings", "TextEncoder"]
 
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 TextEncoder = Literal["model", "openai"]  # whose text encoder reads the prompts
+Prediction = Literal["epsilon", "v"]  # what the UNet estimates: the noise, or v (arXiv 2202.00512)
 Precision = Literal["full", "autocast"]  # fp32, or fp16 on a GPU
 
 
@@ -25,6 +26,7 @@ class Settings:
     - `samples`: images in a batch
     - `iterations`: batches for each prompt
     - `fixed_code`: the same starting noise for every batch
+    - `prediction`: what the model's UNet estimates, where the model does not say so or says it wrongly
     - `rng`: noise is drawn on the sampler's `device`, or on the `cpu`: the same images on every machine
     """
 
@@ -40,3 +42,4 @@ class Settings:
     iterations: int = 1
     fixed_code: bool = False
     rng: Literal["device", "cpu"] = "device"
+    prediction: Prediction | None = None

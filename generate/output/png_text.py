@@ -79,6 +79,7 @@ def as_json(record: ImageRecord) -> dict[str, Any]:
         "n_samples": settings.samples,
         "fixed_code": settings.fixed_code,
         "rng": settings.rng,
+        "prediction": settings.prediction,
         "model": model.name,
         "model_fingerprint": model.fingerprint,
         "text_encoder": model.text_encoder,
@@ -124,6 +125,7 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
             "samples": found["n_samples"],
             **{name: found[name] for name in ("negative_prompt", "seed", "scheduler", "fixed_code", "rng")},
             **{name: found[name] for name in ("height", "width")},
+            "prediction": found.get("prediction"),  # images of the first release do not say
         },
         "model": {
             "name": found["model"],

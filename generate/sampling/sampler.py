@@ -154,7 +154,10 @@ def build_scheduler(model: Model, settings: Settings) -> Any:
     """The settings' scheduler over the model's noise schedule; raises UsageError for what it cannot do."""
     if settings.eta and schedulers.canonical(settings.scheduler) == schedulers.PLMS:
         raise UsageError("--ddim_eta must be 0 with --plms: it has no noise of its own")
-    return schedulers.build(settings.scheduler, model.scheduler_config, settings.steps)
+    config = model.scheduler_config
+    if settings.prediction:
+        config = {**config, "prediction_type": schedulers.PREDICTIONS[settings.prediction]}
+    return schedulers.build(settings.scheduler, config, settings.steps)
 
 
 def draws_per_batch(scheduler: Any, *, fixed_code: bool) -> int:

@@ -1,5 +1,6 @@
 """Samplers by name: the original's DDIM and PLMS with its own time steps, and diffusers' others."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,10 @@ from visunex.base.errors import first_line
 
 from ..errors import UsageError
 
-__all__ = ["build", "canonical", "is_original", "names", "original_timesteps"]
+__all__ = ["PREDICTIONS", "build", "canonical", "is_original", "names", "original_timesteps"]
 
 DDIM, PLMS = "ddim", "plms"
+PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction"}  # what diffusers calls them
 _ORIGINAL = {"ddim": DDIM, "plms": PLMS, "pndm": PLMS}
 # What CompVis trained Stable Diffusion 1 and samples with: the last step goes to the first alpha, not to 1.
 _AS_ORIGINAL = {
@@ -52,6 +54,8 @@ def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
     trained = int(config.get("num_train_timesteps", 1000))
     if not 1 <= steps <= trained:
         raise UsageError(f"--ddim_steps is {steps}: give 1 to {trained}")
+    if config.get("rescale_betas_zero_snr"):
+        return _zero_snr(name, config, steps)
     if name == DDIM:
         scheduler = diffusers.DDIMScheduler.from_config(config, clip_sample=False, **_AS_ORIGINAL)
     elif name == PLMS:
@@ -61,6 +65,33 @@ def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
     scheduler.set_timesteps(steps)
     scheduler.timesteps = torch.from_numpy(_visited(name, original_timesteps(steps, trained)))
     return scheduler
+
+
+def _zero_snr(name: str, config: Mapping[str, Any], steps: int) -> Any:
+    """A scheduler for a model that was trained up to pure noise (Lin et al., arXiv 2305.08891).
+
+    Such a model has to begin at the last time step, which the original's DDIM never visits. Raises UsageError
+    for a scheduler that cannot.
+    """
+    kind = _class_of(name)
+    if "rescale_betas_zero_snr" not in inspect.signature(kind).parameters:
+        able = [
+            each
+            for each in names()
+            if "rescale_betas_zero_snr" in inspect.signature(_class_of(each)).parameters
+        ]
+        raise UsageError(
+            f"the model has a zero-terminal-SNR noise schedule, which {name} cannot sample; "
+            f"there are {', '.join(able)}"
+        )
+    extra = {"clip_sample": False} if name == DDIM else {}
+    return _set(kind, {**config, **extra, "timestep_spacing": "trailing"}, name, steps)
+
+
+def _class_of(name: str) -> Any:
+    import diffusers
+
+    return getattr(diffusers, {DDIM: "DDIMScheduler", PLMS: "PNDMScheduler"}.get(name, f"{name}Scheduler"))
 
 
 def is_original(scheduler: Any) -> bool:
@@ -87,10 +118,12 @@ def _visited(name: str, ascending: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]
 
 
 def _other(name: str, config: Mapping[str, Any], steps: int) -> Any:
-    import diffusers
+    return _set(_class_of(name), config, name, steps)
 
+
+def _set(kind: Any, config: Mapping[str, Any], name: str, steps: int) -> Any:
     try:
-        scheduler = getattr(diffusers, f"{name}Scheduler").from_config(config)
+        scheduler = kind.from_config(config)
         scheduler.set_timesteps(steps)
     except (ImportError, ValueError) as error:
         raise UsageError(f"the scheduler {name} does not run here: {first_line(error)}") from None

@@ -241,6 +241,16 @@ def test_embeddings_are_told_apart_in_a_grid(names, labels):
     assert labels_of(names) == labels
 
 
+def test_a_picture_says_what_its_unet_was_taken_to_estimate(generate):
+    generate("--prompt", "a castle", "--ddim_steps", 2, "--prediction", "v")
+    made = Path("outputs/samples/00000.png")
+    assert read_record(made).settings.prediction == "v"
+    assert generate("--from-image", made, "--outdir", "again", model=False).exit_code == 0
+    assert Path("again/samples/00000.png").read_bytes() == made.read_bytes()
+    generate("--prompt", "a castle", "--ddim_steps", 2, "--outdir", "plain")
+    assert not np.array_equal(pixels("plain/samples/00000.png"), pixels(made))
+
+
 def test_a_negative_prompt_that_is_cut_is_said(generate):
     result = generate("--prompt", "a castle", "--ddim_steps", 1, "--negative_prompt", "fog " * 90)
     assert "tokens are left out" in result.output

@@ -3,6 +3,7 @@
 The sizes of the parts are read from the weights themselves, so nothing has to be fetched to know them.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ UNET_KIND, VAE_KIND = "UNet2DConditionModel", "AutoencoderKL"
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
 HEADS = 8  # of every attention in Stable Diffusion 1's UNet: not to be seen in the weights' shapes
 HEAD_WIDTH = 64  # of every CLIP text encoder
+LARGEST_CONFIG = 1 << 16  # bytes
 SCALING = 0.18215  # of Stable Diffusion 1's latents
 SCHEDULE = {
     "beta_schedule": "scaled_linear",
@@ -44,7 +46,7 @@ def load_checkpoint(path: Path, dtype: torch.dtype) -> Parts:
             vae=_diffusers_part(VAE_KIND, vae_config(weights), weights, dtype),
             text_encoder=_text_encoder(weights),
             tokenizer=clip_tokenizer(),
-            scheduler_config=SCHEDULE,
+            scheduler_config=noise_schedule(weights, path),
         )
     except (KeyError, ValueError, RuntimeError, StopIteration) as error:
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else first_line(error)
@@ -61,6 +63,28 @@ def _check_kind(weights: Weights, path: Path) -> None:
             raise CheckpointError(
                 f"{path} holds no {part} (no `{prefix}...`): it is not a whole SD 1.x checkpoint"
             )
+
+
+def noise_schedule(weights: Weights, path: Path) -> dict[str, Any]:
+    """The noise schedule and what the UNet estimates, by markers among the weights or the config beside them.
+
+    Trainers put empty tensors `v_pred` and `ztsnr` into the file; CompVis's config is called as it, `.yaml`.
+    """
+    schedule: dict[str, Any] = dict(SCHEDULE)
+    if "v_pred" in weights or _config_says_v(path.with_suffix(".yaml")):
+        schedule["prediction_type"] = "v_prediction"
+    if "ztsnr" in weights:
+        schedule["rescale_betas_zero_snr"] = True
+    return schedule
+
+
+def _config_says_v(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_CONFIG).decode("utf-8", "replace")
+    except OSError:
+        return False
+    return bool(re.search(r"""(?m)^\s*parameterization:\s*["']?v["']?\s*(#.*)?$""", text))
 
 
 def unet_config(weights: Weights) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -292,9 +293,55 @@ def test_values_that_are_not_finite_are_no_picture(model_folder, part, said):
 
 
 def test_a_vae_in_half_precision_is_named_as_the_cause(sampler):
-    from dataclasses import replace
-
     half = replace(sampler.model, vae=copy.deepcopy(sampler.model.vae).half())
     half.vae.decoder.conv_out.bias.data[0] = float("inf")
     with pytest.raises(SamplingError, match="--precision full"):
         decode(half, torch.randn(1, 4, 8, 8))
+
+
+class EstimatesV(torch.nn.Module):
+    """A UNet of the noise as one that estimates v = sqrt(a) eps - sqrt(1 - a) x0 (arXiv 2202.00512)."""
+
+    def __init__(self, unet, alphas: Tensor) -> None:
+        super().__init__()
+        self.unet, self.alphas = unet, alphas
+        self.config, self.dtype = unet.config, unet.dtype
+
+    def forward(self, latents: Tensor, t: Tensor, **context: Tensor) -> tuple[Tensor]:
+        a = self.alphas[int(t)]
+        eps = self.unet(latents, t, **context)[0]
+        return (a.sqrt() * eps - (1 - a).sqrt() * (latents - (1 - a).sqrt() * eps) / a.sqrt(),)
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "DPMSolverMultistep"])  # PLMS averages v, not the noise
+def test_a_unet_that_estimates_v_gives_the_same_picture(sampler, scheduler):
+    settings = Settings(scheduler=scheduler, steps=5)
+    alphas = build_scheduler(sampler.model, Settings()).alphas_cumprod.float()
+    v = replace(sampler.model, unet=EstimatesV(sampler.model.unet, alphas))
+    expected = next(sampler.sample("a castle", settings)).images[0]
+    wrong = next(Sampler(v).sample("a castle", settings)).images[0]
+    assert abs(np.int16(wrong) - np.int16(expected)).max() > 20
+    for model, prediction in (
+        (v, "v"),
+        (replace(v, scheduler_config={**v.scheduler_config, "prediction_type": "v_prediction"}), None),
+    ):
+        image = next(Sampler(model).sample("a castle", replace(settings, prediction=prediction))).images[0]
+        assert abs(np.int16(image) - np.int16(expected)).max() <= 1
+
+
+def test_a_zero_terminal_snr_begins_at_pure_noise(sampler):
+    config = {
+        **sampler.model.scheduler_config,
+        "rescale_betas_zero_snr": True,
+        "prediction_type": "v_prediction",
+    }
+    model = replace(sampler.model, scheduler_config=config)
+    for name in ("ddim", "EulerDiscrete", "DPMSolverMultistep"):
+        scheduler = build_scheduler(model, Settings(scheduler=name, steps=10))
+        assert int(scheduler.timesteps[0]) == 999
+        assert scheduler.alphas_cumprod[-1] < 1e-6
+    assert next(Sampler(model).sample("a castle", Settings(steps=3))).images[0].size == (64, 64)
+    with pytest.raises(
+        UsageError, match="zero-terminal-SNR noise schedule, which plms cannot sample; there are ddim"
+    ):
+        build_scheduler(model, Settings(scheduler="plms"))

@@ -155,6 +155,24 @@ def test_surplus_weights_do_not_stand_for_missing_ones(tmp_path, checkpoint_weig
         models.load(str(tmp_path / "holes.safetensors"), device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("markers", "config", "expected"),
+    [
+        ((), "", (None, None)),
+        (("v_pred",), "", ("v_prediction", None)),
+        (("v_pred", "ztsnr"), "", ("v_prediction", True)),
+        ((), 'model:\n  params:\n    parameterization: "v"\n', ("v_prediction", None)),
+        ((), "model:\n  params:\n    parameterization: eps\n", (None, None)),
+    ],
+)
+def test_what_a_file_says_of_its_unets_estimate(tmp_path, checkpoint_weights, markers, config, expected):
+    save_file(checkpoint_weights | {name: torch.ones(1) for name in markers}, tmp_path / "v.safetensors")
+    if config:
+        (tmp_path / "v.yaml").write_text(config, encoding="utf-8")
+    schedule = models.load(str(tmp_path / "v.safetensors"), device="cpu").scheduler_config
+    assert (schedule.get("prediction_type"), schedule.get("rescale_betas_zero_snr")) == expected
+
+
 def test_surplus_weights_do_no_harm(tmp_path, checkpoint_weights, folder_model):
     surplus = {f"first_stage_model.loss.{number}": torch.ones(2) for number in range(16)}
     save_file(dict(checkpoint_weights) | surplus, tmp_path / "more.safetensors")
