@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     "--images",
     multiple=True,
     metavar="PATH",
-    help="Pictures to encode instead of the run's: a folder, shards, a tar, a picture, a run; repeat.",
+    help="Pictures to encode instead of the run's: a folder, shards, tar, zip, parquet, picture, pattern or "
+    "run; repeat.",
 )
 @click.option(
     "--out",

@@ -22,7 +22,7 @@ from visunex.net.stream import is_address, opened_stream
 
 from ..errors import DownloadError, UsageError
 from ..metadata.sac import SCHEME
-from ..shards.tar import SafeHeader, headers, refusal, require_end
+from ..shards.tar import archives, headers, refusal
 
 __all__ = ["Spool", "SpoolReader", "collect", "places_of"]
 
@@ -149,7 +149,7 @@ class _Search:
             ) from None
 
     def _members(self, file: IO[bytes], spool: IO[bytes], shown: Progress) -> None:
-        with tarfile.open(fileobj=file, mode="r:", tarinfo=SafeHeader, errors="replace") as tar:
+        for tar in archives(file):
             for info in headers(tar):
                 if info.isdir():
                     continue
@@ -160,7 +160,6 @@ class _Search:
                     shown.update(len(self.found))
                     if not self.missing:
                         return
-            require_end(file, tar.offset)
 
     def _wanted_url(self, name: str) -> str | None:
         """The URL that a member of this name is the image of, if it is looked for."""

@@ -15,9 +15,9 @@ from visunex.base.cpu import cores
 from visunex.base.progress import NoProgress, ProgressLike
 from visunex.clip.image_encoder import ImageEncoder
 
+from ..shards.members import LeftOut
 from ..shards.samples import Partition, Sample, Source, partitions
 from ..shards.sidecar import chosen_count
-from ..shards.tar import LeftOut
 from ..vectors.store import Part, part_paths, read_provenance, remove_parts_but
 from .batching import batches
 from .cpu_split import CpuSplitter

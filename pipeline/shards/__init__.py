@@ -1,4 +1,4 @@
-"""Images in shards, tars and folders as `Sample`s, in an order that never changes.
+"""Images in shards, tars, zips, parquet files and folders as `Sample`s, in an order that never changes.
 
 Reads what img2dataset and WebDataset write, tars that nobody vouches for, and folders of images; writes
 nothing but what is kept of a shard whose images are discarded. May import `images` and below.
@@ -10,13 +10,13 @@ from visunex.base.lazy import public
 
 if TYPE_CHECKING:
     from .discard import discard_images as discard_images
+    from .members import LeftOut as LeftOut
     from .samples import Partition as Partition
     from .samples import Sample as Sample
     from .samples import Source as Source
     from .samples import partitions as partitions
     from .samples import run_sources as run_sources
     from .samples import sources as sources
-    from .tar import LeftOut as LeftOut
 
 __all__ = [
     "LeftOut",
@@ -32,7 +32,7 @@ __all__ = [
 __getattr__, __dir__ = public(
     __name__,
     {
-        "LeftOut": "tar",
+        "LeftOut": "members",
         "Partition": "samples",
         "Sample": "samples",
         "Source": "samples",

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from visunex.base.files import write_text
 
+from .members import LeftOut, Member
 from .naming import stats_of, tars_marked_done
-from .tar import LeftOut, Member, members
+from .tar import members
 
 __all__ = ["discard_images", "discarded_members", "discarded_tars", "is_discarded"]
 

@@ -2,21 +2,30 @@
 
 import hashlib
 import json
-import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from visunex.images.errors import ImageError
-from visunex.images.formats import SUFFIXES
 
-from ..errors import EncodeError
-from .discard import discarded_members, is_discarded
-from .naming import TAR, shard_number, tars_marked_done
+from . import members
+from .discard import discarded_members
+from .image_tables import image_column, image_in_row, image_rows
+from .members import (
+    LeftOut,
+    Member,
+    images_among,
+    is_image_name,
+    require_room,
+    stored_bytes,
+)
+from .places import Source, container_kind, run_sources, sources, walk
 from .sidecar import Row, as_utf8, row_in_tar, rows_of
-from .tar import MAX_MEMBER, LeftOut, Member, members
+from .tar import members as tar_members
+from .zips import zip_members
 
 __all__ = [
     "PARTITION",
@@ -37,7 +46,8 @@ PARTITION = 1000  # images that are encoded, written and resumed together
 class Sample:
     """An image that can be read at any time: `size` bytes of `file` from `offset` on.
 
-    `where` names it to a person: a path, or a shard and a name in it.
+    They may be `deflated`. In a parquet file it is what stands in the `column`, in the row of the number
+    `offset`. `where` names it to a person: a path, or a shard and a name in it.
     """
 
     key: str
@@ -48,40 +58,22 @@ class Sample:
     caption: str | None = None
     url: str | None = None
     score: float | None = None
+    deflated: bool = False
+    column: str | None = None
 
     def read(self) -> bytes:
         """The image's bytes. Raises ImageError: unreadable, truncated or too_large."""
-        if self.size > MAX_MEMBER:
-            raise ImageError("too_large", f"{self.size} bytes are more than {MAX_MEMBER}")
+        if self.column is not None:
+            return image_in_row(self.file, self.column, self.offset)
+        require_room(self.size)
         try:
-            with self.file.open("rb") as file:
-                file.seek(self.offset)
-                data = file.read(self.size)
-        except OSError as error:
-            raise ImageError("unreadable", error.strerror or str(error)) from None
-        if len(data) < self.size:
+            most = members.MAX_MEMBER
+            data = stored_bytes(self.file, self.offset, self.size, most, deflated=self.deflated)
+        except (OSError, zlib.error) as error:
+            raise ImageError("unreadable", getattr(error, "strerror", None) or str(error)) from None
+        if len(data) < self.size and not self.deflated:
             raise ImageError("truncated", "the file became shorter while it was read")
         return data
-
-
-@dataclass(frozen=True)
-class Source:
-    """One place with images: a tar, a folder, or a single file.
-
-    `chosen` is the run's table that says which of a shard's are wanted, `keys` says so itself. `shard` is its
-    number in the run that is at work.
-    """
-
-    path: Path
-    kind: Literal["tar", "folder", "image"]
-    chosen: Path | None = None
-    shard: int | None = None
-    keys: frozenset[str] | None = None
-
-    @property
-    def discarded(self) -> bool:
-        """Whether its images were discarded when they had their vectors."""
-        return self.kind == "tar" and is_discarded(self.path)
 
 
 @dataclass(frozen=True)
@@ -99,29 +91,16 @@ class Partition:
     discarded: bool = False
 
 
-def sources(places: Iterable[str | Path]) -> list[Source]:
-    """The places that a person may give: folders of shards or of images, tars, images, run folders.
-
-    Each place counts once. Raises EncodeError when one is not there.
-    """
-    found = [source for place in places for source in _sources(Path(place))]
-    return list({(source.path.resolve(), source.chosen): source for source in found}.values())
-
-
-def run_sources(shards: Path, downloaded: Path) -> list[Source]:
-    """The finished shards of the run at work; those of its images that a table says are chosen, if any.
-
-    Among them are shards whose images were discarded.
-    """
-    chosen = downloaded if downloaded.exists() else None
-    return [Source(tar, "tar", chosen, shard_number(tar.stem)) for tar in _finished(shards)]
-
-
 def partitions(places: Iterable[Source], left_out: LeftOut) -> Iterator[Partition]:
     """All images, a shard or PARTITION of them at a time; `left_out` counts what is left out."""
     for source in places:
         if source.kind == "tar":
             yield from _tar_partitions(source, left_out)
+        elif source.kind == "zip":
+            found = _member_samples(source.path, zip_members(source.path, left_out), None, left_out)
+            yield from _cut(source.path.stem, found)
+        elif source.kind == "table":
+            yield from _cut(source.path.stem, _table_samples(source.path, left_out))
         else:
             yield from _cut(source.path.name, _images(source.path, left_out))
 
@@ -141,44 +120,8 @@ def listing(places: Iterable[Source]) -> str:
     return digest.hexdigest()
 
 
-def _sources(place: Path) -> list[Source]:
-    try:
-        if place.is_dir():
-            return _folder_sources(place)
-        if place.is_file():
-            is_image = place.suffix.lower().lstrip(".") in SUFFIXES
-            return [Source(place, "image" if is_image else "tar")]
-    except OSError as error:
-        raise EncodeError(f"{place} cannot be read: {error.strerror}") from None
-    raise EncodeError(f"there are no pictures at {place}: no such file or folder")
-
-
-def _folder_sources(place: Path) -> list[Source]:
-    if (place / "shards").is_dir():
-        found = run_sources(place / "shards", place / "downloaded.parquet")
-        found = [replace(source, shard=None) for source in found]
-    else:
-        found = [Source(tar, "tar") for tar in _finished(place)] or [Source(place, "folder")]
-    if any(source.discarded for source in found):
-        raise EncodeError(
-            f"the pictures in {place} were discarded when they had their vectors; fetch them again with "
-            "`visunex-data download --overwrite`"
-        )
-    return found
-
-
-def _finished(folder: Path) -> list[Path]:
-    """The tars of a folder; where img2dataset's done-markers are, only those that have theirs."""
-    marked = [tar for tar in tars_marked_done(folder) if not tar.name.startswith(".")]
-    return [tar for tar in marked if tar.exists() or is_discarded(tar)] or _files(folder, f"*{TAR}")
-
-
-def _files(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
-
-
 def _tar_partitions(source: Source, left_out: LeftOut) -> Iterator[Partition]:
-    rows = rows_of(source.path, source.chosen)
+    rows = rows_of(source.path, source.chosen, lambda: _keys_in(source.path))
     wanted = _wanted_keys(source, rows)
     if wanted is not None and not wanted:
         return
@@ -209,40 +152,46 @@ def _cut(name: str, found: Iterable[Sample], *, whole: bool = False) -> Iterator
 
 def _tar_samples(path: Path, rows: Mapping[str, Row] | None, left_out: LeftOut) -> Iterator[Sample]:
     """The images of a shard, its members grouped as WebDataset does: by name up to the first dot."""
-    from webdataset.tariterators import group_by_keys
-
-    def duplicate(_error: Exception) -> bool:
-        left_out.members["duplicate_name"] += 1
-        return True
-
     discarded = discarded_members(path)
-    found = members(path, left_out) if discarded is None else discarded
-    files = ({"fname": each.name, "data": each, "__url__": str(path)} for each in found)
-    for group in group_by_keys(files, handler=duplicate):
-        yield from _group_samples(path, group, rows)
+    found = tar_members(path, left_out) if discarded is None else iter(discarded)
+    return _member_samples(path, found, rows, left_out)
 
 
-def _group_samples(path: Path, group: Mapping[str, Any], rows: Mapping[str, Row] | None) -> Iterator[Sample]:
-    parts = {suffix: each for suffix, each in group.items() if isinstance(each, Member)}
-    exact = [suffix for suffix in parts if suffix in SUFFIXES]
-    # `holiday.2022.jpg` in a tar of plain images: all after the first dot is its suffix.
-    images = exact or [suffix for suffix in parts if suffix.rpartition(".")[2] in SUFFIXES]
-    if not images:
-        return
-    key = as_utf8(group["__key__"])
-    row = rows.get(key, Row()) if rows is not None else row_in_tar(path, parts)
-    for suffix in images:
-        each = parts[suffix]
+def _keys_in(path: Path) -> frozenset[str]:
+    """The keys that rows about the images in a tar may have."""
+    found = images_among(tar_members(path, LeftOut()), LeftOut())
+    return frozenset(as_utf8(key) for each in found for key in (each.key, each.group))
+
+
+def _member_samples(
+    path: Path, found: Iterator[Member], rows: Mapping[str, Row] | None, left_out: LeftOut
+) -> Iterator[Sample]:
+    for each in images_among(found, left_out):
+        key, image = as_utf8(each.key), each.image
+        said = None if rows is None else rows.get(key) or rows.get(as_utf8(each.group)) or Row()
+        row = said if said is not None else row_in_tar(path, each.sidecars)
         yield Sample(
             key,
-            f"{path.name}/{as_utf8(each.name)}",
+            f"{path.name}/{as_utf8(image.name)}",
             path,
-            each.offset,
-            each.size,
+            image.offset,
+            image.size,
             row.caption,
             row.url,
             row.score,
+            deflated=image.deflated,
         )
+
+
+def _table_samples(path: Path, left_out: LeftOut) -> Iterator[Sample]:
+    """The images of a parquet file; damage ends it, counted in `left_out`."""
+    column = image_column(path)
+    try:
+        for number, (key, row) in enumerate(image_rows(path)):
+            where = f"{as_utf8(path.name)}/{number}"
+            yield Sample(key, where, path, number, 0, row.caption, row.url, row.score, column=column)
+    except Exception as error:  # parsers of hostile bytes raise anything
+        left_out.damaged[str(path)] = str(error) or type(error).__name__
 
 
 def _images(path: Path, left_out: LeftOut) -> Iterator[Sample]:
@@ -250,14 +199,13 @@ def _images(path: Path, left_out: LeftOut) -> Iterator[Sample]:
     if path.is_file():
         yield _file_sample(path, path.name)
         return
-    for folder, folders, files in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name.startswith(".") or name.rpartition(".")[2].lower() not in SUFFIXES:
-                left_out.members["not_a_picture_name"] += 1
-                continue
-            file = Path(folder, name)
-            if file.is_file():
+    for folder, names in walk(path, left_out):
+        for name in names:
+            file = folder / name
+            if not is_image_name(name):
+                if container_kind(file) is None:
+                    left_out.members["not_a_picture_name"] += 1
+            elif file.is_file():
                 yield _file_sample(file, str(file.relative_to(path)))
             else:
                 left_out.members["device" if file.exists() else "link"] += 1

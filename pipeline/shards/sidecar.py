@@ -1,19 +1,21 @@
 """What is said of the images in a shard: by its parquet, its `.json` and `.txt` members, the run's table."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import EncodeError
-from .tar import Member
+from .members import Member, stored_bytes
 
-__all__ = ["Row", "as_utf8", "chosen_count", "row_in_tar", "rows_of"]
+__all__ = ["Row", "as_utf8", "chosen_count", "row_batches", "row_in_tar", "rows_of"]
 
 _SCORES = ("score", "aesthetic_score", "aesthetic", "rating")
-_MAX_TEXT = 1024**2  # bytes of a `.json` or `.txt` that are read
+_CAPTIONS = ("caption", "text", "txt")
+_MAX_TEXT = 1024**2  # bytes of a text that are read
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -25,24 +27,95 @@ class Row:
     score: float | None = None
 
 
-def rows_of(shard: Path, chosen: Path | None) -> dict[str, Row] | None:
-    """The rows of a shard by key: those chosen in a run's table, else all of the parquet beside it, if any.
+def rows_of(shard: Path, chosen: Path | None, keys: Callable[[], Collection[str]]) -> dict[str, Row] | None:
+    """The rows of a shard by key: those chosen in a run's table, else of the parquet beside it, if any.
 
-    Raises EncodeError when the run's table cannot be read; a broken parquet beside a shard only costs the
-    captions.
+    Of the parquet beside it, which nobody vouches for, only those of the `keys` that the shard has. Raises
+    EncodeError when the run's table cannot be read; a broken parquet beside a shard only costs the captions.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     beside = shard.with_suffix(".parquet")
-    try:
-        if chosen is not None:
+    if chosen is not None:
+        try:
             return _by_key(pq.read_table(chosen, filters=_chosen_in(shard.stem)))
-        return _by_key(pq.read_table(beside)) if beside.exists() else None
-    except (pa.ArrowException, OSError) as error:
-        if chosen is not None:
+        except (pa.ArrowException, OSError) as error:
             raise _unreadable(chosen, error) from None
+    try:
+        return _rows_beside(beside, keys()) if beside.is_file() else None
+    except Exception:  # parsers of hostile bytes raise anything
         return None
+
+
+def _rows_beside(path: Path, keys: Collection[str]) -> dict[str, Row] | None:
+    import pyarrow.parquet as pq
+
+    if "key" not in {name.lower() for name in pq.read_schema(path).names}:
+        return None
+    return {key: row for batch in row_batches(path, keys) for key, row in batch if key is not None}
+
+
+def row_batches(path: Path, keys: Collection[str] | None = None) -> Iterator[list[tuple[str | None, Row]]]:
+    """What a parquet says of images, some rows at a time, each with its key; of `keys` only, where given.
+
+    However many rows it has, and however long its texts are, little of it is in memory. Raises what pyarrow
+    raises.
+    """
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(path)
+    names = {name.lower(): name for name in reversed(schema.names)}
+    key, *said = columns = [_first_of(names, each) for each in (("key",), _CAPTIONS, ("url",), _SCORES)]
+    read = [name for name in columns if name is not None]
+    texts = [name for name in columns[:3] if name is not None and _is_text(schema.field(name).type)]
+    file = pq.ParquetFile(path, read_dictionary=texts, buffer_size=2**20, pre_buffer=False)
+    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=read, use_threads=False):
+        yield [
+            (_text(_value(batch, key, row)), _row(*(_value(batch, name, row) for name in said)))
+            for row in _rows_with(batch, key, keys)
+        ]
+
+
+def _rows_with(batch: Any, key: str | None, keys: Collection[str] | None) -> Sequence[int]:
+    """The rows of a batch whose key is one of `keys`; all, where none are given."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if key is None or keys is None:
+        return range(batch.num_rows)
+    column, wanted = batch.column(key), pa.array(list(keys), pa.string())
+    if pa.types.is_dictionary(column.type):  # each key is looked at once, however often it comes
+        found = pc.is_in(column.dictionary.cast(pa.binary()), wanted.cast(pa.binary())).take(column.indices)
+    else:
+        found = pc.is_in(column.cast(pa.string()), wanted)
+    return [int(row) for row in pc.indices_nonzero(found).to_pylist()]
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _first_of(names: Mapping[str, str], wanted: Sequence[str]) -> str | None:
+    return next((names[each] for each in wanted if each in names), None)
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_binary(kind)
+
+
+def _value(batch: Any, name: str | None, row: int) -> Any:
+    """What stands in a cell; a text of it no more than `_MAX_TEXT` characters, whatever bytes it is of."""
+    value: Any = None if name is None else batch.column(name)[row]
+    if hasattr(value, "value") and hasattr(value, "dictionary"):
+        value = value.value
+    if value is None or not value.is_valid:
+        return None
+    if hasattr(value, "as_buffer"):
+        return bytes(value.as_buffer()[:_MAX_TEXT]).decode("utf-8", errors="replace")
+    return value.as_py()
 
 
 def chosen_count(table: Path) -> int:
@@ -76,9 +149,8 @@ def row_in_tar(path: Path, parts: Mapping[str, Member]) -> Row:
 
 
 def _small_text(path: Path, member: Member) -> str:
-    with path.open("rb") as file:
-        file.seek(member.offset)
-        return file.read(min(member.size, _MAX_TEXT)).decode("utf-8", errors="replace")
+    found = stored_bytes(path, member.offset, member.size, _MAX_TEXT, deflated=member.deflated)
+    return found.decode("utf-8", errors="replace")
 
 
 def _chosen_in(shard: str) -> Any:

@@ -5,15 +5,15 @@ are links, devices and what does not fit. Everything left out is counted with it
 """
 
 import tarfile
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-__all__ = ["MAX_MEMBER", "LeftOut", "Member", "SafeHeader", "headers", "members", "refusal", "require_end"]
+from .members import MAX_MEMBER, LeftOut, Member, bad_name, is_hidden
 
-MAX_MEMBER = 256 * 1024**2  # bytes
+__all__ = ["archives", "headers", "members", "refusal"]
+
+_MOST_ZEROS = 256 * 1024  # bytes behind a tar's end in which another's beginning is looked for
 _MAX_HEADER = 1024**2
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZ": "bunzip2", b"\xfd7": "unxz", b"\x28\xb5": "unzstd"}
 _EXTENSIONS = (
@@ -23,23 +23,6 @@ _EXTENSIONS = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file in a tar: its name and where its bytes lie."""
-
-    name: str
-    offset: int
-    size: int
-
-
-@dataclass
-class LeftOut:
-    """What was left out while reading: `members` by reason; `damaged` says why a shard is not whole."""
-
-    members: Counter[str] = field(default_factory=Counter)
-    damaged: dict[str, str] = field(default_factory=dict)
 
 
 class SafeHeader(tarfile.TarInfo):
@@ -67,8 +50,7 @@ def _members(file: IO[bytes], left_out: LeftOut) -> Iterator[Member]:
             f"a compressed tar, in which pictures cannot be looked up; run {unpack} on it first"
         )
     end = file.seek(0, 2)
-    file.seek(0)
-    with tarfile.open(fileobj=file, mode="r:", tarinfo=SafeHeader, errors="replace") as tar:
+    for tar in archives(file):
         for info in headers(tar):
             if not _wanted(info, left_out):
                 continue
@@ -76,10 +58,37 @@ def _members(file: IO[bytes], left_out: LeftOut) -> Iterator[Member]:
                 left_out.members["cut_off"] += 1
                 raise tarfile.ReadError("the file ends before its last member does")
             yield Member(info.name, info.offset_data, info.size)
-        require_end(file, tar.offset)
 
 
-def require_end(file: IO[bytes], offset: int) -> None:
+def archives(file: IO[bytes]) -> Iterator[tarfile.TarFile]:
+    """The tar in a file, and those behind it: `cat a.tar b.tar` makes such files.
+
+    Each is to be read to its end before the next. Raises ReadError where one is broken or cut off.
+    """
+    start: int | None = 0
+    while start is not None:
+        file.seek(start)
+        with tarfile.open(fileobj=file, mode="r:", tarinfo=SafeHeader, errors="replace") as tar:
+            yield tar
+            _require_end(file, tar.offset)
+            start = _next_start(file, tar.offset)
+
+
+def _next_start(file: IO[bytes], end: int) -> int | None:
+    """Where another tar begins behind the zeros at the end of one; None where none does."""
+    file.seek(end)
+    zeros = file.read(_MOST_ZEROS)
+    start = len(zeros) - len(zeros.lstrip(b"\0"))
+    start -= start % tarfile.BLOCKSIZE
+    block = zeros[start : start + tarfile.BLOCKSIZE]
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "replace")
+    except tarfile.HeaderError:
+        return None
+    return end + start
+
+
+def _require_end(file: IO[bytes], offset: int) -> None:
     """Raise ReadError where tarfile took a broken header for the end, which is a block of zeros."""
     file.seek(offset)
     block = file.read(tarfile.BLOCKSIZE)
@@ -101,7 +110,7 @@ def headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 def _wanted(info: tarfile.TarInfo, left_out: LeftOut) -> bool:
     if info.isdir():
         return False
-    reason = refusal(info)
+    reason = refusal(info) or ("hidden" if is_hidden(info.name) else None)
     if reason is not None:
         left_out.members[reason] += 1
     return reason is None
@@ -109,18 +118,10 @@ def _wanted(info: tarfile.TarInfo, left_out: LeftOut) -> bool:
 
 def refusal(info: tarfile.TarInfo) -> str | None:
     """Why a member is left out, in a word to count; None for a plain file with a harmless name."""
-    name = info.name.replace("\\", "/")
-    parts = [part for part in name.split("/") if part not in ("", ".")]
     if info.issym() or info.islnk():
         return "link"
     if not info.isreg():
         return "device"
     if info.issparse():
         return "sparse_file"
-    if name.startswith("/") or name[1:2] == ":":
-        return "absolute_name"
-    if ".." in parts:
-        return "name_with_dots"
-    if not parts or "\0" in name:
-        return "no_name"
-    return "too_large" if info.size > MAX_MEMBER else None
+    return bad_name(info.name) or ("too_large" if info.size > MAX_MEMBER else None)

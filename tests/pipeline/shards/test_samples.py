@@ -17,8 +17,10 @@ from shard_files import JPEG, img2dataset_shard, run_folder, tar
 
 from visunex.images.errors import ImageError
 from visunex.pipeline.errors import EncodeError
+from visunex.pipeline.shards import members
 from visunex.pipeline.shards import samples as shards
 from visunex.pipeline.shards import tar as tars
+from visunex.pipeline.shards.members import LeftOut
 from visunex.pipeline.shards.samples import (
     Partition,
     Sample,
@@ -28,7 +30,6 @@ from visunex.pipeline.shards.samples import (
     samples,
     sources,
 )
-from visunex.pipeline.shards.tar import LeftOut
 
 
 def found(*places: Path, left_out: LeftOut | None = None) -> list[Sample]:
@@ -111,7 +112,7 @@ def test_a_folder_gives_its_pictures_in_the_order_of_their_paths(tmp_path: Path)
         "b/2.jpg",
         "c/d/e.tiff",
     ]
-    assert left_out.members == {"not_a_picture_name": 2}
+    assert left_out.members == {"not_a_picture_name": 1, "hidden": 2}
 
 
 def test_places_are_mixed_and_count_once(tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_pictures_that_change_underfoot_are_counted(tmp_path: Path, monkeypatch:
     path.unlink()
     assert reason(sample) == "unreadable"
     path.write_bytes(JPEG)
-    monkeypatch.setattr(shards, "MAX_MEMBER", 100)
+    monkeypatch.setattr(members, "MAX_MEMBER", 100)
     assert reason(sample) == "too_large"
 
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visunex.pipeline.shards import tar as tars
+from visunex.pipeline.shards.members import LeftOut
 from visunex.pipeline.shards.samples import samples, sources
-from visunex.pipeline.shards.tar import LeftOut
 
 JPEG = odd.file(odd.gradient((40, 40)), "JPEG")
 Build = Callable[[tarfile.TarFile], None]

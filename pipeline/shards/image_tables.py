@@ -1,0 +1,116 @@
+"""Parquet files with the images inside, as Hugging Face and img2dataset make them: a few rows at a time."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from visunex.images.errors import ImageError
+from visunex.images.formats import SUFFIXES
+
+from .members import require_room
+from .sidecar import Row, row_batches
+
+__all__ = ["image_column", "image_in_row", "image_rows"]
+
+_NAMES = SUFFIXES | {"image", "img", "picture", "bytes", "image_bytes", "image_data"}
+_AT_ONCE = 1  # images that are read together: one value may be large, and repeated in few bytes
+_SKIPPED = 512  # rows that are rather read than jumped over
+_BUFFER = 2**20  # bytes of a column that are read ahead
+
+
+def image_column(path: Path) -> str | None:
+    """The column that holds the images' files: `jpg`, or `image.bytes` of Hugging Face; None without one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError, ValueError):
+        return None
+    for each in schema:
+        if _is_binary(each.type) and each.name.lower() in _NAMES:
+            return each.name
+        if pa.types.is_struct(each.type) and (at := each.type.get_field_index("bytes")) >= 0:
+            return f"{each.name}.bytes" if _is_binary(each.type.field(at).type) else None
+    return None
+
+
+def _is_binary(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def image_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Of each row its key, else its number, and what is said of its image. Raises what pyarrow raises."""
+    number = 0
+    for batch in row_batches(path):
+        for key, row in batch:
+            yield key if key is not None else f"{number:09d}", row
+            number += 1
+
+
+def image_in_row(path: Path, column: str, row: int) -> bytes:
+    """The bytes in a row. Raises ImageError. Rows that are asked for in their order are read once."""
+    try:
+        return _reader(path, column).get(row)
+    except ImageError:
+        raise
+    except Exception as error:  # parsers of hostile bytes raise anything
+        _here.reader = None
+        raise ImageError("unreadable", str(error)[:200] or type(error).__name__) from None
+
+
+_here = threading.local()
+
+
+def _reader(path: Path, column: str) -> "_Reader":
+    state = path.stat()
+    asked = (path, column, state.st_size, state.st_mtime_ns)
+    reader: _Reader | None = getattr(_here, "reader", None)
+    if reader is None or reader.of != asked:
+        reader = _here.reader = _Reader(asked)
+    return reader
+
+
+class _Reader:
+    """A file that is read from a row on, `_AT_ONCE` images at a time."""
+
+    def __init__(self, of: tuple[Path, str, int, int]) -> None:
+        import pyarrow.parquet as pq
+
+        self.of, self._column = of, of[1]
+        self._file = pq.ParquetFile(of[0], buffer_size=_BUFFER, pre_buffer=False)
+        self._batches: Iterator[Any] = iter(())
+        self._values, self._first, self._end = None, 0, 0
+
+    def get(self, row: int) -> bytes:
+        if row < self._first or row >= self._end + _SKIPPED or self._values is None:
+            self._go_to(row)
+        while row >= self._end:
+            self._next()
+        value = self._values[row - self._first]  # type: ignore[index]
+        if value.as_buffer() is None:
+            raise ImageError("empty", "the row has no bytes")
+        require_room(value.as_buffer().size)
+        return bytes(value.as_buffer())
+
+    def _go_to(self, row: int) -> None:
+        """Begin at the row group that has the row."""
+        first, groups = 0, self._file.metadata.num_row_groups
+        for group in range(groups):
+            size = self._file.metadata.row_group(group).num_rows
+            if row < first + size:
+                wanted = list(range(group, groups))
+                self._batches = self._file.iter_batches(_AT_ONCE, wanted, [self._column], use_threads=False)
+                self._first = self._end = first
+                return
+            first += size
+        raise ImageError("unreadable", "the file has fewer rows now")
+
+    def _next(self) -> None:
+        batch = next(self._batches)
+        values = batch.column(0)
+        self._values = values.field("bytes") if "." in self._column and batch.num_columns else values
+        self._first, self._end = self._end, self._end + batch.num_rows

@@ -1,0 +1,156 @@
+"""Places with images, as a person names them: folders, shards, runs, tars, zips, parquet files, patterns."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Literal
+
+from ..errors import EncodeError
+from .discard import is_discarded
+from .image_tables import image_column
+from .members import LeftOut, is_hidden, is_image_name, suffix_of
+from .naming import TAR, shard_number, tars_marked_done
+
+__all__ = ["Kind", "Source", "container_kind", "run_sources", "sources", "walk"]
+
+Kind = Literal["tar", "zip", "table", "folder", "image"]
+
+_CONTAINERS: dict[str, Kind] = {"tar": "tar", "zip": "zip", "parquet": "table"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place with images: a tar, zip or parquet file, a folder, or a single file.
+
+    `chosen` is the run's table that says which of a shard's are wanted, `keys` says so itself. `shard` is its
+    number in the run that is at work.
+    """
+
+    path: Path
+    kind: Kind
+    chosen: Path | None = None
+    shard: int | None = None
+    keys: frozenset[str] | None = None
+
+    @property
+    def discarded(self) -> bool:
+        """Whether its images were discarded when they had their vectors."""
+        return self.kind == "tar" and is_discarded(self.path)
+
+
+def sources(places: Iterable[str | Path]) -> list[Source]:
+    """The places that a person may give: folders of shards or of images, tars, images, run folders.
+
+    Each place counts once. Raises EncodeError when one is not there.
+    """
+    found = [source for place in places for source in _sources(Path(place))]
+    return list({(source.path.resolve(), source.chosen): source for source in found}.values())
+
+
+def run_sources(shards: Path, downloaded: Path) -> list[Source]:
+    """The finished shards of the run at work; those of its images that a table says are chosen, if any.
+
+    Among them are shards whose images were discarded.
+    """
+    chosen = downloaded if downloaded.exists() else None
+    return [Source(tar, "tar", chosen, shard_number(tar.stem)) for tar in _finished(shards)]
+
+
+def walk(top: Path, left_out: LeftOut) -> Iterator[tuple[Path, list[str]]]:
+    """A folder and those under it, each once, with their files' names; links to folders are followed."""
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(top, followlinks=True):
+        state = Path(folder).stat()
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        shown = [name for name in files if not is_hidden(name)]
+        if hidden := sum(map(is_hidden, folders)) + len(files) - len(shown):
+            left_out.members["hidden"] += hidden
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        yield Path(folder), sorted(shown)
+
+
+def _sources(place: Path) -> list[Source]:
+    try:
+        if place.is_dir():
+            return _folder_sources(place)
+        if place.is_file():
+            return [Source(place, _kind_of(place))]
+        found = _matching(str(place))
+    except OSError as error:
+        raise EncodeError(f"{place} cannot be read: {error.strerror}") from None
+    if not found:
+        raise EncodeError(f"there are no pictures at {place}: no such file or folder")
+    return [source for each in found for source in _sources(Path(each))]
+
+
+def _matching(pattern: str) -> list[str]:
+    """What a pattern stands for (`pictures/**/*.jpg`), in order; nothing for what is none."""
+    return sorted(glob(pattern, recursive=True)) if has_magic(pattern) else []  # noqa: PTH207 - of any root
+
+
+def _kind_of(file: Path) -> Kind:
+    """What a file that is named as a place with images is; a tar, if nothing else."""
+    if is_image_name(file.name):
+        return "image"
+    if suffix_of(file.name) == "parquet" and image_column(file) is None:
+        raise EncodeError(f"{file} has no column with pictures: binary `image`, `jpg`, ..., or `image.bytes`")
+    return _CONTAINERS.get(suffix_of(file.name), "tar")
+
+
+def _folder_sources(place: Path) -> list[Source]:
+    if (place / "shards").is_dir():
+        found = run_sources(place / "shards", place / "downloaded.parquet")
+        found = [replace(source, shard=None) for source in found]
+    else:
+        found = list(_sources_under(place))
+    if any(source.discarded for source in found):
+        raise EncodeError(
+            f"the pictures in {place} were discarded when they had their vectors; fetch them again with "
+            "`visunex-data download --overwrite`"
+        )
+    return found
+
+
+def _finished(folder: Path) -> list[Path]:
+    """The tars of a folder; where img2dataset's done-markers are, only those that have theirs."""
+    marked = [tar for tar in tars_marked_done(folder) if not tar.name.startswith(".")]
+    return [tar for tar in marked if tar.exists() or is_discarded(tar)] or _files(folder, TAR)
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    found = (path for path in folder.glob("*") if path.suffix.lower() == suffix and path.is_file())
+    return sorted(path for path in found if not is_hidden(path.name))
+
+
+def _sources_under(place: Path) -> Iterator[Source]:
+    """The tars, zips and parquet files with images under a folder, and itself, if it has images."""
+    has_images, others = False, 0
+    for folder, names in walk(place, LeftOut()):
+        for found in _containers_in(folder, names):
+            others += 1
+            yield found
+        has_images = has_images or any(map(is_image_name, names))
+    if has_images or not others:
+        yield Source(place, "folder")
+
+
+def _containers_in(folder: Path, names: Sequence[str]) -> Iterator[Source]:
+    for tar in _finished(folder):
+        yield Source(tar, "tar")
+    for name in names:
+        kind = container_kind(folder / name)
+        if kind not in (None, "tar"):
+            yield Source(folder / name, kind)
+
+
+def container_kind(file: Path) -> Kind | None:
+    """What of images a file is, besides an image itself; a parquet beside a tar is that shard's."""
+    kind = _CONTAINERS.get(suffix_of(file.name))
+    if kind == "table" and (file.with_suffix(TAR).exists() or image_column(file) is None):
+        return None
+    return kind
