@@ -97,6 +97,7 @@ def load(options: "Options", job: "Job") -> "Sampler":
         precision=options.precision,
         lowvram=options.lowvram,
         text_encoder=options.text_encoder,
+        variant=options.variant,
     )
     check_sizes(options, sampler.model)
     for prompt in dict.fromkeys((*job.distinct_prompts, job.settings.negative_prompt)):

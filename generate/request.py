@@ -37,6 +37,7 @@ class Options:
     from_file: Path | None
     negative_prompt: str
     model: str
+    variant: str | None
     from_image: Path | None
     recipe: str | None
 

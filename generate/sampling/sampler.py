@@ -49,14 +49,16 @@ class Sampler:
         precision: Precision = "autocast",
         lowvram: bool = False,
         text_encoder: TextEncoder = "model",
+        variant: str | None = None,
     ) -> "Sampler":
         """Load a Hub name, a diffusers folder, a `.safetensors` or `.ckpt` file, or `visunex-tiny`.
 
         `device` is a torch device, or `auto`: a GPU if there is one. `precision` is `full` (fp32), or
-        `autocast`: fp16 on a GPU. `lowvram` keeps only the part at work on the device. Raises CheckpointError
-        for a model that is not there or not readable, UsageError for a device that is not there.
+        `autocast`: fp16 on a GPU. `lowvram` keeps only the part at work on the device. `variant` names the
+        files to take of a folder that has several, such as `fp16`. Raises CheckpointError for a model that is
+        not there or not readable, UsageError for a device that is not there.
         """
-        model = load(name, device=device, precision=precision, lowvram=lowvram)
+        model = load(name, device=device, precision=precision, lowvram=lowvram, variant=variant)
         return cls(model, text_encoder=text_encoder)
 
     def sample(
@@ -174,7 +176,7 @@ def decode(model: Model, latents: Tensor) -> tuple[Image.Image, ...]:
     """
     _check_finite(latents, "the sampler", "a scale, a scheduler or the weights of its UNet may be the cause")
     with model.on_device(model.vae) as vae:
-        latents = (latents / vae.config.scaling_factor).to(vae.dtype)
+        latents = (latents / model.scaling_factor).to(vae.dtype)
         pixels = vae.decode(latents, return_dict=False)[0]
     half = (
         " in fp16, which is too small for some VAEs: try --precision full"

@@ -21,6 +21,12 @@ __all__ = ["load_checkpoint"]
 
 UNET_KIND, VAE_KIND = "UNet2DConditionModel", "AutoencoderKL"
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
+# Where each part's names begin -> the end of a name that every such part has, and what stands before it.
+PARTS = {
+    UNET: ("input_blocks.0.0.weight", "diffusion_model."),
+    VAE: ("encoder.conv_in.weight", "first_stage_model."),
+    TEXT + "text_model.": ("embeddings.token_embedding.weight", "cond_stage_model."),
+}
 HEADS = 8  # of every attention in Stable Diffusion 1's UNet: not to be seen in the weights' shapes
 HEAD_WIDTH = 64  # of every CLIP text encoder
 LARGEST_CONFIG = 1 << 16  # bytes
@@ -38,7 +44,7 @@ def load_checkpoint(path: Path, dtype: torch.dtype) -> Parts:
 
     Raises CheckpointError for a file that is unreadable, asks for code to be run, or holds something else.
     """
-    weights = read_weights(path)
+    weights = in_compvis_layout(read_weights(path))
     _check_kind(weights, path)
     try:
         return Parts(
@@ -51,6 +57,32 @@ def load_checkpoint(path: Path, dtype: torch.dtype) -> Parts:
     except (KeyError, ValueError, RuntimeError, StopIteration) as error:
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else first_line(error)
         raise CheckpointError(f"{path} is not a whole Stable Diffusion 1.x checkpoint: {reason}") from None
+
+
+def in_compvis_layout(weights: Weights) -> Weights:
+    """The weights under the names of CompVis's own files, whatever stands in front of each part's names.
+
+    Other programs wrap a model (`module.`, `model.`), leave `text_model` out (NovelAI's files) or put the
+    text encoder elsewhere (`cond_stage_model.clip_l.`). A part is found by a weight that every such part has.
+    """
+    fronts = {
+        front: ours for ours, (anchor, holder) in PARTS.items() if (front := _front(weights, anchor, holder))
+    }
+    if all(front == ours for front, ours in fronts.items()):
+        return weights
+    longest = sorted(fronts, key=len, reverse=True)
+
+    def renamed(name: str) -> str:
+        front = next((each for each in longest if name.startswith(each)), None)
+        return name if front is None else fronts[front] + name.removeprefix(front)
+
+    return {renamed(name): value for name, value in weights.items()}
+
+
+def _front(weights: Weights, anchor: str, holder: str) -> str | None:
+    """What stands before `anchor` in the name of the weight that is nearest to the usual place."""
+    found = [name.removesuffix(anchor) for name in weights if name.endswith(anchor) and holder in name]
+    return min(found, key=len, default=None)
 
 
 def _check_kind(weights: Weights, path: Path) -> None:

@@ -1,5 +1,6 @@
 """Stable Diffusion 1.x as a diffusers folder, here or on the Hub -> the model's parts."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from .parts import Parts
 
 __all__ = ["load_folder", "load_tiny"]
 
+# NAME.fp16.safetensors, and as shards NAME.fp16-00001-of-00002.safetensors
+_VARIANT = re.compile(r"[^.]+\.([A-Za-z][A-Za-z0-9_]*)(?:-\d+-of-\d+)?\.(?:safetensors|bin)")
+
 
 def load_tiny(dtype: torch.dtype) -> Parts:
     """The parts of the demo world's `visunex-tiny`; raises CheckpointError where it is not installed."""
@@ -27,9 +31,10 @@ def load_tiny(dtype: torch.dtype) -> Parts:
     return replace(load_folder(str(SD_FOLDER), dtype), own_projection=text_projection())
 
 
-def load_folder(name: str, dtype: torch.dtype) -> Parts:
+def load_folder(name: str, dtype: torch.dtype, variant: str | None = None) -> Parts:
     """The parts in the folder `name`, or of that name on the Hub: UNet and VAE in `dtype`, the rest in fp32.
 
+    `variant` chooses among files such as `NAME.fp16.safetensors`; one that is alone here is taken anyway.
     Raises CheckpointError for what is no such folder, not there, or not readable.
     """
     import diffusers
@@ -38,10 +43,10 @@ def load_folder(name: str, dtype: torch.dtype) -> Parts:
     _check_folder(name)
     try:
         config = diffusers.DDIMScheduler.load_config(name, subfolder="scheduler")
-        text_encoder, projection = _text_encoder(name)
+        text_encoder, projection = _text_encoder(name, variant)
         return Parts(
-            unet=_part(diffusers.UNet2DConditionModel, name, "unet", dtype),
-            vae=_part(diffusers.AutoencoderKL, name, "vae", dtype),
+            unet=_part(diffusers.UNet2DConditionModel, name, "unet", dtype, variant),
+            vae=_part(diffusers.AutoencoderKL, name, "vae", dtype, variant),
             text_encoder=text_encoder,
             own_projection=projection,
             tokenizer=CLIPTokenizer.from_pretrained(name, subfolder="tokenizer"),
@@ -52,18 +57,32 @@ def load_folder(name: str, dtype: torch.dtype) -> Parts:
         raise CheckpointError(_why(name, error)) from None
 
 
-def _part(kind: Any, name: str, folder: str, dtype: torch.dtype) -> Any:
-    return kind.from_pretrained(name, subfolder=folder, torch_dtype=dtype, low_cpu_mem_usage=False)
+def _part(kind: Any, name: str, folder: str, dtype: torch.dtype, variant: str | None) -> Any:
+    variant = variant or _only_variant(Path(name) / folder)
+    return kind.from_pretrained(
+        name, subfolder=folder, torch_dtype=dtype, low_cpu_mem_usage=False, variant=variant
+    )
 
 
-def _text_encoder(name: str) -> tuple[Any, Tensor | None]:
+def _only_variant(folder: Path) -> str | None:
+    """The variant (`fp16`) of a part's weights where its folder holds no plain ones; the first of several."""
+    files = [path.name for path in folder.glob("*.safetensors")] + [
+        path.name for path in folder.glob("*.bin")
+    ]
+    variants = {match[1] for name in files if (match := _VARIANT.fullmatch(name))}
+    plain = [name for name in files if not _VARIANT.fullmatch(name)]
+    return min(variants) if variants and not plain else None
+
+
+def _text_encoder(name: str, variant: str | None) -> tuple[Any, Tensor | None]:
     """The text encoder in fp32, and its projection if the model brings one."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig.from_pretrained(name, subfolder="text_encoder")
     projected = "CLIPTextModelWithProjection" in (config.architectures or [])
     kind = CLIPTextModelWithProjection if projected else CLIPTextModel
-    encoder = kind.from_pretrained(name, subfolder="text_encoder", dtype=torch.float32)
+    variant = variant or _only_variant(Path(name) / "text_encoder")
+    encoder = kind.from_pretrained(name, subfolder="text_encoder", dtype=torch.float32, variant=variant)
     return (encoder.text_model, encoder.text_projection.weight.detach()) if projected else (encoder, None)
 
 

@@ -18,13 +18,14 @@ from ...checkpoint.reader import SUFFIXES
 from ...settings import DEFAULT_MODEL, Precision
 from ...tokens import check_tokenizer
 from ..devices import find_device, precision_on
-from .checkpoint import load_checkpoint
+from .checkpoint import SCALING, load_checkpoint
 from .folder import load_folder, load_tiny
 from .parts import Parts
 from .text_encoder import text_projection
 
 __all__ = ["Model", "load"]
 
+SAMPLE_SIZE = 64  # latents along a side, of Stable Diffusion 1, where a config does not say
 KEPT = 2**31 - 1  # bytes: a step of the UNet and the steering each take up to 1 GB, over and over
 
 
@@ -57,7 +58,7 @@ class Model(Parts):
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels that the model was made for."""
-        side = self.unet.config.sample_size
+        side = self.unet.config.sample_size or SAMPLE_SIZE
         height, width = (side, side) if isinstance(side, int) else side
         return height * self.factor, width * self.factor
 
@@ -78,6 +79,11 @@ class Model(Parts):
             return self.own_projection
         return text_projection(self.text_encoder.config.hidden_size)
 
+    @property
+    def scaling_factor(self) -> float:
+        """What the VAE's latents are multiplied by for the UNet: 0.18215 where the config does not say."""
+        return self.vae.config.scaling_factor or SCALING
+
     @contextmanager
     def on_device(self, part: Any) -> Iterator[Any]:
         """The part, on the model's device while the block runs; with `lowvram` it leaves again after it."""
@@ -96,17 +102,18 @@ def load(
     device: str = "auto",
     precision: Precision = "autocast",
     lowvram: bool = False,
+    variant: str | None = None,
 ) -> Model:
     """Load a Hub name, a diffusers folder, a single `.safetensors` or `.ckpt` file, or `visunex-tiny`.
 
     `device` is a torch device or `auto`; `precision` is `full` (fp32) or `autocast` (fp16 UNet and VAE on a
-    GPU, fp32 on a CPU, as the original's autocast did). Raises CheckpointError for what is not there or not
-    readable, UsageError for a device that is not there.
+    GPU, fp32 on a CPU, as the original's autocast did). `variant` chooses among a folder's files: `fp16`.
+    Raises CheckpointError for what is not there or not readable, UsageError for a device that is not there.
     """
     target = find_device(device)
     if target.type == "cpu":
         keep_memory(KEPT)
-    parts = _parts(name, precision_on(target, precision))
+    parts = _parts(name, precision_on(target, precision), variant)
     check_tokenizer(parts.tokenizer, parts.text_encoder.config.vocab_size, name)
     model = Model(name=name, device=target, lowvram=lowvram, **vars(parts))
     for part in (model.unet, model.vae):  # convolutions run faster so; on two CPU threads by 17 times
@@ -121,10 +128,10 @@ def load(
     return model
 
 
-def _parts(name: str, dtype: torch.dtype) -> Parts:
+def _parts(name: str, dtype: torch.dtype, variant: str | None) -> Parts:
     if name == TINY_MODEL:
         return load_tiny(dtype)
     path = Path(name)
     if path.is_file() or (path.suffix.lower() in SUFFIXES and not path.is_dir()):
         return load_checkpoint(path, dtype)
-    return load_folder(name, dtype)
+    return load_folder(name, dtype, variant)

@@ -1,3 +1,4 @@
+import json
 import pickle
 import shutil
 from collections import OrderedDict
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from visunex.generate.errors import CheckpointError, UsageError
 from visunex.generate.families.devices import find_device
@@ -153,6 +154,65 @@ def test_surplus_weights_do_not_stand_for_missing_ones(tmp_path, checkpoint_weig
     save_file(weights, tmp_path / "holes.safetensors")
     with pytest.raises(CheckpointError, match=f"16 weights under `{part}` are missing"):
         models.load(str(tmp_path / "holes.safetensors"), device="cpu")
+
+
+TEXT = "cond_stage_model.transformer.text_model."
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda name: name.replace(TEXT, "cond_stage_model.transformer."),  # NovelAI's
+        lambda name: name.replace(TEXT, "cond_stage_model.clip_l.transformer.text_model."),
+        lambda name: name.replace(TEXT, "cond_stage_model.clip_l.text_model."),
+        lambda name: f"module.{name}",
+        lambda name: f"model.{name}",
+        lambda name: f"model.module.{name.replace(TEXT, 'cond_stage_model.transformer.')}",
+    ],
+)
+def test_other_programs_names_give_the_same_model(tmp_path, checkpoint_weights, folder_model, layout):
+    save_file({layout(name): value for name, value in checkpoint_weights.items()}, tmp_path / "a.safetensors")
+    model = models.load(str(tmp_path / "a.safetensors"), device="cpu")
+    assert model.fingerprint == folder_model.fingerprint
+    assert same_weights(model.text_encoder, folder_model.text_encoder)
+
+
+def as_variants(folder: Path, *variants: str, plain: bool = False) -> None:
+    for path in [*folder.glob("*/*.safetensors")]:
+        for variant in variants:
+            shutil.copy(path, path.with_name(f"{path.stem}.{variant}.safetensors"))
+        if not plain:
+            path.unlink()
+
+
+def test_a_folder_of_one_variant_is_read(tmp_path, model_folder):
+    folder = shutil.copytree(model_folder, tmp_path / "half")
+    as_variants(folder, "fp16")
+    expected = models.load(str(model_folder), device="cpu").fingerprint
+    assert models.load(str(folder), device="cpu").fingerprint == expected
+    assert models.load(str(folder), device="cpu", variant="fp16").fingerprint == expected
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        models.load(str(folder), device="cpu", variant="ema")
+
+
+def test_a_variant_is_chosen_where_there_are_several(tmp_path, model_folder, clip_folder):
+    folder = shutil.copytree(model_folder, tmp_path / "both")
+    as_variants(folder, "fp16", plain=True)
+    changed = folder / "vae" / "diffusion_pytorch_model.fp16.safetensors"
+    weights = load_file(changed)
+    save_file({name: value * 2 for name, value in weights.items()}, changed)
+    plain, half = (models.load(str(folder), device="cpu", variant=each) for each in (None, "fp16"))
+    assert plain.fingerprint == models.load(str(model_folder), device="cpu").fingerprint
+    assert half.fingerprint != plain.fingerprint
+
+
+def test_what_a_config_leaves_open_is_stable_diffusions(tmp_path, model_folder):
+    folder = shutil.copytree(model_folder, tmp_path / "open")
+    for part, key in (("unet", "sample_size"), ("vae", "scaling_factor")):
+        path = folder / part / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {key: None}), encoding="utf-8")
+    model = models.load(str(folder), device="cpu")
+    assert (model.size, model.scaling_factor) == ((512, 512), 0.18215)
 
 
 @pytest.mark.parametrize(
