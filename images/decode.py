@@ -4,6 +4,7 @@ Alpha is laid over white, EXIF orientation applied, more than 8 bits are scaled 
 is white), of an animation it is the first frame.
 """
 
+import contextlib
 import io
 import math
 import warnings
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from .errors import ImageError, is_cut_short
+from .errors import ImageError, is_cut_short, what_else
 from .formats import FORMATS
 
 __all__ = ["MAX_PIXELS", "Box", "View", "decode", "open_rgb", "opened"]
@@ -72,8 +73,12 @@ def opened(data: bytes) -> Image.Image:
 
 @lru_cache(maxsize=1)
 def _formats() -> list[str]:
-    """Those formats that this Pillow was built with."""
+    """Those formats that this Pillow was built with, or a plug-in for it reads."""
     Image.init()
+    with contextlib.suppress(ImportError):  # the extra `heic`
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
@@ -97,7 +102,7 @@ def decode(data: bytes, enough: int | None = None) -> View:
         except ImageError:
             raise
         except UnidentifiedImageError:
-            raise ImageError("not_an_image", "no picture format that is read here") from None
+            raise what_else(data) from None
         except Image.DecompressionBombError as error:
             raise ImageError("too_many_pixels", str(error)) from None
         except MemoryError:

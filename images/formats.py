@@ -3,8 +3,22 @@
 __all__ = ["FORMATS", "MAGIC", "SUFFIXES"]
 
 # Raster formats that CLIP preprocessing reads everywhere. Not EPS (runs Ghostscript), not PSD, not FITS.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "MPO", "JPEG2000", "ICO", "PPM", "TGA")
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "AVIF",
+    "MPO",
+    "JPEG2000",
+    "ICO",
+    "PPM",
+    "TGA",
+    "HEIF",
+)
 # What follows the last dot of their files' names, in lower case.
-_SUFFIXES = "jpg jpeg jpe jfif png webp gif bmp tif tiff avif ppm pgm pbm tga jp2 ico mpo"
+_SUFFIXES = "jpg jpeg jpe jfif png webp gif bmp tif tiff avif ppm pgm pbm tga jp2 ico mpo heic heif"
 SUFFIXES = frozenset(_SUFFIXES.split())
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF")  # the first bytes of the most common ones

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from .decode import opened
-from .errors import ImageError, is_cut_short
+from .errors import ImageError, is_cut_short, what_else
 from .formats import MAGIC
 
 __all__ = ["Header", "Limits", "inspect"]
@@ -160,14 +160,9 @@ _WHOLE: dict[str, Callable[[bytes], bool]] = {
 
 
 def _not_an_image(data: bytes) -> ImageError:
-    start = data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if b"<svg" in start:
-        return ImageError("not_an_image", "an SVG drawing, not a raster picture")
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<!--", b"<script")):
-        return ImageError("not_an_image", "an HTML page")
     if data.startswith(MAGIC):
         return ImageError("truncated", "the file ends before the picture does")
-    return ImageError("not_an_image", "no format of pictures that is known")
+    return what_else(data)
 
 
 def _unreadable(data: bytes, error: Exception) -> ImageError:

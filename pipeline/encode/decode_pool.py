@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import connection
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
-from visunex.clip.preprocess import Preprocessing, Seen
+from visunex.clip.preprocess import Pixels, Preprocessing, Seen
 from visunex.images.errors import ImageError
 
 from ..errors import EncodeError
@@ -66,6 +66,8 @@ class _Task:
 class Decoders:
     """A pool of `workers` processes that keep `prefetch` images decoded; with none it decodes right here.
 
+    So it does where there is too little memory that processes can share.
+
     `seconds` of a processor's time were spent on the `done` images so far; `grow` adds workers, up to `most`.
     A worker that dies (the system kills the largest process when memory runs out) ends the job with an
     EncodeError that names the image, not with a hang.
@@ -78,8 +80,12 @@ class Decoders:
         self._count, self._most = workers, max(workers, most or 0)
         self._slots = min(self._most + -(-prefetch // CHUNK), self._most * _MOST_TASKS) if workers else 0
         self._settings = WorkerSettings(preprocessing, self._slots)
-        self._file = shared_file(self._settings.bytes_in_all) if self._slots else None
-        self._memory = None if self._file is None else slots_in(self._file.fileno(), self._settings)
+        self._file: BinaryIO | None = None
+        self._memory: Pixels | None = None
+        if self._slots:
+            self._file, self._memory = self._shared()
+        if self._file is None:
+            self._count = self._most = 0
         self._workers: list[_Worker] = []
         self.seconds, self.done = 0.0, 0
 
@@ -98,6 +104,14 @@ class Decoders:
         self._workers = []
         if self._file is not None:
             self._file.close()
+
+    def _shared(self) -> "tuple[BinaryIO, Pixels] | tuple[None, None]":
+        """The memory that pixels come back through; None where the system has too little of it."""
+        try:
+            file = shared_file(self._settings.bytes_in_all)
+        except OSError:  # too small a /dev/shm or TMPDIR: slower, but it gets done
+            return None, None
+        return file, slots_in(file.fileno(), self._settings)
 
     def decode(self, pairs: Iterable[tuple[Sample, T]]) -> Iterator[tuple[Decoded, T]]:
         """Every sample with its pixels or its reason, in the order given, and what came along with it."""

@@ -4,6 +4,7 @@ It knows Pillow and numpy and not torch, so it starts in a fraction of a second.
 that both processes map; through the connection go only file names, offsets and reasons.
 """
 
+import contextlib
 import mmap
 import os
 import signal
@@ -50,13 +51,27 @@ class WorkerSettings:
 
 
 def shared_file(size: int) -> BinaryIO:
-    """A nameless file of `size` bytes, in memory where the system can, that several processes may map."""
-    if hasattr(os, "memfd_create"):
-        file = cast(BinaryIO, os.fdopen(os.memfd_create("visunex-pixels"), "w+b"))
-    else:
-        file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
-    file.truncate(size)
+    """A nameless file of `size` bytes, in memory where the system can, that several processes may map.
+
+    The room is there for sure: a page that is missing when it is written to would end the process by SIGBUS.
+    Raises OSError where there is too little.
+    """
+    file = _nameless_file()
+    try:
+        file.truncate(size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError:
+        file.close()
+        raise
     return file
+
+
+def _nameless_file() -> BinaryIO:
+    if hasattr(os, "memfd_create"):
+        with contextlib.suppress(OSError):  # some sandboxes refuse it
+            return cast(BinaryIO, os.fdopen(os.memfd_create("visunex-pixels"), "w+b"))
+    return cast(BinaryIO, tempfile.TemporaryFile())
 
 
 def slots_in(descriptor: int, settings: WorkerSettings) -> Pixels:

@@ -10,6 +10,12 @@ from ..reduce.nearest_words import Word
 
 __all__ = ["EncodeReport", "PrecomputedReport", "VectorsReport"]
 
+# What helps where all of a kind failed for the same reason.
+_HINTS = {
+    "heic": ": these need `pip install 'visunex[heic]'`",
+    "git_lfs_pointer": ": Git LFS's pointers; run `git lfs pull` where they were cloned",
+}
+
 
 @dataclass(frozen=True)
 class EncodeReport(EmbeddingReport):
@@ -50,7 +56,8 @@ class EncodeReport(EmbeddingReport):
         with_what = f"{self.model} {self.pretrained}".rstrip()
         lines = [f"{self.encoded} of {self.images} pictures encoded with {with_what}{kept}"]
         lines += [
-            f"  {count:>7}  {kind}, such as {self._example(kind)}" for kind, count in self.failed.items()
+            f"  {count:>7}  {kind}, such as {self._example(kind)}{_HINTS.get(kind, '')}"
+            for kind, count in self.failed.items()
         ]
         lines += [f"  {count:>7}  left out: {kind}" for kind, count in self.left_out.items()]
         lines += [f"  not whole: {shard}: {reason}" for shard, reason in self.damaged.items()]

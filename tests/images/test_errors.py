@@ -1,10 +1,15 @@
 """What is wrong with an image travels between processes, and says whether the file was cut short."""
 
+import io
 import pickle
 
+import odd
 import pytest
+from PIL import Image
 
+from visunex.images import decode
 from visunex.images.errors import ImageError, is_cut_short
+from visunex.images.validate import Limits, inspect
 
 
 def test_an_error_survives_the_way_between_processes() -> None:
@@ -25,3 +30,33 @@ def test_an_error_survives_the_way_between_processes() -> None:
 )
 def test_decoders_say_that_a_file_was_cut_short_in_many_words(error: Exception, cut: bool) -> None:
     assert is_cut_short(error) == cut
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "git_lfs_pointer", "git lfs pull"),
+        (b"\0\0\0\x1cftypheic\0\0\0\0", "heic", r"visunex\[heic\]"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0", "heic", r"visunex\[heic\]"),
+        (b"<!doctype html><p>", "not_an_image", "HTML"),
+    ],
+)
+def test_what_it_is_instead_is_the_same_for_check_and_encode(
+    data: bytes, kind: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "_formats", lambda: ["JPEG", "PNG"])  # as without the extra
+    for judge in (decode.open_rgb, lambda data: inspect(data, Limits())):
+        with pytest.raises(ImageError, match=words) as caught:
+            judge(data)
+        assert caught.value.kind == kind
+
+
+def test_pictures_of_phones_are_read_with_the_extra() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    odd.gradient().save(file, "HEIF", exif=exif, quality=95)
+    for image in (inspect(file.getvalue(), Limits()), decode.open_rgb(file.getvalue())):
+        assert sorted((image.width, image.height)) == sorted(odd.SIZE)

@@ -1,5 +1,6 @@
 """Worker processes that decode: in order, bounded, and never a hang."""
 
+import os
 import subprocess
 import sys
 import time
@@ -126,3 +127,32 @@ def test_a_program_needs_no_main_guard(tmp_path: Path) -> None:
     command = [sys.executable, str(tmp_path / "program.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.stdout.strip(), done.stderr) == ("10", "")  # two are broken
+
+
+def test_too_little_shared_memory_is_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small /dev/shm or TMPDIR: missing pages end a process by SIGBUS, so all are asked for first."""
+
+    def full(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    given = many(tmp_path, 8)
+    with Decoders(SMALL, 2, prefetch=8) as pool:
+        pool.grow(4)
+        assert [each.reason for each in decode(pool, given)] == [
+            decode_here(each, SMALL).reason for each in given
+        ]
+        assert pool.done == 0
+
+
+def test_without_memory_files_a_temporary_one_is_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: str) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "memfd_create", refused)
+    given = many(tmp_path, 8)
+    with Decoders(SMALL, 1, prefetch=8) as pool:
+        assert sum(each.seen is not None for each in decode(pool, given)) == 6
+        assert pool.done == 8
