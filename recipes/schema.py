@@ -271,6 +271,9 @@ class Encode(Section):
         default=False,
         description="Keep no picture of the run once its vector is written; parquet and statistics stay.",
     )
+    dedupe_images: Literal["exact", "near", "none"] = Field(
+        default="none", description="Of pictures given with --images that are the same, take one."
+    )
     reduce: Reduction = Field(default="unit-mean", description="How the image vectors become one embedding.")
     baseline: Text | None = Field(
         default=None, description="For contrast: the run, shards or folder whose mean is subtracted."

@@ -9,14 +9,14 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from visunex.images.near import NearIndex
+
 __all__ = ["PRECOMPUTED", "STATUSES_OF_IMAGES", "Dedupe", "Result", "choose", "round_size"]
 
 # share of links in LAION's lists that still lead to an image, before there are own figures
 _FIRST_GUESS = 0.6
 _LOWEST_RATE = 0.05  # a run of bad luck at the start must not order every candidate at once
 _MANY_URLS = 3  # from so many addresses the same bytes are a "no longer available" image
-_NEAR = 4  # bits of 64 in which the perceptual hashes of near-duplicates may differ
-_BANDS = tuple((13 * band, (1 << (12 if band == 4 else 13)) - 1) for band in range(_NEAR + 1))
 
 PRECOMPUTED = "precomputed"  # the kind of rows whose vector is published: their image is not needed
 STATUSES_OF_IMAGES = ("chosen", "spare", "duplicate", "near_duplicate", "placeholder")
@@ -91,7 +91,7 @@ class _BetterImages:
     """The images of better rank, to tell whether one shows the same as one of them."""
 
     def __init__(self, dedupe: Dedupe) -> None:
-        self._dedupe, self._files, self._hashes = dedupe, set[str | None](), _NearIndex()
+        self._dedupe, self._files, self._hashes = dedupe, set[str | None](), NearIndex()
 
     def repeated_by(self, result: Result) -> str | None:
         """`duplicate`, `near_duplicate`, or None: then the image becomes one of them."""
@@ -104,24 +104,3 @@ class _BetterImages:
         self._files.add(result.sha256)
         self._hashes.add(result.dhash)
         return None
-
-
-class _NearIndex:
-    """Finds hashes with up to `_NEAR` wrong bits: then one of `_NEAR` + 1 bands of bits is intact."""
-
-    def __init__(self) -> None:
-        self._bands: list[dict[int, list[int]]] = [defaultdict(list) for _ in _BANDS]
-
-    def add(self, value: int | None) -> None:
-        if value is not None:
-            for table, (shift, mask) in zip(self._bands, _BANDS, strict=True):
-                table[value >> shift & mask].append(value)
-
-    def has(self, value: int | None) -> bool:
-        if value is None:
-            return False
-        return any(
-            (value ^ other).bit_count() <= _NEAR
-            for table, (shift, mask) in zip(self._bands, _BANDS, strict=True)
-            for other in table.get(value >> shift & mask, ())
-        )

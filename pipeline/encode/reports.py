@@ -23,7 +23,8 @@ class EncodeReport(EmbeddingReport):
 
     `left_out` counts what in tars and folders was no image to begin with; `damaged` names shards that are
     not whole; `examples` names up to five images for each reason. `words` are those of the captions that
-    lie nearest to the embedding. `discarded` says that the images are not kept.
+    lie nearest to the embedding. `discarded` says that the images are not kept. Of images that were
+    given, `repeated` show the same as an earlier one: each counts, unless `repeats_left_out`.
     """
 
     images: int
@@ -40,6 +41,8 @@ class EncodeReport(EmbeddingReport):
     encoded_now: int
     encoding_seconds: float
     discarded: bool
+    repeated: int = 0
+    repeats_left_out: bool = False
 
     @property
     def images_per_second(self) -> float:
@@ -60,6 +63,9 @@ class EncodeReport(EmbeddingReport):
             for kind, count in self.failed.items()
         ]
         lines += [f"  {count:>7}  left out: {kind}" for kind, count in self.left_out.items()]
+        if self.repeated:
+            counts = "left out" if self.repeats_left_out else "each counts; --dedupe-images exact takes one"
+            lines.append(f"  {self.repeated:>7}  the same as another: {counts}")
         lines += [f"  not whole: {shard}: {reason}" for shard, reason in self.damaged.items()]
         rate = (
             f", {self.images_per_second:.1f} pictures/s" if self.encoded_now else ", nothing was left to do"

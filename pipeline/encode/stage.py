@@ -32,6 +32,7 @@ from ..reduce.embedding import (
 from ..reduce.nearest_words import Word, captions_of, nearest_words
 from ..rundir import RunDir
 from ..shards.discard import discard_images
+from ..shards.repeats import Repeats, find_repeats
 from ..shards.samples import Source, listing, run_sources, sources
 from ..vectors.store import VectorFolder, read_vectors
 from .baseline import baseline_place, encoded_baseline
@@ -50,13 +51,15 @@ __all__ = ["EncodeReport", "EncodeRequest", "Encoded", "begin_encode", "encode",
 class EncodeRequest:
     """Which images are encoded, and where their embedding goes: into the run, and to `out`.
 
-    The images are the run's, or those `given`, which the user calls `names`. The caller holds the run's lock.
+    The images are the run's, or those `given`, which the user calls `names`, with the `repeats` among
+    them. The caller holds the run's lock.
     """
 
     run: RunDir | None
     given: tuple[Source, ...] | None = None
     names: tuple[str, ...] = ()
     out: Path | None = None
+    repeats: Repeats | None = None
 
     def sources(self) -> list[Source]:
         """Where the images are. Raises EncodeError where there are none."""
@@ -112,8 +115,9 @@ def encode(
     """
     started = time.monotonic()
     _require_sense(run, out, discards=recipe.encode.discard_images, given=bool(images))
-    given = tuple(sources(images)) if images else None
-    request = EncodeRequest(run, given, tuple(map(str, images)), out)
+    repeats = find_repeats(sources(images), recipe.encode.dedupe_images) if images else None
+    given = None if repeats is None else repeats.places
+    request = EncodeRequest(run, given, tuple(map(str, images)), out, repeats)
     request.sources()  # where there is nothing to encode, no encoder need be loaded
     encoder = begin_encode(request, recipe.encode, overwrite=overwrite, device=device)
     return finish_encode(request, recipe, Encoded(encoder), started=started)
@@ -172,6 +176,8 @@ def finish_encode(
         encoded_now=encoded.encoded_now + before.encoded_now,
         encoding_seconds=round(encoded.seconds + before.seconds, 3),
         discarded=settings.discard_images,
+        repeated=request.repeats.count if request.repeats else 0,
+        repeats_left_out=bool(request.repeats and request.repeats.left_out),
     )
     return report.recorded(request.run)
 

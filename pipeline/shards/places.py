@@ -24,7 +24,8 @@ _CONTAINERS: dict[str, Kind] = {"tar": "tar", "zip": "zip", "parquet": "table"}
 class Source:
     """One place with images: a tar, zip or parquet file, a folder, or a single file.
 
-    `chosen` is the run's table that says which of a shard's are wanted, `keys` says so itself. `shard` is its
+    `chosen` is the run's table that says which of a shard's are wanted, `keys` says so itself; those
+    `without` (`where` and offset) are not. `shard` is its
     number in the run that is at work.
     """
 
@@ -33,6 +34,7 @@ class Source:
     chosen: Path | None = None
     shard: int | None = None
     keys: frozenset[str] | None = None
+    without: frozenset[tuple[str, int]] = frozenset()
 
     @property
     def discarded(self) -> bool:

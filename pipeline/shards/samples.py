@@ -98,11 +98,11 @@ def partitions(places: Iterable[Source], left_out: LeftOut) -> Iterator[Partitio
             yield from _tar_partitions(source, left_out)
         elif source.kind == "zip":
             found = _member_samples(source.path, zip_members(source.path, left_out), None, left_out)
-            yield from _cut(source.path.stem, found)
+            yield from _cut(source.path.stem, _without(source, found))
         elif source.kind == "table":
-            yield from _cut(source.path.stem, _table_samples(source.path, left_out))
+            yield from _cut(source.path.stem, _without(source, _table_samples(source.path, left_out)))
         else:
-            yield from _cut(source.path.name, _images(source.path, left_out))
+            yield from _cut(source.path.name, _without(source, _images(source.path, left_out)))
 
 
 def samples(places: Iterable[Source], left_out: LeftOut | None = None) -> Iterator[Sample]:
@@ -128,7 +128,7 @@ def _tar_partitions(source: Source, left_out: LeftOut) -> Iterator[Partition]:
     found = (
         each for each in _tar_samples(source.path, rows, left_out) if wanted is None or each.key in wanted
     )
-    for part in _cut(source.path.stem, found, whole=source.shard is not None):
+    for part in _cut(source.path.stem, _without(source, found), whole=source.shard is not None):
         if wanted is not None:
             wanted -= {sample.key for sample in part.samples}
         yield replace(part, shard=source.shard, discarded=source.discarded)
@@ -141,6 +141,11 @@ def _wanted_keys(source: Source, rows: Mapping[str, Row] | None) -> set[str] | N
     if source.keys is not None:
         return set(source.keys)
     return None if source.chosen is None else set(rows or ())
+
+
+def _without(source: Source, found: Iterator[Sample]) -> Iterator[Sample]:
+    """The samples that a place is to give."""
+    return (each for each in found if (each.where, each.offset) not in source.without)
 
 
 def _cut(name: str, found: Iterable[Sample], *, whole: bool = False) -> Iterator[Partition]:

@@ -1,6 +1,7 @@
 """What is said of the images in a shard: by its parquet, its `.json` and `.txt` members, the run's table."""
 
 import json
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -149,7 +150,10 @@ def row_in_tar(path: Path, parts: Mapping[str, Member]) -> Row:
 
 
 def _small_text(path: Path, member: Member) -> str:
-    found = stored_bytes(path, member.offset, member.size, _MAX_TEXT, deflated=member.deflated)
+    try:
+        found = stored_bytes(path, member.offset, member.size, _MAX_TEXT, deflated=member.deflated)
+    except (OSError, zlib.error):  # it costs what is said of the image, not the image
+        return ""
     return found.decode("utf-8", errors="replace")
 
 
