@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visunex.base.files import write_bytes, write_json
+from visunex.base.torch_files import WEIGHTS, TorchFileError, called_by
 
 from .errors import EmbeddingError
 from .tensorfile import read_plain, tensor_bytes
@@ -137,11 +137,20 @@ def _unpickled(path: Path, data: bytes) -> "torch.Tensor":
     import torch
 
     try:
+        code = called_by(io.BytesIO(data)) - WEIGHTS
+    except TorchFileError as error:
+        raise EmbeddingError(f"{path} {_what_else(data) or error}") from None
+    if code:
+        raise EmbeddingError(
+            f"{path} is a pickle that asks for code to be run ({min(code)}), not a plain tensor; "
+            "do not use it"
+        )
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice on odd pickles; ours is the sentence below
             tensor = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except Exception as error:
-        raise EmbeddingError(f"{path} {_why_unreadable(data, error)}") from None
+    except Exception:
+        raise EmbeddingError(f"{path} is broken or cut off; fetch it again") from None
     if not isinstance(tensor, torch.Tensor):
         raise EmbeddingError(
             f"{path} holds a {type(tensor).__name__}, not a tensor; it is a checkpoint or another kind of "
@@ -166,37 +175,17 @@ def _read_bounded(path: Path) -> bytes:
             f"{path} is larger than {MAX_BYTES // 1024**2} MB; an embedding is a few kB, this is another "
             "kind of file"
         )
-    if _unpacked_size(data) > 2 * MAX_BYTES:
-        raise EmbeddingError(f"{path} unpacks to far more than an embedding holds; do not use it")
     return data
 
 
-def _unpacked_size(data: bytes) -> int:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return sum(member.file_size for member in archive.infolist())
-    except Exception:  # not a zip, or a broken one: torch.load judges that
-        return 0
-
-
-def _why_unreadable(data: bytes, error: Exception) -> str:
+def _what_else(data: bytes) -> str | None:
+    """What a file is that people take for an embedding, as the end of a sentence."""
     start = data[:512].lstrip().lower()
-    if not data:
-        return "is an empty file; fetch it again"
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
         return "is a web page saved under the name of an embedding; take the address of the raw file"
     if start.startswith(b"version https://git-lfs"):
         return "is a git-lfs pointer, not the file itself; run `git lfs pull` where it came from"
-    if _refused_global(error):
-        return "is a pickle that asks for code to be run, not a plain tensor; do not use it"
-    if data.startswith(b"PK"):
-        return "is broken or cut off; fetch it again"
-    return "is not a file that torch.save wrote, or it is cut off; fetch it again"
-
-
-def _refused_global(error: Exception) -> bool:
-    text = str(error)
-    return any(mark in text for mark in ("Unsupported global", "Unsupported class", "GLOBAL", "TorchScript"))
+    return None if data else "is an empty file; fetch it again"
 
 
 def _read_provenance(path: Path) -> dict[str, Any] | None:

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from visunex.base.torch_files import WEIGHTS, TorchFileError, called_by, is_harmless
+
 from ..errors import CheckpointError
 
 __all__ = ["SUFFIXES", "Weights", "numbers_in", "read_weights"]
 
+MOST_NESTED = 8  # dictionaries of the name `state_dict` in one another
 SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt"})
 
 Weights = Mapping[str, Tensor]
@@ -21,13 +24,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file or, loaded by torch's weights-only reader, of a `.ckpt`, by
     name."""
     try:
-        if path.suffix.lower() == ".safetensors":
+        if _start(path, 9)[8:] == b"{":  # whatever the file is called
             from safetensors.torch import load_file
 
             return load_file(path)
         return _read_pickled(path)
     except CheckpointError:
         raise
+    except TorchFileError as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint: {_other_kind(path) or f'it {error}'}"
+        ) from None
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {_reason(path, error)}") from None
 
@@ -43,24 +50,40 @@ class _Inert:
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
-    from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+    from torch.serialization import safe_globals
 
-    archive = _start(path, 2) == b"PK"
-    asked = get_unsafe_globals_in_checkpoint(path) if archive else []
-    # The first public checkpoints carry their trainer's callbacks along.
-    trainers = [name for name in asked if name.startswith("pytorch_lightning.")]
-    if len(trainers) < len(asked):
-        wanted = ", ".join(sorted(set(asked) - set(trainers)))
+    with path.open("rb") as file:
+        asked = called_by(file) - WEIGHTS
+    if code := sorted(name for name in asked if not is_harmless(name)):
         raise CheckpointError(
-            f"{path} asks for code to be run ({wanted}), so it is not loaded; do not use it"
+            f"{path} asks for code to be run ({', '.join(code)}), so it is not loaded; do not use it"
         )
-    with safe_globals([(_Inert, name) for name in trainers]):
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive or None)
-    while isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
+    with safe_globals([(_Inert, name) for name in asked]):
+        found = _loaded(path)
+    for _ in range(MOST_NESTED):
+        if not (isinstance(found, dict) and isinstance(found.get("state_dict"), dict)):
+            break
         found = found["state_dict"]
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} holds a {type(found).__name__}, not the weights of a model")
-    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    return {name: value for name, value in found.items() if isinstance(name, str) and _is_plain(value, path)}
+
+
+def _loaded(path: Path) -> Any:
+    if path.suffix.lower() == ".safetensors":  # torch would go by the name
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    archive = _start(path, 2) == b"PK"
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=archive or None)
+
+
+def _is_plain(value: Any, path: Path) -> bool:
+    """Whether it is a tensor. Raises CheckpointError for one that claims more numbers than the file holds."""
+    if not isinstance(value, Tensor):
+        return False
+    if value.is_meta or value.layout != torch.strided or value.nbytes > value.untyped_storage().nbytes():
+        raise CheckpointError(f"{path} holds a tensor without all of its numbers; do not use it")
+    return True
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -68,13 +91,15 @@ def _reason(path: Path, error: Exception) -> str:
         return "there is no such file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    return _other_kind(path) or "it is broken, cut off or another kind of file"
+
+
+def _other_kind(path: Path) -> str | None:
     if path.stat().st_size == 0:
         return "the file is empty"
     if _start(path, 23) == b"version https://git-lfs":
         return "it is a git-lfs pointer; run `git lfs pull` where it came from"
-    if "weights_only" in str(error) or "Unsupported" in str(error):
-        return "it asks for code to be run, or is no checkpoint"
-    return "it is broken, cut off or another kind of file"
+    return None
 
 
 def _start(path: Path, count: int) -> bytes:
