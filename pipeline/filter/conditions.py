@@ -34,6 +34,17 @@ _QUERIES = re.compile(r"\bselect\b|\bread_\w*|\bscan_\w*|\(\s*(from|values|with|
 _NOT_ROW_BY_ROW = frozenset({"Agg", "Over", "Window", "Rolling", "Len", "Explode", "Quantile", "Correlation"})
 
 
+# What makes of a few bytes as many as it likes: refused before anything is evaluated.
+_GROWING = {"PadStart": "LPAD", "PadEnd": "RPAD", "Replace": "REPLACE", "ReplaceMany": "REPLACE",
+            "RepeatBy": "REPEAT", "Range": "GENERATE_SERIES", "ToString": "STRFTIME"}  # fmt: skip
+# polars' parser takes chains of any length (`OR` after `OR`), and then falls off the end of its stack.
+MOST_OPERATORS = 600
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_OPERATOR = re.compile(
+    r"[^\w\s,.]|\b(?:and|or|x?not|is|in|case|when|between|i?like|at|collate|div|interval)\b", re.IGNORECASE
+)
+
+
 @dataclass(frozen=True)
 class Condition:
     """A condition's name in the report, and the expression that is true for the rows that pass."""
@@ -48,6 +59,16 @@ def conditions(wanted: Filter, roles: Roles, schema: Schema) -> list[Condition]:
     Raises SourceError for a column that is missing, UsageError for a keyword or `where` that makes no sense.
     """
     return [*_bounds(wanted, roles, schema), *_on_captions(wanted, roles, schema)]
+
+
+def roles_in_use(wanted: Filter) -> set[Role]:
+    """The roles that a recipe asks about: every file of a source must have a column for them, if one has."""
+    used: set[Role] = {"url", *(role for key, role, _ in _BOUNDS if getattr(wanted, key) is not None)}
+    if wanted.keywords or wanted.exclude or wanted.dedupe == "caption":
+        used.add("caption")
+    if wanted.dedupe == "hash":
+        used.add("hash")
+    return used | ({"score"} if wanted.ranked_by == "score" else set())
 
 
 def on_likeness(likeness: pl.Expr, wanted: Filter) -> list[Condition]:
@@ -87,20 +108,38 @@ def where(text: str, schema: Schema) -> pl.Expr:
     """
     if query := _QUERIES.search(text):
         raise UsageError(f"--where takes a condition, not a query: {query[0]!r} is not allowed in it")
+    if len(_OPERATOR.findall(_QUOTED.sub(" ", text))) > MOST_OPERATORS:
+        raise UsageError(_too_long(schema))
     said = repr(text if len(text) <= 100 else f"{text[:97]}...")
     try:
-        parsed: Any = pl.sql_expr(text)
+        parsed = pl.sql_expr(text)
+        names = _node_names(json.loads(parsed.meta.serialize(format="json")))
+        _require_row_by_row(said, names)
         # On one empty row, as a type that does not fit or a bad pattern in it shows only then.
         result = pl.DataFrame([pl.Series(name, [None], kind) for name, kind in schema.items()]).select(parsed)
+    except RecursionError:
+        raise UsageError(_too_long(schema)) from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise UsageError(f"--where {said}: {_reason(error)}; the columns are {listed(schema)}") from None
     if result.dtypes != [pl.Boolean]:
         raise UsageError(f"--where {said} gives {result.dtypes[0]}, not true or false; write a comparison")
-    if foreign := _node_names(json.loads(parsed.meta.serialize(format="json"))) & _NOT_ROW_BY_ROW:
+    return parsed
+
+
+def _too_long(schema: Schema) -> str:
+    return (
+        f"--where has too many operators one upon another ({MOST_OPERATORS} at most); for one of many values "
+        f"write `column IN (a, b, ...)`; the columns are {listed(schema)}"
+    )
+
+
+def _require_row_by_row(said: str, names: set[str]) -> None:
+    if foreign := names & _NOT_ROW_BY_ROW:
         raise UsageError(
             f"--where {said} must judge each row by itself, without {', '.join(sorted(foreign))}"
         )
-    return parsed
+    if growing := sorted({_GROWING[name] for name in names & _GROWING.keys()}):
+        raise UsageError(f"--where {said} may fill any memory: write it without {', '.join(growing)}")
 
 
 def _reason(error: BaseException) -> str:
@@ -110,11 +149,17 @@ def _reason(error: BaseException) -> str:
     return lines[-1].split("; valid columns")[0].removeprefix("error: ")[:200]
 
 
-def _node_names(node: Any) -> set[str]:
+def _node_names(tree: Any) -> set[str]:
     """Every key and bare text of a serialised expression, its literals aside."""
-    if isinstance(node, dict):
-        inner = (_node_names(value) for key, value in node.items() if key not in ("Literal", "Column"))
-        return set(node).union(*inner)
-    if isinstance(node, list):
-        return set().union(*map(_node_names, node))
-    return {node} if isinstance(node, str) else set()
+    found: set[str] = set()
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            found.update(node)
+            waiting += [value for key, value in node.items() if key not in ("Literal", "Column")]
+        elif isinstance(node, list):
+            waiting += node
+        elif isinstance(node, str):
+            found.add(node)
+    return found

@@ -20,7 +20,7 @@ from ..metadata.table import Table, open_table, require_predictor
 from ..rundir import RunDir
 from ..shards.naming import key_digits
 from .columns import selected_names
-from .conditions import Condition, conditions, on_likeness
+from .conditions import Condition, conditions, on_likeness, roles_in_use
 from .keywords import nearest_words
 from .report import FilterReport
 from .scan import Ranking, ScanResult, hashes_of_passing, scan
@@ -56,7 +56,8 @@ def filter_rows(
     now = made_from(source)
     if not overwrite and (before := _report_before(run, now)):
         return before
-    table = open_table(_as_parquet(source, run), _overrides(recipe.source.columns, wanted.score))
+    overrides = _overrides(recipe.source.columns, wanted.score)
+    table = open_table(_as_parquet(source, run), overrides, roles_in_use(wanted))
     require_predictor(table, wanted.predictor)
     asked = conditions(wanted, table.roles, table.schema)
     unique_by = _unique_by(wanted.dedupe, table)

@@ -1,8 +1,8 @@
 """A source's files as one table: the types of its columns, and which column has which role."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -11,13 +11,39 @@ from visunex.recipes import Columns
 
 from ..errors import SourceError
 from .catalog import data_set
-from .columns import Role, Schema, listed, recognise
+from .columns import Role, Schema
 from .resolve import ResolvedSource
+from .unify import FileKind, predictor_of, typed_keys, unified
 
-__all__ = ["INDEX", "Table", "broken_file", "open_table", "require_predictor"]
+__all__ = ["INDEX", "FileGroup", "Table", "broken_file", "open_table", "require_predictor"]
 
 INDEX = "__index_level_0__"  # pandas' row labels, no data
+_URL: tuple[Role, ...] = ("url",)
 _BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+
+@dataclass(frozen=True)
+class FileGroup:
+    """Files with the same columns: `columns` are the table's, None where they have just those."""
+
+    paths: tuple[str, ...]
+    options: Mapping[str, str]
+    columns: Sequence[pl.Expr] | None
+
+    def rows(self) -> pl.LazyFrame:
+        """Their rows as the table's."""
+        part = _scan(self.paths, self.options)
+        return part if self.columns is None else part.select(self.columns)
+
+    def numbered(self, name: str, first: int) -> pl.LazyFrame:
+        """The same with their numbers, from `first` on, in a column `name`."""
+        part = _scan(self.paths, self.options)  # a scan that was asked for its schema takes no numbers
+        part = part.with_row_index(name, first)
+        return part if self.columns is None else part.select(name, *self.columns)
+
+    def alone(self) -> "Iterable[FileGroup]":
+        """Each file by itself."""
+        return (replace(self, paths=(path,)) for path in self.paths)
 
 
 @dataclass(frozen=True)
@@ -31,7 +57,7 @@ class Table:
     rows: pl.LazyFrame
     schema: Schema
     roles: Mapping[Role, str]
-    file_groups: Sequence[Sequence[str]]
+    file_groups: Sequence[FileGroup]
 
     def numbered(self, name: str) -> pl.LazyFrame:
         """The rows with their numbers, from 0 on, in a column `name`.
@@ -39,62 +65,46 @@ class Table:
         The scans number them: so a filter over these rows is still asked by the scans, as they read.
         """
         first, parts = 0, []
-        for paths in self.file_groups:
-            part = _scan(paths, self.source.options)  # a scan that was asked for its schema takes no numbers
-            parts.append(part.with_row_index(name, first))
+        for group in self.file_groups:
+            parts.append(group.numbered(name, first))
             if len(self.file_groups) > 1:
-                first += _scan(paths, self.source.options).select(pl.len()).collect(engine="streaming").item()
+                first += group.rows().select(pl.len()).collect(engine="streaming").item()
         return _together(parts)
 
 
-def open_table(source: ResolvedSource, overrides: Columns) -> Table:
-    """Open a source, with its columns' roles recognised or as `overrides` say.
+def open_table(source: ResolvedSource, overrides: Columns, needed: Collection[Role] = _URL) -> Table:
+    """Open a source, with its columns' roles recognised or as `overrides` say, in each file by itself.
 
-    Files need not have the same types or order of columns (pandas writes whole numbers as floats where one is
-    missing). Raises SourceError, naming the file, when one is broken or lacks a column that others have.
+    Files may differ in further columns, their order, the case of names, and types. Raises SourceError, naming
+    the file, when one is broken or lacks a column for a role in `needed` that others have one for.
     """
-    kinds: dict[tuple[tuple[str, pl.DataType], ...], list[str]] = {}
-    for path, schema in zip(source.paths, _schemas(source), strict=True):
-        kinds.setdefault(tuple(schema.items()), []).append(path)
-    roles = [recognise(dict(kind), overrides) for kind in kinds]
-    for kind, own, paths in zip(kinds, roles, kinds.values(), strict=True):
-        _same_roles(roles[0], own, dict(kind), paths[0], source.paths[0])
-    parts = [_scan(paths, source.options) for paths in kinds.values()]
-    rows = _together(parts)
-    try:
-        return Table(source, rows, dict(rows.collect_schema()), roles[0], tuple(kinds.values()))
-    except pl.exceptions.PolarsError as error:
-        raise SourceError(f"the files of {source.name} do not fit together: {first_line(error)}") from None
+    kinds = _kinds(source, overrides)
+    found = unified(kinds, needed)
+    groups = [
+        FileGroup(kind.paths, source.options, columns)
+        for kind, columns in zip(kinds, found.columns, strict=True)
+    ]
+    rows = _together([group.rows() for group in groups])
+    return Table(source, rows, found.schema, found.roles, groups)
+
+
+def _kinds(source: ResolvedSource, overrides: Columns) -> list[FileKind]:
+    """The source's files, those with the same columns (and folders that are columns) together."""
+    types = typed_keys(source.keys, overrides)
+    kinds: dict[tuple[object, ...], FileKind] = {}
+    for place, (path, schema) in enumerate(zip(source.paths, _schemas(source), strict=True)):
+        there = set(map(str.lower, schema))
+        keys = {name: value for name, value in source.keys_of(place).items() if name.lower() not in there}
+        same = (*schema.items(), *keys.items())
+        before = kinds.get(same)
+        columns = {**schema, **{name: types[name] for name in keys}}
+        paths = (path,) if before is None else (*before.paths, path)
+        kinds[same] = FileKind(paths, columns, keys, overrides)
+    return list(kinds.values())
 
 
 def _together(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
-    return parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal_relaxed")
-
-
-def _same_roles(
-    first: Mapping[Role, str], own: Mapping[Role, str], schema: Schema, path: str, reference: str
-) -> None:
-    for role, name in first.items():
-        if own.get(role) != name:
-            if role == "score":
-                _same_predictor(name, own.get(role), reference, path)
-            raise SourceError(
-                f"{path} has no column {name!r} for the {role}, as {reference} has; it has {listed(schema)}"
-            )
-
-
-def _same_predictor(first: str, second: str | None, reference: str, path: str) -> None:
-    one, other = _predictor_of(first), _predictor_of(second)
-    if one and other and one != other:
-        raise SourceError(
-            f"{reference} has scores of the predictor {one} ({first}), {path} of {other} ({second}): these "
-            "are different scales, so they are not mixed in one run"
-        )
-
-
-def _predictor_of(score: str | None) -> str | None:
-    """The predictor behind a score column of LAION's: V2 sets say AESTHETIC_SCORE, V1 sets `aesthetic`."""
-    return {"aesthetic_score": "V2", "aesthetic": "V1"}.get((score or "").lower())
+    return parts[0] if len(parts) == 1 else pl.concat(parts)
 
 
 def require_predictor(table: Table, wanted: str | None) -> None:
@@ -103,7 +113,7 @@ def require_predictor(table: Table, wanted: str | None) -> None:
         return
     named = data_set(table.source.name)
     people = "people" if "score_median" in table.schema else None
-    found = _predictor_of(table.roles.get("score")) or people or (named.predictor if named else None)
+    found = predictor_of(table.roles.get("score")) or people or (named.predictor if named else None)
     if found is not None and found != wanted:
         raise SourceError(
             f"{table.source.name} has scores of {found}, the recipe's thresholds mean those of {wanted}: "
@@ -134,11 +144,11 @@ def _scan(paths: Sequence[str], options: Mapping[str, str]) -> pl.LazyFrame:
 
 def broken_file(table: Table) -> str | None:
     """The first file whose values cannot all be read, with what is wrong in it; None when all can."""
-    for path in table.source.paths:
-        rows = _scan([path], table.source.options).select(table.roles.values())
+    for group in (single for each in table.file_groups for single in each.alone()):
+        rows = group.rows().select(table.roles.values())
         try:
             for _ in rows.collect_batches(maintain_order=False, engine="streaming"):
                 pass
         except _BROKEN as error:
-            return f"{path} is broken: {first_line(error)}"
+            return f"{group.paths[0]} is broken: {first_line(error)}"
     return None

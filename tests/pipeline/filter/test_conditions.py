@@ -121,3 +121,33 @@ def test_a_condition_that_fails_on_some_value_says_so(tmp_path: Path) -> None:
         select(tmp_path / "run", tmp_path / "m.parquet", where="CAST(TEXT AS INT) > 1")
     with pytest.raises(SourceError, match="no column 'CAPTION' for the caption"):
         select(tmp_path / "run", tmp_path / "m.parquet", columns={"caption": "CAPTION"})
+
+
+SCHEMA_OF_WHERE = {"Text": pl.String(), "score": pl.Float64(), "SCORE2": pl.Int64()}
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        (" OR ".join(["score > 1"] * 8000), "too many operators"),
+        ("score" + " + score" * 3000 + " > 1", "too many operators"),
+        ("score > 1" + " IS NULL" * 3000, "too many operators"),
+        ("score" + "::int" * 3000 + " > 1", "too many operators"),
+        ("(" * 3000 + "score > 1" + ")" * 3000, "--where"),
+        ("LPAD(Text, 2000000000, 'x') = 'x'", "without LPAD"),
+        ("rpad('x', 2000000000, 'x') = 'x'", "without RPAD"),
+        ("REPEAT(Text, 2000000000) = 'x'", "--where"),
+        ("REPLACE(Text, 'a', 'aaaaaaaaaaaaaaaaaaaa') = 'x'", "without REPLACE"),
+    ],
+)
+def test_a_condition_that_would_fill_memory_or_the_stack(condition: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        where(condition, SCHEMA_OF_WHERE)
+    assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize("count", [50, 250])
+def test_a_long_condition_is_taken(count: int) -> None:
+    frame = pl.DataFrame({"Text": ["a"], "score": [2.0], "SCORE2": [1]})
+    assert frame.select(where(" OR ".join(["score > 1"] * count), SCHEMA_OF_WHERE)).item() is True
+    assert frame.select(where(f"SCORE2 IN ({', '.join(map(str, range(5000)))})", SCHEMA_OF_WHERE)).item()
