@@ -1,5 +1,6 @@
 """Whether a file is an image, whole and of a sane size: by its structure; by decoding where that is odd."""
 
+import errno
 import struct
 import zlib
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from .errors import ImageError, is_cut_short, what_else
 from .formats import MAGIC
 
 __all__ = ["Header", "Limits", "inspect"]
+
+_OF_THE_MACHINE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Header:
 def inspect(data: bytes, limits: Limits) -> Header:
     """The format and size of a whole image within `limits`.
 
-    Raises ImageError: not_an_image, too_many_pixels, too_small, aspect_ratio, truncated or damaged.
+    Raises ImageError: not_an_image, too_many_pixels, too_small, aspect_ratio, truncated or damaged. What the
+    machine lacks is none of the image's faults: MemoryError, or the OSError as it came.
     """
     try:
         with opened(data) as image:
@@ -50,6 +54,8 @@ def inspect(data: bytes, limits: Limits) -> Header:
     except UnidentifiedImageError:
         raise _not_an_image(data) from None
     except Exception as error:  # parsers of hostile bytes raise anything
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            raise
         raise _unreadable(data, error) from None
     return header
 

@@ -31,7 +31,7 @@ __all__ = ["Client", "ClientSettings", "Hosts", "Response"]
 
 MOST_REDIRECTS = 5
 CHUNK = 256 * 1024  # bytes that are read at once
-_MOST_HOSTS_OPEN = 64
+MOST_HOSTS_OPEN = 64  # whose connections are kept
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WHOLE = frozenset({200, 203})  # the second: a proxy on the way has had a hand in it
 _NOT_THE_LINK = frozenset({407, 408, 425, 429})  # refusals that say nothing of the link itself
@@ -95,7 +95,7 @@ class Client:
 
     def _manager(self, context: ssl.SSLContext, allow_private: bool) -> urllib3.PoolManager:
         manager = urllib3.PoolManager(
-            num_pools=_MOST_HOSTS_OPEN,
+            num_pools=MOST_HOSTS_OPEN,
             maxsize=self.settings.connections,
             ssl_context=context,
             retries=False,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .budget import Budget
-from .errors import FetchError
+from .errors import FetchError, is_temporary, machine_error
 
 __all__ = ["Address", "resolve"]
 
@@ -34,9 +34,13 @@ class _Lookup:
     def __init__(self, host: str) -> None:
         self.asked = time.monotonic()
         self.addresses: list[tuple[socket.AddressFamily, tuple[Any, ...]]] = []
-        self.error: OSError | UnicodeError | None = None
+        self.error: OSError | UnicodeError | RuntimeError | None = None
         self.done = threading.Event()
-        threading.Thread(target=self._ask, args=(host,), daemon=True, name="visunex-dns").start()
+        try:
+            threading.Thread(target=self._ask, args=(host,), daemon=True, name="visunex-dns").start()
+        except RuntimeError as error:
+            self.error = error
+            self.done.set()
 
     def _ask(self, host: str) -> None:
         try:
@@ -49,15 +53,16 @@ class _Lookup:
     @property
     def stale(self) -> bool:
         """Whether it is to be asked anew."""
-        return time.monotonic() - self.asked > _KEPT_SECONDS or _is_temporary(self.error)
+        return time.monotonic() - self.asked > _KEPT_SECONDS or self.is_of_the_moment
+
+    @property
+    def is_of_the_moment(self) -> bool:
+        """Whether the failure says nothing about the name."""
+        return self.error is not None and (is_temporary(self.error) or machine_error(self.error) is not None)
 
 
 _lookups: dict[str, _Lookup] = {}
 _lookups_lock = threading.Lock()
-
-
-def _is_temporary(error: Exception | None) -> bool:
-    return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
 
 
 def resolve(host: str, port: int, budget: Budget) -> list[Address]:
@@ -71,8 +76,18 @@ def resolve(host: str, port: int, budget: Budget) -> list[Address]:
     if not lookup.done.wait(budget.seconds_left()):
         raise TimeoutError("the name service did not answer")
     if lookup.error is not None or not lookup.addresses:
-        reason = getattr(lookup.error, "strerror", None) or "no address"
-        raise FetchError(
-            "dns", f"the host's name does not resolve ({reason})", retryable=_is_temporary(lookup.error)
-        )
+        raise _failure(lookup.error)
     return [Address(family, (sockaddr[0], port, *sockaddr[2:])) for family, sockaddr in lookup.addresses]
+
+
+def _failure(error: Exception | None) -> FetchError:
+    lacking = None if error is None else machine_error(error)
+    if lacking is not None:
+        return lacking
+    if is_temporary(error):
+        return FetchError("dns_temporary", f"the name service fails ({_reason(error)})", retryable=True)
+    return FetchError("dns", f"the host's name does not resolve ({_reason(error)})")
+
+
+def _reason(error: Exception | None) -> str:
+    return getattr(error, "strerror", None) or "no address"

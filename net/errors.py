@@ -1,11 +1,21 @@
 """Why something cannot be fetched: one error, with a kind to count and a sentence."""
 
+import errno
+import socket
 import ssl
 from collections.abc import Iterable
 
 from visunex.base.errors import VisunexError
 
-__all__ = ["FetchError", "classed", "is_retryable"]
+__all__ = [
+    "FetchError",
+    "classed",
+    "described",
+    "is_retryable",
+    "is_temporary",
+    "machine_error",
+    "was_spoilt",
+]
 
 _RETRYABLE = frozenset({"timeout", "reset", "unreachable", "http_408", "http_425", "http_429", "stalled"})
 
@@ -48,9 +58,51 @@ class FetchError(VisunexError):
         )
 
 
+_OF_THE_PLACE = frozenset({"outage", "dns_temporary", "tls_certificate"})
+MACHINE = "machine_"  # what the kinds of this machine's own failures begin with
+_MACHINE = {
+    errno.EMFILE: ("open_files", "this machine has too many files open (ulimit -n)"),
+    errno.ENFILE: ("open_files", "this machine has too many files open"),
+    errno.ENOMEM: ("memory", "this machine has no memory left"),
+    errno.ENOBUFS: ("memory", "this machine has no memory for sockets left"),
+    errno.ENOSPC: ("disk", "this machine has no space left"),
+    errno.EDQUOT: ("disk", "the quota of this machine's disk is used up"),
+    errno.EROFS: ("disk", "this machine's disk can only be read"),
+    errno.EADDRNOTAVAIL: ("ports", "this machine has no port left to connect from"),
+}
+
+
 def is_retryable(kind: str) -> bool:
-    """Whether a kind of failure is one of the moment, so that a later run may find what this one did not."""
-    return kind in _RETRYABLE or kind.startswith("http_5")
+    """Whether a kind of failure is one of the moment, so that a later run may find what this one did not.
+
+    What this machine or its network did is: it says nothing about the link.
+    """
+    return kind in _RETRYABLE or kind.startswith("http_5") or was_spoilt(kind)
+
+
+def was_spoilt(kind: str) -> bool:
+    """Whether this machine or its network is to blame for a kind of failure, and not the link."""
+    return kind in _OF_THE_PLACE or kind.startswith(MACHINE)
+
+
+def is_temporary(error: BaseException | None) -> bool:
+    """Whether it is the name service that fails, which says nothing about the name."""
+    return isinstance(error, socket.gaierror) and error.errno in (socket.EAI_AGAIN, socket.EAI_SYSTEM)
+
+
+def machine_error(error: BaseException) -> FetchError | None:
+    """The error that says what this machine lacks; None where something else is at fault."""
+    if isinstance(error, MemoryError):
+        found = _MACHINE[errno.ENOMEM]
+    elif isinstance(error, RuntimeError) and "new thread" in str(error):
+        found = ("threads", "this machine starts no further thread")
+    elif isinstance(error, socket.gaierror) and error.errno == socket.EAI_MEMORY:
+        found = _MACHINE[errno.ENOMEM]
+    elif isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno in _MACHINE:
+        found = _MACHINE[error.errno]
+    else:
+        return None
+    return FetchError(MACHINE + found[0], found[1], retryable=True)
 
 
 def classed(error: Exception) -> FetchError:
@@ -63,6 +115,8 @@ def classed(error: Exception) -> FetchError:
     for cause in chain:
         if isinstance(cause, FetchError):
             return cause
+        if (lacking := machine_error(cause)) is not None:
+            return lacking
     for cause in chain:
         if isinstance(cause, (TimeoutError, ReadTimeoutError)):
             return FetchError("timeout", "no whole answer before the deadline", option="--deadline")
@@ -76,6 +130,12 @@ def classed(error: Exception) -> FetchError:
     if any(isinstance(cause, (HTTPError, HTTPException, OSError)) for cause in chain):
         return FetchError("bad_response", f"the server's answer makes no sense ({type(chain[-1]).__name__})")
     return FetchError("bad_url" if isinstance(error, ValueError) else "internal", type(chain[-1]).__name__)
+
+
+def described(error: Exception) -> str:
+    """Any error in one line that begins with its kind."""
+    failure = classed(error)
+    return f"{failure.kind}: {failure.message}"
 
 
 _PASSING = frozenset({"reset", "truncated"})

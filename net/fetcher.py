@@ -10,11 +10,12 @@ import time
 from dataclasses import dataclass
 
 from .budget import Budget
-from .client import Client, ClientSettings, Hosts, Response
+from .client import Client, ClientSettings, Hosts, Response, checked_url
 from .errors import FetchError, classed
 from .rate_limit import LONGEST_WAIT, HostLimits
 from .retry import FIRST_PAUSE, pause_before
 from .robots import DIRECTIVES, Directive, forbidden
+from .sockets import takes_connections
 
 __all__ = ["FetchSettings", "Fetched", "Fetcher"]
 
@@ -101,6 +102,16 @@ class Fetcher:
         pause = pause_before(tries, failure)
         late = pause is None or budget.ends - time.monotonic() <= pause
         return None if late or tries > self.settings.retries else pause
+
+    def reaches(self, url: str) -> bool:
+        """Whether the host of `url` takes connections."""
+        try:
+            target = checked_url(url)
+        except FetchError:
+            return True
+        return takes_connections(
+            str(target.host), target.port or 0, allow_private=self.settings.allow_private
+        )
 
     def _bytes(self, url: str, budget: Budget) -> bytes:
         with self._client.open(url, budget, _ACCEPTED) as response:

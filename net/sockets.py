@@ -9,9 +9,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from . import addresses
-from .budget import Budget, current_budget
+from .budget import Budget, current_budget, spending
 from .dns import Address, resolve
-from .errors import FetchError
+from .errors import MACHINE, FetchError, classed, machine_error
 
 __all__ = ["GuardedSSLSocket", "GuardedSocket", "connect", "pool_classes"]
 
@@ -61,6 +61,19 @@ def connect(host: str, port: int, *, allow_private: bool) -> socket.socket:
     return _first_that_answers(allowed, budget)
 
 
+_PROBE = 5.0  # seconds in which a host that is there takes a connection
+
+
+def takes_connections(host: str, port: int, *, allow_private: bool) -> bool:
+    """Whether a host lets anybody in. What cannot be known for want of files or memory here counts as yes."""
+    try:
+        with spending(Budget.of(_PROBE)):
+            connect(host, port, allow_private=allow_private).close()
+    except Exception as error:
+        return classed(error).kind.startswith(MACHINE)
+    return True
+
+
 def _first_that_answers(places: list[Address], budget: Budget) -> socket.socket:
     for position, address in enumerate(places):
         # An address that swallows packets must leave time for the others.
@@ -86,8 +99,9 @@ def _connect_to(address: Address, patience: float, budget: Budget) -> socket.soc
 
 
 def _connection_error(error: OSError) -> Exception:
-    if isinstance(error, TimeoutError):
-        return error
+    lacking = machine_error(error)
+    if isinstance(error, TimeoutError) or lacking is not None:
+        return lacking or error
     if isinstance(error, ConnectionRefusedError):
         return FetchError("refused", "the host refuses connections")
     if isinstance(error, ConnectionResetError):

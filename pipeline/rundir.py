@@ -137,6 +137,10 @@ class RunDir:
         except FileNotFoundError:
             return None
 
+    def note(self, stage: Stage, made_from: Mapping[str, Any]) -> None:
+        """Note that what is there may as well have been made from this."""
+        write_json(self._state_folder() / f"{stage}.json", dict(made_from))
+
     def identity(self, stage: Stage) -> str | None:
         """A hash of what `stage` was made from, for the next stage to be made from."""
         noted = self.made_from(stage)

@@ -184,6 +184,10 @@ class Download(Section):
         float, Field(gt=0, le=3600, description="Seconds for one picture, everything included.")
     ] = 30
     retries: Annotated[int, Field(ge=0, le=20, description="Further tries after a reset or a 5xx.")] = 2
+    patience: Annotated[
+        float,
+        Field(gt=0, le=86400, description="Seconds to wait, when nothing answers, for it to come back."),
+    ] = 300
     max_bytes: Count = Field(default=32 * 2**20, description="Largest file, as sent and after decoding.")
     host_connections: Count = Field(default=32, description="Connections to one host at the same time.")
     host_rate: Annotated[float, Field(gt=0)] | None = Field(

@@ -29,6 +29,7 @@ from visunex.images.errors import ImageError
 from visunex.images.resize import Resize, resize
 from visunex.images.validate import Limits
 from visunex.images.validate import inspect as inspect_image
+from visunex.net.errors import described
 from visunex.net.fetcher import FetchSettings
 
 from ..shards.naming import SHARD_DIGITS
@@ -177,6 +178,8 @@ class CheckedResizer:
             smaller = resize(data, self._how)
         except ImageError as error:
             return None, None, None, None, None, error.described
+        except (MemoryError, OSError) as error:
+            return None, None, None, None, None, described(error)
         return (smaller.data, *smaller.size, *smaller.original, None)
 
 

@@ -4,17 +4,15 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from visunex.net.errors import is_retryable
-
 from ..errors import DownloadError
 from ..shards.discard import is_discarded
 from ..shards.naming import TAR, shard_name
 from .candidates import Candidates
-from .choose import Result, round_size
+from .choose import round_size
 from .messages import ROWS_FILE, ShardJob
 from .plan import Plan
 from .report import Effort, LiveLine
-from .results import Results, is_made
+from .results import Results, Which, is_made, is_worth_a_try
 from .worker_pool import WorkerPool
 
 __all__ = ["Rounds", "prepare"]
@@ -51,12 +49,9 @@ class Rounds:
         unmade = (shard for shard in range(self._shards) if not self._is_made(shard))
         self._results.read(range(next(unmade, self._shards)))
 
-    def retry(self, *, whatever_failed: bool) -> None:
-        """Make shards again in which failures are worth another try; their images are taken over.
-
-        Those are failures of the moment, or all with `whatever_failed`.
-        """
-        jobs = (self._retry_job(shard, whatever_failed) for shard in self._results.shards)
+    def retry(self, which: Which) -> None:
+        """Make shards again in which failures are worth another try; their images are taken over."""
+        jobs = (self._retry_job(shard, which) for shard in self._results.shards)
         self._make([job for job in jobs if job is not None])
 
     def _is_made(self, shard: int) -> bool:
@@ -68,11 +63,12 @@ class Rounds:
         rows = round_size(self._plan.target, chosen, min(tried * size, candidates.count))
         return min(tried + -(-rows // size), self._shards)
 
-    def _retry_job(self, shard: int, whatever_failed: bool) -> ShardJob | None:
+    def _retry_job(self, shard: int, which: Which) -> ShardJob | None:
         if is_discarded(self._folder / f"{shard_name(shard)}{TAR}"):
             return None
         failed = [result for result in self._results.of(shard) if not result.downloaded]
-        final = [result for result in failed if not _is_retried(result, whatever_failed)]
+        settings = self._plan.settings
+        final = [result for result in failed if not is_worth_a_try(result, settings, which)]
         if len(final) == len(failed):
             return None
         return self._job(shard, {result.rank: result.error_message or "" for result in final}, retry=True)
@@ -109,8 +105,3 @@ def prepare(candidates: Candidates, job: ShardJob) -> None:
         candidates.write_rows(job.shard, job.folder / ROWS_FILE)
     except OSError as error:
         raise DownloadError(f"{job.folder}: {error.strerror or error}; what is done is kept") from None
-
-
-def _is_retried(result: Result, whatever_failed: bool) -> bool:
-    kind = result.error_kind or ""
-    return kind != "excluded" and (whatever_failed or is_retryable(kind))

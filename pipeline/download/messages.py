@@ -38,6 +38,7 @@ class MakerSettings:
     resize: Resize | None = None
     perceptual_hash: bool = False
     spool: Path | None = None
+    patience: float = 300.0  # seconds to wait through an outage
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class ShardJob:
 class ShardProgress:
     """How far a worker is with a shard. `failures` counts by kind; `open_rows` are being worked on.
 
-    `all_begun` means that no row waits for its turn any more.
+    `all_begun` means that no row waits for its turn any more, `waited` for how many seconds nothing answers
+    its worker, and `gave_up` that it waits no longer.
     """
 
     shard: int
@@ -71,6 +73,8 @@ class ShardProgress:
     failures: dict[str, int]
     open_rows: tuple[int, ...]
     all_begun: bool = False
+    waited: int = 0
+    gave_up: bool = False
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ class Plan:
             resize=Resize(settings.resize, settings.resize_mode) if settings.resize else None,
             perceptual_hash=settings.dedupe_images == "near",
             spool=spool,
+            patience=settings.patience,
         )
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -108,6 +108,8 @@ class LiveLine:
         failures = sum((Counter(each.failures) for each in live), Counter[str]())
         megabytes = (self._effort.received + self._received()) / 1e6
         parts = [f"{100 * downloaded / tried:.0f} % of links alive"] if tried else []
+        if waited := _waited(live):
+            parts.insert(0, f"nothing answers for {human_time(waited)}: waiting for the network")
         parts.append(f"{megabytes / self._effort.seconds:.1f} MB/s")
         parts += [f"{name} {count}" for name, count in failures.most_common(3)]
         self._shown.update(min(self._chosen + downloaded, self._target), ", ".join(parts))
@@ -123,6 +125,11 @@ class LiveLine:
 
     def _received(self) -> int:
         return sum(each.received for each in self._by_shard.values())
+
+
+def _waited(live: Iterable[ShardProgress]) -> int:
+    """Seconds in which nothing answers any of the workers that have something in work."""
+    return min((each.waited for each in live if each.open_rows), default=0)
 
 
 def report_on(

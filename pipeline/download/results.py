@@ -1,14 +1,16 @@
 """What became of the candidates so far: read from finished shards, written as `downloaded.parquet`."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from visunex.base.files import atomic
+from visunex.net.errors import is_retryable, was_spoilt
 
 from ..shards.discard import is_discarded
 from ..shards.naming import ROWS, STATS, TAR, shard_name
@@ -16,7 +18,12 @@ from .candidates import Candidates
 from .choose import Result, choose
 from .plan import Plan
 
-__all__ = ["Results", "is_made", "read_shard", "write_downloaded"]
+if TYPE_CHECKING:
+    from visunex.recipes import Download
+
+__all__ = ["Results", "Which", "is_made", "is_worth_a_try", "read_shard", "write_downloaded"]
+
+Which = Literal["spoilt", "of the moment", "all"]  # failures that are tried again
 
 
 class Results:
@@ -84,6 +91,39 @@ def read_shard(shards: Path, shard: int) -> list[Result]:
     columns += [name for name in pq.read_schema(path).names if name == "dhash"]
     results = [_result(row) for row in pq.read_table(path, columns=columns).to_pylist()]
     return sorted(results, key=lambda result: result.rank)
+
+
+def is_worth_a_try(result: Result, settings: "Download", which: Which) -> bool:
+    """Whether a failed link is to be tried again; what a setting forbade is, once it permits it.
+
+    `spoilt` is what this machine or its network did; failures of the moment are the servers' as well.
+    """
+    kind = result.error_kind or ""
+    if which == "all" and kind != "excluded":
+        return True
+    return _is_permitted_now(kind, result.error_message or "", settings) or (
+        is_retryable(kind) if which == "of the moment" else was_spoilt(kind)
+    )
+
+
+def _is_permitted_now(kind: str, message: str, settings: "Download") -> bool:
+    """Whether the setting that a link failed for, at the limit that the message names, has been loosened."""
+    found = re.search(r"\d+(\.\d+)?(e\+\d+)?", message)
+    limit = float(found[0]) if found else 0.0
+    match kind:
+        case "private_address":
+            return settings.allow_private and "--allow-private" in message
+        case "robots_tag":
+            return not {*settings.respected}.intersection(re.findall(r"[\w-]+", message))
+        case "too_large":
+            return settings.max_bytes > limit > 0
+        case "too_many_pixels":
+            return settings.max_pixels > limit > 0
+        case "too_small":
+            return settings.min_image_size < limit
+        case "aspect_ratio":
+            return limit > 0 and (settings.max_aspect_ratio or float("inf")) > limit
+    return False
 
 
 def _result(row: dict[str, Any]) -> Result:

@@ -11,12 +11,15 @@ import tarfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from visunex.net.errors import described
 from visunex.net.fetcher import Fetcher
+from visunex.net.outage import Patient
 
 from ..shards.naming import ROWS, SHARD_FILES, STATS, TAR, row_key, shard_name
 from .img2dataset_adapter import CheckedStream, SampleWriter, make_shard
@@ -55,7 +58,12 @@ class ShardMaker:
             make_shard(job, settings, fetcher.fetch_row, lambda writer: self._ordered(writer, job, counter))
         _refuse_lost_rows(job, rows, settings.shard_size)
         _publish(job, settings.output)
-        return counter.progress()
+        return self.progress(counter)
+
+    def progress(self, counter: "ProgressCounter") -> ShardProgress:
+        """How far a shard is, and whether anything answers."""
+        waited, gave_up = int(self.images.web.waited), self.images.web.gave_up
+        return replace(counter.progress(), waited=waited, gave_up=gave_up)
 
     def _ordered(self, writer: SampleWriter, job: ShardJob, counter: "ProgressCounter") -> OrderedWriter:
         first, hashed = job.shard * self.settings.shard_size, self.settings.perceptual_hash
@@ -101,7 +109,8 @@ class _Images:
 
     def __init__(self, settings: MakerSettings) -> None:
         self.places = threading.Semaphore(settings.threads)
-        self._fetcher = Fetcher(settings.fetch)
+        fetcher = Fetcher(settings.fetch)
+        self.web = Patient(fetcher.fetch, fetcher.reaches, settings.patience, settings.threads)
         self._spool = None if settings.spool is None else SpoolReader(settings.spool)
 
     def get(self, url: str) -> tuple[bytes | None, str]:
@@ -109,7 +118,7 @@ class _Images:
         if self._spool is not None:
             message = "not_in_tar: the tar has no such member, or none that can be taken"
             return self._spool.get(url), message
-        fetched = self._fetcher.fetch(url)
+        fetched = self.web.fetch(url)
         return fetched.body, fetched.described
 
 
@@ -136,8 +145,8 @@ class RowFetcher:
                     return row, None, self._job.not_fetched[row]
                 kept = self._kept(row)
                 return (row, kept, None) if kept is not None else (row, *self._fetch(row, url))
-        except BaseException as error:
-            return row, None, f"internal: {type(error).__name__}"
+        except Exception as error:
+            return row, None, described(error)
 
     def _kept(self, row: int) -> CheckedStream | None:
         key = row_key(self._job.shard * self._size + row, self._size)

@@ -8,7 +8,7 @@ when a worker dies.
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,9 @@ def begin_download(
     candidates = load_candidates(run.selected, settings)
     published = recipe.encode.precomputed
     made_from = _made_from(run, settings) | ({} if published is None else {"precomputed": published})
+    before = run.made_from("download")
+    if before is not None and not overwrite and _only_loosened(before, made_from):
+        run.note("download", made_from)
     run.begin("download", made_from, overwrite=overwrite)
     if retry_failed:
         _require_images(run)
@@ -109,14 +112,18 @@ class Downloading:
 
     def _try_candidates(self, rounds: Rounds, results: Results) -> None:
         plan = self.plan
-        # Another time may be luckier, but a tar says the same every time.
-        again = plan.run.downloaded.exists() and plan.settings.images is None
+        if plan.settings.images is not None and not self.retry_failed:
+            rounds.until_enough()  # another time may be luckier, but a tar says the same every time
+            return
+        rounds.read_made()
+        again = bool(results.shards)
         if self.retry_failed:
-            rounds.read_made()
-            rounds.retry(whatever_failed=True)
+            rounds.retry("all")
+        elif results.chosen() < plan.target:
+            rounds.retry("spoilt")
         rounds.until_enough()
         if again and not self.retry_failed and results.chosen() < plan.target:
-            rounds.retry(whatever_failed=False)
+            rounds.retry("of the moment")
 
 
 def _worker_pool(plan: Plan, spool: Spool | None, stopping: Event | None) -> WorkerPool:
@@ -146,6 +153,25 @@ def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:
         **({} if settings.resize_mode == "shortest" else {"resize_mode": settings.resize_mode}),
         **decisive,
     }
+
+
+_UPPER_LIMITS = ("max_bytes", "max_pixels", "max_aspect_ratio")
+
+
+def _only_loosened(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether limits alone have changed, and let in more: what is there is within them, too."""
+    changed = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+    return bool(changed) and all(_is_looser(name, before.get(name), now.get(name)) for name in changed)
+
+
+def _is_looser(name: str, before: Any, now: Any) -> bool:
+    if name in _UPPER_LIMITS:
+        return now is None or (before is not None and now > before)
+    if name == "min_image_size":
+        return bool(now < before)
+    if name == "respect":
+        return {*now} < {*(before or DIRECTIVES)} if now is not None else False
+    return name == "ignore_robots_tag" and bool(now)
 
 
 def _without_published(candidates: Candidates, place: str) -> Candidates:

@@ -7,12 +7,16 @@ closes, there is nobody left to work for.
 import contextlib
 import os
 import queue
+import resource
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
+
+from visunex.net.client import MOST_HOSTS_OPEN
 
 from .messages import Broken, Finished, MakerSettings, Ready, ShardJob, ShardProgress
 
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from .shard_maker import ShardMaker
 
 _REPORT_EVERY = 0.25  # seconds
+_MOST_FILES = 65_536  # open at a time, where the system sets no bound
+_OTHER_FILES = 64  # those of the shards in work and of the libraries
 
 
 def main() -> None:
@@ -30,7 +36,7 @@ def main() -> None:
     threading.Thread(target=_receive_jobs, args=(connection, jobs), daemon=True).start()
     outbox = _Outbox(connection)
     try:
-        maker = load_maker(settings)
+        maker = load_maker(within_open_files(settings, raise_open_files()))
     except Exception as error:
         sentence = f"a worker cannot start ({type(error).__name__}: {error})"
         outbox.send(Broken(-1, traceback.format_exc(), fatal=sentence))
@@ -38,6 +44,25 @@ def main() -> None:
     outbox.send(Ready())
     while (job := jobs.get()) is not None:  # the pool sends a further one when this waits for slow links only
         threading.Thread(target=_make, args=(maker, job, outbox), daemon=True).start()
+
+
+def raise_open_files() -> int:
+    """How many files this process may have open, once it is allowed as many as it can allow itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(ValueError, OSError):  # some systems have a lower bound than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return most
+    return _MOST_FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def within_open_files(settings: MakerSettings, files: int) -> MakerSettings:
+    """The settings with as many threads and kept connections as so many open files suffice for."""
+    third = max(1, (files - _OTHER_FILES) // 3)  # for sockets, for asking for names, for kept connections
+    threads = min(settings.threads, third)
+    kept = max(1, min(settings.fetch.connections, third // MOST_HOSTS_OPEN))
+    return replace(settings, threads=threads, fetch=replace(settings.fetch, connections=kept))
 
 
 def load_maker(settings: MakerSettings) -> "ShardMaker":
@@ -68,7 +93,7 @@ def _outcome(maker: "ShardMaker", job: ShardJob, outbox: "_Outbox") -> Finished 
 
     counter = ProgressCounter(job.shard)
     try:
-        with outbox.reporting(counter.progress):
+        with outbox.reporting(lambda: maker.progress(counter)):
             return Finished(maker.make(job, counter))
     except LostRowsError as error:
         return Broken(job.shard, str(error), lost_rows=error.rows)

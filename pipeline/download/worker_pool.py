@@ -93,11 +93,19 @@ class _Batch:
 
     def __init__(self, jobs: Iterable[ShardJob], on_progress: OnProgress) -> None:
         self.waiting, self.on_progress = deque(jobs), on_progress
+        self.gave_up = False  # as nothing answers any more
         self._failures = Counter[int]()
 
     def has_failed(self, shard: int) -> bool:
         """Whether a shard was begun before, in vain."""
         return shard in self._failures
+
+    def hear(self, progress: ShardProgress) -> None:
+        """Pass on how far a shard is. Once a worker gives up, no further shard is begun."""
+        self.on_progress(progress)
+        if progress.gave_up:
+            self.gave_up = True
+            self.waiting.clear()
 
     def try_again(self, job: ShardJob, reason: str) -> None:
         """Queue a shard that failed. Raises DownloadError when it has failed too often."""
@@ -164,6 +172,11 @@ class WorkerPool:
             self._replace_stalled(batch)
             if self._stopping.is_set():
                 raise KeyboardInterrupt
+        if batch.gave_up:
+            raise DownloadError(
+                f"nothing has answered for {self._settings.patience:.0f} s (--patience): is the network gone?"
+                " What is done is kept, and the same command goes on from there"
+            )
 
     def _hand_out(self, batch: _Batch) -> None:
         while batch.waiting:
@@ -205,9 +218,9 @@ class WorkerPool:
                 worker.became_ready()
             case ShardProgress():
                 worker.got_on(message)
-                batch.on_progress(message)
+                batch.hear(message)
             case Finished(progress):
-                batch.on_progress(progress)
+                batch.hear(progress)
                 del worker.tasks[progress.shard]
             case Broken(reason=reason, fatal=str(sentence)):
                 _log.debug("%s", reason)
