@@ -22,9 +22,8 @@ from . import addresses
 from .addresses import checked_url, credentials, next_hop, unescaped
 from .budget import Budget, spending
 from .dns import resolve
-from .errors import FetchError, classed
+from .errors import FetchError, classed, retry_after
 from .rate_limit import BUSY, HostLimits
-from .retry import retry_after
 from .sockets import GuardedSSLSocket, pool_classes
 
 __all__ = ["Client", "ClientSettings", "Hosts", "Response"]

@@ -1,9 +1,12 @@
-"""Why something cannot be fetched: one error, with a kind to count and a sentence."""
+"""Why something cannot be fetched: one error, with a kind to count and a sentence; and when to ask again."""
 
 import errno
+import random
 import socket
 import ssl
+import time
 from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
 
 from visunex.base.errors import VisunexError
 
@@ -14,10 +17,14 @@ __all__ = [
     "is_retryable",
     "is_temporary",
     "machine_error",
+    "pause_before",
+    "retry_after",
     "was_spoilt",
 ]
 
 _RETRYABLE = frozenset({"timeout", "reset", "unreachable", "http_408", "http_425", "http_429", "stalled"})
+LONGEST_RETRY_AFTER = 10.0  # seconds; a server that asks for more patience is not asked again
+FIRST_PAUSE = 0.2  # seconds before the first retry; doubled before each further one
 
 
 class FetchError(VisunexError):
@@ -174,3 +181,28 @@ def _causes(error: BaseException) -> Iterable[BaseException]:
         yield current
         linked = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
         queue += [item for item in linked if isinstance(item, BaseException)]
+
+
+def pause_before(tries: int, failure: FetchError) -> float | None:
+    """Seconds between try number `tries`, which failed, and the next, growing and never quite the same.
+
+    None when there should be no other.
+    """
+    if not failure.retryable:
+        return None
+    pause = FIRST_PAUSE * 2 ** (tries - 1) * random.uniform(0.5, 1.5)  # noqa: S311
+    if failure.wait is None:
+        return pause
+    return max(pause, failure.wait) if failure.wait <= LONGEST_RETRY_AFTER else None
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds to wait from a Retry-After header, in seconds or as a date; None when there is none to read."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value.strip()[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None

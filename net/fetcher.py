@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from .budget import Budget
 from .client import Client, ClientSettings, Hosts, Response, checked_url
-from .errors import FetchError, classed
+from .errors import FIRST_PAUSE, FetchError, classed, pause_before
 from .rate_limit import LONGEST_WAIT, HostLimits
-from .retry import FIRST_PAUSE, pause_before
 from .robots import DIRECTIVES, Directive, forbidden
 from .sockets import takes_connections
 

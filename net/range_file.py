@@ -14,8 +14,7 @@ from typing import Any, Protocol
 from .addresses import shown
 from .budget import Budget
 from .client import CHUNK, Client, ClientSettings, Response
-from .errors import FetchError
-from .retry import pause_before
+from .errors import FetchError, pause_before
 from .stream import Positioned
 
 __all__ = ["LocalFile", "RangedFile", "RemoteFile", "Web", "as_file", "coalesced"]

@@ -11,10 +11,9 @@ import pytest
 import throttled
 
 from visunex.net import rate_limit
-from visunex.net.errors import FetchError
+from visunex.net.errors import FetchError, retry_after
 from visunex.net.fetcher import Fetched, Fetcher, FetchSettings
 from visunex.net.rate_limit import HostLimits
-from visunex.net.retry import retry_after
 
 LINKS = 300
 

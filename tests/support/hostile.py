@@ -150,7 +150,9 @@ answers(
 answers(
     "redirect-escaped", None, lambda _: response(b"", "Location: /escaped/a?b=1&amp;c=2", status="302 Found")
 )
-answers("escaped", None, lambda r: response(picture(), status="403 Bad" if "&amp;" in r.path else "200 OK"))
+answers(
+    "escaped", None, lambda r: response(picture(r.path), status="403 Bad" if "&amp;" in r.path else "200 OK")
+)
 
 
 @behaviour(None)

@@ -19,7 +19,7 @@ from visunex.pipeline.download.stage import download
 from visunex.pipeline.errors import DownloadError, FewerImagesError, StaleRunError, UsageError
 from visunex.pipeline.rundir import RunDir
 
-TOP = 80
+TOP = 100
 # What becomes of a behaviour once many URLs show it: the same bytes from everywhere are a placeholder.
 SAME_FOR_ALL = {"placeholder": "placeholder", "gif-1000": "placeholder"}
 
@@ -53,16 +53,16 @@ def server() -> Iterator[hostile.HostileServer]:
 def done(
     server: hostile.HostileServer, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RunDir, DownloadReport]:
-    """200 URLs, half of them hostile."""
+    """240 URLs, half of them hostile."""
     path = tmp_path_factory.mktemp("runs") / "hostile"
     run, recipe = downloads.ready_run(
-        path, hostile_urls(server.base, 200), TOP, max_pixels=10**7, processes=4, deadline=3.0
+        path, hostile_urls(server.base, 240), TOP, max_pixels=10**7, processes=4, deadline=3.0
     )
     return run, download(run, recipe)
 
 
 class TestTheWebAsItIs:
-    """200 URLs, half of them hostile, and 80 pictures wanted."""
+    """240 URLs, half of them hostile, and 80 pictures wanted."""
 
     def test_the_target_is_reached_exactly(self, done: tuple[RunDir, DownloadReport]) -> None:
         run, report = done
@@ -120,7 +120,7 @@ class TestTheWebAsItIs:
     def test_again_there_is_nothing_to_do(self, done: tuple[RunDir, DownloadReport], server) -> None:
         run, report = done
         before, files = sum(server.visits.values()), downloads.fingerprints(run)
-        _, recipe = downloads.ready_run(run.path, hostile_urls(server.base, 200), TOP, max_pixels=10**7)
+        _, recipe = downloads.ready_run(run.path, hostile_urls(server.base, 240), TOP, max_pixels=10**7)
         again = download(run, recipe)
         assert (again.shards_made_now, again.status_counts) == (0, report.status_counts)
         assert downloads.fingerprints(run) == files
@@ -130,7 +130,7 @@ class TestTheWebAsItIs:
         self, done: tuple[RunDir, DownloadReport], server
     ) -> None:
         run, _ = done
-        _, recipe = downloads.ready_run(run.path, hostile_urls(server.base, 200), TOP, min_image_size=10)
+        _, recipe = downloads.ready_run(run.path, hostile_urls(server.base, 240), TOP, min_image_size=10)
         with pytest.raises(StaleRunError, match="min_image_size"):
             download(run, recipe)
 
@@ -139,7 +139,7 @@ def test_the_order_of_answers_changes_nothing(done: tuple[RunDir, DownloadReport
     """Other response times: the same pictures are chosen, and they lie in the shards in the same order."""
     with hostile.hostile(shuffle=0.3, seed=1) as slow:
         run, recipe = downloads.ready_run(
-            tmp_path, hostile_urls(slow.base, 200), TOP, max_pixels=10**7, deadline=3.0, processes=4
+            tmp_path, hostile_urls(slow.base, 240), TOP, max_pixels=10**7, deadline=3.0, processes=4
         )
         report = download(run, recipe)
         assert report.status_counts == done[1].status_counts
