@@ -9,8 +9,9 @@ import random
 import time
 from dataclasses import dataclass
 
+from .addresses import checked_url
 from .budget import Budget
-from .client import Client, ClientSettings, Hosts, Response, checked_url
+from .client import Client, ClientSettings, Hosts, Response
 from .errors import FIRST_PAUSE, FetchError, classed, pause_before
 from .rate_limit import LONGEST_WAIT, HostLimits
 from .robots import DIRECTIVES, Directive, forbidden
