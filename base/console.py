@@ -4,18 +4,22 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from .errors import VisunexError
+from .proxies import ENVIRONMENT, VARIABLE, one_way
 from .streams import prepare_streams
 from .suggest import did_you_mean
 from .text import is_terminal, printable, printable_json
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 INTERRUPTED = 130  # the exit status of a process that Ctrl-C ended
+_PROXY = "visunex.proxy"
 WINDOWS = os.name == "nt"
 
 
@@ -25,6 +29,22 @@ def report_option(command: click.Command) -> None:
         click.Option(["--json", "as_json"], is_flag=True, help="Print the report as JSON on stdout."),
         click.Option(["-v", "--verbose"], is_flag=True, help="Show tracebacks and debug output."),
     ]
+
+
+def proxy_option(function: F) -> F:
+    """`--proxy URL|env`: the one way for all that the command fetches."""
+
+    def remember(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+        context.meta[_PROXY] = value
+
+    return click.option(
+        "--proxy",
+        envvar=VARIABLE,
+        metavar=f"URL|{ENVIRONMENT}",
+        expose_value=False,
+        callback=remember,
+        help="Fetch all through this HTTP proxy, or the environment's: it then guards private addresses.",
+    )(function)
 
 
 class Program(click.Command):
@@ -74,7 +94,8 @@ class Command(click.Command):
         # Python goes through all that torch has made once more before it ends: a second and more for nothing.
         atexit.register(gc.freeze)
         try:
-            return super().invoke(ctx)
+            with one_way(ctx.meta.get(_PROXY)):
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):
             raise
         except KeyboardInterrupt:

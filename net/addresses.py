@@ -10,10 +10,18 @@ from urllib3.util import Url, parse_url
 
 from .errors import FetchError
 
-__all__ = ["checked_url", "credentials", "is_intranet", "is_public", "next_hop", "shown", "unescaped"]
+__all__ = [
+    "absolute",
+    "checked_url",
+    "credentials",
+    "is_intranet",
+    "is_public",
+    "next_hop",
+    "proxy_headers",
+    "unescaped",
+]
 
 _AMPERSAND = re.compile(r"&(?:amp|#0*38|#x0*26);", re.IGNORECASE)
-_USERINFO = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
 
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # carries an IPv4 address in its last bits
@@ -89,17 +97,25 @@ def _parsed(url: str) -> Url:
         raise FetchError("bad_url", "this is no URL") from None
 
 
+def absolute(target: Url) -> str:
+    """A link in whole, as a proxy is asked for it."""
+    return str((target._replace(port=None) if target.port == 80 else target).url)
+
+
 def credentials(url: str) -> dict[str, str]:
     """The header that says who asks, where the link does: `https://NAME:PASSWORD@host/`."""
     auth = _parsed(url).auth
-    if not auth:
-        return {}
-    return {"Authorization": f"Basic {base64.b64encode(unquote(auth).encode()).decode()}"}
+    return {"Authorization": _basic(auth)} if auth else {}
 
 
-def shown(url: str) -> str:
-    """A link as it may be shown: without the name and password in it."""
-    return _USERINFO.sub(r"\1", url)
+def proxy_headers(url: str) -> dict[str, str]:
+    """The header that says to a proxy who asks, where its address does."""
+    auth = _parsed(url).auth
+    return {"Proxy-Authorization": _basic(auth)} if auth else {}
+
+
+def _basic(auth: str) -> str:
+    return f"Basic {base64.b64encode(unquote(auth).encode()).decode()}"
 
 
 def unescaped(target: Url) -> Url | None:

@@ -2,8 +2,8 @@
 
 One method opens an answer. Looking up the name, connecting, headers, body and every redirect happen under a
 Budget of seconds and bytes, so a server that drips for ever ends at the deadline. Each hop is http or https
-and to a host that the settings permit; a token goes to no host but the first. Proxies that the environment
-names are not used: behind one, neither the deadline nor the address could be vouched for.
+and to a host that the settings permit; a token goes to no host but the first. A proxy is used where a person
+said so (`base/proxies.py`); it then must keep links from private addresses.
 """
 
 import contextlib
@@ -13,13 +13,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import version
+from typing import Any
 
 import urllib3
-from urllib3.exceptions import ClosedPoolError, InsecureRequestWarning, ProtocolError
+from urllib3.exceptions import ClosedPoolError, InsecureRequestWarning, ProtocolError, ProxyError
 from urllib3.util import Url
 
+from visunex.base.proxies import left_aside, proxy_for, without_userinfo
+
 from . import addresses
-from .addresses import checked_url, credentials, next_hop, unescaped
+from .addresses import absolute, checked_url, credentials, next_hop, proxy_headers, unescaped
 from .budget import Budget, spending
 from .dns import resolve
 from .errors import FetchError, classed, retry_after
@@ -33,6 +36,7 @@ CHUNK = 256 * 1024  # bytes that are read at once
 MOST_HOSTS_OPEN = 64  # whose connections are kept
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WHOLE = frozenset({200, 203})  # the second: a proxy on the way has had a hand in it
+_NO_WAY = frozenset({"dns", "refused", "unreachable", "timeout"})  # kinds of failure before any answer
 _NOT_THE_LINK = frozenset({407, 408, 425, 429})  # refusals that say nothing of the link itself
 # What servers name as the packing of what is not packed.
 _UNPACKED = frozenset({"", "identity", "none", "binary", "utf-8", "utf8", "7bit", "8bit", "aws-chunked"})
@@ -54,10 +58,13 @@ class ClientSettings:
     insecure: bool = False
     contact: str | None = None
     connections: int = 16
+    own_user_agent: str | None = None
 
     @property
     def user_agent(self) -> str:
-        """Who asks, and on whose behalf."""
+        """Who asks, and on whose behalf; a person's own words are used whole."""
+        if self.own_user_agent:
+            return self.own_user_agent
         behalf = f"; {self.contact}" if self.contact else ""
         return f"Mozilla/5.0 (compatible; VisuNex/{version('visunex')}; image data set downloader{behalf})"
 
@@ -85,26 +92,29 @@ class Client:
         self._limits = limits
         # Without the second header some servers pack what they send, and ranges would be of the packed bytes.
         self._headers = {"User-Agent": self.settings.user_agent, "Accept-Encoding": "identity"}
-        context = _tls_context(insecure=self.settings.insecure)
+        self._context = context = _tls_context(insecure=self.settings.insecure)
+        self._proxies: dict[str, urllib3.PoolManager] = {}
         # Two managers: a connection that was kept to a private host is not to be found by a request that may
         # go to public ones alone.
         self._managers = {private: self._manager(context, private) for private in (False, True)}
         if self.settings.insecure:
             urllib3.disable_warnings(InsecureRequestWarning)  # the report says it, once
 
-    def _manager(self, context: ssl.SSLContext, allow_private: bool) -> urllib3.PoolManager:
-        manager = urllib3.PoolManager(
-            num_pools=MOST_HOSTS_OPEN,
-            maxsize=self.settings.connections,
-            ssl_context=context,
-            retries=False,
-        )
+    def _manager(
+        self, context: ssl.SSLContext, allow_private: bool, proxy: str | None = None
+    ) -> urllib3.PoolManager:
+        given: dict[str, Any] = {"num_pools": MOST_HOSTS_OPEN, "maxsize": self.settings.connections}
+        given |= {"ssl_context": context, "retries": False}
+        if proxy is None:
+            manager = urllib3.PoolManager(**given)
+        else:
+            manager = urllib3.ProxyManager(proxy, proxy_headers=proxy_headers(proxy), **given)
         manager.pool_classes_by_scheme = pool_classes(allow_private=allow_private)
         return manager
 
     def close(self) -> None:
         """Close the connections that were kept."""
-        for manager in self._managers.values():
+        for manager in [*self._managers.values(), *self._proxies.values()]:
             manager.clear()
 
     def open(
@@ -137,6 +147,8 @@ class Client:
             return self.settings.hosts is Hosts.PRIVATE_TOO
         if target.host == first.host:
             return True
+        if proxy_for(str(first.scheme), str(first.host)):
+            return False  # where it is, the proxy alone may know
         with _errors_classed():
             found = resolve(str(first.host), first.port or 0, budget)
         return not any(addresses.is_public(address.ip) for address in found)
@@ -161,8 +173,9 @@ class Client:
             if self._limits is not None:
                 turn = held.enter_context(self._limits.turn(f"{target.host}:{target.port}"))
                 budget.ends += turn.waited  # our own politeness is not the server's slowness
-            manager = self._managers[allow_private]
-            raw = _answer(manager, target, headers, budget)
+            proxy = proxy_for(str(target.scheme), str(target.host))
+            manager = self._through(proxy) if proxy else self._managers[allow_private]
+            raw = _answer(manager, target, headers, budget, proxy)
             if turn is not None:
                 wait = retry_after(raw.headers.get("Retry-After"))
                 budget.asked_to_wait = turn.answered(raw.status, wait, since=budget.refused)
@@ -170,11 +183,25 @@ class Client:
                     budget.refused = time.monotonic()
             return Response(raw, budget, held.pop_all())
 
+    def _through(self, proxy: str) -> urllib3.PoolManager:
+        """The connections by way of a proxy, which may be on this machine."""
+        if not proxy.lower().startswith("http://"):
+            raise FetchError(
+                "proxy", f"the proxy {without_userinfo(proxy)} is not of the form http://HOST:PORT"
+            )
+        if proxy not in self._proxies:
+            self._proxies[proxy] = self._manager(self._context, True, proxy)
+        return self._proxies[proxy]
+
 
 def _answer(
-    manager: urllib3.PoolManager, target: Url, headers: Mapping[str, str], budget: Budget
+    manager: urllib3.PoolManager,
+    target: Url,
+    headers: Mapping[str, str],
+    budget: Budget,
+    proxy: str | None = None,
 ) -> urllib3.BaseHTTPResponse:
-    """What the server begins to answer.
+    """What the server begins to answer, or a proxy that is asked for it.
 
     A kept connection that its server has closed by now says nothing about the URL: the next one is used.
     """
@@ -184,8 +211,9 @@ def _answer(
             with spending(budget):
                 return manager.connection_from_host(target.host, target.port, target.scheme).urlopen(
                     "GET",
-                    target.request_uri,
+                    absolute(target) if proxy and target.scheme == "http" else target.request_uri,
                     headers=headers,
+                    assert_same_host=False,  # asked of a proxy, it is never that of the connection
                     redirect=False,
                     retries=False,
                     timeout=budget.seconds_left(),
@@ -196,7 +224,19 @@ def _answer(
         except Exception as error:
             failure = classed(error)
             if budget.connected or failure.kind != "reset":
-                raise failure from None
+                raise _on_the_way(failure, error, target, proxy) from None
+
+
+def _on_the_way(failure: FetchError, error: Exception, target: Url, proxy: str | None) -> FetchError:
+    """The failure with the proxy named: the one that was asked, or one that could have been."""
+    if failure.kind not in _NO_WAY and not isinstance(error, ProxyError):
+        return failure
+    if proxy is None:
+        message = failure.message + left_aside(str(target.scheme))
+        return FetchError(failure.kind, message, retryable=failure.retryable, option=failure.option)
+    refused = f" ({error.__cause__ or error})" if isinstance(error, ProxyError) else ""
+    said = failure.message if failure.kind in _NO_WAY or not refused else f"it gives no connection{refused}"
+    return FetchError("unreachable", f"by the proxy {without_userinfo(proxy)}: {said}", retryable=True)
 
 
 @contextlib.contextmanager

@@ -43,12 +43,13 @@ class FetchSettings:
     insecure: bool = False
     respect: tuple[Directive, ...] = DIRECTIVES
     contact: str | None = None
+    user_agent: str | None = None
 
     @property
     def client(self) -> ClientSettings:
         """The settings of the client that asks."""
         hosts = Hosts.PRIVATE_TOO if self.allow_private else Hosts.PUBLIC
-        return ClientSettings(hosts, self.insecure, self.contact, self.connections)
+        return ClientSettings(hosts, self.insecure, self.contact, self.connections, self.user_agent)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .addresses import shown
+from visunex.base.proxies import left_aside, without_userinfo
+
 from .budget import Budget
 from .client import Client, Response
 from .errors import FetchError
@@ -64,9 +65,9 @@ def get(
         if error.status is not None and 300 <= error.status < 400:
             return Answer(error.status, {})
         if error.kind == "private_address":
-            raise error.about(shown(url)) from None
-        host = urllib.parse.urlsplit(shown(url)).netloc or shown(url)
-        raise FetchError(error.kind, f"{host} cannot be reached: {reason(error)}") from None
+            raise error.about(without_userinfo(url)) from None
+        host = urllib.parse.urlsplit(without_userinfo(url)).netloc or without_userinfo(url)
+        raise FetchError(error.kind, f"{host} cannot be reached: {reason(error, url)}") from None
 
 
 def get_bytes(url: str, *, most: int, seconds: float) -> bytes:
@@ -80,7 +81,7 @@ def get_bytes(url: str, *, most: int, seconds: float) -> bytes:
         response = _opened(url, None, most)
     except FetchError as error:
         kind = "no_answer" if error.kind == "timeout" else error.kind
-        raise FetchError(kind, reason(error), status=error.status) from None
+        raise FetchError(kind, reason(error, url), status=error.status) from None
     with response:
         if not response.whole:
             raise FetchError(
@@ -96,14 +97,16 @@ def _opened(url: str, headers: Mapping[str, str] | None, most: int, *, redirect:
     return _client().open(url, Budget.of(SECONDS, most + _HEADROOM), headers, redirect=redirect)
 
 
-def reason(error: FetchError) -> str:
+def reason(error: FetchError, url: str = "") -> str:
     """Why a host cannot be reached, in words; without a name server there is no network."""
     words = {
         "dns": "its name is unknown (no network?)",
         "timeout": f"no answer within {SECONDS:.0f} s (no network?)",
         "refused": "Connection refused",
     }
-    return words.get(error.kind, error.message)
+    if error.kind not in words:
+        return error.message
+    return words[error.kind] + left_aside(url.partition(":")[0].lower())
 
 
 def refusal(answer: Answer) -> str:

@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from .addresses import shown
+from visunex.base.proxies import without_userinfo
+
 from .budget import Budget
 from .client import CHUNK, Client, ClientSettings, Response
 from .errors import FetchError, pause_before
@@ -120,7 +121,7 @@ class Web:
         try:
             return self._client.open(url, Budget.of(PATIENCE), headers)
         except FetchError as error:
-            host = urllib.parse.urlsplit(shown(url)).netloc
+            host = urllib.parse.urlsplit(without_userinfo(url)).netloc
             again = error.retryable or error.kind in ("refused", "unreachable")
             message = f"{host} cannot be reached ({error.message}); try again"
             raise FetchError(error.kind, message, retryable=again) from None

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-from .addresses import shown
+from visunex.base.proxies import without_userinfo
+
 from .budget import Budget
 from .client import CHUNK, Client, ClientSettings, Response
 from .errors import FetchError
@@ -67,7 +68,7 @@ def _answer(client: Client, url: str) -> Response:
             response.close()
             raise response.failure()
     except FetchError as error:
-        raise error.about(shown(url)) from None
+        raise error.about(without_userinfo(url)) from None
     return response
 
 
@@ -83,7 +84,8 @@ class _Body:
             return self._response.read(size)
         except FetchError as error:
             raise FetchError(
-                error.kind, f"{shown(self._url)} broke off ({error.kind}); what is done is kept, try again"
+                error.kind,
+                f"{without_userinfo(self._url)} broke off ({error.kind}); what is done is kept, try again",
             ) from None
 
 

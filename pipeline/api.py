@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from visunex.base.files import write_text
 from visunex.base.folders import DEFAULT_RUN, RUNS
+from visunex.base.proxies import one_way
 from visunex.base.suggest import did_you_mean
 from visunex.recipes import Download, Encode, Filter, Override, Recipe, dumps, load, override
 
@@ -207,7 +208,7 @@ def run_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False, mirror: str 
 
 @contextlib.contextmanager
 def _at_work(run: RunDir) -> Iterator[None]:
-    with run.locked(), reported(run):
+    with one_way(), run.locked(), reported(run):
         yield
 
 

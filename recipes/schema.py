@@ -224,6 +224,9 @@ class Download(Section):
         default=None, description="A text or parquet file of withdrawn URLs or their md5 or sha256 hashes."
     )
     contact: str | None = Field(default=None, description="Address or page to name in the User-Agent.")
+    user_agent: Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$")] | None = Field(
+        default=None, description="The whole User-Agent, in place of VisuNex's own."
+    )
     respect: tuple[Directive, ...] = Field(
         default=DIRECTIVES,
         description="What servers say against a use that counts, in X-Robots-Tag or tdm-reservation: the "

@@ -2,7 +2,7 @@
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, proxy_option, show
 
 from ..rundir import RunDir
 from .options import overrides, overwrite_option, run_option, section_options, set_option
@@ -11,6 +11,7 @@ from .options import overrides, overwrite_option, run_option, section_options, s
 @click.command("download", cls=Command)
 @run_option
 @overwrite_option
+@proxy_option
 @click.option(
     "--retry-failed", is_flag=True, help="Try again whatever failed, not only failures of the moment."
 )

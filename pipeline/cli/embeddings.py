@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visunex.base.console import Command, Group, Table, show
+from visunex.base.console import Command, Group, Table, proxy_option, show
 
 if TYPE_CHECKING:
     from visunex.aesthetic_embeddings import Embedding
@@ -32,6 +32,7 @@ def command() -> None:
 
 @command.command("list", cls=Command)
 @mirror_option
+@proxy_option
 @folder_option
 def list_(mirror: str | None, folders: tuple[Path, ...]) -> None:
     """List the published embeddings and those on this machine.
@@ -60,6 +61,7 @@ def list_(mirror: str | None, folders: tuple[Path, ...]) -> None:
 @command.command("show", cls=Command)
 @click.argument("embedding")
 @mirror_option
+@proxy_option
 @folder_option
 def show_(embedding: str, mirror: str | None, folders: tuple[Path, ...]) -> None:
     """Show an embedding: shape, norm, how it was made, and its cosine to every other that can be found.
@@ -92,6 +94,7 @@ def show_(embedding: str, mirror: str | None, folders: tuple[Path, ...]) -> None
 @click.argument("first")
 @click.argument("second")
 @mirror_option
+@proxy_option
 def compare_(first: str, second: str, mirror: str | None) -> None:
     """Print the cosine of two embeddings.
 
@@ -112,6 +115,7 @@ def compare_(first: str, second: str, mirror: str | None) -> None:
     "--out", required=True, type=click.Path(path_type=Path), metavar="FILE.pt", help="Write it here."
 )
 @mirror_option
+@proxy_option
 def mix_(parts: tuple[str, ...], out: Path, mirror: str | None) -> None:
     """Mix embeddings by weight into a new one; a negative weight leads away.
 
@@ -135,6 +139,7 @@ def mix_(parts: tuple[str, ...], out: Path, mirror: str | None) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="Fetch all eight.")
 @mirror_option
+@proxy_option
 def fetch_(names: tuple[str, ...], everything: bool, mirror: str | None) -> None:
     """Fetch published embeddings into the cache, each checked by its SHA-256.
 

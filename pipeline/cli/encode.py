@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, proxy_option, show
 
 from ..rundir import RunDir
 from .options import overrides, overwrite_option, run_option, section_options, set_option
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @section_options("encode")
 @set_option
 @overwrite_option
+@proxy_option
 def command(
     run: RunDir,
     images: tuple[str, ...],

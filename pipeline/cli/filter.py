@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, proxy_option, show
 from visunex.base.errors import UsageError
 
 from ..rundir import RunDir
@@ -35,6 +35,7 @@ def column_options(function: F) -> F:
 @column_options
 @set_option
 @overwrite_option
+@proxy_option
 def command(
     sources: tuple[str, ...],
     base: str | None,

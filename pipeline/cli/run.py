@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from visunex.base.console import show
+from visunex.base.console import proxy_option, show
 from visunex.base.folders import RUNS
 
 from ..rundir import RunDir
@@ -33,6 +33,7 @@ from .wording import RecipeCommand
     help="Keep no picture once its vector is written; the recipe's encode.discard_images.",
 )
 @overwrite_option
+@proxy_option
 @set_option
 def command(
     recipe: str,

@@ -79,4 +79,5 @@ def fetch_settings(settings: "Download", processes: int) -> FetchSettings:
         insecure=settings.insecure,
         respect=settings.respected,
         contact=settings.contact,
+        user_agent=settings.user_agent,
     )
