@@ -103,11 +103,10 @@ class Client:
     def _manager(
         self, context: ssl.SSLContext, allow_private: bool, proxy: str | None = None
     ) -> urllib3.PoolManager:
-        given: dict[str, Any] = {"num_pools": MOST_HOSTS_OPEN, "maxsize": self.settings.connections}
-        given |= {"ssl_context": context, "retries": False}
-        if proxy is None:
-            manager = urllib3.PoolManager(**given)
-        else:
+        kept = {"num_pools": MOST_HOSTS_OPEN, "maxsize": self.settings.connections}
+        given: dict[str, Any] = {**kept, "ssl_context": context, "retries": False}
+        manager = urllib3.PoolManager(**given)
+        if proxy is not None:
             manager = urllib3.ProxyManager(proxy, proxy_headers=proxy_headers(proxy), **given)
         manager.pool_classes_by_scheme = pool_classes(allow_private=allow_private)
         return manager
