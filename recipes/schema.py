@@ -221,7 +221,8 @@ class Download(Section):
         default=None, description="COLUMN:md5 or COLUMN:sha256, the hash of the picture's file to insist on."
     )
     exclude_urls: str | None = Field(
-        default=None, description="A text or parquet file of withdrawn URLs or their md5 or sha256 hashes."
+        default=None,
+        description="A text, CSV, JSON or parquet file of withdrawn URLs or their md5, sha256.",
     )
     contact: str | None = Field(default=None, description="Address or page to name in the User-Agent.")
     user_agent: Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$")] | None = Field(

@@ -1,6 +1,5 @@
 """The candidates of a download: the rows of `selected.parquet`, and what is said of them beforehand."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from visunex.base.errors import first_line
 
 from ..errors import DownloadError, UsageError
+from ..metadata.withdrawn import Withdrawn, withdrawn
 from ..shards.naming import row_key
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Candidates:
     excluded: dict[int, str]
     expected: dict[int, str]
     hash_type: str
+    withdrawn: Withdrawn | None = None
 
     @property
     def count(self) -> int:
@@ -93,10 +94,11 @@ def load_candidates(path: Path, settings: "Download") -> Candidates:
     """Read `selected.parquet`. Raises DownloadError when it is missing or lacks a column; UsageError."""
     table = _read(path)
     urls = table["url"].to_pylist()
-    excluded = _excluded(urls, Path(settings.exclude_urls)) if settings.exclude_urls else {}
+    listed = withdrawn(urls, Path(settings.exclude_urls)) if settings.exclude_urls else None
+    excluded = {} if listed is None else dict.fromkeys(sorted(listed.ranks), _WITHDRAWN)
     column, _, hash_type = (settings.verify_hash or ":sha256").rpartition(":")
     expected = _expected(table, column, hash_type) if column else {}
-    return Candidates(table, settings.shard_size, excluded, expected, hash_type)
+    return Candidates(table, settings.shard_size, excluded, expected, hash_type, listed)
 
 
 def _read(path: Path) -> pa.Table:
@@ -111,37 +113,6 @@ def _read(path: Path) -> pa.Table:
     if "url" not in table.column_names:
         raise DownloadError(f"{path} has no column url, only {', '.join(table.column_names)}")
     return table
-
-
-def _excluded(urls: list[str | None], path: Path) -> dict[int, str]:
-    withdrawn = _withdrawn(path)
-    return {
-        rank: _WITHDRAWN for rank, url in enumerate(urls) if url and not withdrawn.isdisjoint(_names(url))
-    }
-
-
-def _names(url: str) -> tuple[str, str, str]:
-    """What a list of withdrawn links may call a link: itself, or its MD5 or SHA-256."""
-    data = url.encode()
-    return url, hashlib.md5(data, usedforsecurity=False).hexdigest(), hashlib.sha256(data).hexdigest()
-
-
-def _withdrawn(path: Path) -> set[str]:
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = pq.read_table(path)
-            texts = [field.name for field in table.schema if _is_text(field.type)]
-            entries = [value for name in texts for value in table[name].to_pylist() if value]
-        else:
-            entries = path.read_text(encoding="utf-8-sig").splitlines()
-        stripped = {entry.strip() for entry in entries}
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise UsageError(
-            f"--exclude-urls: {path} cannot be read: {getattr(error, 'strerror', None) or first_line(error)}"
-        ) from None
-    return {
-        entry.lower() if re.fullmatch(r"[0-9A-Fa-f]{32,64}", entry) else entry for entry in stripped if entry
-    }
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -28,6 +28,8 @@ class DownloadReport:
     """What the download did. The `status_counts` add up to `attempted`.
 
     `left_out` counts, by reason, members of the tar that was looked through, where there was one.
+    `withdrawn`: how many `entries` the list of withdrawn links has, how many `matched`, and what
+    number of `candidates` they name.
     """
 
     target: int
@@ -45,6 +47,7 @@ class DownloadReport:
     images_per_second: float
     insecure: bool
     left_out: dict[str, int] = field(default_factory=dict)
+    withdrawn: dict[str, int] | None = None
 
     @property
     def failures(self) -> dict[str, int]:
@@ -66,6 +69,11 @@ class DownloadReport:
             else "nothing was left to fetch",
         ]
         lines += [f"{count:>9}  members of the tar left out: {why}" for why, count in self.left_out.items()]
+        if self.withdrawn is not None:
+            lines.append(
+                f"{self.withdrawn['candidates']} candidates are withdrawn: {self.withdrawn['matched']} of "
+                f"the {self.withdrawn['entries']} entries of --exclude-urls name some"
+            )
         if self.insecure:
             lines.append("TLS certificates were not verified (--insecure).")
         return "\n".join(lines)
@@ -158,7 +166,16 @@ def report_on(
         images_per_second=round(effort.images / seconds, 1),
         insecure=plan.settings.insecure,
         left_out=dict(left_out),
+        withdrawn=_withdrawn(plan),
     )
+
+
+def _withdrawn(plan: Plan) -> dict[str, int] | None:
+    """What the list of withdrawn links did, where there is one."""
+    found = plan.candidates.withdrawn
+    if found is None:
+        return None
+    return {"entries": found.entries, "matched": found.matched, "candidates": len(found.ranks)}
 
 
 def _in_order(counts: Mapping[str, int]) -> dict[str, int]:

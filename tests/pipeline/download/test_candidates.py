@@ -1,6 +1,8 @@
 """What is known of candidates beforehand: withdrawn links, hashes of files, columns for the shards."""
 
+import gzip
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from visunex.pipeline.download.candidates import Candidates, load_candidates
 from visunex.pipeline.errors import DownloadError, UsageError
+from visunex.pipeline.metadata.withdrawn import Withdrawn
 from visunex.recipes import Download
 
 URLS = [f"http://example.org/{number}.jpg" for number in range(5)]
@@ -53,6 +56,81 @@ def test_withdrawn_links(tmp_path: Path, name: str) -> None:
     excluded = load(tmp_path, exclude_urls=str(path)).excluded
     assert sorted(excluded) == ([0, 2, 4] if name == "hashes" else [0, 2])
     assert set(excluded.values()) == {"excluded: withdrawn (--exclude-urls)"}
+
+
+URL = "http://example.org/1.jpg"
+ROWS = f"{URL},dmca,2025-01-01\nHTTP://Example.org:80/3.jpg#x,privacy,\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("lines.txt", f"# withdrawn\n  {URL} \n\nHTTP://EXAMPLE.org:80/3.jpg#part\n"),
+        ("quoted.txt", f"\"{URL}\"\n'http://example.org/./3.jpg'\n"),
+        ("columns.csv", f"url,reason,date\n{ROWS}"),
+        ("last.csv", f"reason;url\ndmca;{URL}\n;http://example.org/3.jpg\n"),
+        ("headless.csv", ROWS),
+        ("columns.txt", f"url,reason,date\n{ROWS}"),
+        ("columns.tsv", f'reason\turl\nhe said "no\t{URL}\nx\thttp://example.org/3.jpg\n'),
+        (
+            "lines.jsonl",
+            json.dumps({"url": URL}) + "\n" + json.dumps({"a": [{"u": "http://example.org/3.jpg"}]}),
+        ),
+        ("array.json", json.dumps([URL, "http://example.org/3.jpg"], indent=1)),
+        ("bare.json", json.dumps([{"url": URL}, {"url": "http://example.org/3.jpg"}])),
+        (
+            "hashes.txt",
+            hashlib.md5(URL.encode()).hexdigest() + "\n" + hashlib.sha256(URLS[3].encode()).hexdigest(),
+        ),
+    ],
+)
+def test_a_list_of_withdrawn_links_may_have_any_form(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content.encode()))
+    for path in (name, f"{name}.gz"):
+        candidates = load(tmp_path, exclude_urls=str(tmp_path / path))
+        assert sorted(candidates.excluded) == [1, 3]
+        assert candidates.withdrawn == Withdrawn(frozenset({1, 3}), 2, 2)
+
+
+def test_a_candidates_link_is_compared_as_it_is_fetched(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(
+        "http://example.org/a?x=1&y=2\nhttp://example.org/b\nhttp://example.org/c\n"
+    )
+    urls = [
+        " HTTP://example.org:80/b#top ",
+        "http://example.org/a?x=1&amp;y=2",
+        None,
+        "http://example.org/bb",
+        "no",
+    ]
+    candidates = load(tmp_path, {"url": urls}, exclude_urls=str(tmp_path / "list.txt"))
+    assert candidates.withdrawn == Withdrawn(frozenset({0, 1}), 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "a.txt",
+            b"http://a.org/x\nexample.org/1.jpg\n",
+            r"a\.txt, line 2: 'example.org/1.jpg' is neither an address",
+        ),
+        ("a.txt", b"0123456789abcdef0123456789abcdef01234567\n" * 2, "neither an address"),
+        ("a.csv", b"url,why\nhttp://a.org/x,y\n,z\n", "line 3"),
+        ("a.jsonl", b'{"url": 5}\n', "line 1"),
+        ("a.jsonl", b"{url}\n", "cannot be read"),
+        ("a.json", b"[" * 100_000, "cannot be read"),
+        ("a.txt", b"\xff\xfeh\0t\0", "cannot be read"),
+        ("a.txt.gz", gzip.compress(b"http://a.org/x\n")[:-9], "cannot be read"),
+    ],
+)
+def test_lines_that_are_no_address_or_hash_are_refused(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=said):
+        load(tmp_path, exclude_urls=str(tmp_path / name))
 
 
 def test_a_list_of_withdrawn_links_that_cannot_be_read(tmp_path: Path) -> None:

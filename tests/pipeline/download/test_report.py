@@ -71,6 +71,7 @@ def test_the_keys_of_the_json_are_those_of_the_first_release() -> None:
     assert list(report.as_dict()) == [
         "target", "candidates", "attempted", "had", "chosen", "min_images", "classes", "shards",
         "shards_made_now", "rounds", "megabytes", "seconds", "pictures_per_second", "insecure", "left_out",
+        "withdrawn",
     ]  # fmt: skip
 
 
