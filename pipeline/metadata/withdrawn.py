@@ -88,10 +88,10 @@ def _entry(text: str) -> set[str]:
 def _entries(path: Path) -> Iterator[set[str]]:
     """The names of each entry."""
     rows = _parquet_rows(path) if path.suffix.lower() == ".parquet" else _text_rows(path)
-    for place, cells in rows:
-        names = {name for cell in cells for name in _entry(cell)}
+    for place, texts in rows:
+        names = {name for text in texts for name in _entry(text)}
         if not names:
-            shown = ", ".join(cells)[:80]
+            shown = ", ".join(texts)[:80]
             raise UsageError(
                 f"--exclude-urls: {path}, {place}: {shown!r} is neither an address (https://...) nor the "
                 "MD5 or SHA-256 of one"
@@ -133,24 +133,24 @@ def _rows(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[str, list[str]]]:
             whole = "\n".join([line, *(rest for _, rest in lines)])
             yield from ((f"entry {at}", _texts([each])) for at, each in enumerate(json.loads(whole), 1))
             return
-        cells = _cells(line)
-        if not (first and cells and _is_header(cells)):
-            yield f"line {number}", cells
+        texts = _parts(line)
+        if not (first and texts and _is_header(texts)):
+            yield f"line {number}", texts
         first = False
 
 
-def _cells(line: str) -> list[str]:
+def _parts(line: str) -> list[str]:
     """A line whole, and its parts where it has columns."""
     if line.startswith("{"):
         return _texts([json.loads(line)])
     parts = [next(csv.reader([line], delimiter=each), []) for each in _SEPARATORS if each in line]
-    return [line, *(cell for cells in parts for cell in cells)]
+    return [line, *(text for texts in parts for text in texts)]
 
 
-def _is_header(cells: Sequence[str]) -> bool:
+def _is_header(texts: Sequence[str]) -> bool:
     """Whether these are names of columns: words, none of them an address or hash."""
-    return not any(map(_entry, cells)) and all(
-        re.fullmatch(r"[\w .-]{1,40}", cell) for cell in cells[1:] or cells
+    return not any(map(_entry, texts)) and all(
+        re.fullmatch(r"[\w .-]{1,40}", text) for text in texts[1:] or texts
     )
 
 
