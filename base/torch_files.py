@@ -5,6 +5,7 @@ call `bytearray(2**31)` took 4 GB. So the names that its pickle calls are looked
 must be such that torch and Python's zipfile cannot read them differently.
 """
 
+import contextlib
 import io
 import pickletools
 import zipfile
@@ -168,15 +169,23 @@ def _names_in_legacy(file: IO[bytes]) -> Iterator[str]:
     if not file.read(1):
         raise TorchFileError("is empty; fetch it again")
     file.seek(0)
-    try:  # torch would carry out whatever pickle stands here
-        first = [
-            argument for code, argument, _ in islice(pickletools.genops(file), 4) if code.name != "PROTO"
-        ]
-    except Exception:
-        first = []
-    if first != [_MAGIC, None]:
+    first = _beginning(file)
+    if [argument for name, argument in first if name != "PROTO"] != [_MAGIC, None]:
+        # torch would carry out whatever pickle stands here
+        code = [str(argument).replace(" ", ".") for name, argument in first if name in ("GLOBAL", "INST")]
+        if code:
+            raise TorchFileError(f"is a pickle that asks for code to be run ({code[0]}); do not use it")
         raise TorchFileError("is not a file that torch.save wrote, or it is cut off; fetch it again")
     yield from _names(file, _LEGACY_PICKLES - 1)
+
+
+def _beginning(file: IO[bytes]) -> list[tuple[str, object]]:
+    """The first operations of the pickle that a file begins with, as far as they can be told."""
+    found: list[tuple[str, object]] = []
+    with contextlib.suppress(Exception):
+        for code, argument, _ in islice(pickletools.genops(file), 100):
+            found.append((code.name, argument))
+    return found
 
 
 def _names(data: IO[bytes], pickles: int) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from visunex.base.errors import first_line
 from visunex.base.files import sha256_file
+from visunex.base.torch_files import WEIGHTS, TorchFileError, called_by, is_harmless
 
 from .devices import Precision, choose_device, choose_precision, dtype_of, every_device, share_the_cpu
 from .errors import ModelError
@@ -78,7 +79,7 @@ def load_text_encoder(model: str, pretrained: str = "openai", *, device: str = "
     checkpoint, where = locate(model, pretrained), choose_device(device)
     network = _model(checkpoint, where)
     try:
-        with _quiet():
+        with _quiet(), without_remote_code():
             tokenizer = open_clip.get_tokenizer(checkpoint.model)
     except Exception as error:
         raise ModelError(f"{model} has no tokenizer that can be loaded here ({error})") from None
@@ -109,8 +110,9 @@ def _model(checkpoint: Checkpoint, device: str) -> Any:
     """open_clip's model, image and text encoder, in fp32. Raises ModelError."""
     import open_clip
 
+    _check_weights(checkpoint)
     try:
-        with _quiet():
+        with _quiet(), without_remote_code():
             return open_clip.create_model(
                 checkpoint.model,
                 None if checkpoint.model.startswith(LOCAL_FOLDER) else str(checkpoint.file),
@@ -122,6 +124,40 @@ def _model(checkpoint: Checkpoint, device: str) -> Any:
             ).eval()
     except Exception as error:  # a file that is no checkpoint of this model fails in many ways
         raise ModelError(f"{checkpoint.file} {_why_unloadable(error, checkpoint)}") from None
+
+
+def _check_weights(checkpoint: Checkpoint) -> None:
+    """Raise ModelError for a pickle that asks for more than tensors, before torch reads it."""
+    if checkpoint.file.suffix == ".safetensors":
+        return
+    try:
+        with checkpoint.file.open("rb") as file:
+            code = called_by(file) - WEIGHTS
+    except OSError as error:
+        raise ModelError(f"{checkpoint.file} cannot be read: {error.strerror or error}") from None
+    except TorchFileError as error:
+        raise ModelError(f"{checkpoint.file} {error}") from None
+    if code := {name for name in code if not is_harmless(name)}:
+        raise ModelError(
+            f"{checkpoint.file} is a pickle that asks for code to be run ({min(code)}); take the weights as "
+            "safetensors"
+        )
+
+
+@contextlib.contextmanager
+def without_remote_code() -> Iterator[None]:
+    """transformers asks on the terminal whether a repository's own code may run: here it may not.
+
+    Without time for an answer it raises ValueError in place of the question.
+    """
+    from transformers import dynamic_module_utils
+
+    before = dynamic_module_utils.TIME_OUT_REMOTE_CODE
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+    try:
+        yield
+    finally:
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = before
 
 
 @contextlib.contextmanager

@@ -77,6 +77,12 @@ def _in_folder(folder: Path) -> Checkpoint:
         described["model_cfg"]["vision_cfg"]  # has to be there
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder} is no open_clip folder: {config.name}: {_short(error)}") from None
+    text = described["model_cfg"].get("text_cfg")
+    if isinstance(text, dict) and text.get("hf_model_name") is not None:
+        raise ModelError(
+            f"{folder} takes its text encoder from another place ({text['hf_model_name']}), "
+            "whose code would be run: it is not loaded; use a folder that holds the whole model"
+        )
     return Checkpoint(f"{LOCAL_FOLDER}{folder}", _weights_in(folder), settings)
 
 

@@ -46,6 +46,15 @@ def test_none_and_several_are_said(tmp_path: Path) -> None:
         locate(folder_with(tmp_path, "a.pth", "b.bin"), "")
 
 
+@pytest.mark.parametrize("name", ["stranger/text", "xlm-roberta-base", ""])
+def test_a_text_encoder_from_elsewhere_is_refused_without_a_question(tmp_path: Path, name: str) -> None:
+    described = {"model_cfg": {"vision_cfg": {}, "text_cfg": {"hf_model_name": name}}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(described))
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"weights")
+    with pytest.raises(ModelError, match="whose code would be run"):
+        locate(f"local-dir:{tmp_path}", "")
+
+
 def offline(
     tmp_path: Path, *arguments: str, **settings: str
 ) -> tuple[subprocess.CompletedProcess[str], float]:
