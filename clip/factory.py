@@ -132,12 +132,12 @@ def _check_weights(checkpoint: Checkpoint) -> None:
         return
     try:
         with checkpoint.file.open("rb") as file:
-            code = called_by(file) - WEIGHTS
+            called = called_by(file) - WEIGHTS
     except OSError as error:
         raise ModelError(f"{checkpoint.file} cannot be read: {error.strerror or error}") from None
     except TorchFileError as error:
         raise ModelError(f"{checkpoint.file} {error}") from None
-    if code := {name for name in code if not is_harmless(name)}:
+    if code := {name for name in called if not is_harmless(name)}:
         raise ModelError(
             f"{checkpoint.file} is a pickle that asks for code to be run ({min(code)}); take the weights as "
             "safetensors"
