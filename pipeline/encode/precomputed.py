@@ -22,7 +22,7 @@ from ..rundir import RunDir
 from ..shards.discard import discard_images
 from ..shards.samples import Sample, run_sources
 from ..vectors.lookup import Found, Hit, look_up, read_rows
-from ..vectors.remote_store import open_folder
+from ..vectors.remote_store import PublishedFolder, open_folder
 from ..vectors.store import (
     part_numbers,
     part_paths,
@@ -48,13 +48,18 @@ _UNIT = 5e-3  # how far from 1 the norm of a normalised float16 vector may be
 
 @dataclass(frozen=True)
 class _Published:
-    """The rows of a selection that have a published vector: `hits`, `vectors` [n, D], `samples`, by rank."""
+    """The rows of a selection that have a published vector: `hits`, `vectors` [n, D], `samples`, by rank.
+
+    `dropped` names those whose vector is zero or not finite, `missing_parts` the gaps in the numbering.
+    """
 
     found: Found
     ranks: list[int]
     hits: list[Hit]
     vectors: NDArray[np.float32]
     samples: list[Sample]
+    dropped: list[str]
+    missing_parts: list[int]
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def encode_precomputed(
     started, settings, wanted = time.monotonic(), recipe.encode, recipe.filter.top
     rows, downloaded = _rows(run)
     published = _take(settings, rows, None if downloaded else wanted)
-    rest = _rest(run, rows, published.found) if downloaded else None
+    rest = _rest(run, rows, published.ranks) if downloaded else None
     run.begin("encode", _made_from(run, settings, published, rest), overwrite=overwrite)
     encoder, counts = _encode_rest(run, rest, settings, published, device)
     _write(run.vectors, published, _part_provenance(settings, published.found, encoder))
@@ -97,6 +102,8 @@ def encode_precomputed(
         place=str(settings.precomputed),
         found_by=published.found.by,
         looked_through=published.found.rows,
+        dropped=published.dropped,
+        missing_parts=published.missing_parts,
         images=counts.images,
         passed_over=0 if downloaded else published.ranks[-1] + 1 - len(published.ranks),
         model=settings.model,
@@ -113,21 +120,44 @@ def encode_precomputed(
 def _take(settings: "Encode", rows: "pa.Table", most: int | None) -> _Published:
     """The vectors of the best rows that have one, at most `most`."""
     place = str(settings.precomputed)
-    found = look_up(place, rows)
+    folder = open_folder(place)
+    found = look_up(folder, rows)
     if differing := other_model(found.provenance, settings.model, settings.pretrained):
         raise EncodeError(
             f"{place} holds vectors of {differing[0]}, the recipe wants {differing[1]}: they do not mix; "
             "name the right one with --model"
         )
-    ranks = sorted(found.hits)[:most]
-    if not ranks:
+    if not found.hits:
         raise EncodeError(
             f"none of the {rows.num_rows} rows has a vector in {place}: is it of this data set?"
         )
-    hits = [found.hits[rank] for rank in ranks]
-    vectors = read_rows(open_folder(place), hits)
+    ranks, vectors, bad = _sound(folder, found, most)
+    if not ranks:
+        raise EncodeError(f"every vector found in {place} is zero or not finite ({bad[0]}); it is broken")
     _require_dimension(vectors.shape[1], settings.model, place)
-    return _Published(found, ranks, hits, vectors, _samples(rows, ranks, place))
+    hits = [found.hits[rank] for rank in ranks]
+    return _Published(found, ranks, hits, vectors, _samples(rows, ranks, place), bad, folder.missing)
+
+
+def _sound(
+    folder: PublishedFolder, found: Found, most: int | None
+) -> tuple[list[int], NDArray[np.float32], list[str]]:
+    """The ranks of the best `most` whose vectors have a direction, these vectors, and the names of others."""
+    left, ranks, blocks, bad = sorted(found.hits), list[int](), list[NDArray[np.float32]](), list[str]()
+    while left and (most is None or len(ranks) < most):
+        count = len(left) if most is None else most - len(ranks)
+        tried, left = left[:count], left[count:]
+        vectors = read_rows(folder, [found.hits[rank] for rank in tried])
+        sound = [bool(np.isfinite(row).all()) for row in vectors]
+        blocks.append(vectors[sound])
+        ranks += [rank for rank, good in zip(tried, sound, strict=True) if good]
+        hits = [found.hits[rank] for rank, good in zip(tried, sound, strict=True) if not good]
+        bad += [f"{folder.parts[hit.part].vectors.name} row {hit.row}" for hit in hits]
+    if len({block.shape[1] for block in blocks}) > 1:
+        raise EncodeError(
+            f"{folder.place} has parts of different dimensions: they come from different towers"
+        )
+    return ranks, np.concatenate(blocks), bad
 
 
 def _require_dimension(dimension: int, model: str, place: str) -> None:
@@ -190,12 +220,13 @@ def _fingerprint(samples: Sequence[Sample], vectors: NDArray[np.float32]) -> str
     return fingerprint([[each.url for each in samples], hashlib.sha256(vectors.tobytes()).hexdigest()])
 
 
-def _rest(run: RunDir, rows: "pa.Table", found: Found) -> Path | None:
-    """A table of the chosen images that have no published vector, in the layout of `downloaded.parquet`."""
+def _rest(run: RunDir, rows: "pa.Table", ranks: Sequence[int]) -> Path | None:
+    """A table of the chosen images without a usable vector, in the layout of `downloaded.parquet`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    left = [rank for rank in range(rows.num_rows) if rank not in found.hits]
+    published = set(ranks)
+    left = [rank for rank in range(rows.num_rows) if rank not in published]
     if not left:
         return None
     path = run.path / ".visunex" / "rest.parquet"

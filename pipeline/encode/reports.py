@@ -1,5 +1,6 @@
 """What the stage reports, by what its embedding was made of: images, both, or published vectors alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ from ..reduce.embedding import EmbeddingReport
 from ..reduce.nearest_words import Word
 
 __all__ = ["EncodeReport", "PrecomputedReport", "VectorsReport"]
+
+_NAMED = 3  # of the names of a list
 
 # What helps where all of a kind failed for the same reason.
 _HINTS = {
@@ -84,7 +87,8 @@ class PrecomputedReport(EmbeddingReport):
     """The report of an embedding from the published vectors of a selection, and from images for the rest.
 
     `images` = `precomputed` + `encoded` + the sum of `failed`. `passed_over` candidates would have come
-    before the last one taken, but no vector of theirs is published.
+    before the last one taken, but no usable vector of theirs is published. `dropped` names vectors that are
+    zero or not finite, `missing_parts` the numbers that the folder leaves out.
     """
 
     place: str
@@ -97,6 +101,8 @@ class PrecomputedReport(EmbeddingReport):
     passed_over: int
     model: str
     pretrained: str
+    dropped: list[str]
+    missing_parts: list[int]
 
     def as_text(self) -> str:
         """The report for a person."""
@@ -111,8 +117,14 @@ class PrecomputedReport(EmbeddingReport):
         lines += [f"  {count:>7}  {kind}" for kind, count in self.failed.items()]
         if self.passed_over:
             lines.append(
-                f"  {self.passed_over:>7}  better candidates passed over: no vector of theirs is there"
+                f"  {self.passed_over:>7}  better candidates passed over: no usable vector of theirs is there"
             )
+        if self.dropped:
+            lines.append(
+                f"  {len(self.dropped):>7}  vectors left out, zero or not finite: {_shortened(self.dropped)}"
+            )
+        if self.missing_parts:
+            lines.append(f"  parts that are not there: {_shortened(self.missing_parts)}")
         return "\n".join([*lines, f"  {human_time(self.seconds)}", *self.outcome()])
 
 
@@ -127,3 +139,9 @@ class VectorsReport(EmbeddingReport):
         """The report for a person."""
         against = f" minus {', '.join(self.baseline)}" if self.baseline else ""
         return "\n".join([f"published vectors: {', '.join(self.vectors)}{against}", *self.outcome()])
+
+
+def _shortened(names: Sequence[object]) -> str:
+    """The first of the names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(str, names[:_NAMED])) + more

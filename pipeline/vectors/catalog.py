@@ -19,6 +19,7 @@ from visunex.base.files import write_bytes
 from visunex.base.folders import cache_folder
 
 from ..errors import EncodeError
+from .npy import NPY_ERRORS
 
 __all__ = ["PublishedVectors", "catalogue", "digest", "read_published"]
 
@@ -68,7 +69,7 @@ def _array(data: bytes, name: str) -> NDArray[np.float32]:
         raise EncodeError(f"{name} is larger than {LARGEST >> 20} MB; give its folder with --precomputed")
     try:
         vectors = np.load(io.BytesIO(data), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except NPY_ERRORS as error:
         raise EncodeError(f"{name} is no array of vectors: {first_line(error)}") from None
     if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f" or vectors.ndim not in (1, 2):
         raise EncodeError(f"{name} is no array of vectors [n, D] of floats")

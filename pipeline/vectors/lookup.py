@@ -21,11 +21,12 @@ from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile, coalesced
 
 from ..errors import EncodeError, fetch_errors_as
-from .remote_store import PublishedFolder, header, named, open_folder, opened, provenance_of
+from .remote_store import Header, PublishedFolder, header, named, open_folder, opened, provenance_of
 
 __all__ = ["Found", "Hit", "Wanted", "find", "look_up", "read_rows"]
 
 _BATCH = 1 << 15
+_BLOCK = 64 << 20  # bytes of columns that are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,11 @@ class Found:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-def look_up(place: str, rows: pa.Table) -> Found:
+def look_up(place: str | PublishedFolder, rows: pa.Table) -> Found:
     """Where the vectors of a selection's rows lie; ranks are places in the table. Raises EncodeError."""
     hashes = rows["hash"].to_pylist() if "hash" in rows.column_names else None
-    return find(open_folder(place), Wanted(rows["url"].to_pylist(), hashes))
+    folder = open_folder(place) if isinstance(place, str) else place
+    return find(folder, Wanted(rows["url"].to_pylist(), hashes))
 
 
 @fetch_errors_as(EncodeError)
@@ -112,6 +114,11 @@ def _look_up(
     names = file.schema_arrow.names
     if by not in names:
         raise EncodeError(f"{part.metadata.name} has no column {by!r} as the first part has")
+    if (count := header(part.vectors).count) != file.metadata.num_rows:
+        raise EncodeError(
+            f"{part.vectors.name} holds {count} vectors, {part.metadata.name} {file.metadata.num_rows} rows: "
+            "they do not belong together; fetch both again"
+        )
     found: list[tuple[Any, Hit]] = []
     begin = 0
     try:
@@ -131,7 +138,7 @@ def _places(file: pq.ParquetFile, group: int, by: str, values: Sequence[Any]) ->
     lookup: pa.Array | None = None
     places, begin = [], 0
     for batch in file.iter_batches(_BATCH, [group], [by], use_threads=False):
-        column = batch.column(0)
+        column = _plain(batch.column(0))
         lookup = _lookup(column.type, values) if lookup is None else lookup
         indices = pc.index_in(column, value_set=lookup)
         rows = np.flatnonzero(indices.is_valid().to_numpy(zero_copy_only=False))
@@ -140,10 +147,22 @@ def _places(file: pq.ParquetFile, group: int, by: str, values: Sequence[Any]) ->
     return places
 
 
+def _plain(column: pa.Array) -> pa.Array:
+    """A column in the one type for text that all of Arrow's are compared as; others as they are."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    text = (pa.string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view())
+    # As bytes: a link that is not UTF-8 is found by none, and costs no other.
+    text_like = column.type in (*text, pa.large_string()) or pa.types.is_fixed_size_binary(column.type)
+    return column.cast(pa.large_binary()) if text_like else column
+
+
 def _lookup(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
     try:
+        if kind == pa.large_binary():
+            values = [value if value is None else value.encode(errors="surrogatepass") for value in values]
         return pa.array(values, kind)
-    except (pa.ArrowException, TypeError, OverflowError):
+    except (pa.ArrowException, TypeError, OverflowError, AttributeError):
         raise EncodeError(
             f"rows cannot be found by a column of {kind}: the selection's values are of another kind"
         ) from None
@@ -156,7 +175,10 @@ def _norms(file: pq.ParquetFile, group: int) -> list[float | None]:
 
 @fetch_errors_as(EncodeError)
 def read_rows(folder: PublishedFolder, hits: Sequence[Hit]) -> NDArray[np.float32]:
-    """The vectors [n, D] of the hits, in their order. Raises EncodeError for files that hold no such."""
+    """The vectors [n, D] of the hits, in their order; NaN where one is zero or not finite.
+
+    Raises EncodeError for files that hold no such.
+    """
     rows: list[NDArray[np.float32] | None] = [None] * len(hits)
     for number in sorted({hit.part for hit in hits}):
         own = sorted((hit.row, index) for index, hit in enumerate(hits) if hit.part == number)
@@ -173,6 +195,8 @@ def read_rows(folder: PublishedFolder, hits: Sequence[Hit]) -> NDArray[np.float3
 
 def _read_part(file: RangedFile, rows: Sequence[int]) -> list[NDArray[np.float32]]:
     head = header(file)
+    if head.by_column:
+        return _read_columns(file, head, rows)
     if rows[-1] >= head.count:
         raise EncodeError(
             f"{file.name} has {head.count} vectors, its metadata more rows: they do not belong together"
@@ -186,7 +210,29 @@ def _read_part(file: RangedFile, rows: Sequence[int]) -> list[NDArray[np.float32
         while last > end:
             (begin, end), bytes_ = next(block)
         row = np.frombuffer(bytes_[first - begin : last - begin], dtype=head.kind)
-        if len(row) < head.dimension or not np.isfinite(row).all() or not row.any():
-            raise EncodeError(f"{file.name}: a vector in it is cut off, zero or not finite")
-        vectors.append(row.astype(np.float32))
+        if len(row) < head.dimension:
+            raise EncodeError(f"{file.name}: a vector in it is cut off")
+        vectors.append(_usable(row))
     return vectors
+
+
+def _usable(row: NDArray[Any]) -> NDArray[np.float32]:
+    """The vector in float32; all NaN where it has no direction there."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        vector = row.astype(np.float32)
+    sound = bool(np.isfinite(vector).all() and vector.any())
+    return vector if sound else np.full_like(vector, np.nan)
+
+
+def _read_columns(file: RangedFile, head: Header, rows: Sequence[int]) -> list[NDArray[np.float32]]:
+    """Rows of an array in Fortran order: its columns lie one behind the other, and all are read."""
+    height = head.count * head.kind.itemsize
+    step, pieces = max(1, _BLOCK // height), []
+    for first in range(0, head.dimension, step):
+        columns = min(step, head.dimension - first)
+        begin = head.start + first * height
+        data = file.read(begin, begin + columns * height)
+        if len(data) < columns * height:
+            raise EncodeError(f"{file.name} is cut off")
+        pieces.append(np.frombuffer(data, head.kind).reshape(columns, head.count)[:, list(rows)].T)
+    return [_usable(row) for row in np.concatenate(pieces, axis=1)]

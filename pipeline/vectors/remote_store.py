@@ -5,12 +5,13 @@ Hub. The files are somebody else's: whatever they hold, an error names the one t
 """
 
 import ast
+import functools
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from visunex.net.hub import hub_folder
 from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, Web, as_file
 
 from ..errors import EncodeError, fetch_errors_as
+from .npy import NPY_ERRORS
 from .store import provenance_in
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _MOST_PARTS = 100_000
+_LOOKAHEAD = 16  # numbers tried behind one that a server does not have, before that is taken for the end
 _NAMES = (
     "{name}_{number}.{suffix}",
     *(f"{{name}}_{{number:0{width}d}}.{{suffix}}" for width in (2, 3, 4, 5)),
@@ -45,10 +48,11 @@ _WIDEST = 1 << 16  # dimensions
 
 @dataclass(frozen=True)
 class PublishedPart:
-    """One pair of files."""
+    """One pair of files, and the number in their names."""
 
     vectors: RangedFile
     metadata: RangedFile
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,12 @@ class PublishedFolder:
 
     place: str
     parts: tuple[PublishedPart, ...]
+
+    @property
+    def missing(self) -> list[int]:
+        """The numbers between the first part and the last that no part has."""
+        numbers = {part.number for part in self.parts}
+        return sorted(set(range(min(numbers), max(numbers))) - numbers)
 
 
 @fetch_errors_as(EncodeError)
@@ -82,8 +92,18 @@ def open_folder(place: str) -> PublishedFolder:
 
 def _local_parts(folder: Path) -> Iterator[PublishedPart]:
     vectors, tables = _numbered(folder / "img_emb", "npy"), _numbered(folder / "metadata", "parquet")
-    for number in sorted(vectors.keys() & tables.keys()):
-        yield PublishedPart(LocalFile(vectors[number]), LocalFile(tables[number]))
+    for number in sorted(vectors.keys() | tables.keys()):
+        part = vectors.get(number), tables.get(number)
+        if part[0] is None or part[1] is None:
+            raise _without_partner(str(part[0] or part[1]), "img_emb" if part[1] else "metadata", number)
+        yield PublishedPart(LocalFile(part[0]), LocalFile(part[1]), number)
+
+
+def _without_partner(name: str, missing: str, number: int) -> EncodeError:
+    return EncodeError(
+        f"{name} has no partner: {missing}/{missing}_{number} is not there; fetch it, or take this file "
+        "out of the folder"
+    )
 
 
 def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
@@ -93,13 +113,31 @@ def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
 
 
 def _remote_parts(address: str, web: Web) -> Iterator[PublishedPart]:
-    """Parts 0, 1, 2, ... until the server has no more: a web server lists nothing."""
-    pattern = next((each for each in _NAMES if _remote(address, "metadata", each, 0, web).exists()), None)
-    for number in range(_MOST_PARTS if pattern else 0):
-        metadata = _remote(address, "metadata", pattern or "", number, web)
-        if number and not metadata.exists():
+    """Parts 0, 1, 2, ... until the server has no more for some numbers: a web server lists nothing."""
+    pattern = _pattern(address, web)
+    if pattern is None:
+        return
+    last = -1
+    for number in range(_MOST_PARTS):
+        if number - last > _LOOKAHEAD:
             return
-        yield PublishedPart(_remote(address, "img_emb", pattern or "", number, web), metadata)
+        metadata = _remote(address, "metadata", pattern, number, web)
+        vectors = _remote(address, "img_emb", pattern, number, web)
+        there = metadata.exists(), vectors.exists()
+        if any(there) and not all(there):
+            found, missing = (metadata, "img_emb") if there[0] else (vectors, "metadata")
+            raise _without_partner(found.name, missing, number)
+        if all(there):
+            last = number
+            yield PublishedPart(vectors, metadata, number)
+
+
+def _pattern(address: str, web: Web) -> str | None:
+    """How the files are numbered, by the first that is there; the first number need not be 0."""
+    tried = ((number, each) for number in range(_LOOKAHEAD) for each in _NAMES)
+    return next(
+        (each for number, each in tried if _remote(address, "metadata", each, number, web).exists()), None
+    )
 
 
 def _remote(address: str, kind: str, pattern: str, number: int, web: Web) -> RemoteFile:
@@ -136,6 +174,7 @@ class Header:
     count: int
     dimension: int
     kind: "np.dtype[Any]"
+    by_column: bool = False  # Fortran order
 
     @property
     def width(self) -> int:
@@ -143,12 +182,17 @@ class Header:
         return self.dimension * self.kind.itemsize
 
 
-@fetch_errors_as(EncodeError)
 def header(file: RangedFile) -> Header:
     """What an .npy file of vectors says of itself (numpy.lib.format, versions 1 to 3). Raises EncodeError."""
+    return _header(cast("Hashable", file))
+
+
+@functools.lru_cache(maxsize=1024)  # a file far away is asked once
+@fetch_errors_as(EncodeError)
+def _header(file: RangedFile) -> Header:
     start = file.read(0, 4096)
     try:
-        if start[:6] != b"\x93NUMPY":
+        if start[:6] != b"\x93NUMPY" or len(start) < 12:
             raise ValueError
         size, at = (
             (struct.unpack("<H", start[8:10])[0], 10)
@@ -159,10 +203,10 @@ def header(file: RangedFile) -> Header:
         count, dimension = text["shape"]
         if type(count) is not int or type(dimension) is not int or count < 0 or not 0 < dimension <= _WIDEST:
             raise ValueError
-        if text["fortran_order"] or text["descr"] not in _FLOATS:
+        if text["descr"] not in _FLOATS:
             raise ValueError
-        found = Header(at + size, count, dimension, np.dtype(text["descr"]))
-    except (ValueError, KeyError, TypeError, SyntaxError, struct.error, MemoryError, RecursionError):
+        found = Header(at + size, count, dimension, np.dtype(text["descr"]), bool(text["fortran_order"]))
+    except (struct.error, *NPY_ERRORS):
         raise EncodeError(
             f"{file.name} holds no vectors [n, D] of floats as numpy.save writes them"
         ) from None

@@ -18,6 +18,7 @@ from visunex.base.files import atomic
 
 from ..errors import EncodeError
 from ..shards.samples import Sample
+from .npy import NPY_ERRORS
 
 __all__ = [
     "Batches",
@@ -236,7 +237,7 @@ def _check(folder: VectorFolder) -> None:
 def _mapped(part: Part) -> NDArray[Any]:
     try:
         vectors = np.load(part.vectors, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except NPY_ERRORS as error:
         raise EncodeError(f"{part.vectors} is no array of vectors ({error}); make it again") from None
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise EncodeError(

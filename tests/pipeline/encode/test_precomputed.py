@@ -198,8 +198,12 @@ def broken(folder: Path, how: str) -> None:
             np.save(vectors, np.array([{"a": 1}] * 50, dtype=object), allow_pickle=True)
         case "a lying header":
             vectors.write_bytes(data.replace(b"(50, 768)", b"(50,-768)"))
-        case "columns first":
-            vectors.write_bytes(data.replace(b"'fortran_order': False", b"'fortran_order': True "))
+        case "six bytes":
+            vectors.write_bytes(data[:6])
+        case "a header without an end":
+            vectors.write_bytes(b"\x93NUMPY\x01\x00\x10\x00{'a':((((((((((((")
+        case "no vectors":
+            vectors.unlink()
         case "not a number":
             np.save(vectors, np.full((50, D), np.nan, np.float16))
         case "fewer vectors":
@@ -215,7 +219,9 @@ def broken(folder: Path, how: str) -> None:
 @pytest.mark.parametrize(
     "how",
     [
-        "cut off", "no array", "a pickle", "a lying header", "columns first", "not a number", "fewer vectors",
+        "cut off", "no array", "a pickle", "a lying header",
+        "six bytes", "a header without an end", "no vectors",
+        "not a number", "fewer vectors",
         "broken metadata", "no metadata", "another column",
     ],
 )  # fmt: skip
@@ -226,6 +232,27 @@ def test_broken_folders_are_named(tmp_path: Path, how: str) -> None:
     with pytest.raises(EncodeError):
         encode_precomputed(run, recipe)
     assert not run.embedding.exists()
+
+
+def test_more_vectors_than_rows_are_refused(tmp_path: Path) -> None:
+    published(tmp_path / "v", (50,))
+    np.save(tmp_path / "v/img_emb/img_emb_0.npy", np.ones((70, D), np.float16))
+    run, recipe = a_run(tmp_path / "run", [1, 2, 3], 3, tmp_path / "v")
+    with pytest.raises(EncodeError, match=r"img_emb_0.npy holds 70 vectors, .*metadata_0.parquet 50 rows"):
+        encode_precomputed(run, recipe)
+
+
+def test_vectors_without_a_direction_are_left_out_and_named(tmp_path: Path) -> None:
+    """The next best take their places; where pictures are downloaded these are encoded instead."""
+    vectors = published(tmp_path / "v", (50,)).copy()
+    vectors[1], vectors[2, 5], vectors[4, 0] = 0, np.nan, np.inf
+    np.save(tmp_path / "v/img_emb/img_emb_0.npy", vectors)
+    run, recipe = a_run(tmp_path / "run", [1, 2, 3, 4, 5, 6], 2, tmp_path / "v")
+    report = encode_precomputed(run, recipe)
+    assert (report.precomputed, len(report.dropped), report.passed_over) == (2, 3, 3)
+    assert report.dropped[0].endswith("img_emb_0.npy row 1")
+    assert "3  vectors left out, zero or not finite" in report.as_text()
+    np.testing.assert_allclose(load(run.embedding).vector[0], unit_mean(vectors[[3, 5]]), atol=1e-6)
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:

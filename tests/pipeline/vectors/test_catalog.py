@@ -38,6 +38,8 @@ def test_a_mirror_may_be_an_address_and_what_it_sends_is_checked(
     [
         (b"", "no array"),
         (b"<html>", "no array"),
+        (b"\x93NUMPY", "no array"),
+        (b"\x93NUMPY\x01\x00\x10\x00{'a':((((((((((((", "no array"),
         (
             b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (999999999, 768), }",
             "no array",

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pages import served
 from published_vectors import published, url
 
 from visunex.pipeline.errors import EncodeError
-from visunex.pipeline.vectors.lookup import Wanted, find, read_rows
+from visunex.pipeline.vectors.lookup import Hit, Wanted, find, read_rows
 from visunex.pipeline.vectors.remote_store import open_folder
 
 
@@ -38,6 +39,38 @@ def test_rows_are_found_by_hash_where_there_is_no_link(tmp_path: Path) -> None:
         find(folder, Wanted([url(1)]))
     with pytest.raises(EncodeError, match="another kind"):
         find(folder, Wanted([None], ["text"]))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(),
+        pa.dictionary(pa.int32(), pa.string()),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_links_of_every_type_for_text_are_found(tmp_path: Path, kind: pa.DataType) -> None:
+    published(tmp_path, (60,))
+    path = tmp_path / "metadata/metadata_0.parquet"
+    links = pa.array([url(number) for number in range(59)] + [None])
+    column = links.dictionary_encode() if pa.types.is_dictionary(kind) else links.cast(kind)
+    pq.write_table(pa.table({"url": column}), path)
+    found = find(open_folder(str(tmp_path)), Wanted([url(7), None, url(58), url(59)]))
+    assert {rank: hit.row for rank, hit in found.hits.items()} == {0: 7, 2: 58}
+
+
+@pytest.mark.parametrize("over_http", [False, True])
+def test_arrays_in_fortran_order_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over_http: bool
+) -> None:
+    monkeypatch.setattr("visunex.pipeline.vectors.lookup._BLOCK", 1000)
+    vectors = published(tmp_path / "v", (60,))
+    np.save(tmp_path / "v/img_emb/img_emb_0.npy", np.asfortranarray(vectors))
+    pages = {f"/v/{file.relative_to(tmp_path / 'v')}": file for file in (tmp_path / "v").rglob("*.*")}
+    with served(pages) as address:
+        folder = open_folder(f"{address}/v" if over_http else str(tmp_path / "v"))
+        read = read_rows(folder, [Hit(0, row, None) for row in (59, 0, 7)])
+    assert (read == vectors[[59, 0, 7]].astype(np.float32)).all()
 
 
 def test_over_http_little_more_than_the_rows_is_moved(tmp_path: Path) -> None:

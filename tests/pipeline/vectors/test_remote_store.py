@@ -3,10 +3,44 @@
 from pathlib import Path
 
 import pytest
+from pages import served
+from published_vectors import published
 from standin import Page, serving
 
 from visunex.pipeline.errors import EncodeError, PipelineError
-from visunex.pipeline.vectors.remote_store import open_folder
+from visunex.pipeline.vectors.remote_store import PublishedFolder, open_folder
+
+
+def opened(folder: Path, over_http: bool) -> PublishedFolder:
+    pages = {f"/v/{file.relative_to(folder)}": file for file in folder.rglob("*.*")}
+    with served(pages) as address:
+        return open_folder(f"{address}/v" if over_http else str(folder))
+
+
+@pytest.mark.parametrize("over_http", [False, True])
+def test_parts_are_found_whatever_their_numbers(tmp_path: Path, over_http: bool) -> None:
+    published(tmp_path, (5, 5, 5, 5, 5, 5))
+    for number in (0, 2, 3):
+        (tmp_path / f"img_emb/img_emb_{number}.npy").unlink()
+        (tmp_path / f"metadata/metadata_{number}.parquet").unlink()
+    folder = opened(tmp_path, over_http)
+    assert [part.number for part in folder.parts] == [1, 4, 5]
+    assert folder.missing == [2, 3]
+
+
+@pytest.mark.parametrize("over_http", [False, True])
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("img_emb/img_emb_1.npy", "metadata_1.parquet has no partner: img_emb/img_emb_1 is not there"),
+        ("metadata/metadata_2.parquet", "img_emb_2.npy has no partner: metadata/metadata_2 is not there"),
+    ],
+)
+def test_a_part_without_its_partner_is_named(tmp_path: Path, over_http: bool, file: str, said: str) -> None:
+    published(tmp_path, (5, 5, 5))
+    (tmp_path / file).unlink()
+    with pytest.raises(EncodeError, match=said):
+        opened(tmp_path, over_http)
 
 
 @pytest.mark.parametrize(
