@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from .artefact import Embedding
 from .errors import EmbeddingError
+from .space import require_one_space, space_of
 
 
 def compare(a: Embedding, b: Embedding) -> float:
-    """The cosine of two embeddings, in float64. Raises EmbeddingError when their dimensions differ."""
-    _same_dimension([a, b])
+    """The cosine of two embeddings, in float64. Raises EmbeddingError when they are of different models."""
+    _same_space([a, b])
     return float(np.clip((a.unit * b.unit).sum(), -1, 1))
 
 
@@ -19,14 +20,14 @@ def mix(parts: Iterable[tuple[Embedding, float]]) -> NDArray[np.float32]:
     """The weighted sum of the embeddings' directions, normalised, float32 [1, D].
 
     Each is normalised first, as the norms of published embeddings differ thirtyfold and mean nothing; a
-    negative weight leads away from one. Raises EmbeddingError when dimensions differ or the parts cancel out.
+    negative weight leads away from one. Raises EmbeddingError when models differ or the parts cancel out.
     """
     given = list(parts)
     if not given:
         raise EmbeddingError("there is nothing to mix; name at least one embedding")
     if not all(np.isfinite(weight) for _, weight in given):
         raise EmbeddingError("a weight must be a finite number")
-    _same_dimension([embedding for embedding, _ in given])
+    _same_space([embedding for embedding, _ in given])
     total = np.sum([weight * embedding.unit for embedding, weight in given], axis=0)
     norm = np.linalg.norm(total)
     if norm < 1e-9:
@@ -34,7 +35,7 @@ def mix(parts: Iterable[tuple[Embedding, float]]) -> NDArray[np.float32]:
     return (total / norm).astype(np.float32)
 
 
-def _same_dimension(embeddings: list[Embedding]) -> None:
+def _same_space(embeddings: list[Embedding]) -> None:
     first = embeddings[0]
     for other in embeddings[1:]:
         if other.dimension != first.dimension:
@@ -42,3 +43,4 @@ def _same_dimension(embeddings: list[Embedding]) -> None:
                 f"{first.name} has {first.dimension} dimensions and {other.name} {other.dimension}: "
                 "they come from different image towers and cannot be put together"
             )
+    require_one_space((each.name, space_of(each)) for each in embeddings)

@@ -107,6 +107,27 @@ def save(path: str | Path, vector: ArrayLike, provenance: Mapping[str, Any]) -> 
     return Embedding(path.stem, values, "float32", values.shape, path)
 
 
+def require_replaceable(path: Path, *, overwrite: bool = False) -> None:
+    """Raise EmbeddingError where `save` would replace a file that is not an embedding of ours.
+
+    Ours are a tensor whose `.json` names its SHA-256, and a `.json` left alone that names one.
+    """
+    if path.suffix.lower() != ".pt" or path.is_dir():
+        raise EmbeddingError(f"an embedding's file is called NAME.pt; {path} is not, or is a folder")
+    beside = provenance_path(path)
+    if path.exists():
+        foreign = None if _read_provenance(path) is not None else path
+    else:
+        foreign = beside if beside.exists() and not _is_provenance(beside) else None
+    if foreign is not None and not overwrite:
+        what = f"{foreign} is there already and was not written by VisuNex, or has changed since"
+        if foreign == path and beside.exists():
+            what = f"{path} and {beside} are there already and do not belong together"
+        raise EmbeddingError(
+            f"{what}; choose another name for --out, or replace what is there by --overwrite"
+        )
+
+
 def provenance_path(path: Path) -> Path:
     """Where the provenance of the embedding at `path` lies."""
     return path.with_suffix(".json")
@@ -192,9 +213,18 @@ def _read_provenance(path: Path) -> dict[str, Any] | None:
     try:
         noted = json.loads(provenance_path(path).read_text(encoding="utf-8"))
         same = noted["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return noted if same else None
+    return noted if same and isinstance(noted, dict) else None
+
+
+def _is_provenance(path: Path) -> bool:
+    """Whether a `.json` is one that `save` wrote: it names a SHA-256."""
+    try:
+        digest = json.loads(path.read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return isinstance(digest, str) and len(digest) == 64
 
 
 def _times(shape: tuple[int, ...]) -> str:

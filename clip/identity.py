@@ -37,7 +37,7 @@ def dimension_of(model: str) -> int | None:
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
             return int(config.get("model_cfg", config)["embed_dim"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return None
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ _PREFERRED = (
     "pytorch_model.pth",
     "model.pth",
 )
+_CONFIGURATIONS = ("open_clip_config.json", "config.json", "tokenizer_config.json")  # read by what loads it
+_ELSEWHERE = frozenset({"auto_map", "custom_pipelines", "hf_model_name", "trust_remote_code"})
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def _in_folder(folder: Path) -> Checkpoint:
         described = json.loads(config.read_text(encoding="utf-8"))
         settings = described.get("preprocess_cfg", {})
         described["model_cfg"]["vision_cfg"]  # has to be there
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{folder} is no open_clip folder: {config.name}: {_short(error)}") from None
     text = described["model_cfg"].get("text_cfg")
     if isinstance(text, dict) and text.get("hf_model_name") is not None:
@@ -83,7 +86,39 @@ def _in_folder(folder: Path) -> Checkpoint:
             f"{folder} takes its text encoder from another place ({text['hf_model_name']}), "
             "whose code would be run: it is not loaded; use a folder that holds the whole model"
         )
+    _require_no_code(folder)
     return Checkpoint(f"{LOCAL_FOLDER}{folder}", _weights_in(folder), settings)
+
+
+def _require_no_code(folder: Path) -> None:
+    """Raise ModelError where a folder's configuration has other code or other models loaded.
+
+    open_clip hands such names to transformers and timm, which run what lies behind them after a `y`, and
+    with `trust_remote_code` without asking.
+    """
+    for path in (folder / name for name in _CONFIGURATIONS):
+        try:
+            described = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{path} cannot be read: {_short(error)}") from None
+        for key, value in _entries(described):
+            if value and (key in _ELSEWHERE or (key == "timm_model_name" and ":" in str(value))):
+                raise ModelError(
+                    f"{path} names {key} ({value!r}): code or a model from elsewhere, which a folder may not "
+                    "load; use a model whose folder is complete, or a name that open_clip knows"
+                )
+
+
+def _entries(described: Any) -> Iterator[tuple[str, Any]]:
+    """All keys in nested JSON, with their values."""
+    left = [described]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            yield from value.items()
+        left += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _weights_in(folder: Path) -> Path:

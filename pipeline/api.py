@@ -179,10 +179,14 @@ def encode_in(
     device: str = "auto",
 ) -> Encoded:
     """Encode as a whole recipe says, which becomes the run's; without a run, only `out` is written."""
+    from visunex.aesthetic_embeddings.artefact import require_replaceable
+
     from .encode.precomputed import encode_precomputed
     from .encode.published import reduce_published
     from .encode.stage import encode
 
+    if out is not None and out.suffix == ".pt" and not out.is_dir():
+        require_replaceable(out, overwrite=overwrite)  # before the work, not after it
     with contextlib.nullcontext() if run is None else _at_work(run):
         if recipe.encode.vectors:
             return reduce_published(run, recipe, out=out, overwrite=overwrite)

@@ -74,10 +74,17 @@ def show_(embedding: str, mirror: str | None, folders: tuple[Path, ...]) -> None
         visunex-data embeddings show fantasy --mirror ../shared/reference
     """
     from visunex.aesthetic_embeddings import compare, find, findable
+    from visunex.aesthetic_embeddings.space import space_of
 
     this = find(embedding, mirror)
     others = [each for each in findable(mirror, folders=folders) if each.path != this.path]
-    alike = [each for each in others if each.dimension == this.dimension]
+    space = space_of(this)
+    alike = [
+        each
+        for each in others
+        if each.dimension == this.dimension
+        and not (space and (other := space_of(each)) and space.differs(other))
+    ]
     cosines = sorted(((compare(this, each), each) for each in alike), key=lambda pair: -pair[0])
     report = {
         **_described(this),
@@ -114,9 +121,10 @@ def compare_(first: str, second: str, mirror: str | None) -> None:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="FILE.pt", help="Write it here."
 )
+@click.option("--overwrite", is_flag=True, help="Replace a file at --out that VisuNex did not write.")
 @mirror_option
 @proxy_option
-def mix_(parts: tuple[str, ...], out: Path, mirror: str | None) -> None:
+def mix_(parts: tuple[str, ...], out: Path, overwrite: bool, mirror: str | None) -> None:
     """Mix embeddings by weight into a new one; a negative weight leads away.
 
     \b
@@ -124,11 +132,19 @@ def mix_(parts: tuple[str, ...], out: Path, mirror: str | None) -> None:
         visunex-data embeddings mix fantasy=0.7 runs/default=0.3 --out mixed.pt
     """
     from visunex.aesthetic_embeddings import find, mix, save
+    from visunex.aesthetic_embeddings.artefact import require_replaceable
+    from visunex.aesthetic_embeddings.space import space_of
+    from visunex.base.errors import UsageError
 
+    if out.suffix != ".pt" or out.is_dir():
+        raise UsageError(f"--out names the file of the embedding, NAME.pt; {out} is none")
+    require_replaceable(out, overwrite=overwrite)
     named = [_weighted(part) for part in parts]
     loaded = [(find(name, mirror), weight) for name, weight in named]
     recorded = [{**_described(each), "weight": weight} for each, weight in loaded]
-    made = save(out, mix(loaded), {"mixed_from": recorded})
+    space = next((space for each, _ in loaded if (space := space_of(each))), None)
+    said = {"model": space.as_model()} if space else {}
+    made = save(out, mix(loaded), {"mixed_from": recorded, **said})
     show(
         {**_described(made), "mixed_from": recorded},
         f"{out}: 1x{made.dimension} from {len(loaded)} embeddings",
@@ -210,12 +226,32 @@ def _story(provenance: dict[str, Any] | None) -> list[str]:
         return ["  no provenance beside it"]
     keys = ("recipe", "source", "pictures", "reduction", "baseline", "images", "mixed_from")
     lines = [
-        f"  {key.replace('_', ' ')}: {provenance[key]}" for key in keys if provenance.get(key) is not None
+        f"  {key.replace('_', ' ')}: {_plain(provenance[key])}"
+        for key in keys
+        if provenance.get(key) not in (None, [], {})
     ]
     model = provenance.get("model")
-    return lines + (
-        [f"  model: {model.get('name')} {model.get('precision')}"] if isinstance(model, dict) else []
-    )
+    if isinstance(model, dict):
+        said = [str(model[key]) for key in ("name", "pretrained", "precision") if model.get(key)]
+        lines += [f"  model: {' '.join(said)}"] if said else []
+    return lines
+
+
+def _plain(value: Any) -> str:
+    """A value of JSON as a person writes it: `used 3, failed 0`, `fantasy (weight 2), mine (weight 1)`."""
+    if isinstance(value, dict) and "name" in value and "weight" in value:
+        return f"{_plain(value['name'])} (weight {_plain(value['weight'])})"
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {_inner(each)}" for key, each in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _inner(value: Any) -> str:
+    return f"({_plain(value)})" if isinstance(value, dict) and value else _plain(value)
 
 
 def _weighted(part: str) -> tuple[str, float]:

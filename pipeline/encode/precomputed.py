@@ -94,8 +94,16 @@ def encode_precomputed(
     _write(run.vectors, published, _part_provenance(settings, published.found, encoder))
     vectors, baseline = read_vectors(run.vectors), published_baseline(settings.baseline)
     vector = reduce_folder(vectors, settings.reduce, baseline)
-    checks = check(vector, vectors, settings.reduce, recipe.reference, baseline=baseline, wanted=wanted)
     made_of = _made_of(settings, recipe.source.data, counts)
+    checks = check(
+        vector,
+        vectors,
+        settings.reduce,
+        recipe.reference,
+        baseline=baseline,
+        wanted=wanted,
+        model=made_of["model"],
+    )
     made = provenance(RecipeIdentity.of(recipe), made_of, checks)
     report = PrecomputedReport(
         **asdict(counts),

@@ -40,12 +40,13 @@ def reduce_published(
     if run is not None:
         run.begin("encode", {"vectors": digests[0], "baseline": digests[1]}, overwrite=overwrite)
     vector = reduce(wanted, settings.reduce, baseline=baseline or None)
-    reference = None if recipe.reference is None else check_reference(vector, recipe.reference)
+    model = {"name": settings.model, "pretrained": settings.pretrained}
+    reference = recipe.reference and check_reference(vector, recipe.reference, model)
     checks = Checks(norm_of(vector), None, reference)
     made_of = {
         "vectors": digests[0],
         "baseline_vectors": digests[1],
-        "model": {"name": settings.model, "pretrained": settings.pretrained},
+        "model": model,
         "reduction": settings.reduce,
     }
     made = provenance(RecipeIdentity.of(recipe), made_of, checks)

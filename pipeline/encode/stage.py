@@ -243,7 +243,8 @@ def _reduce(
 ) -> _Reduced:
     vectors, baseline = read_vectors(folder), _baseline(folder, encoder, settings)
     vector = reduce_folder(vectors, settings.reduce, baseline)
-    checks = check(vector, vectors, settings.reduce, reference, baseline=baseline, wanted=wanted)
+    model = {"name": encoder.model, "pretrained": encoder.pretrained, "weights": encoder.weights}
+    checks = check(vector, vectors, settings.reduce, reference, baseline=baseline, wanted=wanted, model=model)
     return _Reduced(vector, checks, _words(vector, vectors, encoder))
 
 

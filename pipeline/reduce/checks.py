@@ -1,5 +1,6 @@
 """Figures by which a person sees whether an embedding is sound, and whether it is the published one."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visunex.aesthetic_embeddings import Embedding, EmbeddingError, catalogue, compare, find, find_published
+from visunex.aesthetic_embeddings.space import require_one_space, space_of, space_said
 from visunex.aesthetic_embeddings.sums import Sum
 from visunex.base.files import sha256_file
 
@@ -109,14 +111,16 @@ def check(
     *,
     baseline: "VectorFolder | None" = None,
     wanted: int | None = None,
+    model: Mapping[str, Any] | None = None,
 ) -> Checks:
     """The figures for an embedding float32 [1, D] that was made of `vectors`.
 
-    `baseline` is what a contrast was made against, `wanted` how many images the recipe asks for.
+    `baseline` is what a contrast was made against, `wanted` how many images the recipe asks for,
+    `model` whose vectors they are.
     """
     compared = None
     if reference is not None:
-        compared = replace(check_reference(vector, reference), downloaded=len(vectors), wanted=wanted)
+        compared = replace(check_reference(vector, reference, model), downloaded=len(vectors), wanted=wanted)
         if compared.cosine is not None:
             low, high = _interval(vectors, reduction, reference, baseline) or (None, None)
             compared = replace(compared, low=low, high=high)
@@ -128,11 +132,17 @@ def norm_of(vector: NDArray[np.float32]) -> float:
     return float(np.linalg.norm(vector.astype(np.float64)))
 
 
-def check_reference(vector: NDArray[np.float32], reference: "Reference") -> ReferenceCheck:
-    """The comparison of an embedding float32 [1, D] with the published one, or why there is none."""
+def check_reference(
+    vector: NDArray[np.float32], reference: "Reference", model: Mapping[str, Any] | None = None
+) -> ReferenceCheck:
+    """The comparison of an embedding float32 [1, D] with the published one, or why there is none.
+
+    `model` (name, pretrained, weights) is whose vectors the embedding was made of.
+    """
     made = Embedding("this embedding", vector)
     try:
         published = _published(reference)
+        require_one_space([(published.name, space_of(published)), ("this embedding", space_said(model))])
         cosine = compare(made, published)
     except EmbeddingError as error:
         return ReferenceCheck(reference.name, tolerance=reference.tolerance, note=str(error))

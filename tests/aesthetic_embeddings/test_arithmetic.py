@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visunex.aesthetic_embeddings import Embedding, EmbeddingError, catalogue, compare, load, mix
+from visunex.aesthetic_embeddings import Embedding, EmbeddingError, catalogue, compare, load, mix, save
 
 
 def named(*values: float) -> Embedding:
@@ -48,3 +48,25 @@ def test_what_cannot_be_put_together_is_refused() -> None:
         mix([])
     with pytest.raises(EmbeddingError, match="finite"):
         mix([(named(1, 2), float("nan"))])
+
+
+def test_two_models_are_never_compared_or_mixed_where_both_say_what_they_are(tmp_path: Path) -> None:
+    def made(file: str, **model: str) -> Embedding:
+        return save(tmp_path / f"{file}.pt", np.ones(8), {"model": model} if model else {})
+
+    openai, laion = (
+        made("a", name="ViT-L-14", pretrained="openai"),
+        made("b", name="ViT-L-14", pretrained="laion2b"),
+    )
+    quick, silent = made("c", name="ViT-L-14-quickgelu", pretrained="openai"), made("d")
+    mine, yours = (
+        made("e", name="local-dir:x", weights="1" * 64),
+        made("f", name="local-dir:x", weights="2" * 64),
+    )
+    for pair in ((openai, laion), (mine, yours)):
+        with pytest.raises(EmbeddingError, match="of different models"):
+            compare(*pair)
+        with pytest.raises(EmbeddingError, match="of different models"):
+            mix([(pair[0], 1), (silent, 1), (pair[1], 1)])
+    for pair in ((openai, quick), (openai, silent), (openai, mine)):
+        assert compare(*pair) == pytest.approx(1)

@@ -87,3 +87,39 @@ def test_errors_are_a_sentence_and_an_exit_status(arguments: list[str], status: 
     assert done.exit_code == status
     assert sentence in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("theirs", ["mine.json", "mine.pt"])
+def test_files_that_are_not_ours_are_kept(tmp_path: Path, theirs: str) -> None:
+    save(tmp_path / "a.pt", np.ones(4), {})
+    (tmp_path / theirs).write_text('{"my": "settings"}')
+    arguments = ("mix", "a.pt", "--out", "mine.pt")
+    done = embeddings(*arguments)
+    assert done.exit_code == 1
+    assert theirs in done.output
+    assert "--overwrite" in done.output
+    assert (tmp_path / theirs).read_text() == '{"my": "settings"}'
+    assert embeddings(*arguments, "--overwrite").exit_code == 0
+    assert embeddings(*arguments).exit_code == 0  # ours now
+    (tmp_path / "mine.json").write_text("[" * 100_000)  # and changed by hand
+    assert embeddings(*arguments).exit_code == 1
+    assert embeddings("mix", "a.pt", "--out", "mine.json").exit_code == 2
+    (tmp_path / "folder.pt").mkdir()
+    assert embeddings("mix", "a.pt", "--out", "folder.pt").exit_code == 2
+
+
+def test_show_speaks_plain_words(tmp_path: Path) -> None:
+    story = {
+        "pictures": ["a folder", "b.tar"],
+        "images": {"used": 3, "failed": {"damaged": 2}, "weighted": True, "left_out": None},
+        "mixed_from": [{"name": "fantasy", "weight": 2.0}, {"name": "mine", "weight": 0.5}],
+        "model": {"name": "ViT-L-14", "pretrained": "openai"},
+        "baseline": None,
+    }
+    save(tmp_path / "a.pt", np.ones(4), story)
+    shown = embeddings("show", "a.pt").output
+    assert "pictures: a folder, b.tar" in shown
+    assert "images: used 3, failed (damaged 2), weighted yes, left out none" in shown
+    assert "mixed from: fantasy (weight 2), mine (weight 0.5)" in shown
+    assert "model: ViT-L-14 openai\n" in shown
+    assert not set("{}[]'") & set(shown)

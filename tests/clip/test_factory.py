@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,18 @@ def test_models_that_cannot_be_had_are_named(tmp_path: Path, small: str) -> None
         load_image_encoder(f"local-dir:{tmp_path}")
     with pytest.raises(ModelError, match=r"metaclip.*--pretrained|not on the Hub"):
         weights._from_address("ViT-L-14", "metaclip_400m", "https://x/l14_400m.pt")
+
+
+def test_weights_that_ask_for_memory_are_refused_before_they_get_it(tmp_path: Path, small: str) -> None:
+    (tmp_path / "open_clip_config.json").write_bytes(
+        (Path(small.removeprefix("local-dir:")) / "open_clip_config.json").read_bytes()
+    )
+    bomb = zipfile.ZipFile(tmp_path / "open_clip_pytorch_model.bin", "w")
+    with bomb:
+        bomb.writestr("archive/data.pkl", b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.")
+        bomb.writestr("archive/version", b"3\n")
+    with pytest.raises(ModelError, match=r"code to be run \(builtins.bytearray\)"):
+        load_image_encoder(f"local-dir:{tmp_path}")
 
 
 def test_preprocessing_that_is_not_built_is_refused(tmp_path: Path, small: str) -> None:

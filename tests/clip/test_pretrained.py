@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import odd
 import pytest
@@ -53,6 +54,36 @@ def test_a_text_encoder_from_elsewhere_is_refused_without_a_question(tmp_path: P
     (tmp_path / "open_clip_model.safetensors").write_bytes(b"weights")
     with pytest.raises(ModelError, match="whose code would be run"):
         locate(f"local-dir:{tmp_path}", "")
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "content"),
+    [
+        ("open_clip_config.json", "hf_model_name", {"multimodal_cfg": {"hf_model_name": "/some/folder"}}),
+        (
+            "open_clip_config.json",
+            "trust_remote_code",
+            {"text_cfg": {"hf_tokenizer_name": "x", "tokenizer_kwargs": {"trust_remote_code": True}}},
+        ),
+        ("open_clip_config.json", "timm_model_name", {"vision_cfg": {"timm_model_name": "hf-hub:some/one"}}),
+        ("config.json", "auto_map", {"auto_map": {"AutoModel": "code.Model"}}),
+        ("tokenizer_config.json", "auto_map", {"auto_map": {"AutoTokenizer": ["code.Tokenizer", None]}}),
+    ],
+)
+def test_a_folder_that_wants_code_or_models_from_elsewhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, key: str, content: dict[str, Any]
+) -> None:
+    """Nobody is asked whether to run it."""
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("was asked"))
+    model = folder_with(tmp_path, "mine.pth")
+    if file == "open_clip_config.json":
+        content = {"model_cfg": {"vision_cfg": {}, **content}}
+    (tmp_path / file).write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=rf"{file} names {key}"):
+        locate(model, "")
+    (tmp_path / file).write_text("[" * 100_000)
+    with pytest.raises(ModelError, match=rf"{file}"):
+        locate(model, "")
 
 
 def offline(

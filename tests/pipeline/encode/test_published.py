@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from visunex.aesthetic_embeddings import load, save
+from visunex.aesthetic_embeddings import EmbeddingError, load, save
+from visunex.pipeline.api import encode_in
 from visunex.pipeline.cli import main
 from visunex.pipeline.encode.published import reduce_published
 from visunex.pipeline.errors import EncodeError, UsageError
@@ -105,3 +106,14 @@ def test_a_run_of_the_same_name_is_not_taken_for_the_published_one(reference: Pa
         main, ["run", "laion_7plus", "--mirror", str(reference), "--json", "--overwrite"]
     )
     assert json.loads(done.stdout)["encode"]["checks"]["reference"]["cosine"] == pytest.approx(1)
+
+
+def test_a_file_of_somebody_elses_is_kept_where_the_embedding_should_go(tmp_path: Path) -> None:
+    made = recipe(vectors=[vectors("rows", np.eye(4, 8, dtype=np.float32))])
+    (tmp_path / "mine.json").write_text('{"my": "settings"}')
+    with pytest.raises(EmbeddingError, match=r"mine.json is there already .*--overwrite"):
+        encode_in(None, made, out=Path("mine.pt"))
+    assert (tmp_path / "mine.json").read_text() == '{"my": "settings"}'
+    assert not Path("mine.pt").exists()
+    encode_in(None, made, out=Path("mine.pt"), overwrite=True)
+    encode_in(None, made, out=Path("mine.pt"))
