@@ -41,7 +41,7 @@ def reduce_published(
         run.begin("encode", {"vectors": digests[0], "baseline": digests[1]}, overwrite=overwrite)
     vector = reduce(wanted, settings.reduce, baseline=baseline or None)
     model = {"name": settings.model, "pretrained": settings.pretrained}
-    reference = recipe.reference and check_reference(vector, recipe.reference, model)
+    reference = None if recipe.reference is None else check_reference(vector, recipe.reference, model)
     checks = Checks(norm_of(vector), None, reference)
     made_of = {
         "vectors": digests[0],
