@@ -71,9 +71,9 @@ def space_said(model: Any) -> Space | None:
 
 def require_one_space(named: Iterable[tuple[str, Space | None]]) -> None:
     """Raise EmbeddingError where two of the embeddings, by name, say that they are of different models."""
-    known = [(name, space) for name, space in named if space is not None]
-    for at, (name, space) in enumerate(known):
-        for first, other in known[:at]:
+    given = [(name, space) for name, space in named if space is not None]
+    for at, (name, space) in enumerate(given):
+        for first, other in given[:at]:
             if space.differs(other):
                 raise EmbeddingError(
                     f"{first} is of {other} and {name} of {space}: vectors of different models cannot be "
