@@ -122,20 +122,20 @@ class RunDir:
                 "made anew; `visunex-data download --overwrite` fetches pictures again, --run DIR keeps both"
             )
         if present and changed and not overwrite:
-            raise StaleRunError(
-                f"{present[0]} was made from something else ({', '.join(changed)} changed since); "
-                f"--overwrite starts it anew, --run DIR keeps both"
-            )
+            why = f"was made from something else ({', '.join(changed)} changed since)"
+            if not before:
+                why = f"may be made from anything, as {noted} is damaged"
+            raise StaleRunError(f"{present[0]} {why}; --overwrite starts it anew, --run DIR keeps both")
         if changed or overwrite:
             self.discard(stage)
         write_json(noted, dict(made_from))
 
     def made_from(self, stage: Stage) -> dict[str, Any] | None:
-        """What `begin` noted for `stage`; None when the stage never began here (a peer's files, say)."""
-        try:
-            return json.loads((self.path / ".visunex" / f"{stage}.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
+        """What `begin` noted for `stage`; None when the stage never began here (a peer's files, say).
+
+        Nothing of what it was made from is known where that file is damaged.
+        """
+        return _read_object(self.path / ".visunex" / f"{stage}.json")
 
     def note(self, stage: Stage, made_from: Mapping[str, Any]) -> None:
         """Note that what is there may as well have been made from this."""
@@ -159,11 +159,9 @@ class RunDir:
         write_json(self.report, {**self.reports(), stage: dict(report)})
 
     def reports(self) -> dict[str, Any]:
-        """The reports of all stages so far, by stage."""
-        try:
-            return json.loads(self.report.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
+        """The reports of all stages so far, by stage; what cannot be read is absent."""
+        found = _read_object(self.report) or {}
+        return {stage: report for stage, report in found.items() if isinstance(report, dict)}
 
     def _state_folder(self) -> Path:
         state = self.path / ".visunex"
@@ -180,8 +178,21 @@ def _describe_holder(holder: Path) -> str:
     try:
         who = json.loads(holder.read_text(encoding="utf-8"))
         return f"process {who['pid']} on {who['host']} since {who['since']}"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "another process"
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file of ours: {} where it holds none (half-written), None without a file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, RecursionError):
+        return {}
+    except OSError as error:
+        raise PipelineError(f"{path} cannot be read: {error.strerror}") from None
+    return found if isinstance(found, dict) else {}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:

@@ -19,6 +19,7 @@ from visunex.base.files import sha256_file
 from visunex.base.progress import Progress
 from visunex.net.robots import DIRECTIVES
 
+from ..chain import require_selection
 from ..errors import DownloadError, FewerImagesError, UsageError
 from ..metadata.sac import SCHEME
 from ..rundir import RunDir
@@ -65,6 +66,7 @@ def begin_download(
 ) -> "Downloading":
     """What `download` does before anything is fetched: from here on the run is one of these candidates."""
     settings = recipe.download
+    require_selection(run, recipe)
     candidates = load_candidates(run.selected, settings)
     published = recipe.encode.precomputed
     made_from = _made_from(run, settings) | ({} if published is None else {"precomputed": published})

@@ -15,6 +15,7 @@ from visunex.base.files import atomic, fingerprint
 from visunex.base.progress import Progress
 from visunex.clip.identity import dimension_of, model_of, other_model
 
+from ..chain import require_download
 from ..errors import EncodeError
 from ..reduce.checks import check
 from ..reduce.embedding import RecipeIdentity, provenance, reduce_folder, save_embedding
@@ -86,6 +87,7 @@ def encode_precomputed(
     of vectors that are normalised, nothing found), ModelError, StaleRunError.
     """
     started, settings, wanted = time.monotonic(), recipe.encode, recipe.filter.top
+    require_download(run, recipe)
     rows, downloaded = _rows(run)
     published = _take(settings, rows, None if downloaded else wanted)
     rest = _rest(run, rows, published.ranks) if downloaded else None

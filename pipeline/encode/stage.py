@@ -20,6 +20,7 @@ from visunex.base.progress import Progress
 from visunex.clip.factory import load_text_encoder
 from visunex.clip.image_encoder import ImageEncoder
 
+from ..chain import require_download
 from ..errors import EncodeError, ModelError
 from ..reduce.checks import Checks, check
 from ..reduce.embedding import (
@@ -115,6 +116,8 @@ def encode(
     """
     started = time.monotonic()
     _require_sense(run, out, discards=recipe.encode.discard_images, given=bool(images))
+    if run is not None and not images:
+        require_download(run, recipe)
     repeats = find_repeats(sources(images), recipe.encode.dedupe_images) if images else None
     given = None if repeats is None else repeats.places
     request = EncodeRequest(run, given, tuple(map(str, images)), out, repeats)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from visunex.base.errors import UsageError
 from visunex.base.files import fingerprint, sha256_file
 from visunex.base.folders import expanded
+from visunex.base.identity import identities
 from visunex.clip.identity import other_model
 from visunex.images.errors import ImageError
 from visunex.recipes.schema import Encode, Filter
@@ -86,15 +87,10 @@ def _place(data: str, precomputed: str | None) -> str:
 
 
 def _contents(folder: Path) -> str | None:
-    """A hash of the names, sizes and ends of a local folder's files; None of one behind an address."""
+    """A hash of a local folder's files, by names and contents; None of one behind an address."""
     files = sorted(path for name in ("img_emb", "metadata") for path in (folder / name).glob("*.*"))
-    return fingerprint([[path.name, path.stat().st_size, _end(path)] for path in files]) if files else None
-
-
-def _end(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 4096))
-        return file.read().hex()
+    facts = zip((path.name for path in files), identities(files), strict=True)
+    return fingerprint(list(facts)) if files else None
 
 
 def _shared_role(folder: PublishedFolder, table: Table, encode: Encode) -> Role:

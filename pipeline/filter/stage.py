@@ -57,19 +57,19 @@ def filter_rows(
     if not overwrite and (before := _report_before(run, now)):
         return before
     overrides = _overrides(recipe.source.columns, wanted.score)
-    table = open_table(_as_parquet(source, run), overrides, roles_in_use(wanted))
+    table = open_table(_as_parquet(source, run, anew=overwrite), overrides, roles_in_use(wanted))
     require_predictor(table, wanted.predictor)
     asked = conditions(wanted, table.roles, table.schema)
     unique_by = _unique_by(wanted.dedupe, table)
     query = _clip_query(recipe.source, wanted, recipe.encode, table)
     run.begin("filter", made_from=now, overwrite=overwrite)
+    write_text(run.recipe, dumps(recipe))  # from here on it is what the run is asked for
     likeness = None if query is None else _likeness(query, table, asked)
     asked = asked if likeness is None else [*asked, *on_likeness(likeness, wanted)]
     result = scan(table, asked, wanted.candidates, unique_by, Ranking(wanted.ranked_by, likeness))
     if result.selected.is_empty():
         raise FilterError(_why_empty(recipe.source.data, wanted, table, result))
     _write(run, result.selected, key_digits(shard_size))
-    write_text(run.recipe, dumps(recipe))
     report = _report(recipe.source.data, wanted, table, result, time.monotonic() - started)
     run.record("filter", report.as_dict())
     return report
@@ -107,13 +107,13 @@ def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | Non
     return FilterReport(**{**{name: report[name] for name in fields}, "reused": True})
 
 
-def _as_parquet(source: ResolvedSource, run: RunDir) -> ResolvedSource:
+def _as_parquet(source: ResolvedSource, run: RunDir, *, anew: bool) -> ResolvedSource:
     """The source, or what it is converted to; what can convert loads only when something is to be."""
     if not source.convert and all("://" in path or is_parquet(path) for path in source.paths):
         return source
     from ..metadata.convert import as_parquet
 
-    return as_parquet(source, run.path / ".visunex" / "source")
+    return as_parquet(source, run.path / ".visunex" / "source", anew=anew)
 
 
 def _overrides(columns: Columns, score: Score) -> Columns:

@@ -29,10 +29,10 @@ _CHUNK = 1 << 20
 _DONE = "done"
 
 
-def as_parquet(source: ResolvedSource, folder: Path) -> ResolvedSource:
+def as_parquet(source: ResolvedSource, folder: Path, *, anew: bool = False) -> ResolvedSource:
     """The source with every file that is not parquet converted into `folder`, once. Raises SourceError.
 
-    What is converted already is found again by the identity of the source.
+    What is converted already is found again by the identity of the source, unless all is to be made `anew`.
     """
     to_convert = [
         source.convert if "://" in path else kind_of(Path(path)) != "parquet" for path in source.paths
@@ -41,7 +41,7 @@ def as_parquet(source: ResolvedSource, folder: Path) -> ResolvedSource:
         return source
     contents = fingerprint(source.identity)
     place = folder / contents[:16]
-    if not (place / _DONE).exists():
+    if anew or not (place / _DONE).exists():
         shutil.rmtree(folder, ignore_errors=True)  # what another source left
         for number, path in enumerate(source.paths):
             if to_convert[number]:

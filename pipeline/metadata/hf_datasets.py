@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from visunex.base.errors import first_line
 from visunex.base.folders import expanded
+from visunex.base.identity import identities
 from visunex.net.hub import pinned
 
 from ..errors import SourceError, fetch_errors_as
@@ -70,13 +71,9 @@ def locate_data_set(address: str) -> Remote:
     if not named.local.is_dir():
         raise SourceError(f"{address}: there is no folder {named.local}")
     files = sorted(path for path in named.local.rglob("*") if path.is_file())
-    contents = [[str(path.relative_to(named.local)), *_size_and_time(path)] for path in files]
+    names = [str(path.relative_to(named.local)) for path in files]
+    contents = list(zip(names, identities(files), strict=True))
     return Remote((address,), [{"data set": address, "files": contents}], convert=True)
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def _require_library(address: str) -> None:

@@ -5,16 +5,24 @@ so each address is looked at first, with short timeouts.
 """
 
 import fnmatch
+import hashlib
 import os
 import re
 import urllib.parse
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import click
+
+from visunex.base.progress import Progress
+from visunex.base.text import printable
 from visunex.net import hub
+from visunex.net.client import ClientSettings
 from visunex.net.probe import SECONDS, Answer, get, refusal
+from visunex.net.stream import opened_stream
 
 from ..errors import SourceError, fetch_errors_as
 from .filetypes import MAGIC_BYTES, kind_behind, kind_by_name, stand_in
@@ -29,6 +37,7 @@ _SIGNED_IN = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
 _PATTERN = frozenset("*?[")
+_CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,32 @@ def _look(url: str) -> tuple[dict[str, Any], bool]:
         )
     whole = answer.headers.get("Content-Length") if answer.status == 200 else None
     size = whole or answer.headers.get("Content-Range", "").rpartition("/")[2]
-    return {"url": url, "size": size, "etag": answer.headers.get("ETag")}, kind == "parquet"
+    return {"url": url, "size": size, **_version(url, answer)}, kind == "parquet"
+
+
+def _version(url: str, answer: Answer) -> dict[str, str | None]:
+    """What the server says of the file's contents; where it says nothing, a hash of them all."""
+    etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
+    if etag:
+        return {"etag": etag}
+    if modified:
+        return {"etag": None, "last_modified": modified}
+    said = f"{url}: the server gives neither ETag nor Last-Modified, so it is read anew to know its contents"
+    click.echo(printable(said), err=True)
+    return {"etag": None, "sha256": _hash_of(url)}
+
+
+def _hash_of(url: str) -> str:
+    """SHA-256 of what is behind a URL. Raises FetchError, SourceError."""
+    digest = hashlib.sha256()
+    try:
+        with opened_stream(url, ClientSettings()) as stream, Progress("read", None, unit="MB") as shown:
+            for number, data in enumerate(iter(lambda: stream.read(_CHUNK), b"")):
+                digest.update(data)
+                shown.update(number)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{url} cannot be read whole: {error}") from None
+    return digest.hexdigest()
 
 
 @fetch_errors_as(SourceError)

@@ -1,14 +1,14 @@
 """A data set's name, a path, a glob, a folder or an address -> the metadata's files that are there."""
 
 import glob
-import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from visunex.base.folders import expanded
+from visunex.base.identity import identities
 from visunex.base.suggest import did_you_mean
 
 from ..errors import SourceError
@@ -20,8 +20,6 @@ from .locate import Remote, locate_in_bucket, locate_on_hub, locate_on_web
 
 __all__ = ["ResolvedSource", "resolve_source"]
 
-# What a parquet file ends in says where each column's pages lie, how many they are and between what bounds.
-TAIL_BYTES = 1 << 16
 _SCHEMES: Mapping[str, Callable[[str], Remote]] = {
     "http": locate_on_web,
     "https": locate_on_web,
@@ -90,7 +88,7 @@ def _resolve_address(address: str, name: str) -> ResolvedSource:
         return _resolve_address(f"datasets://{address}", name)
     root, files = _local_files(address)
     keys = _keys_below(root, files)
-    identity: list[Any] = [_local_identity(file) for file in files]
+    identity: list[Any] = _local_identities(files)
     identity += [{"keys": [dict(each) for each in keys]}] if any(keys) else []
     return ResolvedSource(name, tuple(map(str, files)), identity, keys=keys)
 
@@ -140,16 +138,11 @@ def _unknown(name: str) -> str:
     )
 
 
-def _local_identity(path: Path) -> dict[str, Any]:
+def _local_identities(files: Sequence[Path]) -> list[Any]:
+    logs = [file.with_name(f"{file.name}-wal") for file in files]  # where SQLite keeps what is not yet merged
+    every = [*files, *(log for log in logs if log.exists())]
     try:
-        with path.open("rb") as file:
-            head = {} if path.suffix == ".parquet" else {"head": _sha256(file.read(TAIL_BYTES))}
-            size = file.seek(0, 2)
-            file.seek(max(0, size - TAIL_BYTES))
-            return {"file": path.name, "size": size, "tail": _sha256(file.read()), **head}
+        found = identities(every)
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+        raise SourceError(f"{error.filename} cannot be read: {error.strerror}") from None
+    return [{"file": file.name, **each} for file, each in zip(every, found, strict=True)]

@@ -1,16 +1,16 @@
 """Images to encode: shards, single tars, folders and runs -> `Sample`s in an order that never changes."""
 
-import hashlib
-import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
+from visunex.base.files import fingerprint
+from visunex.base.identity import identities
 from visunex.images.errors import ImageError
 
+from ..errors import EncodeError
 from . import members
 from .discard import discarded_members
 from .image_tables import image_column, image_in_row, image_rows
@@ -112,12 +112,22 @@ def samples(places: Iterable[Source], left_out: LeftOut | None = None) -> Iterat
 
 
 def listing(places: Iterable[Source]) -> str:
-    """SHA-256 over name, size and time of every file that images come from: it tells when they change."""
-    digest = hashlib.sha256()
+    """SHA-256 over names and identities of the files that images come from: it tells when they change.
+
+    Raises EncodeError for a file that cannot be looked at.
+    """
+    names, files = [], []
     for source in places:
-        for entry in _entries(source):
-            digest.update(json.dumps(entry).encode() + b"\n")
-    return digest.hexdigest()
+        if source.kind == "folder":
+            found = [(sample.key, sample.file) for sample in _images(source.path, LeftOut())]
+        else:
+            found = [(source.path.name, source.path)]
+        names += [name for name, _ in found]
+        files += [file for _, file in found]
+    try:
+        return fingerprint(list(zip(names, identities(files), strict=True)))
+    except OSError as error:
+        raise EncodeError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
 def _tar_partitions(source: Source, left_out: LeftOut) -> Iterator[Partition]:
@@ -218,12 +228,3 @@ def _images(path: Path, left_out: LeftOut) -> Iterator[Sample]:
 
 def _file_sample(file: Path, name: str) -> Sample:
     return Sample(as_utf8(name), as_utf8(str(file)), file, 0, file.stat().st_size)
-
-
-def _entries(source: Source) -> Iterator[list[Any]]:
-    if source.kind == "folder":
-        for sample in _images(source.path, LeftOut()):
-            yield [sample.key, sample.size, sample.file.stat().st_mtime_ns]
-    else:
-        state = source.path.stat()
-        yield [source.path.name, state.st_size, state.st_mtime_ns]

@@ -69,11 +69,15 @@ def test_other_formats_behind_an_address(web: StandIn, tmp_path: Path, name: str
     assert found[same].equals(expected[same])
     assert not [path for path in (tmp_path / "run").rglob("*") if "fetched" in path.name]
     web.asked.clear()
-    assert select(tmp_path / "run", address, keywords=["oak"], overwrite=True)[0].selected == 1
+    (tmp_path / "run" / "selected.parquet").unlink()
+    assert select(tmp_path / "run", address, keywords=["oak"])[0].selected == 1
     assert len(web.asked) == 1, "it was looked at, not fetched again"
+    (tmp_path / "run" / "selected.parquet").unlink()
     web.pages[f"/{name}"].headers["ETag"] = '"two"'
-    select(tmp_path / "run", address, keywords=["oak"], overwrite=True)
+    select(tmp_path / "run", address, keywords=["oak"])
     assert len(web.asked) == 3
+    select(tmp_path / "run", address, keywords=["oak"], overwrite=True)
+    assert len(web.asked) == 5, "--overwrite trusts no copy"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""Whether what a stage reads was made of what is asked for now, through all stages before it."""
+
+from typing import TYPE_CHECKING
+
+from visunex.base.files import sha256_file
+
+from .errors import StaleRunError
+from .rundir import RunDir
+
+if TYPE_CHECKING:
+    from visunex.recipes import Recipe
+
+__all__ = ["require_download", "require_selection"]
+
+
+def require_selection(run: RunDir, recipe: "Recipe") -> None:
+    """Raise StaleRunError where the run's selection is not the one that `recipe` asks for.
+
+    How many images are wanted may differ: a selection holds more candidates than it was made for. Nothing is
+    known of files that no filter of ours has made, and so nothing refused.
+    """
+    noted = run.made_from("filter")
+    if noted is None:
+        return
+    if not run.selected.exists():
+        raise StaleRunError(f"the selection of {run.path} was begun anew and is not finished; {_filter(run)}")
+    asked = {"source": recipe.source.data, **recipe.filter.model_dump(mode="json", exclude={"top"})}
+    if changed := sorted(name for name in asked.keys() & noted.keys() if asked[name] != noted[name]):
+        raise StaleRunError(
+            f"{run.selected} was made from something else than {run.recipe} asks for ({', '.join(changed)} "
+            f"changed since); {_filter(run)}"
+        )
+
+
+def require_download(run: RunDir, recipe: "Recipe") -> None:
+    """Raise StaleRunError where the run's images are not of the selection that `recipe` asks for."""
+    require_selection(run, recipe)
+    noted = run.made_from("download")
+    if noted is None or not run.selected.exists() or not (run.shards.exists() or run.downloaded.exists()):
+        return
+    if noted.get("selection") != sha256_file(run.selected):
+        raise StaleRunError(
+            f"the pictures in {run.shards} were downloaded for another selection than {run.selected} is now; "
+            f"`visunex-data download --run {run.path} --overwrite` fetches those of this one"
+        )
+
+
+def _filter(run: RunDir) -> str:
+    return (
+        f"`visunex-data filter --run {run.path} --overwrite` with what you want makes it anew, "
+        f"`visunex-data run --run {run.path} --overwrite` all that {run.recipe} asks for"
+    )
