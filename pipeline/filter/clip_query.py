@@ -10,9 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from visunex.base.errors import UsageError
-from visunex.base.files import fingerprint, sha256_file
+from visunex.base.files import fingerprint, identities, sha256_file
 from visunex.base.folders import expanded
-from visunex.base.identity import identities
 from visunex.clip.identity import other_model
 from visunex.images.errors import ImageError
 from visunex.recipes.schema import Encode, Filter

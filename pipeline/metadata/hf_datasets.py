@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visunex.base.errors import first_line
+from visunex.base.files import identities
 from visunex.base.folders import expanded
-from visunex.base.identity import identities
 from visunex.net.hub import pinned
 
 from ..errors import SourceError, fetch_errors_as

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from visunex.base.files import identities
 from visunex.base.folders import expanded
-from visunex.base.identity import identities
 from visunex.base.suggest import did_you_mean
 
 from ..errors import SourceError

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from visunex.base.files import fingerprint
-from visunex.base.identity import identities
+from visunex.base.files import fingerprint, identities
 from visunex.images.errors import ImageError
 
 from ..errors import EncodeError

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from filtering import rows, select
 from standin import Page, serving
 
-from visunex.base import identity
-from visunex.base.identity import identities
+from visunex.base import files
+from visunex.base.files import identities
 from visunex.demo.server import serve
 from visunex.demo.world import metadata_bytes
 from visunex.pipeline.cli import main
@@ -132,7 +132,7 @@ def test_what_is_only_touched_or_copied_is_the_same(tmp_path: Path) -> None:
 def test_large_files_are_known_by_times_that_no_tool_sets_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "HASHED", 1)
+    monkeypatch.setattr(files, "HASHED", 1)
     path = tmp_path / "m.csv"
     path.write_bytes(b"old")
     os.utime(path, ns=(5, 5))
