@@ -73,6 +73,11 @@ def measure(folder: PublishedFolder, by: Role, wanted: Hashes, vector: NDArray[n
     with Progress("compare", None, unit="vectors") as progress:
         for part in folder.parts:
             head = header(part.vectors)
+            if head.by_column:
+                raise EncodeError(
+                    f"{part.vectors.name} is in Fortran order, whose rows cannot be compared one by one; "
+                    "save it again with numpy.ascontiguousarray"
+                )
             places, rows = _wanted_rows(part, by, wanted, head.count)
             for begin in range(0, len(rows), BLOCK):
                 block = slice(begin, begin + BLOCK)
