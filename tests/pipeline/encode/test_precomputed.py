@@ -149,7 +149,11 @@ def test_the_command_loads_nothing_that_computes_with_pictures(
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["checks"]["reference"]["cosine"] is not None
+    compared = json.loads(done.stdout)["checks"]["reference"]
+    if model == "visunex-tiny":  # of as many dimensions as the published one, and of another space
+        assert (compared["cosine"], "of different models" in compared["note"]) == (None, True)
+    else:
+        assert compared["cosine"] is not None
 
 
 def on_the_hub(web: StandIn, folder: Path, revision: str, token: str | None = None) -> None:
