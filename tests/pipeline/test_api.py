@@ -148,7 +148,7 @@ def test_named_errors_are_raised_and_the_page_is_written_all_the_same(metadata: 
     with pytest.raises(StaleRunError):
         filter_metadata(metadata, run=run, top=4)
     with pytest.raises(FewerImagesError):
-        download_images(run, min_images=4, **FETCHED)
+        download_images(run, max_bytes=1, **FETCHED)
     assert headings(run) == ["filter", "download"]
     filter_metadata(metadata, run=run, top=4, overwrite=True)
     with pytest.raises(VisunexError):

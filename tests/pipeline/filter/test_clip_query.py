@@ -226,7 +226,7 @@ def test_a_recipe_runs_from_likeness_to_embedding_and_notices_a_change(drawn: Dr
         (["--like", "a"], "say where they lie with --precomputed"),
         (["--like-image", "none.jpg", "--precomputed", "v"], "there is no none.jpg"),
         (["--like-image", ".", "--precomputed", "v"], ". is no picture's file"),
-        (["--like-image", "text.jpg", "--precomputed", "v"], "text.jpg cannot be used: no picture format"),
+        (["--like-image", "text.jpg", "--precomputed", "v"], "text.jpg cannot be used: an HTML page"),
         (["--like-image", "cut.png", "--precomputed", "v"], "cut.png cannot be used"),
         (["--like-image", "empty.jpg", "--precomputed", "v"], "empty.jpg cannot be used: the file has no"),
     ],
