@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 _LOOK = 0.25  # seconds between two looks for finished shards
 _STOP = 4.0  # seconds that a thread gets to end
-_NEVER_WANTED = {"duplicate", "placeholder"}  # whatever the shards to come hold
+_NEVER_WANTED = {"duplicate"}  # whatever the shards to come hold
 
 
 @contextlib.contextmanager

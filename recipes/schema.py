@@ -177,7 +177,9 @@ class Download(Section):
     min_images: Annotated[
         int, Field(ge=0, description="With fewer pictures than this the command fails.")
     ] = 1
-    shard_size: Literal[10, 100, 1000, 10000] = Field(default=1000, description="Candidates in one shard.")
+    shard_size: Literal[10, 100, 1000, 10000] | None = Field(
+        default=None, description="Candidates in one shard; absent: 10, 100 or 1000, by how many there are."
+    )
     processes: Count | None = Field(default=None, description="Worker processes; two per core when absent.")
     threads: Count = Field(default=32, description="Pictures that one process fetches at the same time.")
     deadline: Annotated[

@@ -12,7 +12,7 @@ from visunex.base.errors import first_line
 
 from ..errors import DownloadError, UsageError
 from ..metadata.withdrawn import Withdrawn, withdrawn
-from ..shards.naming import row_key
+from ..shards.naming import fitting_shard_size, row_key
 
 if TYPE_CHECKING:
     from visunex.recipes import Download
@@ -98,7 +98,8 @@ def load_candidates(path: Path, settings: "Download") -> Candidates:
     excluded = {} if listed is None else dict.fromkeys(sorted(listed.ranks), _WITHDRAWN)
     column, _, hash_type = (settings.verify_hash or ":sha256").rpartition(":")
     expected = _expected(table, column, hash_type) if column else {}
-    return Candidates(table, settings.shard_size, excluded, expected, hash_type, listed)
+    shard_size = fitting_shard_size(settings.shard_size, table.num_rows)
+    return Candidates(table, shard_size, excluded, expected, hash_type, listed)
 
 
 def _read(path: Path) -> pa.Table:

@@ -1,15 +1,16 @@
 """The rounds of a download: which candidates to try next, until there are enough images."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..errors import DownloadError
 from ..shards.discard import is_discarded
-from ..shards.naming import TAR, shard_name
+from ..shards.naming import SHARD_FILES, TAR, shard_name
 from .candidates import Candidates
-from .choose import round_size
-from .messages import ROWS_FILE, ShardJob
+from .choose import Result, Search, round_size
+from .messages import ROWS_FILE, ShardJob, ShardProgress, Written
 from .plan import Plan
 from .report import Effort, LiveLine
 from .results import Results, Which, is_made, is_worth_a_try
@@ -31,18 +32,43 @@ class Rounds:
     def until_enough(self) -> None:
         """Try further candidates until the target is met or there are none.
 
-        The rounds are the same whether or not an earlier process has made some of the shards.
+        The rounds are the same whether or not an earlier process has made some of the shards. What is in
+        flight when it is known which are the best is abandoned.
         """
+        self.read_made()
         tried = 0
-        while tried < self._shards:
-            chosen = self._results.chosen(tried)
-            if chosen >= self._plan.target:
-                return
-            end = self._end_of_round(tried, chosen)
+        while tried < self._shards and not self._search().is_over:
+            end = self._end_of_round(tried, self._results.chosen(tried))
             self._effort.rounds += 1
-            self._make([self._job(shard) for shard in range(tried, end) if not self._is_made(shard)])
-            self._results.read(set(range(tried, end)).difference(self._results.shards))
+            jobs = [job for shard in range(tried, end) if (job := self._missing(shard)) is not None]
+            self._make(jobs, self._search({job.shard for job in jobs}))
+            unread = set(range(tried, end)).difference(self._results.shards)
+            self._results.read(shard for shard in unread if self._is_made(shard))
             tried = end
+
+    def _missing(self, shard: int) -> ShardJob | None:
+        """The job of a shard that is not made, or from which rows were left when there were enough images."""
+        if not self._is_made(shard):
+            return self._job(shard)
+        return self._retry_job(shard, lambda result: not result.was_tried)
+
+    def _search(self, without: Collection[int] = ()) -> Search:
+        """The search for the last rank that is needed, by all results `without` those of some shards."""
+        settings = self._plan.settings
+        search = Search(
+            self._plan.target, settings.dedupe_images, keep_placeholders=settings.keep_placeholders
+        )
+        shards = [shard for shard in self._results.shards if shard not in without]
+        search.add(
+            each for shard in shards for each in self._results.of(shard) if self._is_settled(shard, each)
+        )
+        return search
+
+    def _is_settled(self, shard: int, result: Result) -> bool:
+        return result.was_tried or self._is_discarded(shard)
+
+    def _is_discarded(self, shard: int) -> bool:
+        return is_discarded(self._folder / f"{shard_name(shard)}{TAR}")
 
     def read_made(self) -> None:
         """Read the shards that are made up to the first that is not."""
@@ -51,7 +77,8 @@ class Rounds:
 
     def retry(self, which: Which) -> None:
         """Make shards again in which failures are worth another try; their images are taken over."""
-        jobs = (self._retry_job(shard, which) for shard in self._results.shards)
+        wanted = partial(is_worth_a_try, settings=self._plan.settings, which=which)
+        jobs = (self._retry_job(shard, wanted) for shard in self._results.shards)
         self._make([job for job in jobs if job is not None])
 
     def _is_made(self, shard: int) -> bool:
@@ -59,16 +86,15 @@ class Rounds:
 
     def _end_of_round(self, tried: int, chosen: int) -> int:
         """The shard before which the next round ends, after `tried` shards gave `chosen` images."""
-        size, candidates = self._plan.settings.shard_size, self._plan.candidates
+        size, candidates = self._plan.candidates.shard_size, self._plan.candidates
         rows = round_size(self._plan.target, chosen, min(tried * size, candidates.count))
         return min(tried + -(-rows // size), self._shards)
 
-    def _retry_job(self, shard: int, which: Which) -> ShardJob | None:
-        if is_discarded(self._folder / f"{shard_name(shard)}{TAR}"):
+    def _retry_job(self, shard: int, is_wanted: Callable[[Result], bool]) -> ShardJob | None:
+        if self._is_discarded(shard):
             return None
         failed = [result for result in self._results.of(shard) if not result.downloaded]
-        settings = self._plan.settings
-        final = [result for result in failed if not is_worth_a_try(result, settings, which)]
+        final = [result for result in failed if not is_wanted(result)]
         if len(final) == len(failed):
             return None
         return self._job(shard, {result.rank: result.error_message or "" for result in final}, retry=True)
@@ -86,15 +112,47 @@ class Rounds:
             keep_previous=retry,
         )
 
-    def _make(self, jobs: Sequence[ShardJob]) -> None:
+    def _make(self, jobs: Sequence[ShardJob], search: Search | None = None) -> None:
+        """Have shards made; when the `search` is over, those and the rows behind it are abandoned."""
         shards = [job.shard for job in jobs]
         before = self._results.downloaded(shards)
         self._line.begin_round(self._results.chosen())
-        self._pool.run(jobs, self._line.show)
+        self._pool.run(jobs, partial(self._got_on, search=search))
         self._line.end_round()
+        shards = [shard for shard in shards if self._is_whole(shard)]
         self._results.read(shards)
-        self._effort.shards += len(jobs)
+        self._effort.shards += len(shards)
         self._effort.images += self._results.downloaded(shards) - before
+
+    def _got_on(self, progress: ShardProgress, search: Search | None) -> None:
+        """Show how far a shard is, and stop when there is enough."""
+        if search is None or search.is_over:
+            self._line.show(progress)
+            return
+        search.add(self._result(progress.shard, row) for row in progress.written)
+        self._line.show(progress, search.open_before)
+        if search.is_over:
+            shard, row = divmod(search.needed[-1].rank, self._plan.candidates.shard_size)
+            self._pool.leave_from(shard, row + 1)
+
+    def _result(self, shard: int, written: Written) -> Result:
+        rank = self._plan.candidates.ranks(shard).start + written.row
+        return Result(
+            rank=rank,
+            url=self._plan.candidates.table["url"][rank].as_py(),
+            status="success" if written.error is None else "failed",
+            error_message=written.error,
+            sha256=written.sha256,
+            dhash=None if written.dhash is None else int(written.dhash, 16),
+        )
+
+    def _is_whole(self, shard: int) -> bool:
+        """Whether a shard is made. One that was abandoned while its files were put in place is not."""
+        if self._is_made(shard):
+            return True
+        for kind in SHARD_FILES:
+            (self._folder / f"{shard_name(shard)}{kind}").unlink(missing_ok=True)
+        return False
 
 
 def prepare(candidates: Candidates, job: ShardJob) -> None:

@@ -11,11 +11,13 @@ __all__ = [
     "MOST_SHARDS_AT_ONCE",
     "ROWS_FILE",
     "Broken",
+    "Enough",
     "Finished",
     "MakerSettings",
     "Ready",
     "ShardJob",
     "ShardProgress",
+    "Written",
 ]
 
 MOST_SHARDS_AT_ONCE = 4  # in one worker, all but the last of which wait for their slowest links only
@@ -59,11 +61,29 @@ class ShardJob:
 
 
 @dataclass(frozen=True)
+class Enough:
+    """Of a shard in work, rows from `row` on are not wanted any more."""
+
+    shard: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """A row that is settled: its error message or None, and the hashes of its image."""
+
+    row: int
+    error: str | None
+    sha256: str | None = None
+    dhash: str | None = None
+
+
+@dataclass(frozen=True)
 class ShardProgress:
     """How far a worker is with a shard. `failures` counts by kind; `open_rows` are being worked on.
 
     `all_begun` means that no row waits for its turn any more, `waited` for how many seconds nothing answers
-    its worker, and `gave_up` that it waits no longer.
+    its worker, and `gave_up` that it waits no longer. `written` are the rows settled since the last report.
     """
 
     shard: int
@@ -75,6 +95,7 @@ class ShardProgress:
     all_begun: bool = False
     waited: int = 0
     gave_up: bool = False
+    written: tuple[Written, ...] = ()
 
 
 @dataclass(frozen=True)

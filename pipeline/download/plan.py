@@ -50,7 +50,7 @@ class Plan:
         return MakerSettings(
             output=self.run.shards,
             columns=self.candidates.columns,
-            shard_size=settings.shard_size,
+            shard_size=self.candidates.shard_size,
             threads=settings.threads,
             fetch=fetch_settings(settings, self.processes),
             limits=Limits(

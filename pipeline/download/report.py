@@ -108,8 +108,11 @@ class LiveLine:
         self._by_shard.clear()
         self._chosen = chosen
 
-    def show(self, progress: ShardProgress) -> None:
-        """Show how far the round's shards are, one of which has got on."""
+    def show(self, progress: ShardProgress, open_before: int = 0) -> None:
+        """Show how far the round's shards are, one of which has got on.
+
+        `open_before` links could still outrank what is there, which would be enough.
+        """
         self._by_shard[progress.shard] = progress
         live = self._by_shard.values()
         tried, downloaded = sum(each.attempted for each in live), sum(each.succeeded for each in live)
@@ -118,6 +121,8 @@ class LiveLine:
         parts = [f"{100 * downloaded / tried:.0f} % of links alive"] if tried else []
         if waited := _waited(live):
             parts.insert(0, f"nothing answers for {human_time(waited)}: waiting for the network")
+        if open_before:
+            parts.insert(0, f"waiting for {open_before} links that would rank higher")
         parts.append(f"{megabytes / self._effort.seconds:.1f} MB/s")
         parts += [f"{name} {count}" for name, count in failures.most_common(3)]
         self._shown.update(min(self._chosen + downloaded, self._target), ", ".join(parts))
@@ -148,7 +153,7 @@ def report_on(
     left_out: Mapping[str, int],
 ) -> DownloadReport:
     """The report on all `results`, whose images have these `statuses`."""
-    attempted, seconds = results.ordered(), effort.seconds
+    attempted, seconds = [each for each in results.ordered() if each.was_tried], effort.seconds
     counts = Counter(statuses.get(each.rank) or each.error_kind or "unknown" for each in attempted)
     return DownloadReport(
         target=plan.target,

@@ -15,7 +15,7 @@ from visunex.net.errors import is_retryable, was_spoilt
 from ..shards.discard import is_discarded
 from ..shards.naming import ROWS, STATS, TAR, shard_name
 from .candidates import Candidates
-from .choose import Result, choose
+from .choose import NOT_TRIED, Result, choose
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def is_worth_a_try(result: Result, settings: "Download", which: Which) -> bool:
     `spoilt` is what this machine or its network did; failures of the moment are the servers' as well.
     """
     kind = result.error_kind or ""
-    if which == "all" and kind != "excluded":
+    if which == "all" and kind not in ("excluded", NOT_TRIED):
         return True
     return _is_permitted_now(kind, result.error_message or "", settings) or (
         is_retryable(kind) if which == "of the moment" else was_spoilt(kind)
@@ -143,8 +143,9 @@ def write_downloaded(
 ) -> None:
     """Write the candidates with `status`, `error_message`, `error_class` and `chosen`.
 
-    `status` is img2dataset's, or `not_attempted`; `error_class` also says why a downloaded image does not
-    count (`duplicate`, `placeholder`). `statuses` are those of `choose`.
+    `status` is img2dataset's, `not_attempted`, or `not_tried` where there were enough images; `error_class`
+    also says why a downloaded image does not count (`duplicate`, `placeholder`). `statuses` are those of
+    `choose`.
     """
     count = candidates.count
     status = ["not_attempted"] * count
@@ -152,6 +153,8 @@ def write_downloaded(
     kind = message.copy()
     for result in results:
         status[result.rank] = result.status
+        if not result.was_tried:
+            continue
         message[result.rank] = result.error_message
         dropped = statuses.get(result.rank)
         kind[result.rank] = result.error_kind or (dropped if dropped not in ("chosen", "spare") else None)

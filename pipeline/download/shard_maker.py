@@ -7,10 +7,11 @@ import contextlib
 import hashlib
 import io
 import os
+import sys
 import tarfile
 import threading
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,14 +23,18 @@ from visunex.net.fetcher import Fetcher
 from visunex.net.outage import Patient
 
 from ..shards.naming import ROWS, SHARD_FILES, STATS, TAR, row_key, shard_name
+from .choose import NOT_TRIED
 from .img2dataset_adapter import CheckedStream, SampleWriter, make_shard
-from .messages import ROWS_FILE, MakerSettings, ShardJob, ShardProgress
+from .messages import ROWS_FILE, MakerSettings, ShardJob, ShardProgress, Written
 from .shard_writer import OrderedWriter
 from .tar_source import SpoolReader
 
-__all__ = ["LostRowsError", "ProgressCounter", "RowFetcher", "ShardMaker"]
+__all__ = ["AbandonedError", "LostRowsError", "ProgressCounter", "RowFetcher", "ShardMaker"]
 
 _SIZES = ("width", "height", "original_width", "original_height")
+
+
+_Fetched = tuple[bytes | None, str]  # an image's file, or None and the error message
 
 
 class LostRowsError(Exception):
@@ -40,23 +45,68 @@ class LostRowsError(Exception):
         self.rows = rows
 
 
+class AbandonedError(Exception):
+    """No row of a shard is wanted any more."""
+
+
+class _Wanted:
+    """Which rows of a shard are wanted: all, until there are enough images elsewhere."""
+
+    def __init__(self) -> None:
+        self.rows = sys.maxsize
+        self._changed = threading.Condition()
+
+    def leave_from(self, row: int) -> None:
+        """Rows from this on are not wanted any more: who fetches one is let go."""
+        with self._changed:
+            self.rows = min(row, self.rows)
+            self._changed.notify_all()
+
+    def unless_left(self, row: int, fetch: Callable[[], _Fetched]) -> _Fetched | None:
+        """What `fetch` gives, or None as soon as the row is not wanted. Then it goes on for nobody."""
+        found: list[_Fetched] = []
+
+        def work() -> None:
+            try:
+                found.append(fetch())
+            except Exception as error:
+                found.append((None, described(error)))
+            with self._changed:
+                self._changed.notify_all()
+
+        if row < self.rows:
+            threading.Thread(target=work, daemon=True).start()
+        with self._changed:
+            self._changed.wait_for(lambda: found or row >= self.rows)
+        return found[0] if found else None
+
+
 class ShardMaker:
     """Makes the shards of a worker, several at a time, which share its connections and places to fetch at."""
 
     def __init__(self, settings: MakerSettings) -> None:
         self.settings, self.images = settings, _Images(settings)
+        self._wanted = defaultdict[int, _Wanted](_Wanted)
+
+    def leave_from(self, shard: int, row: int) -> None:
+        """Of a shard in work, rows from this on are not wanted any more."""
+        self._wanted[shard].leave_from(row)
 
     def make(self, job: ShardJob, counter: "ProgressCounter") -> ShardProgress:
         """Make the shard and put its files in place, `_stats.json` last.
 
-        Raises LostRowsError, OSError, or whatever img2dataset raises; then nothing is put in place.
+        Raises AbandonedError, LostRowsError, OSError, or whatever img2dataset raises; then nothing is put in
+        place.
         """
         settings = self.settings
         counter.rows = rows = _row_count(job.folder / ROWS_FILE)
         with _previous_attempt(settings.output, job) as previous:
-            fetcher = RowFetcher(self.images, job, settings.shard_size, counter, previous)
+            wanted = self._wanted[job.shard]
+            fetcher = RowFetcher(self.images, job, settings.shard_size, counter, previous, wanted)
             make_shard(job, settings, fetcher.fetch_row, lambda writer: self._ordered(writer, job, counter))
         _refuse_lost_rows(job, rows, settings.shard_size)
+        if wanted.rows == 0:
+            raise AbandonedError
         _publish(job, settings.output)
         return self.progress(counter)
 
@@ -78,6 +128,7 @@ class ProgressCounter:
         self.rows: int | None = None  # not known before they are read
         self.failures: Counter[str] = Counter()
         self._open: set[int] = set()
+        self._written: list[Written] = []  # since the last report
         self._lock = threading.Lock()
 
     def begin(self, row: int) -> None:
@@ -85,10 +136,12 @@ class ProgressCounter:
         with self._lock:
             self._open.add(row)
 
-    def end(self, row: int, error: str | None, received: int) -> None:
+    def end(self, written: Written, received: int) -> None:
         """A row is written, with its error message or None."""
+        row, error = written.row, written.error
         with self._lock:
             self._open.discard(row)
+            self._written.append(written)
             self.attempted += 1
             self.received += received
             if error is None:
@@ -101,7 +154,8 @@ class ProgressCounter:
         with self._lock:
             counts = self.attempted, self.succeeded, self.received, dict(self.failures), tuple(self._open)
             all_begun = self.rows == self.attempted + len(self._open)
-        return ShardProgress(self.shard, *counts, all_begun)
+            written, self._written = tuple(self._written), []
+        return ShardProgress(self.shard, *counts, all_begun, written=written)
 
 
 class _Images:
@@ -132,9 +186,10 @@ class RowFetcher:
         shard_size: int,
         counter: ProgressCounter,
         previous: "_PreviousAttempt | None" = None,
+        wanted: _Wanted | None = None,
     ) -> None:
         self._images, self._job, self._size, self._counter = images, job, shard_size, counter
-        self._previous = previous
+        self._previous, self._wanted = previous, wanted or _Wanted()
 
     def fetch_row(self, row: int, url: str) -> tuple[int, io.BytesIO | None, str | None]:
         """(row, stream, None) or (row, None, error message). Never raises."""
@@ -153,7 +208,10 @@ class RowFetcher:
         return None if self._previous is None else self._previous.get(key)
 
     def _fetch(self, row: int, url: str) -> tuple[io.BytesIO | None, str | None]:
-        body, message = self._images.get(url)
+        fetched = self._wanted.unless_left(row, lambda: self._images.get(url))
+        if fetched is None:
+            return None, f"{NOT_TRIED}: there were enough pictures without it"
+        body, message = fetched
         if body is None:
             return None, message
         expected, hash_type = self._job.expected.get(row), self._job.hash_type

@@ -9,13 +9,14 @@ from typing import Any
 
 from visunex.images.dhash import difference_hash
 
+from .choose import NOT_TRIED
 from .img2dataset_adapter import SampleWriter
-from .messages import MOST_SHARDS_AT_ONCE
+from .messages import MOST_SHARDS_AT_ONCE, Written
 
 __all__ = ["OnRow", "OrderedWriter"]
 
-# (row in the shard, error message or None, bytes of the image), once a row is written or waits for its turn.
-OnRow = Callable[[int, str | None, int], None]
+# (a row, bytes of its image), once it is written or waits for its turn.
+OnRow = Callable[[Written, int], None]
 
 # bytes of one shard's images that wait for an earlier row; further ones wait on disk
 _HELD_IN_MEMORY = 64 * 2**20 // MOST_SHARDS_AT_ONCE
@@ -43,13 +44,16 @@ class OrderedWriter:
         try:
             if self._perceptual_hash:
                 meta["dhash"] = _hash_or_none(img_str)
+            if (meta["error_message"] or "").startswith(NOT_TRIED):
+                meta["status"] = NOT_TRIED  # to img2dataset it has failed
             row = int(key) - self._first
             if row == self._next:
                 self._write_next(img_str, key, caption, meta)
                 self._write_those_in_turn()
             else:
                 self._waiting[row] = (self._held.put(img_str), key, caption, meta)
-            self._on_row(row, meta["error_message"], len(img_str or b""))
+            written = Written(row, meta["error_message"], meta.get("sha256"), meta.get("dhash"))
+            self._on_row(written, len(img_str or b""))
         except Exception as error:
             self._failure = self._failure or error
             raise

@@ -65,7 +65,7 @@ def begin_download(
     run: RunDir, recipe: "Recipe", *, overwrite: bool = False, retry_failed: bool = False
 ) -> "Downloading":
     """What `download` does before anything is fetched: from here on the run is one of these candidates."""
-    settings = recipe.download
+    settings = _as_begun(run, recipe.download)
     require_selection(run, recipe)
     candidates = load_candidates(run.selected, settings)
     published = recipe.encode.precomputed
@@ -139,6 +139,14 @@ def _require_images(run: RunDir) -> None:
             f"--retry-failed adds to the pictures that shards have, and those of {run.path} were discarded "
             "when they had their vectors; --overwrite starts the download anew"
         )
+
+
+def _as_begun(run: RunDir, settings: "Download") -> "Download":
+    """The settings, with shards of the size that the run has when no other is asked for."""
+    size = (run.made_from("download") or {}).get("shard_size")
+    return (
+        settings.model_copy(update={"shard_size": size}) if settings.shard_size is None and size else settings
+    )
 
 
 def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from visunex.net.client import MOST_HOSTS_OPEN
 
-from .messages import Broken, Finished, MakerSettings, Ready, ShardJob, ShardProgress
+from .messages import Broken, Enough, Finished, MakerSettings, Ready, ShardJob, ShardProgress
 
 if TYPE_CHECKING:
     from .shard_maker import ShardMaker
@@ -32,7 +32,7 @@ def main() -> None:
     """Make shards until there are no more to make, or the other end is gone."""
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
     settings: MakerSettings = connection.recv()
-    jobs: queue.SimpleQueue[ShardJob | None] = queue.SimpleQueue()
+    jobs: queue.SimpleQueue[ShardJob | Enough | None] = queue.SimpleQueue()
     threading.Thread(target=_receive_jobs, args=(connection, jobs), daemon=True).start()
     outbox = _Outbox(connection)
     try:
@@ -43,7 +43,10 @@ def main() -> None:
         return
     outbox.send(Ready())
     while (job := jobs.get()) is not None:  # the pool sends a further one when this waits for slow links only
-        threading.Thread(target=_make, args=(maker, job, outbox), daemon=True).start()
+        if isinstance(job, Enough):
+            maker.leave_from(job.shard, job.row)
+        else:
+            threading.Thread(target=_make, args=(maker, job, outbox), daemon=True).start()
 
 
 def raise_open_files() -> int:
@@ -75,7 +78,7 @@ def load_maker(settings: MakerSettings) -> "ShardMaker":
     return ShardMaker(settings)
 
 
-def _receive_jobs(connection: Any, jobs: "queue.SimpleQueue[ShardJob | None]") -> None:
+def _receive_jobs(connection: Any, jobs: "queue.SimpleQueue[ShardJob | Enough | None]") -> None:
     try:
         while True:
             jobs.put(connection.recv())

@@ -20,7 +20,16 @@ from typing import Any, Self
 
 from ..errors import DownloadError
 from ..workers.spawn import module_command, start_connected
-from .messages import MOST_SHARDS_AT_ONCE, Broken, Finished, MakerSettings, Ready, ShardJob, ShardProgress
+from .messages import (
+    MOST_SHARDS_AT_ONCE,
+    Broken,
+    Enough,
+    Finished,
+    MakerSettings,
+    Ready,
+    ShardJob,
+    ShardProgress,
+)
 
 __all__ = ["OnProgress", "WorkerPool"]
 
@@ -82,6 +91,14 @@ class _Worker:
         if progress != task.progress:
             task.progress, task.moved = progress, time.monotonic()
 
+    def leave_from(self, shard: int, row: int) -> None:
+        """Of a shard that it has, let rows from this on go; of those behind it all."""
+        for each in [each for each in self.tasks if each >= shard]:
+            with contextlib.suppress(OSError):
+                self.connection.send(Enough(each, row if each == shard else 0))
+            if each > shard:
+                del self.tasks[each]
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -106,6 +123,10 @@ class _Batch:
         if progress.gave_up:
             self.gave_up = True
             self.waiting.clear()
+
+    def keep_until(self, shard: int) -> None:
+        """Forget the jobs of shards behind this one."""
+        self.waiting = deque(job for job in self.waiting if job.shard <= shard)
 
     def try_again(self, job: ShardJob, reason: str) -> None:
         """Queue a shard that failed. Raises DownloadError when it has failed too often."""
@@ -139,6 +160,7 @@ class WorkerPool:
         self._settings, self._processes, self._prepare = settings, processes, prepare
         self._patience, self._stopping = patience, stopping or Event()
         self._workers: list[_Worker] = []
+        self._enough: Enough | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -163,13 +185,15 @@ class WorkerPool:
 
         Once `stopping` is set, it raises KeyboardInterrupt, as if Ctrl-C had reached this thread.
         """
-        batch = _Batch(jobs, on_progress)
+        batch, self._enough = _Batch(jobs, on_progress), None
         while batch.waiting or any(worker.tasks for worker in self._workers):
             self._hand_out(batch)
             by_connection = {worker.connection: worker for worker in self._workers}
             for connection in wait(list(by_connection), timeout=_TICK):
                 self._receive(by_connection[connection], batch)  # type: ignore[index]
             self._replace_stalled(batch)
+            if self._enough is not None:
+                self._abandon(batch, self._enough)
             if self._stopping.is_set():
                 raise KeyboardInterrupt
         if batch.gave_up:
@@ -177,6 +201,21 @@ class WorkerPool:
                 f"nothing has answered for {self._settings.patience:.0f} s (--patience): is the network gone?"
                 " What is done is kept, and the same command goes on from there"
             )
+
+    def leave_from(self, shard: int, row: int) -> None:
+        """Nothing from this row of this shard on is wanted any more: `run` abandons what is in flight."""
+        self._enough = Enough(shard, row)
+
+    def _abandon(self, batch: _Batch, enough: Enough) -> None:
+        """Have the shard with the last row that is wanted finished, and no further one."""
+        batch.keep_until(enough.shard)
+        for worker in list(self._workers):
+            if worker.tasks and min(worker.tasks) > enough.shard:
+                self._workers.remove(worker)
+                worker.kill()
+            else:
+                worker.leave_from(enough.shard, enough.row)
+        self._enough = None
 
     def _hand_out(self, batch: _Batch) -> None:
         while batch.waiting:
@@ -213,13 +252,15 @@ class WorkerPool:
         except (EOFError, OSError):
             self._remove(worker, batch, "its worker process died")
             return
+        if getattr(message, "shard", -1) >= 0 and message.shard not in worker.tasks:
+            return  # it was abandoned
         match message:
             case Ready():
                 worker.became_ready()
             case ShardProgress():
                 worker.got_on(message)
                 batch.hear(message)
-            case Finished(progress):
+            case Finished(progress) if progress.shard in worker.tasks:
                 batch.hear(progress)
                 del worker.tasks[progress.shard]
             case Broken(reason=reason, fatal=str(sentence)):

@@ -18,7 +18,7 @@ from ..metadata.filetypes import is_parquet
 from ..metadata.resolve import ResolvedSource, resolve_source
 from ..metadata.table import Table, open_table, require_predictor
 from ..rundir import RunDir
-from ..shards.naming import key_digits
+from ..shards.naming import fitting_shard_size, key_digits
 from .columns import selected_names
 from .conditions import Condition, conditions, on_likeness, roles_in_use
 from .keywords import nearest_words
@@ -69,18 +69,20 @@ def filter_rows(
     result = scan(table, asked, wanted.candidates, unique_by, Ranking(wanted.ranked_by, likeness))
     if result.selected.is_empty():
         raise FilterError(_why_empty(recipe.source.data, wanted, table, result))
-    _write(run, result.selected, key_digits(shard_size))
+    _write(run, result.selected, key_digits(fitting_shard_size(shard_size, len(result.selected))))
     report = _report(recipe.source.data, wanted, table, result, time.monotonic() - started)
     run.record("filter", report.as_dict())
     return report
 
 
 def _made_from(
-    source: Source, wanted: Filter, encode: Encode, shard_size: int, resolved: ResolvedSource | None
+    source: Source, wanted: Filter, encode: Encode, shard_size: int | None, resolved: ResolvedSource | None
 ) -> dict[str, Any]:
     """What the selection depends on; without the source's contents when it cannot be looked at."""
     columns = {f"{role}_column": getattr(source.columns, role) for role in ROLES}
-    settings = wanted.model_dump(mode="json") | {"shard_size": shard_size} | columns
+    settings = wanted.model_dump(mode="json") | columns
+    if shard_size is not None:
+        settings |= {"shard_size": shard_size}
     contents = {"contents": resolved.identity} if resolved else {}
     if wanted.by_likeness:
         from .clip_query import made_from

@@ -12,6 +12,7 @@ __all__ = [
     "SHARD_FILES",
     "STATS",
     "TAR",
+    "fitting_shard_size",
     "key_digits",
     "row_key",
     "shard_name",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 SHARD_DIGITS = 5  # of a shard's number in file names and keys; img2dataset's `oom_shard_count`
+_LEAST_SHARDS = 8  # into which the candidates of a small job are parted
 TAR, ROWS, STATS = ".tar", ".parquet", "_stats.json"
 SHARD_FILES = (TAR, ROWS, STATS)  # what follows a shard's name; the last, written last, marks it done
 
@@ -33,6 +35,13 @@ def shard_name(shard: int) -> str:
 def shard_number(name: str) -> int | None:
     """The number that a shard is named by; None for the name of something else."""
     return int(name) if name.isdecimal() else None
+
+
+def fitting_shard_size(asked: int | None, candidates: int) -> int:
+    """The size `asked` for; else one that spreads so many candidates over several shards, at most 1000."""
+    if asked is not None:
+        return asked
+    return max((size for size in (10, 100, 1000) if size * _LEAST_SHARDS <= candidates), default=10)
 
 
 def key_digits(shard_size: int) -> int:

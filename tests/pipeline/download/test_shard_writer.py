@@ -45,7 +45,7 @@ def test_any_order_of_answers_is_the_order_of_rows(
     """With little memory for those that wait, they wait on disk."""
     monkeypatch.setattr(shard_writer, "_HELD_IN_MEMORY", held)
     below, told = Recorder(), list[tuple[int, str | None, int]]()
-    writer = OrderedWriter(below, tmp_path, FIRST, lambda *row: told.append(row))
+    writer = OrderedWriter(below, tmp_path, FIRST, lambda row, size: told.append((row.row, row.error, size)))
     for row in order:
         write(writer, row)
     writer.close()
