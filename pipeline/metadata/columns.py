@@ -29,8 +29,8 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
     "hash": ("hash", "md5", "sha256"),
     "ratings": ("ratings", "num_ratings", "rating_count"),
 }
-_TEXTS: frozenset[Role] = frozenset({"url", "caption"})
-_NUMBERS: frozenset[Role] = frozenset(ROLES) - _TEXTS - {"hash"}
+TEXTS: frozenset[Role] = frozenset({"url", "caption"})
+NUMBERS: frozenset[Role] = frozenset(ROLES) - TEXTS - {"hash"}
 
 
 def recognise(schema: Schema, overrides: Columns) -> dict[Role, str]:
@@ -56,9 +56,9 @@ def column(roles: Roles, schema: Schema, role: Role, purpose: str) -> pl.Expr:
             f"name it with --{role}-column"
         )
     values, kind = pl.col(name), schema[name]
-    if role in _TEXTS:
+    if role in TEXTS:
         return _text(values, kind, name, role)
-    return _number(values, kind, name, role) if role in _NUMBERS else values
+    return _number(values, kind, name, role) if role in NUMBERS else values
 
 
 def listed(schema: Schema) -> str:

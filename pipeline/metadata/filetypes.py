@@ -21,14 +21,14 @@ __all__ = [
     "stand_in",
 ]
 
-Kind = Literal["parquet", "arrow", "sqlite", "csv", "tsv", "jsonl"]
+Kind = Literal["parquet", "arrow", "sqlite", "csv", "tsv", "jsonl", "txt"]
 
 _MAGIC: Mapping[bytes, Kind] = {b"PAR1": "parquet", b"ARROW1": "arrow", b"SQLite format 3\0": "sqlite"}
 MAGIC_BYTES = 64  # of a file's start, more than say what it is
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # what packed text begins with
 _PACKED = (".gz", ".zst")
 _BY_SUFFIX: Mapping[str, Kind] = {
-    ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
+    ".csv": "csv", ".tsv": "tsv", ".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
     ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
     ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite",
 }  # fmt: skip

@@ -43,8 +43,8 @@ _SCHEMA = pa.schema(
 # row that has the maximum (sqlite.org/lang_select.html, "bare columns"): that is a rater's latest rating.
 _QUERY = f"""
 SELECT i.id, i.gid, g.method, g.verified, CAST(g.prompt AS TEXT), CAST(p.path AS TEXT), r.rating
-FROM images AS i
-LEFT JOIN generations AS g ON g.id = i.gid
+FROM (SELECT id, gid, min(rowid) FROM images GROUP BY id) AS i
+LEFT JOIN (SELECT id, method, verified, prompt, min(rowid) FROM generations GROUP BY id) AS g ON g.id = i.gid
 LEFT JOIN (SELECT iid, min(path) AS path FROM paths GROUP BY iid) AS p ON p.iid = i.id
 LEFT JOIN (
     SELECT iid, rating, max(rowid) FROM ratings
@@ -58,11 +58,15 @@ ORDER BY i.id
 
 @dataclass(frozen=True)
 class Converted:
-    """What a database gave: `without_image` pictures have no file, `unrated` no rating that counts."""
+    """What a database gave: `without_image` pictures have no file, `unrated` no rating that counts.
+
+    `double` rows of pictures are left out: they share their id with an earlier one, or have none.
+    """
 
     rows: int
     without_image: int
     unrated: int
+    double: int = 0
 
 
 def is_sac(path: Path) -> bool:
@@ -88,7 +92,8 @@ def convert(path: Path, target: Path) -> Converted:
                 without += sum(row["url"] is None for row in batch)
                 unrated += sum(row["ratings"] == 0 for row in batch)
                 writer.write_table(pa.Table.from_pylist(batch, schema=_SCHEMA))
-    return Converted(rows, without, unrated)
+        total = database.execute("SELECT count(*) FROM images").fetchone()[0]
+    return Converted(rows, without, unrated, total - rows)
 
 
 def _images(found: Iterable[Sequence[Any]]) -> Iterator[dict[str, Any]]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from visunex.base.lazy import public
 
 if TYPE_CHECKING:
-    from .to_parquet import convert_file as convert_file
-    from .to_parquet import convert_to as convert_to
+    from .helper import convert_file as convert_file
+    from .helper import convert_to as convert_to
 
 __all__ = ["convert_file", "convert_to"]
 
-__getattr__, __dir__ = public(__name__, {"convert_file": "to_parquet", "convert_to": "to_parquet"})
+__getattr__, __dir__ = public(__name__, {"convert_file": "helper", "convert_to": "helper"})

@@ -1,96 +1,119 @@
-"""CSV and TSV, packed or not, as tables: whole records of a block at a time, in bounded memory."""
+"""CSV and TSV, and plain lists of links, packed or not: records of text in blocks of bounded memory."""
 
-import contextlib
 import csv
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import IO
-
-import numpy as np
-import pyarrow as pa
 
 from ...errors import SourceError
-from .text import BLOCK, LONGEST_LINE, unpacked
+from .records import MOST_CELLS, Blocks, Reading, Tally, require_columns
+from .text import lines_of
 
-__all__ = ["read", "read_tsv"]
+__all__ = ["read", "read_links", "read_tsv"]
+
+_BLOCK = 16 << 20  # characters of records looked at together
+_LONGEST_FIELD = 16 << 20
+_END = "\0visunex: no more lines\0"  # a record of its own, unless a quote before it is never closed
 
 
-def read(path: Path, separator: str = ",") -> Iterator[pa.Table]:
-    """The rows of a file of text, block by block: columns that hold only numbers in a block become numbers.
+def read(path: Path, reading: Reading, tally: Tally) -> Blocks:
+    """The rows of a CSV file. Raises SourceError: it has no header, or a quote that is never closed.
 
-    A quote that is never closed makes a row that does not end: SourceError, not memory without bound.
+    A quote inside a field that does not begin with one is a letter. A row with more or fewer fields than
+    the header is left out and counted.
     """
-    with unpacked(path) as file:
-        names = _header(file, path, separator)
-    with unpacked(path) as file:
-        for number, block in enumerate(_records(file, path)):
-            if block.strip():
-                yield _with_numbers(_rows(block, names, separator, skip=1 if number == 0 else 0))
+    csv.field_size_limit(_LONGEST_FIELD)
+    source = (f"{line.replace(chr(13), ' ')}\n" for line in lines_of(path))
+    records = csv.reader(chain(source, [_END]))
+    try:
+        yield from _blocks(_whole(records, path), reading, tally)
+    except csv.Error as error:
+        raise SourceError(
+            f"line {records.line_num:,}: {error}; perhaps a quote before it is never closed"
+        ) from None
 
 
-def read_tsv(path: Path) -> Iterator[pa.Table]:
-    """The same with tabs between the columns."""
-    return read(path, "\t")
+def read_tsv(path: Path, reading: Reading, tally: Tally) -> Blocks:
+    """The rows of a TSV file, where a quote is a letter like any other."""
+    lines = (line.split("\t") for line in lines_of(path))
+    numbered = ((number, [] if fields == [""] else fields) for number, fields in enumerate(lines, 1))
+    yield from _blocks(numbered, reading, tally)
 
 
-def _rows(block: bytes, names: list[str], separator: str, skip: int) -> pa.Table:
-    """The records of one block, which lies in memory: pyarrow's threads must not read a Python file."""
-    import pyarrow.csv as arrow_csv
-
-    return arrow_csv.read_csv(
-        pa.BufferReader(block),
-        arrow_csv.ReadOptions(column_names=names, skip_rows=skip, block_size=len(block) + 1),
-        arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-        arrow_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-        ),
-    )
+def read_links(path: Path, reading: Reading, tally: Tally) -> Blocks:
+    """The lines of a plain list of links; one with tabs is TSV, one that begins with no link is CSV."""
+    first = next((line for line in lines_of(path) if line.strip()), "")
+    if "\t" in first:
+        yield from read_tsv(path, reading, tally)
+    elif "://" not in first.split(",")[0]:
+        yield from read(path, reading, tally)
+    else:
+        lines = ((number, [line.strip()] if line.strip() else []) for number, line in enumerate(lines_of(path), 1))
+        yield from _blocks(lines, Reading(reading.columns, reading.names or ("url",)), tally)
 
 
-def _records(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """Blocks of whole records: each ends at a line end outside quotes."""
-    rest, inside = b"", 0  # whether what is left over ends inside quotes
-    while block := file.read(BLOCK):
-        end = _last_record_end(block, inside)
-        if end:
-            yield rest + block[:end]
-            rest, inside = block[end:], 0
-        else:
-            rest += block
-        inside ^= block.count(b'"', end) & 1
-        if len(rest) > LONGEST_LINE:
-            raise SourceError(
-                f"{path} has a row of more than {LONGEST_LINE >> 20} MiB; perhaps a quote is never closed"
-            )
-    if inside:
-        raise SourceError(f"{path} cannot be read as csv: a quote is never closed")
-    if rest:
-        yield rest
+def _whole(records: "csv._reader", path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The records with the lines that they begin at. Raises SourceError for a quote that is never closed."""
+    line = 1
+    for record in records:
+        if record == [_END]:
+            return
+        if record and record[-1].endswith(_END):
+            raise SourceError(f"line {line:,}: a quote is never closed")
+        yield line, record
+        line = records.line_num + 1
 
 
-def _last_record_end(block: bytes, inside: int) -> int:
-    """The end of the last line outside quotes, where the block begins `inside` them; 0 for none."""
-    data = np.frombuffer(block, np.uint8)
-    quotes = np.cumsum(data == ord('"'), dtype=np.uint8)  # wraps around, which keeps what is odd odd
-    ends = np.flatnonzero((data == ord("\n")) & (quotes & 1 == inside))
-    return int(ends[-1]) + 1 if len(ends) else 0
+def _blocks(records: Iterator[tuple[int, list[str]]], reading: Reading, tally: Tally) -> Blocks:
+    names = list(reading.names) or _header(records)
+    require_columns(len(names))
+    rows: list[list[str]] = []
+    size = 0
+    for line, record in records:
+        if not record:
+            continue
+        if not _fits(record, len(names)):
+            tally.drop(f"line {line:,} has {len(record):,} fields, not {len(names):,}")
+            continue
+        tally.read += 1
+        rows.append(record)
+        size += sum(map(len, record))
+        if size > _BLOCK or len(rows) * len(names) > MOST_CELLS:
+            yield _columns(names, rows)
+            rows, size = [], 0
+    if rows:
+        yield _columns(names, rows)
 
 
-def _header(file: IO[bytes], path: Path, separator: str) -> list[str]:
-    line = file.read(1 << 20).partition(b"\n")[0]
-    if not line.strip():
-        raise SourceError(f"{path} is empty: its first line should name the columns")
-    names = next(csv.reader([line.decode("utf-8-sig")], delimiter=separator))
-    if len(set(names)) < len(names):
-        raise SourceError(f"{path} names a column twice in its first line")
+def _fits(record: list[str], count: int) -> bool:
+    """Whether a record has so many fields; empty ones beyond them do no harm, and are taken away."""
+    while len(record) > count and not record[-1]:
+        record.pop()
+    return len(record) == count
+
+
+def _header(records: Iterator[tuple[int, list[str]]]) -> list[str]:
+    names = next(([name.strip() for name in record] for _, record in records if record), [])
+    if not names:
+        raise SourceError("it is empty: its first line should name the columns")
+    if any("://" in name for name in names):
+        raise SourceError(
+            f"its first line holds a link where names of columns should be: name its {len(names)} columns "
+            "in order with --column-names (--set source.column_names=), as in caption,url"
+        )
+    return _required(names)
+
+
+def _required(names: list[str]) -> list[str]:
+    while names and not names[-1]:
+        names.pop()  # a separator too many at the end of each line
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise SourceError(f"it names the column {twice[0]!r} twice in its first line")
     return names
 
 
-def _with_numbers(table: pa.Table) -> pa.Table:
-    """Columns of texts that are all whole numbers, or all numbers, as such."""
-    for index, name in enumerate(table.column_names):
-        for kind in (pa.int64(), pa.float64()):
-            with contextlib.suppress(pa.ArrowInvalid):
-                table = table.set_column(index, name, table[name].cast(kind))
-                break
-    return table
+def _columns(names: Sequence[str], rows: list[list[str]]) -> dict[str, list[str | None]]:
+    columns = zip(*rows, strict=True)
+    return {name: [value or None for value in column] for name, column in zip(names, columns, strict=True)}

@@ -1,56 +1,58 @@
-"""JSON lines, packed or not, as tables: whole lines of a block at a time, in bounded memory."""
+"""JSON lines, packed or not: objects in blocks of bounded memory."""
 
-import io
-from collections.abc import Iterator
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
-
-import pyarrow as pa
+from typing import Any
 
 from ...errors import SourceError
-from .text import BLOCK, LONGEST_LINE, unpacked
+from .records import MOST_CELLS, Blocks, Reading, Tally, require_columns
+from .text import lines_of
 
 __all__ = ["read"]
 
+_BLOCK = 16 << 20  # characters of lines looked at together
 
-def read(path: Path) -> Iterator[pa.Table]:
-    """The rows of a file with one object a line, block by block, without columns inside columns.
 
-    A line longer than LONGEST_LINE is a SourceError, however long the file is.
+def read(path: Path, reading: Reading, tally: Tally) -> Blocks:
+    """The rows of a file with one object a line; a line that is none is left out and counted.
+
+    Raises SourceError for a file that is one JSON value, or that has more keys than metadata has.
     """
-    with unpacked(path) as file:
-        for number, block in enumerate(_blocks(file, path)):
-            if block.strip():
-                yield _objects(block, path, number)
-
-
-def _blocks(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """Blocks of whole lines."""
-    rest = bytearray()
-    while data := file.read(BLOCK):
-        end = data.rfind(b"\n") + 1
-        if not end:
-            rest += data
-            if len(rest) > LONGEST_LINE:
-                raise SourceError(f"{path} has a line of more than {LONGEST_LINE >> 20} MB: not JSON lines")
+    rows: list[Mapping[str, Any]] = []
+    names: dict[str, None] = {}
+    size = 0
+    for number, line in enumerate(lines_of(path), 1):
+        row = _object(line, number, tally)
+        if row is None:
             continue
-        yield bytes(rest) + data[:end]
-        rest = bytearray(data[end:])
-    if rest.strip():
-        yield bytes(rest)
+        rows.append(row)
+        names.update(dict.fromkeys(row))
+        require_columns(len(names))
+        size += len(line)
+        if size > _BLOCK or len(rows) * len(names) > MOST_CELLS:
+            yield _columns(rows, names)
+            rows, size = [], 0
+    if rows:
+        yield _columns(rows, names)
 
 
-def _objects(block: bytes, path: Path, number: int) -> pa.Table:
-    import pyarrow.json as lines
+def _object(line: str, number: int, tally: Tally) -> dict[str, Any] | None:
+    if not line.strip():
+        return None
+    if number == 1 and line.lstrip().startswith("["):
+        raise SourceError("it is not JSON lines but one array: write one object a line (jq -c '.[]')")
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        tally.drop(f"line {number:,}: {str(error)[:200]}")
+        return None
+    if not isinstance(row, dict):
+        tally.drop(f"line {number:,} is no object")
+        return None
+    tally.read += 1
+    return row
 
-    first = block.lstrip()[:1]
-    if first and first != b"{":
-        raise SourceError(f"{path} is not JSON lines: a line does not begin with an object (block {number})")
-    options = lines.ReadOptions(block_size=max(len(block), 1))
-    return _flat(lines.read_json(io.BytesIO(block), options))
 
-
-def _flat(table: pa.Table) -> pa.Table:
-    """Without columns inside columns; those of objects that were empty everywhere, say."""
-    keep = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-    return table.select(keep)
+def _columns(rows: list[Mapping[str, Any]], names: Mapping[str, None]) -> dict[str, list[Any]]:
+    return {name: [row.get(name) for row in rows] for name in names}

@@ -1,32 +1,97 @@
-"""What the readers of text share: a file's bytes unpacked, and how much of them is held at once."""
+"""What the readers of text share: a file's lines, unpacked and decoded, in bounded memory."""
 
 import contextlib
 import gzip
+import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
 
+from visunex.base.errors import first_line
+
+from ...errors import SourceError
 from ..filetypes import GZIP, ZSTD
 
-__all__ = ["BLOCK", "LONGEST_LINE", "unpacked"]
+__all__ = ["LONGEST_LINE", "lines_of", "unpacked"]
 
-BLOCK = 16 << 20  # bytes of text looked at together
-LONGEST_LINE = 64 << 20
+LONGEST_LINE = 32 << 20  # characters
+_LEAST, _RATIO = 1 << 30, 200  # a file may become so large unpacked, or so many times as large as it is
+_LOOK = 1 << 16  # bytes of the start, which say how the text is written
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @contextlib.contextmanager
 def unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """A file's bytes, unpacked on the way when it is gzip or zstd."""
-    with path.open("rb") as file:
-        start = file.read(4)
-        file.seek(0)
-        if start.startswith(GZIP):
-            with gzip.GzipFile(fileobj=file) as unpacked:
-                yield unpacked  # type: ignore[misc]
-        elif start.startswith(ZSTD):
-            with pa.input_stream(file, compression="zstd") as stream:
-                yield stream
-        else:
-            yield file
+    """A file's bytes, unpacked on the way when it is gzip or zstd. Raises SourceError for a damaged one."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(0)
+            if start.startswith(GZIP):
+                with gzip.GzipFile(fileobj=file) as stream:
+                    yield stream  # type: ignore[misc]
+            elif start.startswith(ZSTD):
+                with pa.input_stream(file, compression="zstd") as stream:
+                    yield io.BufferedReader(_Raw(stream))  # type: ignore[type-var]
+            else:
+                yield file
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        raise SourceError(f"{path} cannot be read: {first_line(error)}; it is damaged or cut short") from None
+
+
+class _Raw(io.RawIOBase):
+    """pyarrow's streams as Python's io takes them."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        data = self._stream.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """The lines of a file of text, without what ends them: UTF-8, or UTF-16 where a mark at its start says so.
+
+    Lines end at line feeds, or at carriage returns where there are no line feeds. Bytes that are no text
+    become U+FFFD. Raises SourceError: it is damaged, no text, has a line longer than LONGEST_LINE, or
+    unpacks to far more than its size explains.
+    """
+    with unpacked(path) as file:
+        look = file.read(_LOOK)
+    _require_text(look, path)
+    utf16 = look.startswith(_UTF16)
+    line_end = "\n" if b"\n" in look or b"\r" not in look else "\r"
+    room = max(_LEAST, _RATIO * path.stat().st_size)
+    with unpacked(path) as file:
+        text = io.TextIOWrapper(
+            file, encoding="utf-16" if utf16 else "utf-8-sig", errors="replace", newline=line_end
+        )
+        try:
+            yield from _lines(text, path, room)
+        finally:
+            text.detach()  # else it closes what is not its own
+
+
+def _lines(text: io.TextIOWrapper, path: Path, room: int) -> Iterator[str]:
+    while line := text.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise SourceError(f"{path} has a line of more than {LONGEST_LINE >> 20} MiB: is it metadata?")
+        room -= len(line)
+        if room < 0:
+            raise SourceError(f"{path} unpacks to far more than its size explains")
+        yield line.rstrip("\r\n")
+
+
+def _require_text(look: bytes, path: Path) -> None:
+    if not look.startswith(_UTF16) and look.count(0) * 100 > len(look):
+        raise SourceError(f"{path} is not text: it has zero bytes")
+

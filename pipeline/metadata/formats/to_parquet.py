@@ -1,6 +1,7 @@
 """A file of any kind that metadata is published in -> parquet files, in bounded memory."""
 
-import tempfile
+import sqlite3
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,40 +16,72 @@ from ...errors import SourceError
 from .. import sac
 from ..filetypes import Kind, kind_of
 from . import arrow, csv, jsonl, sqlite
+from .records import Blocks, Reading, Tally
+from .typed import write_typed
 
-__all__ = ["convert_file", "convert_to", "parts_in", "write_tables"]
+__all__ = ["convert_here", "parts_in", "write_tables"]
 
-_READERS: Mapping[Kind, Callable[[Path], Iterator[pa.Table]]] = {
-    "arrow": arrow.read,
+_RECORDS: Mapping[Kind, Callable[[Path, Reading, Tally], Blocks]] = {
     "csv": csv.read,
     "jsonl": jsonl.read,
-    "parquet": arrow.read_parquet,
     "sqlite": sqlite.read,
     "tsv": csv.read_tsv,
+    "txt": csv.read_links,
 }
+_TABLES: Mapping[Kind, Callable[[Path, Reading, Tally], Iterator[pa.Table]]] = {
+    "arrow": arrow.read,
+    "parquet": arrow.read_parquet,
+}
+_TYPED = frozenset({"jsonl", "sqlite"})
+# What the libraries behind the readers raise on damaged files, each found by feeding it some.
+_FAULTS = (
+    pa.ArrowException,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    sqlite3.Error,
+    OSError,
+    EOFError,
+    zlib.error,
+    UnicodeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    NotImplementedError,
+)
 
 
-def convert_file(path: Path, folder: Path) -> int:
-    """Convert a file to parquet parts in `folder`; returns the number of rows. Raises SourceError."""
+def convert_here(path: Path, folder: Path, reading: Reading) -> Tally:
+    """Convert a file to parquet parts in `folder`, in this process; what became of its rows.
+
+    Raises SourceError, naming the file.
+    """
     kind = kind_of(path)
-    if kind == "sqlite" and sac.is_sac(path):
-        return sac.convert(path, folder / "00000.parquet").rows
+    tally = Tally()
     try:
-        return write_tables(_READERS[kind](path), folder)
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+        _convert(path, kind, folder, reading, tally)
+        tally.require_most()
+    except SourceError as error:
+        said = str(error)
+        raise SourceError(said if str(path) in said else f"{path}: {said}") from None
+    except _FAULTS as error:
         raise SourceError(f"{path} cannot be read as {kind}: {first_line(error)}") from None
+    return tally
 
 
-def convert_to(path: Path, target: Path) -> int:
-    """Convert a file to one parquet file, whatever its blocks hold; returns the rows. Raises SourceError."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".visunex-") as name:
-        rows = convert_file(path, Path(name))
-        parts = [pl.scan_parquet(part) for part in parts_in(Path(name))]
-        if not parts:
-            raise SourceError(f"{path} has no rows")
-        with atomic(target) as temporary:
-            pl.concat(parts, how="diagonal_relaxed").sink_parquet(temporary)
-    return rows
+def _convert(path: Path, kind: Kind, folder: Path, reading: Reading, tally: Tally) -> None:
+    if kind == "sqlite" and sac.is_sac(path):
+        found = sac.convert(path, folder / "00000.parquet")
+        tally.read = found.rows
+        tally.dropped.update({"double_id": found.double} if found.double else {})
+    elif kind in _RECORDS:
+        blocks = _RECORDS[kind](path, reading, tally)
+        write_typed(blocks, folder, reading, tally, typed=kind in _TYPED)
+    else:
+        write_tables(_TABLES[kind](path, reading, tally), folder)
 
 
 def parts_in(folder: Path) -> list[str]:

@@ -1,0 +1,129 @@
+"""Blocks of columns -> one parquet file, each column of one type, which all of its values decide.
+
+Values are written as text first; what a column is, is known when the last of them has been seen. Links and
+captions are text whatever they look like; scores and sizes are numbers, and what is no number there becomes
+null and is counted; other columns are numbers where text made of these would be the same.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from visunex.base.files import atomic
+
+from .records import Block, Blocks, Reading, Tally
+
+__all__ = ["write_typed"]
+
+_PARTS = "text"
+_NO_NUMBER = r"^[+-]?(0[0-9]|[0-9]{17})"  # a code, not a quantity: as a number it would lose digits
+
+
+@dataclass
+class _Column:
+    """What has been seen of a column's values."""
+
+    whole: bool = True
+    number: bool = True
+    kinds: set[type] = field(default_factory=set)
+    no_numbers: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def see(self, text: pl.Series, kinds: set[type], count: bool) -> None:
+        self.kinds |= kinds
+        text = text.drop_nulls()
+        if count or self.number:
+            plain = text.str.strip_chars()
+            finite = plain.cast(pl.Float64, strict=False).is_finite().fill_null(False)
+            bad = plain.filter(~finite)
+            self.no_numbers += len(bad)
+            self.examples = [*self.examples, *bad.unique(maintain_order=True).head(3)][:3]
+            self.whole = self.whole and bool((plain.cast(pl.Int64, strict=False).cast(pl.String) == plain).all())
+            self.number = self.number and not len(bad) and not plain.str.contains(_NO_NUMBER).any()
+
+
+def write_typed(blocks: Blocks, folder: Path, reading: Reading, tally: Tally, *, typed: bool) -> int:
+    """Write the blocks to a file in `folder`; the number of rows.
+
+    `typed`: values have types of their own (JSON, SQLite), so that a text of digits is meant as text.
+    """
+    seen: dict[str, _Column] = {}
+    parts = folder / _PARTS
+    parts.mkdir(parents=True, exist_ok=True)
+    try:
+        paths = list(_written(blocks, parts, reading, seen))
+        if not paths:
+            return 0
+        rows = _together(paths).select(_kinds(seen, reading, typed))
+        with atomic(folder / "00000.parquet") as temporary:
+            rows.sink_parquet(temporary)
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+    for name, column in seen.items():
+        if reading.is_number(name) and column.no_numbers:
+            said = ", ".join(example[:20] for example in column.examples)
+            tally.remarks.append(f"{column.no_numbers:,} values of {name} are no numbers ({said}), read as empty")
+    return int(_together([folder / "00000.parquet"]).select(pl.len()).collect().item())
+
+
+def _together(paths: list[Path]) -> pl.LazyFrame:
+    return pl.concat([pl.scan_parquet(path, glob=False) for path in paths], how="diagonal")
+
+
+def _written(blocks: Blocks, folder: Path, reading: Reading, seen: dict[str, _Column]) -> Iterator[Path]:
+    for number, block in enumerate(blocks):
+        path = folder / f"{number:06d}.parquet"
+        _as_text(block, reading, seen).write_parquet(path)
+        yield path
+
+
+def _as_text(block: Block, reading: Reading, seen: dict[str, _Column]) -> pl.DataFrame:
+    columns = {}
+    for own, values in block.items():
+        kinds, name = set(map(type, values)) - {type(None)}, _plain(own)
+        text = pl.Series(name, [None if value is None else _text_of(value) for value in values], pl.String)
+        seen.setdefault(name, _Column()).see(text, kinds, reading.is_number(name))
+        columns[name] = text
+    return pl.DataFrame(columns)
+
+
+def _text_of(value: Any) -> str | None:
+    if isinstance(value, str):
+        return _plain(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if isinstance(value, dict | list) else str(value)
+
+
+def _plain(text: str) -> str:
+    """The text, with U+FFFD for halves of characters (lone surrogates, as JSON can hold them)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _kinds(seen: dict[str, _Column], reading: Reading, typed: bool) -> list[pl.Expr]:
+    """The columns as what they are; without those that only held lists and objects."""
+    kept = {name: column for name, column in seen.items() if not column.kinds or column.kinds - {dict, list}}
+    return [_kind(name, column, reading, typed) for name, column in kept.items()]
+
+
+def _kind(name: str, column: _Column, reading: Reading, typed: bool) -> pl.Expr:
+    values, stripped = pl.col(name), pl.col(name).str.strip_chars()
+    if reading.is_text(name) or not column.kinds:
+        return values
+    if reading.is_number(name):
+        return stripped.cast(pl.Int64 if column.whole else pl.Float64, strict=False)
+    if typed and column.kinds == {bool}:
+        return values == "true"
+    if (typed and str in column.kinds) or bytes in column.kinds or not column.number:
+        return values
+    return stripped.cast(pl.Int64 if column.whole else pl.Float64, strict=False)
