@@ -1,11 +1,16 @@
 """Standard output and standard error that neither a locale, a full disk nor a closed descriptor can break."""
 
+import contextlib
 import io
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from typing import IO, cast
 
-__all__ = ["prepare_streams"]
+__all__ = ["native_messages_held", "prepare_streams"]
+
+_PANIC = b"panicked at"
 
 
 class _Unfailing(io.FileIO):
@@ -50,9 +55,51 @@ def _escape(stream: IO[str] | None) -> None:
         stream.reconfigure(errors="backslashreplace")
 
 
-def _unfailing(stream: IO[str] | None) -> IO[str]:
+def _unfailing(stream: IO[str] | None, descriptor: int = 2) -> IO[str]:
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    raw = _Unfailing(2, "w", closefd=False)
+    raw = _Unfailing(descriptor, "w", closefd=False)
     return io.TextIOWrapper(
         io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=True
     )
+
+
+@contextlib.contextmanager
+def native_messages_held() -> Iterator[None]:
+    """What libraries of C and Rust print to standard error in the block comes at its end.
+
+    It never comes when the block fails, or when it is a panic: a library prints a traceback before its error
+    can be caught and said in plain words. Our own messages (`sys.stderr`) come as ever.
+    """
+    try:
+        real = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with tempfile.TemporaryFile() as held:
+            with _descriptor_2_is(held.fileno(), real):
+                yield
+            held.seek(0)
+            said = held.read()
+            if _PANIC not in said:
+                _Unfailing(real, "w", closefd=False).write(said)
+    finally:
+        os.close(real)
+
+
+@contextlib.contextmanager
+def _descriptor_2_is(descriptor: int, real: int) -> Iterator[None]:
+    """Descriptor 2 is another file in the block; `sys.stderr` still writes to the `real` one."""
+    own = sys.stderr
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # it may be anything, or closed
+        own.flush()
+        if own.fileno() == 2:
+            sys.stderr = _unfailing(own, real)  # type: ignore[assignment]
+    os.dup2(descriptor, 2)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            sys.stderr.flush()
+        os.dup2(real, 2)
+        sys.stderr = own

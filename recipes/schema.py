@@ -55,6 +55,10 @@ class Source(Section):
         description="Metadata: a known name, a path, glob or folder, OWNER/NAME of a data set, or an "
         "https://, s3://, hf:// or datasets:// address.",
     )
+    column_names: tuple[Text, ...] = Field(
+        default=(),
+        description="The columns' names, in order, of CSV or TSV files whose first line does not name them.",
+    )
     columns: Columns = Columns()
 
 

@@ -32,6 +32,7 @@ def column_options(function: F) -> F:
 @run_option
 @section_options("filter")
 @section_options("encode", only=("precomputed", "model", "pretrained"))
+@section_options("source", only=("column_names",))
 @column_options
 @set_option
 @overwrite_option

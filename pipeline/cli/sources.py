@@ -63,15 +63,27 @@ def show_(name: str) -> None:
 @command.command("convert", cls=Command)
 @click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
-def convert(source: Path, target: Path) -> None:
+@click.option(
+    "--column-names", metavar="NAMES", help="The columns' names, in order, of a file without a header."
+)
+def convert(source: Path, target: Path, column_names: str | None) -> None:
     """Write metadata of another format as parquet: SAC's database, SQLite, CSV, JSON lines, Arrow.
+
+    Links and captions stay text, whatever they look like; rows that cannot be read are counted.
 
     \b
     Examples:
         visunex-data sources convert sac.sqlite sac.parquet
         visunex-data sources convert links.csv.gz links.parquet
     """
-    from ..metadata.formats.to_parquet import convert_to
+    from visunex.recipes import split_keywords
 
-    rows = convert_to(source, target)
-    show({"rows": rows, "written": str(target)}, f"{target}: {rows:,} rows")
+    from ..metadata.formats.helper import convert_to
+    from ..metadata.formats.records import Reading
+
+    tally = convert_to(
+        source, target, Reading(names=tuple(split_keywords(column_names) if column_names else ()))
+    )
+    said = [f"{count:,} rows {reason}" for reason, count in tally.dropped.items()] + tally.remarks
+    report = {"rows": tally.read, "dropped": dict(tally.dropped), "remarks": tally.remarks}
+    show({**report, "written": str(target)}, "\n  ".join([f"{target}: {tally.read:,} rows", *said]))

@@ -56,4 +56,4 @@ def _keys() -> dict[str, str]:
     columns = {
         f"--{name.replace('_', '-')}-column": f"source.columns.{name}" for name in Columns.model_fields
     }
-    return {**keys, **columns, "--like-image": "filter.like_images"}
+    return {**keys, **columns, "--like-image": "filter.like_images", "--column-names": "source.column_names"}

@@ -1,6 +1,6 @@
 """What the filter says of a run: for JSON, and for a person."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from visunex.base.progress import human_time
@@ -15,6 +15,7 @@ class FilterReport:
     A row is counted with the first condition that it failed, in the order of `dropped`. `duplicates` share
     their URL (caption, hash) with a kept row of higher rank; `beyond_reserve` rank below the last row kept.
     `passed` counts the rows before those two. `no_vector` lack a published vector to tell their likeness.
+    `unreadable` are no rows of the format; `remarks` say where, and what else could not be taken as it is.
     Of the column `ranked_by` there are the values of the first row, the last wanted and the last in reserve.
     """
 
@@ -34,6 +35,7 @@ class FilterReport:
     last_likeness: float | None
     seconds: float
     reused: bool = False
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def rows_per_second(self) -> float:
@@ -50,6 +52,7 @@ class FilterReport:
         lines += [
             f"  {-count:>12,}  {name.replace('_', ' ')}" for name, count in self.dropped.items() if count
         ]
+        lines += [f"  {remark}" for remark in self.remarks]
         wanted, spare = min(self.top, self.selected), max(0, self.selected - self.top)
         lines.append(f"  {self.selected:>12,}  selected: the {wanted:,} best, and {spare:,} in reserve")
         for name, best, at_top in (

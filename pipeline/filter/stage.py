@@ -1,14 +1,15 @@
 """Metadata -> `selected.parquet`: the rows that pass the recipe's conditions, the best first."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from visunex.base.errors import UsageError
+from visunex.base.errors import UsageError, first_line
 from visunex.base.files import atomic, write_text
+from visunex.base.streams import native_messages_held
 from visunex.recipes import Columns, Recipe, dumps
 from visunex.recipes.schema import Dedupe, Encode, Filter, Score, Source
 
@@ -16,7 +17,15 @@ from ..errors import FilterError, SourceError
 from ..metadata.columns import ROLES, column
 from ..metadata.filetypes import is_parquet
 from ..metadata.resolve import ResolvedSource, resolve_source
-from ..metadata.table import Table, open_table, require_predictor
+from ..metadata.table import (
+    READ_ERRORS,
+    Table,
+    broken_file,
+    is_about_utf8,
+    not_utf8,
+    open_table,
+    require_predictor,
+)
 from ..rundir import RunDir
 from ..shards.naming import fitting_shard_size, key_digits
 from .columns import selected_names
@@ -56,17 +65,13 @@ def filter_rows(
     now = made_from(source)
     if not overwrite and (before := _report_before(run, now)):
         return before
-    overrides = _overrides(recipe.source.columns, wanted.score)
-    table = open_table(_as_parquet(source, run, anew=overwrite), overrides, roles_in_use(wanted))
-    require_predictor(table, wanted.predictor)
-    asked = conditions(wanted, table.roles, table.schema)
-    unique_by = _unique_by(wanted.dedupe, table)
-    query = _clip_query(recipe.source, wanted, recipe.encode, table)
-    run.begin("filter", made_from=now, overwrite=overwrite)
-    write_text(run.recipe, dumps(recipe))  # from here on it is what the run is asked for
-    likeness = None if query is None else _likeness(query, table, asked)
-    asked = asked if likeness is None else [*asked, *on_likeness(likeness, wanted)]
-    result = scan(table, asked, wanted.candidates, unique_by, Ranking(wanted.ranked_by, likeness))
+
+    def begin() -> None:
+        run.begin("filter", made_from=now, overwrite=overwrite)
+        write_text(run.recipe, dumps(recipe))  # from here on it is what the run is asked for
+
+    convert = partial(_as_parquet, source, run, recipe.source, anew=overwrite)
+    table, result = _scanned(convert, recipe, begin)
     if result.selected.is_empty():
         raise FilterError(_why_empty(recipe.source.data, wanted, table, result))
     _write(run, result.selected, key_digits(fitting_shard_size(shard_size, len(result.selected))))
@@ -75,11 +80,44 @@ def filter_rows(
     return report
 
 
+def _scanned(
+    convert: Callable[..., ResolvedSource], recipe: Recipe, begin: Callable[[], object]
+) -> tuple[Table, ScanResult]:
+    """The source as a table, and what is selected; texts that polars does not read are mended."""
+    readable = convert()
+    try:
+        with native_messages_held():
+            return _selected(readable, recipe, begin)
+    except SourceError as error:
+        if not is_about_utf8(error):
+            raise
+        also = not_utf8(readable)
+        if not also:
+            raise
+    return _selected(convert(also=also), recipe, begin)
+
+
+def _selected(
+    source: ResolvedSource, recipe: Recipe, begin: Callable[[], object]
+) -> tuple[Table, ScanResult]:
+    wanted = recipe.filter
+    table = open_table(source, _overrides(recipe.source.columns, wanted.score), roles_in_use(wanted))
+    require_predictor(table, wanted.predictor)
+    asked = conditions(wanted, table.roles, table.schema)
+    unique_by = _unique_by(wanted.dedupe, table)
+    query = _clip_query(recipe.source, wanted, recipe.encode, table)
+    begin()
+    likeness = None if query is None else _likeness(query, table, asked)
+    asked = asked if likeness is None else [*asked, *on_likeness(likeness, wanted)]
+    return table, scan(table, asked, wanted.candidates, unique_by, Ranking(wanted.ranked_by, likeness))
+
+
 def _made_from(
     source: Source, wanted: Filter, encode: Encode, shard_size: int | None, resolved: ResolvedSource | None
 ) -> dict[str, Any]:
     """What the selection depends on; without the source's contents when it cannot be looked at."""
-    columns = {f"{role}_column": getattr(source.columns, role) for role in ROLES}
+    columns: dict[str, Any] = {f"{role}_column": getattr(source.columns, role) for role in ROLES}
+    columns |= {"column_names": list(source.column_names)} if source.column_names else {}
     settings = wanted.model_dump(mode="json") | columns
     if shard_size is not None:
         settings |= {"shard_size": shard_size}
@@ -103,19 +141,26 @@ def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | Non
     ):
         return None
     report = run.reports().get("filter")
+    if report is None:
+        return None
+    report = {"remarks": [], **report}  # earlier releases made none
     fields = FilterReport.__dataclass_fields__
-    if report is None or not fields.keys() <= report.keys():
+    if not fields.keys() <= report.keys():
         return None
     return FilterReport(**{**{name: report[name] for name in fields}, "reused": True})
 
 
-def _as_parquet(source: ResolvedSource, run: RunDir, *, anew: bool) -> ResolvedSource:
+def _as_parquet(
+    source: ResolvedSource, run: RunDir, settings: Source, *, anew: bool, also: Collection[str] = ()
+) -> ResolvedSource:
     """The source, or what it is converted to; what can convert loads only when something is to be."""
-    if not source.convert and all("://" in path or is_parquet(path) for path in source.paths):
+    if not (also or source.convert) and all("://" in path or is_parquet(path) for path in source.paths):
         return source
     from ..metadata.convert import as_parquet
+    from ..metadata.formats.records import Reading
 
-    return as_parquet(source, run.path / ".visunex" / "source", anew=anew)
+    reading = Reading(settings.columns, settings.column_names)
+    return as_parquet(source, run.path / ".visunex" / "source", reading, also=also, anew=anew)
 
 
 def _overrides(columns: Columns, score: Score) -> Columns:
@@ -174,13 +219,14 @@ def _report(data: str, wanted: Filter, table: Table, result: ScanResult, seconds
     return FilterReport(
         source=data,
         files=len(table.source.paths),
-        rows=result.rows,
-        dropped=result.dropped,
+        rows=result.rows + sum(table.source.dropped.values()),
+        dropped={**table.source.dropped, **result.dropped},
         passed=result.passed,
         selected=rows.height,
         top=wanted.top,
         ranked_by=by,
         seconds=seconds,
+        remarks=list(table.source.remarks),
         **values,
     )
 
@@ -194,6 +240,10 @@ def _why_empty(data: str, wanted: Filter, table: Table, result: ScanResult) -> s
     if not wanted.keywords or wanted.match == "regex" or not result.dropped["keywords"]:
         return message
     caption = column(table.roles, table.schema, "caption", "--keywords")
-    sample = table.rows.select(caption).head(SAMPLE_ROWS).collect(engine="streaming").to_series()
+    with native_messages_held():
+        try:
+            sample = table.rows.select(caption).head(SAMPLE_ROWS).collect(engine="streaming").to_series()
+        except READ_ERRORS as error:
+            raise SourceError(broken_file(table) or f"{data} cannot be read: {first_line(error)}") from None
     near = nearest_words(sample, wanted.keywords)
     return f"{message}\nWords that do occur: {', '.join(near)}" if near else message

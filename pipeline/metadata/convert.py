@@ -1,15 +1,18 @@
 """A source that is not parquet, wherever it lies: converted once, beside the run, and found again."""
 
 import contextlib
+import json
 import re
 import shutil
 import urllib.parse
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from visunex.base.files import fingerprint, write_text
+from visunex.base.files import fingerprint, write_json, write_text
 from visunex.base.progress import Progress
 from visunex.net.client import ClientSettings
 from visunex.net.errors import FetchError
@@ -17,7 +20,9 @@ from visunex.net.stream import opened_stream
 
 from ..errors import SourceError
 from .filetypes import kind_of
-from .formats.to_parquet import convert_file, parts_in, write_tables
+from .formats.helper import convert_file
+from .formats.records import AS_USUAL, Reading, Tally
+from .formats.to_parquet import parts_in, write_tables
 from .hf_datasets import SCHEME, tables
 from .resolve import ResolvedSource
 
@@ -26,26 +31,41 @@ __all__ = ["as_parquet", "fetched"]
 LARGEST = 1 << 38  # bytes of a file that is fetched to be converted, unpacked
 SPARE = 1 << 30  # bytes that stay free on the disk
 _CHUNK = 1 << 20
-_DONE = "done"
+_DONE, _LEFT_OUT = "done", "left_out.json"
+_REMARKS = 20  # of all files
 
 
-def as_parquet(source: ResolvedSource, folder: Path, *, anew: bool = False) -> ResolvedSource:
-    """The source with every file that is not parquet converted into `folder`, once. Raises SourceError.
+def as_parquet(
+    source: ResolvedSource,
+    folder: Path,
+    reading: Reading = AS_USUAL,
+    *,
+    also: Collection[str] = (),
+    anew: bool = False,
+) -> ResolvedSource:
+    """The source with every file that is not parquet, and those `also` named, converted into `folder`, once.
 
-    What is converted already is found again by the identity of the source, unless all is to be made `anew`.
+    What is converted already is found again by the identity of the source and how it is read, unless all is
+    to be made `anew`. What was left out of the files is said in the source's `dropped` and `remarks`. Raises
+    SourceError.
     """
     to_convert = [
-        source.convert if "://" in path else kind_of(Path(path)) != "parquet" for path in source.paths
+        path in also or (source.convert if "://" in path else kind_of(Path(path)) != "parquet")
+        for path in source.paths
     ]
     if not any(to_convert):
         return source
-    contents = fingerprint(source.identity)
+    how = [reading.columns.model_dump(exclude_none=True), reading.names, sorted(also)]
+    contents = fingerprint([source.identity, how])
     place = folder / contents[:16]
     if anew or not (place / _DONE).exists():
         shutil.rmtree(folder, ignore_errors=True)  # what another source left
-        for number, path in enumerate(source.paths):
-            if to_convert[number]:
-                _convert(path, place / f"{number:05d}")
+        tallies = [
+            (path, _convert(path, place / f"{number:05d}", reading))
+            for number, path in enumerate(source.paths)
+            if to_convert[number]
+        ]
+        write_json(place / _LEFT_OUT, _left_out(tallies))
         write_text(place / _DONE, contents)
     paths: list[str] = []
     keys: list[Mapping[str, str | None]] = []
@@ -55,20 +75,34 @@ def as_parquet(source: ResolvedSource, folder: Path, *, anew: bool = False) -> R
         keys += [source.keys_of(number)] * len(parts)
     if not paths:
         raise SourceError(f"{source.name} has no rows")
-    return replace(source, paths=tuple(paths), keys=tuple(keys), convert=False)
+    said = json.loads((place / _LEFT_OUT).read_text(encoding="utf-8"))
+    return replace(
+        source,
+        paths=tuple(paths),
+        keys=tuple(keys),
+        convert=False,
+        dropped=said["dropped"],
+        remarks=tuple(said["remarks"]),
+    )
 
 
-def _convert(path: str, place: Path) -> None:
+def _left_out(tallies: list[tuple[str, Tally]]) -> dict[str, Any]:
+    """What was left out of all files, as JSON: how many rows by reason, and what a person should know."""
+    dropped = sum((tally.dropped for _, tally in tallies), Counter[str]())
+    said = [f"{Path(path).name}: {remark}" for path, tally in tallies for remark in tally.remarks]
+    return {"dropped": dict(dropped), "remarks": said[:_REMARKS]}
+
+
+def _convert(path: str, place: Path, reading: Reading) -> Tally:
     if path.startswith(SCHEME):
-        write_tables(tables(path), place)
-    elif "://" in path:
-        with fetched(path, place) as file:
-            try:
-                convert_file(file, place)
-            except SourceError as error:
-                raise SourceError(str(error).replace(str(file), path)) from None
-    else:
-        convert_file(Path(path), place)
+        return Tally(write_tables(tables(path), place))
+    if "://" not in path:
+        return convert_file(Path(path), place, reading)
+    with fetched(path, place) as file:
+        try:
+            return convert_file(file, place, reading)
+        except SourceError as error:
+            raise SourceError(str(error).replace(str(file), path)) from None
 
 
 @contextlib.contextmanager

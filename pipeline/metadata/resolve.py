@@ -35,6 +35,7 @@ class ResolvedSource:
 
     `convert`: what lies elsewhere is no parquet, and to be fetched and converted first (see `convert`).
     `keys`: of each path the columns that its folders are (`score=7/`), where there are any.
+    `dropped`: rows that could not be read, by reason, and `remarks` on values, of files that were converted.
     """
 
     name: str
@@ -43,6 +44,8 @@ class ResolvedSource:
     options: Mapping[str, str] = field(default_factory=dict)
     convert: bool = False
     keys: tuple[Mapping[str, str | None], ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def keys_of(self, place: int) -> Mapping[str, str | None]:
         """The columns that the folders of a path are."""

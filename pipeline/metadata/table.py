@@ -15,11 +15,21 @@ from .columns import Role, Schema
 from .resolve import ResolvedSource
 from .unify import FileKind, predictor_of, typed_keys, unified
 
-__all__ = ["INDEX", "FileGroup", "Table", "broken_file", "open_table", "require_predictor"]
+__all__ = [
+    "INDEX",
+    "READ_ERRORS",
+    "FileGroup",
+    "Table",
+    "broken_file",
+    "is_about_utf8",
+    "not_utf8",
+    "open_table",
+    "require_predictor",
+]
 
 INDEX = "__index_level_0__"  # pandas' row labels, no data
+READ_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _URL: tuple[Role, ...] = ("url",)
-_BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 @dataclass(frozen=True)
@@ -129,7 +139,7 @@ def _schemas(source: ResolvedSource) -> Iterable[Schema]:
 def _schema(path: str, options: Mapping[str, str]) -> Schema:
     try:
         return dict(_scan([path], options).collect_schema())
-    except _BROKEN as error:
+    except READ_ERRORS as error:
         raise SourceError(f"{path} is not a parquet file that can be read: {first_line(error)}") from None
 
 
@@ -149,6 +159,26 @@ def broken_file(table: Table) -> str | None:
         try:
             for _ in rows.collect_batches(maintain_order=False, engine="streaming"):
                 pass
-        except _BROKEN as error:
+        except READ_ERRORS as error:
             return f"{group.paths[0]} is broken: {first_line(error)}"
     return None
+
+
+def not_utf8(source: ResolvedSource) -> list[str]:
+    """The files in which some text is not UTF-8, which polars reads none of."""
+    return [path for path in source.paths if _is_not_utf8(path, source.options)]
+
+
+def _is_not_utf8(path: str, options: Mapping[str, str]) -> bool:
+    try:
+        texts = _scan([path], options).with_columns(pl.col(pl.Binary).cast(pl.String))
+        for _ in texts.collect_batches(maintain_order=False, engine="streaming"):
+            pass
+    except READ_ERRORS as error:
+        return is_about_utf8(error)
+    return False
+
+
+def is_about_utf8(error: BaseException) -> bool:
+    """Whether an error says that some text is not UTF-8."""
+    return "utf8" in str(error).lower().replace("-", "")

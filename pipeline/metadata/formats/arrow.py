@@ -10,6 +10,7 @@ from .records import Reading, Tally, require_columns
 
 __all__ = ["read", "read_parquet"]
 
+_BINARY = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
 _ROWS = 10_000  # of parquet at a time: one repeated value may make them large
 
 
@@ -27,37 +28,49 @@ def read(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:
         else:  # the stream form, as Hugging Face `datasets` keeps its files
             batches = iter(pa.ipc.open_stream(file))
         for batch in batches:
-            yield _checked(batch, tally)
+            yield _checked(batch, reading, tally)
 
 
 def read_parquet(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:
     """The record batches of a parquet file."""
     for batch in pq.ParquetFile(path).iter_batches(_ROWS):
-        yield _checked(batch, tally)
+        yield _checked(batch, reading, tally)
 
 
-def _checked(batch: pa.RecordBatch, tally: Tally) -> pa.Table:
-    """The batch as a table; texts with bytes that are not UTF-8 get U+FFFD for these. Raises ArrowException."""
+def _checked(batch: pa.RecordBatch, reading: Reading, tally: Tally) -> pa.Table:
+    """The batch as a table, with U+FFFD for bytes of texts that are not UTF-8. Raises ArrowException."""
     require_columns(batch.num_columns)
     batch.validate()
-    columns = [_text(column) if _is_text(column.type) else column for column in batch.columns]
+    columns = [
+        _text(column, reading.is_text(name))
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
     table = pa.Table.from_arrays(columns, names=batch.schema.names)
     table.validate(full=True)
     tally.read += batch.num_rows
     return table
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def _text(column: pa.Array, is_text: bool) -> pa.Array:
+    """The column, as text where it is one or shall be (`is_text`), U+FFFD for what is not UTF-8."""
+    binary, kind = _BINARY.get(column.type), column.type
+    if binary is None:
+        if not (is_text and kind in _BINARY.values()):
+            return column
+        binary, kind = column.type, pa.large_string()
+    elif _is_valid(column):
+        return column
+    values = column.view(binary)
+    values.validate(full=True)  # the offsets: only the bytes may be wrong
+    found = (value.as_py() for value in values)
+    return pa.array(
+        [None if value is None else value.decode("utf-8", errors="replace") for value in found], kind
+    )
 
 
-def _text(column: pa.Array) -> pa.Array:
+def _is_valid(column: pa.Array) -> bool:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
-        binary = column.view(pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary())
-        binary.validate(full=True)  # the offsets: only the bytes may be wrong
-        values = (value.as_py() for value in binary)
-        texts = [None if value is None else value.decode("utf-8", errors="replace") for value in values]
-        return pa.array(texts, column.type)
-    return column
+        return False
+    return True

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from ...errors import SourceError
 from .records import MOST_CELLS, Blocks, Reading, Tally, require_columns
@@ -27,7 +28,7 @@ def read(path: Path, reading: Reading, tally: Tally) -> Blocks:
     source = (f"{line.replace(chr(13), ' ')}\n" for line in lines_of(path))
     records = csv.reader(chain(source, [_END]))
     try:
-        yield from _blocks(_whole(records, path), reading, tally)
+        yield from _blocks(_whole(records), reading, tally)
     except csv.Error as error:
         raise SourceError(
             f"line {records.line_num:,}: {error}; perhaps a quote before it is never closed"
@@ -49,11 +50,13 @@ def read_links(path: Path, reading: Reading, tally: Tally) -> Blocks:
     elif "://" not in first.split(",")[0]:
         yield from read(path, reading, tally)
     else:
-        lines = ((number, [line.strip()] if line.strip() else []) for number, line in enumerate(lines_of(path), 1))
+        lines = (
+            (number, [line.strip()] if line.strip() else []) for number, line in enumerate(lines_of(path), 1)
+        )
         yield from _blocks(lines, Reading(reading.columns, reading.names or ("url",)), tally)
 
 
-def _whole(records: "csv._reader", path: Path) -> Iterator[tuple[int, list[str]]]:
+def _whole(records: Any) -> Iterator[tuple[int, list[str]]]:
     """The records with the lines that they begin at. Raises SourceError for a quote that is never closed."""
     line = 1
     for record in records:
@@ -100,7 +103,7 @@ def _header(records: Iterator[tuple[int, list[str]]]) -> list[str]:
     if any("://" in name for name in names):
         raise SourceError(
             f"its first line holds a link where names of columns should be: name its {len(names)} columns "
-            "in order with --column-names (--set source.column_names=), as in caption,url"
+            "in order, as in --column-names caption,url"
         )
     return _required(names)
 

@@ -20,7 +20,7 @@ from visunex.recipes import Columns
 from ...errors import SourceError
 from ...workers import module_command
 from ..filetypes import Kind, kind_of
-from .records import Reading, Tally
+from .records import AS_USUAL, Reading, Tally
 from .to_parquet import convert_here, parts_in
 
 __all__ = ["convert_file", "convert_to"]
@@ -30,7 +30,7 @@ _NATIVE: frozenset[Kind] = frozenset({"arrow", "parquet", "sqlite"})  # what is 
 _LOOK = 0.05  # seconds between two looks at the memory
 
 
-def convert_file(path: Path, folder: Path, reading: Reading = Reading()) -> Tally:
+def convert_file(path: Path, folder: Path, reading: Reading = AS_USUAL) -> Tally:
     """Convert a file to parquet parts in `folder`; what became of its rows. Raises SourceError, naming it."""
     if kind_of(path) not in _NATIVE:
         return convert_here(path, folder, reading)
@@ -72,7 +72,7 @@ def _resident(pid: int) -> int:
 
 def _outcome(path: Path, code: int, said: bytes, too_large: bool) -> Tally:
     if too_large:
-        raise SourceError(f"{path} takes more than {MOST_MEMORY >> 30} GiB of memory to read: far more than its size explains")
+        raise SourceError(f"{path} takes more than {MOST_MEMORY >> 30} GiB of memory to read")
     try:
         answer = json.loads(said)
     except ValueError:
@@ -83,7 +83,7 @@ def _outcome(path: Path, code: int, said: bytes, too_large: bool) -> Tally:
     return Tally(answer["read"], Counter(answer["dropped"]), answer["remarks"])
 
 
-def convert_to(path: Path, target: Path, reading: Reading = Reading()) -> Tally:
+def convert_to(path: Path, target: Path, reading: Reading = AS_USUAL) -> Tally:
     """Convert a file to one parquet file, whatever its blocks hold; returns the rows. Raises SourceError."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".visunex-") as name:
         tally = convert_file(path, Path(name), reading)

@@ -14,7 +14,7 @@ __all__ = ["read"]
 _BLOCK = 16 << 20  # characters of lines looked at together
 
 
-def read(path: Path, reading: Reading, tally: Tally) -> Blocks:
+def read(path: Path, _reading: Reading, tally: Tally) -> Blocks:
     """The rows of a file with one object a line; a line that is none is left out and counted.
 
     Raises SourceError for a file that is one JSON value, or that has more keys than metadata has.

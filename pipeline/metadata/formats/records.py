@@ -10,7 +10,7 @@ from visunex.recipes import Columns
 from ...errors import SourceError
 from ..columns import NAMES, NUMBERS, TEXTS, Role
 
-__all__ = ["Block", "Blocks", "Reading", "Tally", "require_columns"]
+__all__ = ["AS_USUAL", "Block", "Blocks", "Reading", "Tally", "require_columns"]
 
 Block: TypeAlias = Mapping[str, list[Any]]
 Blocks: TypeAlias = Iterator[Block]
@@ -23,7 +23,7 @@ _EARLY = 1000  # rows after which a file that is mostly unreadable is given up
 class Reading:
     """How files are read: the roles that the user named columns for, and names for files without a header."""
 
-    columns: Columns = Columns()
+    columns: Columns = field(default_factory=Columns)
     names: tuple[str, ...] = ()
 
     def is_text(self, column: str) -> bool:
@@ -42,6 +42,9 @@ class Reading:
     def links(self) -> tuple[str, ...]:
         """The names, in lower case, that a column of links may have."""
         return (self.columns.url.lower(),) if self.columns.url else NAMES["url"]
+
+
+AS_USUAL = Reading()
 
 
 @dataclass

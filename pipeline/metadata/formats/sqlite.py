@@ -1,7 +1,7 @@
 """A SQLite database with one table of links, as blocks of columns.
 
-It is a stranger's file: opened read-only, without functions that its schema may call, and nothing in it decides
-how much memory or time is used. What lies in its write-ahead log, and not yet in the file, is read too.
+It is a stranger's file: opened read-only, without functions that its schema may call, and nothing in it
+decides how much memory or time is used. What lies in its write-ahead log only is read too.
 """
 
 import contextlib
@@ -98,8 +98,8 @@ def _table_with_links(path: Path, database: sqlite3.Connection, reading: Reading
             break
     names = ", ".join(sorted(name for name, own in {**tables, **views}.items() if own)) or "none"
     raise SourceError(
-        f"{path} has not one table with a column url (its tables and views: {names}); name the column of links "
-        f"(--url-column, source.columns.url), or write what you want to CSV: "
+        f"{path} has not one table with a column url (its tables and views: {names}); name the column of "
+        f"links (--url-column, source.columns.url), or write what you want to CSV: "
         f"sqlite3 -csv -header {path.name} 'SELECT ...' > links.csv"
     )
 

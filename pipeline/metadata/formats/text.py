@@ -6,7 +6,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import pyarrow as pa
 
@@ -32,10 +32,10 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
             file.seek(0)
             if start.startswith(GZIP):
                 with gzip.GzipFile(fileobj=file) as stream:
-                    yield stream  # type: ignore[misc]
+                    yield cast("IO[bytes]", stream)
             elif start.startswith(ZSTD):
                 with pa.input_stream(file, compression="zstd") as stream:
-                    yield io.BufferedReader(_Raw(stream))  # type: ignore[type-var]
+                    yield io.BufferedReader(_Raw(stream))
             else:
                 yield file
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
@@ -59,7 +59,7 @@ class _Raw(io.RawIOBase):
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a file of text, without what ends them: UTF-8, or UTF-16 where a mark at its start says so.
+    """The lines of a file of text, without what ends them: UTF-8, or UTF-16 where its start says so.
 
     Lines end at line feeds, or at carriage returns where there are no line feeds. Bytes that are no text
     become U+FFFD. Raises SourceError: it is damaged, no text, has a line longer than LONGEST_LINE, or
@@ -94,4 +94,3 @@ def _lines(text: io.TextIOWrapper, path: Path, room: int) -> Iterator[str]:
 def _require_text(look: bytes, path: Path) -> None:
     if not look.startswith(_UTF16) and look.count(0) * 100 > len(look):
         raise SourceError(f"{path} is not text: it has zero bytes")
-

@@ -29,6 +29,7 @@ class _Column:
 
     whole: bool = True
     number: bool = True
+    codes: bool = False
     kinds: set[type] = field(default_factory=set)
     no_numbers: int = 0
     examples: list[str] = field(default_factory=list)
@@ -42,8 +43,10 @@ class _Column:
             bad = plain.filter(~finite)
             self.no_numbers += len(bad)
             self.examples = [*self.examples, *bad.unique(maintain_order=True).head(3)][:3]
-            self.whole = self.whole and bool((plain.cast(pl.Int64, strict=False).cast(pl.String) == plain).all())
-            self.number = self.number and not len(bad) and not plain.str.contains(_NO_NUMBER).any()
+            self.codes = self.codes or bool(plain.str.contains(_NO_NUMBER).any())
+            same = plain.cast(pl.Int64, strict=False).cast(pl.String) == plain
+            self.whole = self.whole and bool(same.fill_null(False).all())
+            self.number = self.number and not len(bad)
 
 
 def write_typed(blocks: Blocks, folder: Path, reading: Reading, tally: Tally, *, typed: bool) -> int:
@@ -66,7 +69,9 @@ def write_typed(blocks: Blocks, folder: Path, reading: Reading, tally: Tally, *,
     for name, column in seen.items():
         if reading.is_number(name) and column.no_numbers:
             said = ", ".join(example[:20] for example in column.examples)
-            tally.remarks.append(f"{column.no_numbers:,} values of {name} are no numbers ({said}), read as empty")
+            tally.remarks.append(
+                f"{column.no_numbers:,} values of {name} are no numbers ({said}), read as empty"
+            )
     return int(_together([folder / "00000.parquet"]).select(pl.len()).collect().item())
 
 
@@ -126,4 +131,6 @@ def _kind(name: str, column: _Column, reading: Reading, typed: bool) -> pl.Expr:
         return values == "true"
     if (typed and str in column.kinds) or bytes in column.kinds or not column.number:
         return values
-    return stripped.cast(pl.Int64 if column.whole else pl.Float64, strict=False)
+    if column.whole:
+        return stripped.cast(pl.Int64, strict=False)
+    return values if column.codes else stripped.cast(pl.Float64, strict=False)

@@ -22,7 +22,8 @@ SQLITE = b"SQLite format 3\0"
         ("a.sqlite3", "sqlite"),
         ("a.db", "sqlite"),
         ("a.parquet", None),
-        ("a.csv.txt", None),
+        ("links.txt.gz", "txt"),
+        ("a.csv.rst", None),
         ("csv", None),
     ],
 )

@@ -75,7 +75,6 @@ def test_every_format_gives_the_same_selection(tmp_path: Path, name: str) -> Non
         ("binary.csv", b"url,text\n\xff\xfe\x00,\x80\n"),
         ("array.json", b'[{"url": "http://x/"}]'),
         ("broken.jsonl", b'{"url": "http://x/"}\n{"url": \n'),
-        ("kinds.jsonl", b'{"url": 1}\n{"url": "x"}\n'),
         ("cut.csv.gz", gzip.compress(b"url,text\nhttp://x/1,a\n" * 1000, mtime=0)[:-20]),
         ("cut.csv.zst", pa.compress(b"url,text\nhttp://x/1,a\n" * 1000, codec="zstd", asbytes=True)[:-10]),
         ("cut.arrow", b"ARROW1\0\0rubbish"),
@@ -94,7 +93,7 @@ PROGRAM = """
 import resource, sys
 from pathlib import Path
 from visunex.pipeline.errors import SourceError
-from visunex.pipeline.metadata.formats.to_parquet import convert_file
+from visunex.pipeline.metadata.formats.helper import convert_file
 path = Path(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
