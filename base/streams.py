@@ -94,7 +94,7 @@ def _descriptor_2_is(descriptor: int, real: int) -> Iterator[None]:
     with contextlib.suppress(AttributeError, OSError, ValueError):  # it may be anything, or closed
         own.flush()
         if own.fileno() == 2:
-            sys.stderr = _unfailing(own, real)  # type: ignore[assignment]
+            sys.stderr = _unfailing(own, real)
     os.dup2(descriptor, 2)
     try:
         yield
