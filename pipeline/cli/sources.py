@@ -78,7 +78,7 @@ def convert(source: Path, target: Path, column_names: str | None) -> None:
     """
     from visunex.recipes import split_keywords
 
-    from ..metadata.formats.helper import convert_to
+    from ..metadata.formats.reader_process import convert_to
     from ..metadata.formats.records import Reading
 
     tally = convert_to(

@@ -20,7 +20,7 @@ from visunex.net.stream import opened_stream
 
 from ..errors import SourceError
 from .filetypes import kind_of
-from .formats.helper import convert_file
+from .formats.reader_process import convert_file
 from .formats.records import AS_USUAL, Reading, Tally
 from .formats.to_parquet import parts_in, write_tables
 from .hf_datasets import SCHEME, tables

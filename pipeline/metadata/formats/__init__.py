@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from visunex.base.lazy import public
 
 if TYPE_CHECKING:
-    from .helper import convert_file as convert_file
-    from .helper import convert_to as convert_to
+    from .reader_process import convert_file as convert_file
+    from .reader_process import convert_to as convert_to
 
 __all__ = ["convert_file", "convert_to"]
 

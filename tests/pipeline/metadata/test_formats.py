@@ -93,7 +93,7 @@ PROGRAM = """
 import resource, sys
 from pathlib import Path
 from visunex.pipeline.errors import SourceError
-from visunex.pipeline.metadata.formats.helper import convert_file
+from visunex.pipeline.metadata.formats.reader_process import convert_file
 path = Path(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
