@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SourceError
-from .records import LARGEST_CELLS, Blocks, Reading, Tally, require_columns
+from .records import BLOCK_VALUES, Blocks, Reading, Tally, require_columns
 from .text import lines_of
 
 __all__ = ["read", "read_links", "read_tsv"]
@@ -82,7 +82,7 @@ def _blocks(records: Iterator[tuple[int, list[str]]], reading: Reading, tally: T
         tally.read += 1
         rows.append(record)
         size += sum(map(len, record))
-        if size > _BLOCK or len(rows) * len(names) > LARGEST_CELLS:
+        if size > _BLOCK or len(rows) * len(names) > BLOCK_VALUES:
             yield _columns(names, rows)
             rows, size = [], 0
     if rows:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SourceError
-from .records import LARGEST_CELLS, Blocks, Reading, Tally, require_columns
+from .records import BLOCK_VALUES, Blocks, Reading, Tally, require_columns
 from .text import lines_of
 
 __all__ = ["read"]
@@ -30,7 +30,7 @@ def read(path: Path, _reading: Reading, tally: Tally) -> Blocks:
         names.update(dict.fromkeys(row))
         require_columns(len(names))
         size += len(line)
-        if size > _BLOCK or len(rows) * len(names) > LARGEST_CELLS:
+        if size > _BLOCK or len(rows) * len(names) > BLOCK_VALUES:
             yield _columns(rows, names)
             rows, size = [], 0
     if rows:

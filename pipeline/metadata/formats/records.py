@@ -15,7 +15,7 @@ __all__ = ["AS_USUAL", "Block", "Blocks", "Reading", "Tally", "require_columns"]
 Block: TypeAlias = Mapping[str, list[Any]]
 Blocks: TypeAlias = Iterator[Block]
 MOST_COLUMNS = 2000
-LARGEST_CELLS = 4 << 20  # of a block
+BLOCK_VALUES = 4 << 20  # of a block
 _EARLY = 1000  # rows after which a file that is mostly unreadable is given up
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SourceError
-from .records import LARGEST_CELLS, Blocks, Reading, Tally, require_columns
+from .records import BLOCK_VALUES, Blocks, Reading, Tally, require_columns
 
 __all__ = ["opened", "read", "table_columns"]
 
@@ -121,7 +121,7 @@ def _blocks(database: Any, table: str, room: int, tally: Tally) -> Blocks:
     for row in database.execute(f"SELECT {values} FROM {_quoted(table)}"):  # noqa: S608 - the same
         rows.append(row)
         size += sum(len(value) for value in row if isinstance(value, str | bytes))
-        if size > _BLOCK or len(rows) * len(names) > LARGEST_CELLS:
+        if size > _BLOCK or len(rows) * len(names) > BLOCK_VALUES:
             room -= size
             if room < 0:
                 raise SourceError("it holds far more than its size explains")
