@@ -14,4 +14,4 @@ if TYPE_CHECKING:
 
 __all__ = ["convert_file", "convert_to"]
 
-__getattr__, __dir__ = public(__name__, {"convert_file": "helper", "convert_to": "helper"})
+__getattr__, __dir__ = public(__name__, {"convert_file": "reader_process", "convert_to": "reader_process"})
