@@ -64,7 +64,7 @@ def _watch(process: "subprocess.Popen[bytes]") -> bool:
 def _resident(pid: int) -> int:
     """Bytes of memory that a process holds and that it shares with no file; 0 where that cannot be told."""
     try:
-        fields = Path(f"/proc/{pid}/statm").read_text().split()
+        fields = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()
     except OSError:
         return 0
     return (int(fields[1]) - int(fields[2])) * 4096 if len(fields) > 2 else 0
