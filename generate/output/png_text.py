@@ -79,7 +79,9 @@ def as_json(record: ImageRecord) -> dict[str, Any]:
         "n_samples": settings.samples,
         "fixed_code": settings.fixed_code,
         "rng": settings.rng,
-        "prediction": settings.prediction,
+        **(
+            {"prediction": settings.prediction} if settings.prediction else {}
+        ),  # as the first release, where not
         "model": model.name,
         "model_fingerprint": model.fingerprint,
         "text_encoder": model.text_encoder,

@@ -116,6 +116,7 @@ def test_every_setting_is_in_what_a_picture_says(tmp_path, taste):
         samples=5,
         fixed_code=True,
         rng="device",
+        prediction="v",
     )
     assert all(
         getattr(others, name) != getattr(RECORD.settings, name)
