@@ -7,10 +7,11 @@ PACKAGES := aesthetic_embeddings base clip demo generate images net pipeline rec
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := pytest -n 2 --dist loadfile
 
-.PHONY: help demo test test-slow interop lint types format docs bench clean
+.PHONY: help demo test test-slow fuzz interop lint types format docs bench clean
 help:
 	@echo "make demo    the whole job on a small drawn world, offline"
 	@echo "make test    the tests with coverage (test-slow: the long ones too)"
+	@echo "make fuzz    mutated files of every kind (VISUNEX_FUZZ=20000 of each)"
 	@echo "make lint    format, lint, types, import layers"
 	@echo "make interop clip-retrieval and img2dataset themselves read our files, and we theirs"
 	@echo "make docs    docs/cli.md and the table in docs/recipes.md, from the code"
@@ -36,6 +37,10 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(TEST_ENV) $(BIN)/python -m pytest --durations=10
+
+VISUNEX_FUZZ ?= 20000
+fuzz: $(VENV)/.installed
+	VISUNEX_FUZZ=$(VISUNEX_FUZZ) $(TEST_ENV) $(BIN)/python -m $(PYTEST) -m fuzz
 
 # mypy does not see through the editable install's hook, so it is shown the packages under their names.
 .types: Makefile
