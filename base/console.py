@@ -58,7 +58,7 @@ class Program(click.Command):
         try:
             return super().main(*args, **kwargs)
         except OSError as error:  # standard output cannot be written: its disk is full
-            click.echo(f"Error: {explain(error)}", err=True)
+            click.echo(printable(f"Error: {explain(error)}"), err=True)
             sys.exit(1)
 
 

@@ -80,12 +80,6 @@ def _in_folder(folder: Path) -> Checkpoint:
         described["model_cfg"]["vision_cfg"]  # has to be there
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{folder} is no open_clip folder: {config.name}: {_short(error)}") from None
-    text = described["model_cfg"].get("text_cfg")
-    if isinstance(text, dict) and text.get("hf_model_name") is not None:
-        raise ModelError(
-            f"{folder} takes its text encoder from another place ({text['hf_model_name']}), "
-            "whose code would be run: it is not loaded; use a folder that holds the whole model"
-        )
     _require_no_code(folder)
     return Checkpoint(f"{LOCAL_FOLDER}{folder}", _weights_in(folder), settings)
 
@@ -104,10 +98,13 @@ def _require_no_code(folder: Path) -> None:
         except (OSError, ValueError, RecursionError) as error:
             raise ModelError(f"{path} cannot be read: {_short(error)}") from None
         for key, value in _entries(described):
-            if value and (key in _ELSEWHERE or (key == "timm_model_name" and ":" in str(value))):
+            if value not in (None, False) and (
+                key in _ELSEWHERE or (key == "timm_model_name" and ":" in str(value))
+            ):
                 raise ModelError(
-                    f"{path} names {key} ({value!r}): code or a model from elsewhere, which a folder may not "
-                    "load; use a model whose folder is complete, or a name that open_clip knows"
+                    f"{path} names {key} ({value!r}): code or a model from elsewhere, whose code would be "
+                    "run, which a folder may not load; use a model whose folder is complete, or a name that "
+                    "open_clip knows"
                 )
 
 

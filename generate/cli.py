@@ -7,6 +7,7 @@ from click.core import ParameterSource
 
 from visunex.base.console import Command, Program, show
 from visunex.base.progress import Progress, human_time
+from visunex.base.text import printable
 
 from .options import generate_options
 
@@ -90,7 +91,7 @@ def load(options: "Options", job: "Job") -> "Sampler":
     from .request import check_sizes
     from .sampling.sampler import Sampler
 
-    click.echo(f"Loading {options.model}", err=True)
+    click.echo(printable(f"Loading {options.model}"), err=True)
     sampler = Sampler.load(
         options.model,
         device=options.device,
@@ -102,7 +103,8 @@ def load(options: "Options", job: "Job") -> "Sampler":
     check_sizes(options, sampler.model)
     for prompt in dict.fromkeys((*job.distinct_prompts, job.settings.negative_prompt)):
         if surplus := sampler.conditioner.surplus(prompt):
-            click.echo(f"The last {surplus} tokens are left out, the model takes no more: {prompt}", err=True)
+            said = f"The last {surplus} tokens are left out, the model takes no more: {prompt}"
+            click.echo(printable(said), err=True)
     return sampler
 
 

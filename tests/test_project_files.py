@@ -6,18 +6,9 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PROJECT_PACKAGES = (
-    "aesthetic_embeddings",
-    "base",
-    "clip",
-    "demo",
-    "generate",
-    "images",
-    "net",
-    "pipeline",
-    "recipes",
-)
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+PACKAGES = PYPROJECT["tool"]["setuptools"]["package-dir"].values()
 
 
 def text(name: str) -> str:
@@ -66,7 +57,7 @@ def without_encoding(tree: ast.AST) -> list[int]:
 
 def test_no_file_is_read_in_the_encoding_of_the_locale() -> None:
     assert without_encoding(ast.parse("path.read_text()\nopen(path, 'w')\nfile.open('r')")) == [1, 2, 3]
-    packages = [ROOT / name for name in (*PROJECT_PACKAGES, "benchmarks")]
+    packages = [ROOT / name for name in (*PACKAGES, "benchmarks")]
     modules = [module for package in packages for module in package.rglob("*.py")]
     assert len(modules) > 100
     assert {
