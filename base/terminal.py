@@ -3,12 +3,15 @@
 rich takes a tenth of a second to load: import this only where there is a terminal and something to draw.
 """
 
+import sys
 import textwrap
 import threading
 from collections.abc import Sequence
+from typing import IO
 
 from rich.cells import cell_len
 from rich.console import Console, Group
+from rich.file_proxy import FileProxy
 from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
@@ -30,6 +33,33 @@ def fitted(text: str, width: int) -> str:
     while words and cell_len(" ".join(words)) > width - 2:
         words.pop()
     return f"{' '.join(words).rstrip(',')} …" if words else ""
+
+
+class _AboveTheLines(FileProxy):
+    """Standard error while lines are drawn: what is written stands above them, and is text, no markup."""
+
+    def __init__(self, console: Console, file: IO[str]) -> None:
+        super().__init__(console, file)
+        self._console, self._rest = console, ""
+
+    @property
+    def rich_proxied_file(self) -> IO[str]:
+        """What the console draws on: the file behind the file, where that one lets text through only."""
+        file = super().rich_proxied_file
+        return getattr(file, "rich_proxied_file", file)
+
+    def write(self, text: str) -> int:
+        """Show the lines that are whole by now."""
+        lines, ended, self._rest = (self._rest + printable(text)).rpartition("\n")
+        if ended:
+            self._console.print(Text(lines))
+        return len(text)
+
+    def flush(self) -> None:
+        """Show the beginning of a line too."""
+        rest, self._rest = self._rest, ""
+        if rest:
+            self._console.print(Text(rest))
 
 
 class Display:
@@ -72,6 +102,8 @@ class Display:
                 redirect_stdout=False,  # stdout may be a file
             )
             self._live.start()
+            if isinstance(sys.stderr, FileProxy):  # rich's own reads escape sequences and markup
+                sys.stderr = _AboveTheLines(console, sys.stderr.rich_proxied_file)
             console.show_cursor(True)  # rich hides it, and a killed process could not bring it back
         return self._live
 
@@ -139,7 +171,7 @@ def print_table(
 ) -> None:
     """Print a table on stdout; where its words do not fit beside each other, each row as a block of lines."""
     console = console or Console(force_terminal=True, highlight=False)
-    shown = [[printable(text) for text in row] for row in rows]
+    columns, *shown = [[printable(text) for text in row] for row in (columns, *rows)]
     widths = [
         max(cell_len(word) for row in (columns, *shown) for word in row[place].split() or [""])
         for place in range(len(columns) - 1)

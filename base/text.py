@@ -8,7 +8,9 @@ from typing import Any, TextIO
 __all__ = ["is_terminal", "lines_of", "printable", "printable_json"]
 
 # Of C0, C1 and DEL all but tab and line feed; what turns the direction of writing; halves of a character.
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def printable(text: str) -> str:

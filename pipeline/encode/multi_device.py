@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from visunex.base.progress import NoProgress, ProgressLike
+from visunex.base.text import printable
 
 from ..errors import EncodeError
 from ..shards.samples import Source
@@ -160,10 +161,8 @@ class _DeviceWorker:
             case Failed(sentence):
                 raise EncodeError(f"{self._device}: {sentence}")
         status = self._process.wait()
-        click.echo(
-            f"encode: the process on {self._device} ended early (status {status}); its share is done here",
-            err=True,
-        )
+        ended = f"the process on {self._device} ended early (status {status}); its share is done here"
+        click.echo(printable(f"encode: {ended}"), err=True)
         return 0
 
     def end(self) -> None:
