@@ -16,6 +16,7 @@ from .catalogue import Published, published
 from .errors import EmbeddingError
 
 MIRROR_VARIABLE = "VISUNEX_MIRROR"
+FOLDER = "aesthetic_embeddings"  # of the publisher's repository
 MAX_BYTES = 1024**2  # published embeddings are a few kB
 TOTAL_SECONDS = 60.0
 _MIRROR: ContextVar[str | None] = ContextVar("mirror", default=None)  # of the block at work
@@ -64,7 +65,7 @@ def mirrored_file(entry: Published, mirror: str | None = None) -> Path | None:
     place = mirror_given(mirror)
     if not place or is_url(place):
         return None
-    candidates = (Path(place) / "aesthetic_embeddings" / f"{entry.name}.pt", Path(place) / f"{entry.name}.pt")
+    candidates = (Path(place) / FOLDER / f"{entry.name}.pt", Path(place) / f"{entry.name}.pt")
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -92,13 +93,11 @@ def _bring(entry: Published, mirror: str | None) -> tuple[bytes, str]:
     if not mirror:
         return get_bytes(entry.url), entry.url
     if is_url(mirror):
-        url = f"{mirror.rstrip('/')}/aesthetic_embeddings/{entry.name}.pt"
+        url = f"{mirror.rstrip('/')}/{FOLDER}/{entry.name}.pt"
         return get_bytes(url), url
     path = mirrored_file(entry, mirror)
     if path is None:
-        raise EmbeddingError(
-            f"the mirror {mirror} has no aesthetic_embeddings/{entry.name}.pt and no {entry.name}.pt"
-        )
+        raise EmbeddingError(f"the mirror {mirror} has no {FOLDER}/{entry.name}.pt and no {entry.name}.pt")
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES), str(path)

@@ -5,26 +5,29 @@ from dataclasses import replace
 from pathlib import Path
 
 from visunex.base.folders import EMBEDDING, RUNS
+from visunex.base.proxies import is_offline
 from visunex.base.suggest import did_you_mean
 
 from .artefact import Embedding, load
 from .catalogue import catalogue, published
 from .errors import EmbeddingError
-from .fetching import cached_file, fetch, mirror_given, mirrored_file
+from .fetching import FOLDER, MIRROR_VARIABLE, cached_file, fetch, mirror_given, mirrored_file
 
 
 def find(name_or_path: str | Path, mirror: str | None = None, runs: Path = RUNS) -> Embedding:
     """The embedding meant by a file, a run folder, the name of a run under `runs`, or a published name.
 
-    A published one comes from the cache or the mirror (`mirror`, else `$VISUNEX_MIRROR`); without either it
-    is not fetched from the network, the error says how. Raises EmbeddingError, listing the known names.
+    A published name may be written as its file is called, `NAME.pt` or `aesthetic_embeddings/NAME.pt`. The
+    file comes from the cache, the mirror (`mirror`, else `$VISUNEX_MIRROR`) or, unless `$HF_HUB_OFFLINE` is
+    set, from its publisher, once. Raises EmbeddingError, listing the known names.
     """
     given = str(name_or_path)
     local = _local_file(given, runs)
     if local is not None:
         return _named(load(local))
-    if given in catalogue():
-        return find_published(given, mirror)
+    name = published_name(given)
+    if name is not None:
+        return find_published(name, mirror) if is_offline() else fetch(name, mirror)
     here = [path.parent.name for path in run_files(runs)]
     raise EmbeddingError(
         f"no embedding called {given!r}: {did_you_mean(given, [*catalogue(), *here])}no such file, no "
@@ -53,6 +56,14 @@ def findable(
                 continue
 
 
+def published_name(given: str) -> str | None:
+    """The published embedding meant by its name, or its file's as the original script has it; else None."""
+    path = Path(given)
+    as_file = path.suffix == ".pt" and path.parent.name in ("", FOLDER)
+    name = path.stem if as_file else given
+    return name if name in catalogue() else None
+
+
 def run_files(runs: Path = RUNS) -> list[Path]:
     """The embeddings of the runs under `runs`, by name."""
     return sorted(runs.glob(f"*/{EMBEDDING}"))
@@ -69,16 +80,17 @@ def _local_file(given: str, runs: Path) -> Path | None:
 def find_published(name: str, mirror: str | None = None) -> Embedding:
     """A published embedding from the cache or the mirror, whatever files here have its name.
 
-    Raises EmbeddingError.
+    Nothing else is asked for it. Raises EmbeddingError.
     """
     entry = published(name)
     cached = cached_file(entry)
     if cached is not None:
         return load(cached)
     if not mirror_given(mirror):
+        offline = ", and HF_HUB_OFFLINE is set" if is_offline() else ""
         raise EmbeddingError(
-            f"{name} is published but not on this machine; bring it with `visunex-data embeddings fetch "
-            f"{name}`"
+            f"{name} is published but not on this machine{offline}; bring it with `visunex-data embeddings "
+            f"fetch {name}`, or name a folder that has {name}.pt with ${MIRROR_VARIABLE}"
         )
     return fetch(name, mirror)
 

@@ -12,13 +12,18 @@ from urllib import request
 
 from .errors import UsageError
 
-__all__ = ["ENVIRONMENT", "VARIABLE", "left_aside", "one_way", "proxy_for", "without_userinfo"]
+__all__ = ["ENVIRONMENT", "VARIABLE", "is_offline", "left_aside", "one_way", "proxy_for", "without_userinfo"]
 
 VARIABLE = "VISUNEX_PROXY"  # what was chosen, for this process and those that it starts
 ENVIRONMENT = "env"  # the choice of the environment's proxies
 _NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _PROXY = re.compile(r"http://([^/?#@\s]*@)?[^/?#@\s]+/?")
 _USERINFO = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
+
+
+def is_offline() -> bool:
+    """Whether the person has said that nothing is to be fetched unasked: by the Hub's own variable."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def without_userinfo(url: str) -> str:

@@ -28,7 +28,7 @@ class GenerateProgram(Program, Command):
 @generate_options
 @click.version_option(package_name="visunex")
 @click.pass_context
-def main(ctx: click.Context, /, **given: Any) -> None:
+def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
     """A prompt and an aesthetic embedding become pictures, with any Stable Diffusion 1.x model.
 
     The prompt is personalised by aesthetic gradients (arXiv 2209.12330): the model's text tower is moved a
@@ -44,11 +44,14 @@ def main(ctx: click.Context, /, **given: Any) -> None:
         visunex-generate --from-image outputs/samples/00000.png
     """
     quiet_libraries()
+    from visunex.aesthetic_embeddings.fetching import mirrored
+
     from .request import Options, job_of
 
     named = {name for name in given if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     options, record = with_sources(Options(**given), named)
-    job = job_of(options, record)
+    with mirrored(mirror):
+        job = job_of(options, record)
     sampler = load(options, job)
     if record is not None:
         check_same(record, job, sampler, named)

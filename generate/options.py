@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
+from visunex.base.console import proxy_option
+
 from .settings import DEFAULT_MODEL
 
 __all__ = ["generate_options"]
@@ -89,6 +91,12 @@ TASTE = [
         type=click.Choice(["model", "openai"]),
         default="model",
     ),
+    option(
+        "--mirror",
+        "A folder or URL that has the published embeddings, in place of their publisher's.",
+        envvar="VISUNEX_MIRROR",
+        metavar="PLACE",
+    ),
     option("--sweep-steps", "One labelled grid over these aesthetic steps, e.g. 0,5,8,20.", type=Numbers()),
     option("--sweep-embeddings", "One labelled grid over these embeddings, e.g. a,b,c.", type=Names()),
 ]
@@ -119,6 +127,7 @@ SAMPLING = [
     ),
 ]
 MACHINE = [
+    proxy_option,
     option(
         "--precision",
         "full: fp32; autocast: fp16 on a GPU.",

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from visunex.base.proxies import is_offline
+
 from .errors import FetchError
 from .probe import Answer, authorization, get, refusal
 
@@ -86,7 +88,7 @@ def hub_folder(address: str) -> HubFolder:
 
 def data_set(address: str) -> DataSet:
     """What hf://datasets/OWNER/NAME[@REVISION][/PATH] means. Raises FetchError, without asking the Hub."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if is_offline():
         raise _error(f"{address}: the Hub may not be asked, as HF_HUB_OFFLINE is set")
     repository, revision, path = _parts(address)
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")

@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -141,6 +142,29 @@ def test_names_files_runs_and_folders_are_found(tmp_path: Path, reference: Path)
     assert find("fantasy").name == "fantasy"
     with pytest.raises(EmbeddingError, match="no embedding called ''"):
         find("")
+
+
+def test_a_published_name_is_brought_once_from_its_publisher(
+    reference: Path, server: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(reference / "aesthetic_embeddings", tmp_path / "served" / "there")
+    for name in ("fantasy", "glowwave"):
+        entry = replace(catalogue()[name], url=f"{server}/there/fantasy.pt")
+        monkeypatch.setitem(catalogue(), name, entry)
+    with pytest.raises(EmbeddingError, match=r"fantasy is published but .* HF_HUB_OFFLINE is set; bring it"):
+        find("fantasy")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    with pytest.raises(EmbeddingError, match=r"is not the published glowwave: .*nothing was kept"):
+        find("glowwave")
+    assert not cache.exists()
+    assert find("aesthetic_embeddings/fantasy.pt").path == cache / "fantasy.pt"
+    shutil.rmtree(tmp_path / "served")
+    assert find("fantasy.pt").dimension == find("fantasy").dimension == 768
+    for other in ("elsewhere/fantasy.pt", "fantasy.bin", "fantasy.pt.pt"):
+        with pytest.raises(EmbeddingError, match="no embedding called"):
+            find(other)
+    save(tmp_path / "fantasy.pt", np.ones(4), {})
+    assert find("fantasy.pt").dimension == 4
 
 
 def test_everything_that_can_be_found_is_listed_once(tmp_path: Path, reference: Path) -> None:

@@ -1,5 +1,7 @@
+import hashlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from visunex.aesthetic_embeddings import Published, catalogue
 from visunex.generate.cli import main
 from visunex.generate.output.files import Writer
 from visunex.generate.output.png_text import read_record
@@ -158,6 +161,23 @@ def test_another_model_or_embedding_under_the_same_name_is_refused(
     refused(again, 1, "made with another model")
 
 
+def test_a_published_taste_is_fetched_once_and_checked(generate, embedding_file, tmp_path, monkeypatch):
+    (tmp_path / "mirror").mkdir()
+    mirrored = Path(shutil.copy(embedding_file, tmp_path / "mirror" / "meadow.pt"))
+    digest = hashlib.sha256(mirrored.read_bytes()).hexdigest()
+    entry = Published("meadow", "http://127.0.0.1:9/meadow.pt", digest, (1, 64), "mean", "meadows")
+    monkeypatch.setitem(catalogue(), "meadow", entry)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked = ("--prompt", "a castle", "--aesthetic_embedding", "meadow")
+    refused(generate(*asked), 1, "HF_HUB_OFFLINE is set", "visunex-data embeddings fetch meadow")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    refused(generate(*asked), 1, "127.0.0.1:9/meadow.pt cannot be fetched", "--mirror")
+    assert generate(*asked, "--mirror", tmp_path / "mirror", "--outdir", "a").exit_code == 0
+    shutil.rmtree(mirrored.parent)
+    assert generate("--prompt", "a castle", "--aesthetic_embedding", "meadow.pt").exit_code == 0
+    assert read_record(Path("outputs/samples/00000.png")).taste.sha256 is not None
+
+
 def test_a_sweep_of_steps_is_one_labelled_grid_over_the_same_noise(generate, embedding_file):
     result = generate(
         "--prompt",
@@ -278,8 +298,6 @@ def test_tokens_beyond_the_text_encoders_length_are_named(generate):
 
 
 def test_the_safety_checker_blacks_out(generate, tmp_path, model_folder):
-    import shutil
-
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPConfig, CLIPImageProcessor
 
