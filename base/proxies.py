@@ -12,10 +12,20 @@ from urllib import request
 
 from .errors import UsageError
 
-__all__ = ["ENVIRONMENT", "VARIABLE", "is_offline", "left_aside", "one_way", "proxy_for", "without_userinfo"]
+__all__ = [
+    "ENVIRONMENT",
+    "VARIABLE",
+    "is_offline",
+    "left_aside",
+    "one_way",
+    "proxy_for",
+    "reached_directly",
+    "without_userinfo",
+]
 
 VARIABLE = "VISUNEX_PROXY"  # what was chosen, for this process and those that it starts
 ENVIRONMENT = "env"  # the choice of the environment's proxies
+_NO_PROXY = "VISUNEX_NO_PROXY"  # the environment's own no_proxy, where a host of ours was added to it
 _NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _PROXY = re.compile(r"http://([^/?#@\s]*@)?[^/?#@\s]+/?")
 _USERINFO = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
@@ -66,11 +76,17 @@ def _set(chosen: str) -> None:
 def _restore(before: dict[str, str]) -> None:
     """What the block itself set of the environment stays, but for these variables."""
     for name in {*os.environ, *before}:
-        if name.lower() in _NAMES or name.startswith(("VISUNEX_UNUSED_", VARIABLE)):
+        if name.lower() in _NAMES or name.startswith(("VISUNEX_UNUSED_", VARIABLE, _NO_PROXY)):
             if name in before:
                 os.environ[name] = before[name]
             else:
                 os.environ.pop(name, None)
+
+
+def reached_directly(host: str) -> None:
+    """Have libraries ask a host of this process' own without a proxy; our client does as the person said."""
+    own = os.environ.setdefault(_NO_PROXY, os.environ.get("no_proxy") or os.environ.get("NO_PROXY", ""))
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{own},{host}".lstrip(",")
 
 
 def _chosen() -> str:
@@ -82,9 +98,10 @@ def proxy_for(scheme: str, host: str) -> str | None:
     chosen = _chosen()
     if chosen != ENVIRONMENT:
         return chosen or None
-    if request.proxy_bypass_environment(host):  # type: ignore[attr-defined]
-        return None
     named = request.getproxies_environment()
+    named["no"] = os.environ.get(_NO_PROXY, named.get("no", ""))
+    if request.proxy_bypass_environment(host, named):  # type: ignore[attr-defined]
+        return None
     return named.get(scheme) or named.get("all")
 
 

@@ -4,7 +4,7 @@ import io
 import os
 import time
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,11 +100,23 @@ class Web:
             try:
                 return self._ask(url, begin, end)
             except FetchError as error:
-                pause = pause_before(tries, error)
-                if tries > _RETRIES or pause is None:
-                    raise
-            time.sleep(pause)
+                _pause(tries, error)
         raise AssertionError("the last try returns or raises")
+
+    def pieces(self, url: str, begin: int, end: int, total: int) -> Iterator[bytes]:
+        """The same in pieces, gone on with where a connection breaks, of a file of `total` bytes."""
+        tries = 0
+        while begin < end:
+            try:
+                with self._opened(url, begin, end) as response:
+                    _require_part(response, (begin, end), total, url)
+                    for piece in _pieces(response, end - begin, url):
+                        yield piece
+                        begin, tries = begin + len(piece), 0
+                if begin < end:
+                    raise FetchError("truncated", f"{url} ends before it should", retryable=True)
+            except FetchError as error:
+                _pause(tries := tries + 1, error)
 
     def _ask(self, url: str, begin: int, end: int) -> _Range:
         with self._opened(url, begin, end) as response:
@@ -112,9 +124,7 @@ class Web:
                 raise failure.about(url)
             if response.status != 206:
                 return _Range(response.status)
-            total = response.headers.get("Content-Range", "").rpartition("/")[2]
-            data = _pieces(response, end - begin, url)
-            return _Range(206, data, int(total) if total.isdecimal() else None)
+            return _Range(206, b"".join(_pieces(response, end - begin, url)), _length(response))
 
     def _opened(self, url: str, begin: int, end: int) -> Response:
         headers = {**self._headers, "Range": f"bytes={begin}-{end - 1}"}
@@ -127,21 +137,43 @@ class Web:
             raise FetchError(error.kind, message, retryable=again) from None
 
 
-def _pieces(response: Response, size: int, url: str) -> bytes:
+def _pause(tries: int, failure: FetchError) -> None:
+    """Wait before another try. Raises the failure of the last, and one that another try does not help."""
+    pause = pause_before(tries, failure)
+    if tries > _RETRIES or pause is None:
+        raise failure
+    time.sleep(pause)
+
+
+def _length(response: Response) -> int | None:
+    """The length of the file that a part is of, where the server says it."""
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(total) if total.isdecimal() else None
+
+
+def _require_part(response: Response, wanted: tuple[int, int], total: int, url: str) -> None:
+    """Raise FetchError where an answer is not the part that was asked for; some send all of it as such."""
+    if (failure := response.failure()).retryable:
+        raise failure.about(url)
+    is_all = response.status == 200 and wanted == (0, total)
+    length = total if is_all else _total(_Range(response.status, b"", _length(response)), url)
+    if length != total:
+        raise FetchError("changed", f"{url} changed while it was read; run the command again")
+
+
+def _pieces(response: Response, size: int, url: str) -> Iterator[bytes]:
     """The next `size` bytes, with patience for each piece of them."""
-    pieces: list[bytes] = []
     try:
         while size > 0:
             response.budget.renew(PATIENCE)
             piece = response.read(min(size, CHUNK))
             if not piece:
-                break
-            pieces.append(piece)
+                return
+            yield piece
             size -= len(piece)
     except FetchError as error:
         message = f"{url} broke off ({error.kind}); try again"
         raise FetchError(error.kind, message, retryable=error.retryable) from None
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class RemoteFile:
@@ -177,6 +209,10 @@ class RemoteFile:
         answer = self._web.get(self.name, begin, end)
         _total(answer, self.name)
         return answer.data
+
+    def pieces(self, begin: int, end: int) -> Iterator[bytes]:
+        """The bytes [begin, end) as they come, at most CHUNK at a time. Raises FetchError."""
+        return self._web.pieces(self.name, begin, end, self.size)
 
     def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The bytes of each range, several at the same time."""

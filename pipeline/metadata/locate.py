@@ -1,7 +1,7 @@
-"""Metadata that lies elsewhere: found on the web, in S3 or on the Hub, and given as URLs that polars reads.
+"""Metadata that lies elsewhere: found on the web, in S3 or on the Hub, and given as URLs to read.
 
-polars itself would try for minutes before it says that there is no network, and knows no mirror of the Hub;
-so each address is looked at first, with short timeouts.
+Each address is looked at first, with short timeouts. polars reads http(s) by `relay`; objects in S3 it reads
+itself, as they take its credentials.
 """
 
 import fnmatch

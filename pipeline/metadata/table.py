@@ -12,6 +12,7 @@ from visunex.recipes import Columns
 from ..errors import SourceError
 from .catalog import data_set
 from .columns import Role, Schema
+from .relay import failure_of, relayed
 from .resolve import ResolvedSource
 from .unify import FileKind, predictor_of, typed_keys, unified
 
@@ -140,6 +141,8 @@ def _schema(path: str, options: Mapping[str, str]) -> Schema:
     try:
         return dict(_scan([path], options).collect_schema())
     except READ_ERRORS as error:
+        if (failure := failure_of(path)) is not None:
+            raise SourceError(failure.message) from None
         raise SourceError(f"{path} is not a parquet file that can be read: {first_line(error)}") from None
 
 
@@ -148,19 +151,23 @@ def _scan(paths: Sequence[str], options: Mapping[str, str]) -> pl.LazyFrame:
     pattern = any(path.startswith("s3://") for path in paths)
     # Without statistics: polars would ask the filter's predicate about bounds of row groups, too.
     return pl.scan_parquet(
-        list(paths), glob=pattern, storage_options=dict(options) or None, use_statistics=False
+        list(map(relayed, paths)), glob=pattern, storage_options=dict(options) or None, use_statistics=False
     )
 
 
 def broken_file(table: Table) -> str | None:
     """The first file whose values cannot all be read, with what is wrong in it; None when all can."""
+    out_of_reach = next(filter(None, map(failure_of, table.source.paths)), None)
+    if out_of_reach is not None:
+        return out_of_reach.message
     for group in (single for each in table.file_groups for single in each.alone()):
         rows = group.rows().select(table.roles.values())
         try:
             for _ in rows.collect_batches(maintain_order=False, engine="streaming"):
                 pass
         except READ_ERRORS as error:
-            return f"{group.paths[0]} is broken: {first_line(error)}"
+            failure = failure_of(group.paths[0])
+            return failure.message if failure else f"{group.paths[0]} is broken: {first_line(error)}"
     return None
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,11 @@ Pages = dict[str, "Page"]
 
 @dataclass
 class Page:
-    """What is at a path: `token` (and none else) may read it, `location` redirects, `ranges` are served."""
+    """What is at a path: `token` (and none else) may read it, `location` redirects, `ranges` are served.
+
+    Of what is larger than 1000 bytes, the first `cuts` answers break off in the middle, and after
+    `drips_after` answers a byte comes now and then.
+    """
 
     body: bytes = b""
     status: int = 200
@@ -22,15 +27,23 @@ class Page:
     ranges: bool = True
     token: str | None = None
     location: str | None = None
+    cuts: int = 0
+    drips_after: int | None = None
+    answers: int = 0
 
 
 @dataclass
 class StandIn:
-    """The server's address, its pages by path (with the query, where that matters), and what was asked."""
+    """The server's address, its pages by path (with the query, where that matters), and what was asked.
+
+    `asked` are paths and Authorizations, `agents` who asked, `sent` the bytes of bodies.
+    """
 
     address: str
     pages: Pages
     asked: list[tuple[str, str | None]]
+    agents: set[str] = field(default_factory=set)
+    sent: int = 0
 
 
 @contextlib.contextmanager
@@ -43,6 +56,7 @@ def serving(pages: Pages, host: str = "127.0.0.1") -> Iterator[StandIn]:
 
         def do_GET(self) -> None:
             asked.append((self.path, self.headers.get("Authorization")))
+            standin.agents.add(self.headers.get("User-Agent", ""))
             path = urllib.parse.unquote(self.path)
             page = pages.get(path) or pages.get(path.partition("?")[0]) or Page(b"nothing here", 404)
             if page.token is not None and self.headers.get("Authorization") != f"Bearer {page.token}":
@@ -65,16 +79,31 @@ def serving(pages: Pages, host: str = "127.0.0.1") -> Iterator[StandIn]:
             self.end_headers()
             if self.command == "GET":
                 with contextlib.suppress(ConnectionError):
-                    self.wfile.write(body)
+                    self.send(page, body)
+
+        def send(self, page: Page, body: bytes) -> None:
+            if len(body) > 1000:
+                page.answers += 1
+                if page.answers <= page.cuts:
+                    self.wfile.write(body[: len(body) // 2])
+                    self.close_connection = True
+                    return
+                if page.drips_after is not None and page.answers > page.drips_after:
+                    for place in range(len(body)):
+                        self.wfile.write(body[place : place + 1])
+                        time.sleep(0.1)
+            standin.sent += len(body)
+            self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
             pass
 
     server = ThreadingHTTPServer((host, 0), Handler)
+    standin = StandIn(f"http://{host}:{server.server_address[1]}", pages, asked)
     thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
     thread.start()
     try:
-        yield StandIn(f"http://{host}:{server.server_address[1]}", pages, asked)
+        yield standin
     finally:
         server.shutdown()
         server.server_close()
