@@ -1,5 +1,6 @@
 """`visunex-generate`: the command line of generation."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,10 +13,15 @@ from visunex.base.text import printable
 from .options import generate_options
 
 if TYPE_CHECKING:
+    from .again import Again
     from .job import Job, Report
     from .output.png_text import ImageRecord
     from .request import Options
     from .sampling.sampler import Sampler
+
+
+# Options by which --from-image makes a new run, not the picture of an old one.
+OF_A_RUN = {"from_file", "seed", "n_samples", "n_iter"}
 
 
 class GenerateProgram(Program, Command):
@@ -46,15 +52,18 @@ def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
     quiet_libraries()
     from visunex.aesthetic_embeddings.fetching import mirrored
 
+    from .again.consent import remember
     from .request import Options, job_of
 
     named = {name for name in given if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
-    options, record = with_sources(Options(**given), named)
+    options, again = with_sources(ctx, Options(**given), named)
+    record = again.record if again else None
     with mirrored(mirror):
-        job = job_of(options, record)
+        job = job_of(options, record if named.isdisjoint(OF_A_RUN) else None)
     sampler = load(options, job)
     if record is not None:
         check_same(record, job, sampler, named)
+    remember(options.model)
     report = make(options, job, sampler)
     show(report.as_dict(), summary(report))
 
@@ -73,20 +82,39 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|huggingface_hub)\.")
 
 
-def with_sources(options: "Options", named: set[str]) -> "tuple[Options, ImageRecord | None]":
-    """The options with what `--recipe` and `--from-image` say for those not `named`; and the image's record.
+def with_sources(ctx: click.Context, options: "Options", named: set[str]) -> "tuple[Options, Again | None]":
+    """The options with what `--recipe` and `--from-image` say for those not `named`; and what the image says.
 
     The image goes before the recipe.
     """
-    from .output.png_text import read_record
-    from .request import image_defaults, recipe_defaults, with_defaults
+    from .request import recipe_defaults, with_defaults
 
-    record = None if options.from_image is None else read_record(options.from_image)
     if options.recipe is not None:
         options = with_defaults(options, recipe_defaults(options.recipe), named)
-    if record is not None:
-        options = with_defaults(options, image_defaults(record), named)
-    return options, record
+    if options.from_image is None:
+        return options, None
+    return from_image(ctx, options.from_image, options, named)
+
+
+def from_image(
+    ctx: click.Context, path: Path, options: "Options", named: set[str]
+) -> "tuple[Options, Again]":
+    """The options with what the image at `path` says for those not `named`, once it may be made again."""
+    from .again import read
+    from .again.checks import as_options, check_cost
+    from .again.consent import require_consent
+    from .request import with_defaults
+
+    again = read(path)
+    options = with_defaults(options, as_options(ctx, path, again, named), named)
+    if not named.isdisjoint(OF_A_RUN):
+        options = with_defaults(options, {"n_samples": 1}, named)
+    check_cost(path, vars(options), again, named)
+    if again.record is not None and "model" not in named:
+        require_consent(path, options.model)
+    if again.record is None:
+        click.echo(printable(again.said(path)), err=True)
+    return options, again
 
 
 def load(options: "Options", job: "Job") -> "Sampler":

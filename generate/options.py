@@ -1,5 +1,6 @@
 """The options of `visunex-generate`: the original script's names, each with a hyphenated twin."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 AT_LEAST_ONE, NOT_NEGATIVE = click.IntRange(min=1), click.IntRange(min=0)
+
+
+class Finite(click.FloatRange):
+    """A number that is neither infinite nor NaN."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse `7.5`."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -84,7 +96,7 @@ WHAT = [
 TASTE = [
     option("--aesthetic_embedding", "The taste: a path, or the name of a run or of a published embedding."),
     option("--aesthetic_steps", "Steps towards the taste; 0: none.", type=NOT_NEGATIVE, default=10),
-    option("--aesthetic_lr", "Length of each such step.", type=float, default=1e-4),
+    option("--aesthetic_lr", "Length of each such step.", type=Finite(), default=1e-4),
     option(
         "--text-encoder",
         "The tower to personalise: the model's own, or OpenAI's as the original did.",
@@ -109,8 +121,8 @@ SAMPLING = [
         "What the UNet estimates: noise or v.  [default: as the model says]",
         type=click.Choice(["epsilon", "v"]),
     ),
-    option("--ddim_eta", "Share of new noise in each DDIM step.", type=click.FloatRange(min=0), default=0.0),
-    option("--scale", "Guidance scale; 1: no guidance.", type=float, default=7.5),
+    option("--ddim_eta", "Share of new noise in each DDIM step.", type=Finite(min=0), default=0.0),
+    option("--scale", "Guidance scale; 1: no guidance.", type=Finite(), default=7.5),
     option("--H", "Height in pixels.  [default: the model's]", type=int, field="height"),
     option("--W", "Width in pixels.  [default: the model's]", type=int, field="width"),
     option("--C", "Latent channels: the model's, or it is refused.", type=int, field="channels"),

@@ -15,14 +15,13 @@ from .output.png_text import ImageRecord
 from .sampling.sampler import latent_shape
 from .sampling.schedulers import PLMS, canonical
 from .settings import Precision, Prediction, Settings, TextEncoder
-from .taste import LR, Taste
+from .taste import Taste
 
 __all__ = [
     "Options",
     "check_embedding",
     "check_model",
     "check_sizes",
-    "image_defaults",
     "job_of",
     "recipe_defaults",
     "with_defaults",
@@ -91,33 +90,6 @@ def recipe_defaults(name: str) -> dict[str, Any]:
     return {"aesthetic_embedding": recipe.name, **recipe.generate.model_dump(exclude_none=True)}
 
 
-def image_defaults(record: ImageRecord) -> dict[str, Any]:
-    """Options that make an image again."""
-    settings, model, taste = record.settings, record.model, record.taste
-    return {
-        "prompt": record.prompt,
-        "negative_prompt": settings.negative_prompt,
-        "model": model.name,
-        "text_encoder": model.text_encoder,
-        "aesthetic_embedding": taste.name if taste else None,
-        "aesthetic_steps": taste.steps if taste else 0,
-        "aesthetic_lr": (taste.lr if taste else 0) or LR,
-        "ddim_steps": settings.steps,
-        "scheduler": settings.scheduler,
-        "ddim_eta": settings.eta,
-        "scale": settings.guidance_scale,
-        "height": settings.height,
-        "width": settings.width,
-        "n_samples": settings.samples,
-        "seed": settings.seed,
-        "fixed_code": settings.fixed_code,
-        "rng": settings.rng,
-        "prediction": settings.prediction,
-        "precision": "full" if model.precision == "float32" else "autocast",
-        "lowvram": model.lowvram,
-    }
-
-
 def job_of(options: Options, record: ImageRecord | None = None) -> Job:
     """The job that the options make; with `record`, of just the image that was made so.
 
@@ -131,10 +103,15 @@ def job_of(options: Options, record: ImageRecord | None = None) -> Job:
         variants=variants,
         folder=options.outdir,
         save=not options.skip_save,
-        grid=not options.skip_grid and (record is None or len(variants) > 1),
+        grid=not options.skip_grid and (len(variants) > 1 or _of_several(options, record)),
         per_row=options.n_rows or None,
         only=(record.batch, record.position) if record else None,
     )
+
+
+def _of_several(options: Options, record: ImageRecord | None) -> bool:
+    """Whether a grid is wanted where nothing is compared: one image made again needs none."""
+    return record is None and (options.from_image is None or options.n_samples * options.n_iter > 1)
 
 
 def settings_of(options: Options) -> Settings:

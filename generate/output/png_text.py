@@ -1,18 +1,30 @@
 """What a PNG says of its image: how it was made, as JSON to make it again and as text for the web UI."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import PngImagePlugin
+
+from visunex.base.folders import EMBEDDING
 
 from ..errors import ImageTextError
 from ..settings import Settings, TextEncoder
+from .infotext import sampler_name, written
+from .texts import texts_in
 
-__all__ = ["ImageRecord", "ModelRecord", "TasteRecord", "as_json", "png_text", "read_record", "web_ui_text"]
+__all__ = [
+    "ImageRecord",
+    "ModelRecord",
+    "TasteRecord",
+    "as_json",
+    "png_text",
+    "read_record",
+    "record_in",
+    "web_ui_text",
+]
 
 JSON_KEY, WEB_UI_KEY = "visunex", "parameters"
 
@@ -140,35 +152,45 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def web_ui_text(record: ImageRecord) -> str:
     """The text that the Stable Diffusion web UI reads from an image and shows."""
-    settings, taste, name = record.settings, record.taste, record.settings.scheduler
-    fields = {
+    settings, taste = record.settings, record.taste
+    fields: dict[str, Any] = {
         "Steps": settings.steps,
-        "Sampler": name.upper() if name in ("ddim", "plms") else name,
+        "Sampler": sampler_name(settings.scheduler),
         "CFG scale": f"{settings.guidance_scale:g}",
         "Seed": settings.seed,
         "Size": f"{settings.width}x{settings.height}",
         "Model hash": record.model.fingerprint[:10],
-        "Model": _quoted(Path(record.model.name).stem),
+        "Model": Path(record.model.name).stem,
     }
     if settings.eta:
         fields["Eta"] = f"{settings.eta:g}"
     if settings.samples > 1:
         fields |= {"Batch size": settings.samples, "Batch pos": record.position}
     if taste and taste.name:
-        fields |= {
-            "Aesthetic embedding": _quoted(taste.name),
-            "Aesthetic steps": taste.steps,
-            "Aesthetic LR": f"{taste.lr:g}",
-        }
-    lines = [record.prompt]
-    if settings.negative_prompt:
-        lines.append(f"Negative prompt: {settings.negative_prompt}")
-    return "\n".join([*lines, ", ".join(f"{field}: {value}" for field, value in fields.items())])
+        fields |= _aesthetic_fields(taste)
+    return written(record.prompt, settings.negative_prompt, fields)
 
 
-def _quoted(text: str) -> str:
-    """The web UI's own quoting of values that hold its separators."""
-    return json.dumps(text, ensure_ascii=False) if re.search(r'[,:\n"]', text) else text
+def _aesthetic_fields(taste: TasteRecord) -> dict[str, Any]:
+    """What the web UI's extension for aesthetic gradients writes; it can do what we do not.
+
+    But for its `Aesthetic text`: most versions of the web UI do not read a value that is empty.
+    """
+    return {
+        "Aesthetic embedding": stem_of(taste.name),
+        "Aesthetic steps": taste.steps,
+        "Aesthetic LR": f"{taste.lr:g}",
+        "Aesthetic weight": 1,
+        "Aesthetic slerp": False,
+        "Aesthetic text negative": False,
+        "Aesthetic slerp angle": 0.1,
+    }
+
+
+def stem_of(name: str) -> str:
+    """What an embedding is called: its file's stem, or its run's name for a run's `embedding.pt`."""
+    path = Path(name)
+    return path.parent.name if path.name == EMBEDDING and path.parent.name else path.name.removesuffix(".pt")
 
 
 def png_text(web_ui: str, record: ImageRecord | None = None) -> PngImagePlugin.PngInfo:
@@ -182,21 +204,15 @@ def png_text(web_ui: str, record: ImageRecord | None = None) -> PngImagePlugin.P
 
 def read_record(path: Path) -> ImageRecord:
     """How the image at `path` was made. Raises ImageTextError where it does not say so."""
-    text = _json_text(path)
+    text = texts_in(path).by_key.get(JSON_KEY)
     if text is None:
         raise ImageTextError(f"{path} does not say how it was made: it holds no `{JSON_KEY}` text")
+    return record_in(path, text)
+
+
+def record_in(path: Path, text: str) -> ImageRecord:
+    """The record that the text of the image at `path` is. Raises ImageTextError."""
     try:
         return from_json(text)
     except (ValueError, KeyError):
         raise ImageTextError(f"{path} says how it was made in a form that this version cannot read") from None
-
-
-def _json_text(path: Path) -> str | None:
-    try:
-        with Image.open(path) as image:
-            image.load()  # text may come after the pixels
-            return getattr(image, "text", {}).get(JSON_KEY)
-    except FileNotFoundError:
-        raise ImageTextError(f"no picture {path}") from None
-    except Exception as error:  # Pillow has many
-        raise ImageTextError(f"{path} cannot be read as a picture: {error}") from None

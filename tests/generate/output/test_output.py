@@ -84,12 +84,13 @@ def test_the_web_ui_reads_what_it_needs(tmp_path):
         "Negative prompt: fog, rain",
         "Steps: 50, Sampler: PLMS, CFG scale: 7.5, Seed: 332, Size: 768x512, Model hash: 0123456789, "
         "Model: finetune, Eta: 0.5, Batch size: 2, Batch pos: 0, Aesthetic embedding: flower_plant, "
-        "Aesthetic steps: 15, Aesthetic LR: 0.0001",
+        "Aesthetic steps: 15, Aesthetic LR: 0.0001, Aesthetic weight: 1, Aesthetic slerp: False, "
+        "Aesthetic text negative: False, Aesthetic slerp angle: 0.1",
     ]
 
 
 def test_values_with_separators_are_quoted_as_the_web_ui_does():
-    taste = TasteRecord(name="a, b", sha256="ab", steps=15, lr=1e-4)
+    taste = TasteRecord(name="runs/a, b/embedding.pt", sha256="ab", steps=15, lr=1e-4)
     assert 'Aesthetic embedding: "a, b"' in web_ui_text(replace(RECORD, taste=taste))
 
 

@@ -1,0 +1,99 @@
+"""An image file -> how it is made again, whichever program wrote its text."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from ..errors import ImageTextError
+from ..output.png_text import JSON_KEY, WEB_UI_KEY, ImageRecord, record_in
+from ..output.texts import texts_in
+from ..taste import LR
+from .comfyui import from_graph
+from .found import Again
+from .novelai import from_novelai
+from .web_ui import from_infotext
+
+__all__ = ["read"]
+
+# Programs whose text is recognised by its key, and not read.
+OTHERS = {
+    "invokeai_metadata": "InvokeAI",
+    "sd-metadata": "InvokeAI",
+    "Dream": "InvokeAI",
+    "fooocus_scheme": "Fooocus",
+    "workflow": "ComfyUI",
+}
+
+
+def read(path: Path) -> Again:
+    """How the image at `path` is made again. Raises ImageTextError where it does not say so."""
+    texts = texts_in(path).by_key
+    if JSON_KEY in texts:
+        return _ours(record_in(path, texts[JSON_KEY]))
+    found = _comfyui(texts) or _novelai(texts) or _web_ui(texts)
+    if found is not None:
+        return found
+    for key, program in OTHERS.items():
+        if key in texts:
+            raise ImageTextError(
+                f"{path} was made with {program}, in a way that cannot be read here; give --prompt, --seed "
+                "and what else it says of itself yourself"
+            )
+    raise ImageTextError(
+        f"{path} does not say how it was made: it holds no text of VisuNex, the Stable Diffusion web UI, "
+        "ComfyUI or NovelAI; programs that send or shrink pictures often leave it out"
+    )
+
+
+def _ours(record: ImageRecord) -> Again:
+    settings, model, taste = record.settings, record.model, record.taste
+    options = {
+        "prompt": record.prompt,
+        "negative_prompt": settings.negative_prompt,
+        "model": model.name,
+        "text_encoder": model.text_encoder,
+        "aesthetic_embedding": taste.name if taste else None,
+        "aesthetic_steps": taste.steps if taste else 0,
+        "aesthetic_lr": (taste.lr if taste else 0) or LR,
+        "ddim_steps": settings.steps,
+        "scheduler": settings.scheduler,
+        "ddim_eta": settings.eta,
+        "scale": settings.guidance_scale,
+        "height": settings.height,
+        "width": settings.width,
+        "n_samples": settings.samples,
+        "seed": settings.seed,
+        "fixed_code": settings.fixed_code,
+        "rng": settings.rng,
+        "prediction": settings.prediction,
+        "precision": "full" if model.precision == "float32" else "autocast",
+        "lowvram": model.lowvram,
+    }
+    return Again(program="VisuNex", options=options, record=record)
+
+
+def _web_ui(texts: Mapping[str, str]) -> Again | None:
+    return from_infotext(texts[WEB_UI_KEY]) if WEB_UI_KEY in texts else None
+
+
+def _comfyui(texts: Mapping[str, str]) -> Again | None:
+    graph = _object(texts.get("prompt", ""))
+    return from_graph(graph) if graph else None
+
+
+def _novelai(texts: Mapping[str, str]) -> Again | None:
+    comment = _object(texts.get("Comment", ""))
+    if not comment or not {"steps", "seed"} <= comment.keys():
+        return None
+    return from_novelai(comment, texts.get("Description", ""), texts.get("Source", ""))
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """The JSON object that a text is; None for any other."""
+    try:
+        found = from_json(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
