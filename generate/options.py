@@ -90,7 +90,11 @@ WHAT = [
         "--variant",
         "Which files of a folder or Hub model, e.g. fp16; default: those without, else what there is.",
     ),
-    option("--from-image", "Make this picture again, from what it says of itself.", type=FILE),
+    option(
+        "--from-image",
+        "Make this picture again, from what it says of itself: ours, the web UI's, NovelAI's, ComfyUI's.",
+        type=FILE,
+    ),
     option("--recipe", "Take defaults from the [generate] part of this recipe (name or file)."),
 ]
 TASTE = [

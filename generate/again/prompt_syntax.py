@@ -38,7 +38,7 @@ def plain(prompt: str, *, braces: bool = False) -> Plain:
     words, found = _without_brackets(text, "([{" if braces else "([")
     left_out += found
     if networks or left_out:
-        words = re.sub(r"[ \t]+", " ", words).strip(" ,\t")
+        words = "\n".join(re.sub(r"[ \t]+", " ", line).strip() for line in words.split("\n")).strip(" ,")
     return Plain(words, tuple(left_out))
 
 

@@ -112,8 +112,11 @@ def _exif_of(data: bytes) -> dict[str, str]:
     from PIL import Image
 
     exif = Image.Exif()
-    exif.load(data)
-    return exif_texts(exif)
+    try:
+        exif.load(data)
+        return exif_texts(exif)
+    except Exception:  # Pillow has many; what is damaged says nothing
+        return {}
 
 
 def _of_others(path: Path) -> Texts:
