@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written to a temporary name beside their place, then renamed."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -75,13 +76,44 @@ def identities(files: Iterable[Path]) -> list[dict[str, Any]]:
     changed, which no tool sets back; by their bytes where the file system keeps whole seconds only, within
     which a file may be written twice. Raises OSError.
     """
-    states = [(path, path.stat()) for path in files]
-    hashed = sum(state.st_size for _, state in states) <= HASHED
-    found = []
-    for path, state in states:
-        facts: dict[str, Any] = {"size": state.st_size}
-        if hashed or not (state.st_mtime_ns % _SECOND or state.st_ctime_ns % _SECOND):
-            found.append({**facts, "sha256": sha256_file(path)})
-        else:
-            found.append({**facts, "mtime_ns": state.st_mtime_ns, "ctime_ns": state.st_ctime_ns})
-    return found
+    times = [(path, _times(path)) for path in files]
+    hashed = sum(each["size"] for _, each in times) <= HASHED
+    return [
+        {"size": each["size"], "sha256": sha256_file(path)}
+        if hashed or not _are_fine(*each.values())
+        else each
+        for path, each in times
+    ]
+
+
+def known(path: Path) -> dict[str, Any]:
+    """What tells later, by `is_as_known`, whether a file of ours has changed (JSON). Raises OSError."""
+    return {**_times(path), "sha256": sha256_file(path)}
+
+
+def is_as_known(path: Path, before: Any) -> bool:
+    """Whether a file's contents are those of `before`, by times if they are as they were, else by its bytes.
+
+    So it may be copied or touched. Raises OSError.
+    """
+    now = _times(path)
+    if not isinstance(before, dict) or before.get("size") != now["size"]:
+        return False
+    if _are_fine(*now.values()) and now.items() <= before.items():
+        return True
+    return before.get("sha256") == _sha256_then(path, *now.values())
+
+
+def _times(path: Path) -> dict[str, int]:
+    state = path.stat()
+    return {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "ctime_ns": state.st_ctime_ns}
+
+
+def _are_fine(_size: int, written: int, changed: int) -> bool:
+    """Whether a file system keeps times finer than the second, within which a file may be written twice."""
+    return bool(written % _SECOND or changed % _SECOND)
+
+
+@functools.lru_cache(maxsize=4096)  # one command looks at a file several times
+def _sha256_then(path: Path, *_times: int) -> str:
+    return sha256_file(path)

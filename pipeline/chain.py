@@ -6,11 +6,16 @@ from visunex.base.files import sha256_file
 
 from .errors import StaleRunError
 from .rundir import RunDir
+from .shards.made import is_made
+from .shards.naming import TAR, shard_name, shard_number, tars_marked_done
+from .shards.sidecar import chosen_shards
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
 
-__all__ = ["require_download", "require_selection"]
+__all__ = ["broken_shards", "require_download", "require_selection"]
+
+_NAMED = 3  # shards that a message names
 
 
 def require_selection(run: RunDir, recipe: "Recipe") -> None:
@@ -43,6 +48,24 @@ def require_download(run: RunDir, recipe: "Recipe") -> None:
             f"the pictures in {run.shards} were downloaded for another selection than {run.selected} is now; "
             f"`visunex-data download --run {run.path} --overwrite` fetches those of this one"
         )
+    if broken := broken_shards(run):
+        names = ", ".join(f"{shard_name(shard)}{TAR}" for shard in broken[:_NAMED])
+        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        raise StaleRunError(
+            f"{names}{more} in {run.shards} {'is' if len(broken) == 1 else 'are'} not, or no longer, as the "
+            f"download made {'it' if len(broken) == 1 else 'them'}; `visunex-data download --run {run.path}` "
+            "fetches these pictures again"
+        )
+
+
+def broken_shards(run: RunDir) -> list[int]:
+    """The shards with chosen images that are not there, or not as they were made; before the end, of all."""
+    if run.downloaded.exists():
+        asked = chosen_shards(run.downloaded)
+    else:
+        numbers = (shard_number(tar.stem) for tar in tars_marked_done(run.shards))
+        asked = {number for number in numbers if number is not None}
+    return [shard for shard in sorted(asked) if not is_made(run.shards, shard)]
 
 
 def _filter(run: RunDir) -> str:

@@ -17,10 +17,11 @@ from visunex.base.progress import Progress
 from visunex.clip.image_encoder import ImageEncoder
 
 from .download.plan import Plan
-from .download.results import Results, is_made
+from .download.results import Results
 from .encode.partition_encoder import OutcomeCounts, PartitionEncoder
 from .encode.stage import Encoded
 from .shards.discard import discard_images
+from .shards.made import is_made
 from .shards.naming import TAR, shard_name, shard_number, tars_marked_done
 from .shards.samples import Source
 from .vectors.store import part_paths, read_provenance

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from ..errors import DownloadError
 from ..shards.discard import is_discarded
+from ..shards.made import is_made
 from ..shards.naming import SHARD_FILES, TAR, shard_name
 from .candidates import Candidates
 from .choose import Result, Search, round_size
 from .messages import ROWS_FILE, ShardJob, ShardProgress, Written
 from .plan import Plan
 from .report import Effort, LiveLine
-from .results import Results, Which, is_made, is_worth_a_try
+from .results import Results, Which, is_worth_a_try
 from .worker_pool import WorkerPool
 
 __all__ = ["Rounds", "prepare"]

@@ -1,6 +1,5 @@
 """What became of the candidates so far: read from finished shards, written as `downloaded.parquet`."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,7 @@ import pyarrow.parquet as pq
 from visunex.base.files import atomic
 from visunex.net.errors import is_retryable, was_spoilt
 
-from ..shards.discard import is_discarded
-from ..shards.naming import ROWS, STATS, TAR, shard_name
+from ..shards.naming import ROWS, shard_name
 from .candidates import Candidates
 from .choose import NOT_TRIED, Result, choose
 from .plan import Plan
@@ -21,7 +19,7 @@ from .plan import Plan
 if TYPE_CHECKING:
     from visunex.recipes import Download
 
-__all__ = ["Results", "Which", "is_made", "is_worth_a_try", "read_shard", "write_downloaded"]
+__all__ = ["Results", "Which", "is_worth_a_try", "read_shard", "write_downloaded"]
 
 Which = Literal["spoilt", "of the moment", "all"]  # failures that are tried again
 
@@ -68,20 +66,6 @@ class Results:
     def chosen(self, first: int | None = None) -> int:
         """How many images count, in all shards or the `first` ones."""
         return sum(status == "chosen" for status in self.statuses(first).values())
-
-
-def is_made(shards: Path, shard: int) -> bool:
-    """Whether a shard is finished: its `_stats.json` is there and whole, and its files are there.
-
-    A tar may have been discarded.
-    """
-    name = shard_name(shard)
-    try:
-        json.loads((shards / f"{name}{STATS}").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return False
-    tar = shards / f"{name}{TAR}"
-    return (tar.exists() or is_discarded(tar)) and (shards / f"{name}{ROWS}").exists()
 
 
 def read_shard(shards: Path, shard: int) -> list[Result]:

@@ -22,6 +22,7 @@ from visunex.net.errors import described
 from visunex.net.fetcher import Fetcher
 from visunex.net.outage import Patient
 
+from ..shards.made import note_files
 from ..shards.naming import ROWS, SHARD_FILES, STATS, TAR, row_key, shard_name
 from .choose import NOT_TRIED
 from .img2dataset_adapter import CheckedStream, SampleWriter, make_shard
@@ -270,6 +271,8 @@ def _publish(job: ShardJob, output: Path) -> None:
     name = shard_name(job.shard)
     (output / f"{name}{STATS}").unlink(missing_ok=True)
     for kind in SHARD_FILES:
+        if kind == STATS:
+            note_files(job.folder / f"{name}{STATS}", output / f"{name}{TAR}", output / f"{name}{ROWS}")
         with (job.folder / f"{name}{kind}").open("rb") as finished:
             os.fsync(finished.fileno())
         (job.folder / f"{name}{kind}").replace(output / f"{name}{kind}")

@@ -19,7 +19,7 @@ from visunex.base.files import sha256_file
 from visunex.base.progress import Progress
 from visunex.net.robots import DIRECTIVES
 
-from ..chain import require_selection
+from ..chain import broken_shards, require_selection
 from ..errors import DownloadError, FewerImagesError, UsageError
 from ..metadata.sac import SCHEME
 from ..rundir import RunDir
@@ -195,14 +195,14 @@ def _without_published(candidates: Candidates, place: str) -> Candidates:
 def _spool(plan: Plan, *, anew: bool) -> Spool | None:
     """The candidates' images out of the tar that the settings name; None when they come from the web.
 
-    Once a download is finished, all its shards are made and the tar is not needed again.
+    Once a download is finished and its shards are whole, the tar is not needed again.
     """
     urls, images = plan.candidates.table["url"].to_pylist(), plan.settings.images
     if images is None:
         if any(url and url.startswith(SCHEME) for url in urls[:1]):
             raise DownloadError("these pictures lie in tars, not on the web: name them with --images sac.tar")
         return None
-    if plan.run.downloaded.exists() and not anew:
+    if plan.run.downloaded.exists() and not anew and not broken_shards(plan.run):
         return None
     folder = plan.run.path / ".visunex" / "pictures"
     return collect(places_of(images), urls, folder, fetch_settings(plan.settings, 1))

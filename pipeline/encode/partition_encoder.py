@@ -23,6 +23,7 @@ from .batching import batches
 from .cpu_split import CpuSplitter
 from .decode_pool import Decoded, Decoders
 from .multi_device import ALONE, DeviceWorkers, Rank, Remaining
+from .reports import FROM_SHARD, SHARD
 from .resume import (
     MOST_EXAMPLES,
     ImageKey,
@@ -37,7 +38,13 @@ from .resume import (
 if TYPE_CHECKING:
     from visunex.recipes.schema import Encode
 
-__all__ = ["OutcomeCounts", "PartitionEncoder", "count_chosen", "default_batch_size", "encode_vectors"]
+__all__ = [
+    "OutcomeCounts",
+    "PartitionEncoder",
+    "count_chosen",
+    "default_batch_size",
+    "encode_vectors",
+]
 
 
 @dataclass
@@ -164,7 +171,7 @@ class PartitionEncoder:
             if not rank.takes(index):
                 continue
             if partition.missing:
-                counts.add_failed("missing_from_shard", partition.missing)
+                counts.add_failed(FROM_SHARD, partition.missing)
             part = part_paths(self._folder, number)
             present = self._without_lost(part, partition, counts) if partition.discarded else partition
             if not present.samples:
@@ -179,7 +186,7 @@ class PartitionEncoder:
 
     def _without_lost(self, part: Part, partition: Partition, counts: OutcomeCounts) -> Partition:
         """A partition whose images were discarded, without those of which there is no vector either."""
-        results = read_results(part, self._encoder)
+        results = read_results(part, partition.samples, self._encoder)
         lost = [each.where for each in partition.samples if image_key(each) not in results]
         if lost:
             counts.add_failed("discarded", lost)
@@ -190,7 +197,7 @@ class PartitionEncoder:
         made_from, provenance = part_fingerprint(partition, self._encoder), read_provenance(part)
         if provenance is not None and provenance.get("stamp") == made_from:
             return _PartState(part, partition, made_from, provenance, {}, ())
-        results = read_results(part, self._encoder)
+        results = read_results(part, partition.samples, self._encoder)
         missing = tuple(each for each in partition.samples if image_key(each) not in results)
         return _PartState(part, partition, made_from, None, results, missing)
 
@@ -245,4 +252,4 @@ def _count_missing_shards(counts: OutcomeCounts, places: Sequence[Source]) -> No
     """Count the chosen images whose whole shard is not there."""
     total = count_chosen(places)
     if total is not None and total > counts.images:
-        counts.add_failed("missing_shard", [], total - counts.images)
+        counts.add_failed(SHARD, [], total - counts.images)

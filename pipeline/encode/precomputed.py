@@ -33,7 +33,7 @@ from ..vectors.store import (
     write_part,
 )
 from .baseline import published_baseline
-from .reports import PrecomputedReport
+from .reports import PrecomputedReport, count_gone, require_all_there
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -124,7 +124,9 @@ def encode_precomputed(
         embedding=save_embedding(vector, made, run, out),
         seconds=round(time.monotonic() - started, 3),
     )
-    return report.recorded(run)
+    report = report.recorded(run)
+    require_all_there(run, report.failed, report.images)
+    return report
 
 
 def _take(settings: "Encode", rows: "pa.Table", most: int | None) -> _Published:
@@ -264,7 +266,7 @@ def _encode_rest(
     places = run_sources(run.shards, rest)
     with Progress("encode", count_chosen(places)) as shown:
         counts, _ = encode_vectors(places, run.vectors, encoder, settings, shown)
-    if settings.discard_images:
+    if settings.discard_images and not count_gone(counts.failed):
         discard_images(place.path for place in places)
     return encoder, _ImageCounts(len(published.hits), counts.encoded, dict(counts.failed.most_common()))
 

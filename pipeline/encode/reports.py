@@ -1,16 +1,28 @@
 """What the stage reports, by what its embedding was made of: images, both, or published vectors alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from visunex.base.progress import human_time
 
+from ..errors import EncodeError
 from ..reduce.embedding import EmbeddingReport
 from ..reduce.nearest_words import Word
+from ..rundir import RunDir
 
-__all__ = ["EncodeReport", "PrecomputedReport", "VectorsReport"]
+__all__ = [
+    "FROM_SHARD",
+    "SHARD",
+    "EncodeReport",
+    "PrecomputedReport",
+    "VectorsReport",
+    "count_gone",
+    "require_all_there",
+]
 
+# Reasons of chosen images that are not where their run says they are.
+FROM_SHARD, SHARD = "missing_from_shard", "missing_shard"
 _NAMED = 3  # of the names of a list
 
 # What helps where all of a kind failed for the same reason.
@@ -145,3 +157,21 @@ def _shortened(names: Sequence[object]) -> str:
     """The first of the names, and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(map(str, names[:_NAMED])) + more
+
+
+def count_gone(failed: Mapping[str, int]) -> int:
+    """How many chosen images are not where their run says they are."""
+    return sum(failed.get(kind, 0) for kind in (FROM_SHARD, SHARD))
+
+
+def require_all_there(run: RunDir | None, failed: Mapping[str, int], images: int) -> None:
+    """Raise EncodeError where some of a run's chosen `images` are gone, the others being encoded."""
+    if run is None or not (gone := count_gone(failed)):
+        return
+    again = f"`visunex-data download --run {run.path}` fetches them again"
+    if run.made_from("download") is None:
+        again = f"put them back, or take them out of {run.downloaded}"
+    raise EncodeError(
+        f"{gone} of the {images} chosen pictures are not in {run.shards}, and the embedding is of the others "
+        f"only; {again}, then encode again"
+    )

@@ -57,14 +57,24 @@ def encoder_fingerprint(encoder: "ImageEncoder") -> str:
 def part_fingerprint(partition: Partition, encoder: "ImageEncoder") -> str:
     """A hash of what a finished part was made from: the encoder and the images, wherever their run lies."""
     images = [
-        [each.key, each.where, each.offset, each.size, each.caption, each.url, each.score]
+        [each.key, each.where, each.offset, each.size, each.caption, each.url, each.score, each.sha256]
         for each in partition.samples
     ]
     return fingerprint([encoder.identity(), encoder.precision, images])
 
 
-def read_results(part: Part, encoder: "ImageEncoder") -> Results:
-    """What an earlier call found of a part's images; nothing where the part is not ours or this encoder's."""
+def read_results(part: Part, samples: Sequence[Sample], encoder: "ImageEncoder") -> Results:
+    """What an earlier call found of these samples; nothing where the part is not ours or this encoder's.
+
+    Another file at the same place is another image.
+    """
+    found = _results_of(part, encoder)
+    hashes = (read_provenance(part) or {}).get("hashes", {}) if found else {}
+    keys = (image_key(each) for each in samples if each.sha256 == hashes.get(each.where, each.sha256))
+    return {key: found[key] for key in keys if key in found}
+
+
+def _results_of(part: Part, encoder: "ImageEncoder") -> Results:
     import pyarrow.parquet as pq
 
     made = read_provenance(part)
@@ -102,6 +112,7 @@ def write_results(
         "examples": _examples(failures),
         "places": [image_key(each)[1:] for each, _ in kept],
         "without_vector": [[*image_key(each), kind] for each, kind in failures],
+        "hashes": {each.where: each.sha256 for each in samples if each.sha256},
     }
     rows = [np.zeros((0, encoder.dimension), np.float32), *(vector.row[None] for _, vector in kept)]
     norms = np.array([vector.norm for _, vector in kept])

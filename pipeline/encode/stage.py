@@ -39,7 +39,7 @@ from ..vectors.store import VectorFolder, read_vectors
 from .baseline import baseline_place, encoded_baseline
 from .load import load_encoder
 from .partition_encoder import OutcomeCounts, count_chosen, encode_vectors
-from .reports import EncodeReport
+from .reports import EncodeReport, count_gone, require_all_there
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
@@ -111,8 +111,8 @@ def encode(
     partition; without, only the embedding at `out` is. An image that cannot be decoded is counted with its
     reason.
 
-    Raises EncodeError (nothing to encode, nothing decodable, a decoder that died), ModelError,
-    EmbeddingError, StaleRunError, UsageError.
+    Raises EncodeError (nothing to encode, nothing decodable, a decoder that died; chosen images that are
+    gone, the others being encoded), ModelError, EmbeddingError, StaleRunError, UsageError.
     """
     started = time.monotonic()
     _require_sense(run, out, discards=recipe.encode.discard_images, given=bool(images))
@@ -164,7 +164,7 @@ def finish_encode(
     with _vectors_folder(request.run) as folder:
         encoded = _encode_rest(places, folder, encoder, settings, progress)
         reduced = _reduce(folder, encoder, settings, recipe.reference, wanted)
-    if settings.discard_images:
+    if settings.discard_images and not count_gone(encoded.counts.failed):
         discard_images(place.path for place in places)
     made_of = _made_of(request, recipe.source.data, encoder, settings, encoded.counts)
     made = provenance(RecipeIdentity.of(recipe), made_of, reduced.checks)
@@ -182,7 +182,9 @@ def finish_encode(
         repeated=request.repeats.count if request.repeats else 0,
         repeats_left_out=bool(request.repeats and request.repeats.left_out),
     )
-    return report.recorded(request.run)
+    report = report.recorded(request.run)
+    require_all_there(request.run, report.failed, report.images)
+    return report
 
 
 def _require_sense(run: RunDir | None, out: Path | None, *, discards: bool, given: bool) -> None:

@@ -22,7 +22,7 @@ from .members import (
     stored_bytes,
 )
 from .places import Source, container_kind, run_sources, sources, walk
-from .sidecar import Row, as_utf8, row_in_tar, rows_of
+from .sidecar import Row, as_utf8, hashes_beside, row_in_tar, rows_of
 from .tar import members as tar_members
 from .zips import zip_members
 
@@ -46,7 +46,8 @@ class Sample:
     """An image that can be read at any time: `size` bytes of `file` from `offset` on.
 
     They may be `deflated`. In a parquet file it is what stands in the `column`, in the row of the number
-    `offset`. `where` names it to a person: a path, or a shard and a name in it.
+    `offset`. `where` names it to a person: a path, or a shard and a name in it. `sha256` is of the file that
+    was downloaded, where that is known.
     """
 
     key: str
@@ -59,6 +60,7 @@ class Sample:
     score: float | None = None
     deflated: bool = False
     column: str | None = None
+    sha256: str | None = None
 
     def read(self) -> bytes:
         """The image's bytes. Raises ImageError: unreadable, truncated or too_large."""
@@ -134,8 +136,11 @@ def _tar_partitions(source: Source, left_out: LeftOut) -> Iterator[Partition]:
     wanted = _wanted_keys(source, rows)
     if wanted is not None and not wanted:
         return
+    hashes = hashes_beside(source.path) if source.shard is not None else {}
     found = (
-        each for each in _tar_samples(source.path, rows, left_out) if wanted is None or each.key in wanted
+        replace(each, sha256=hashes.get(each.key))
+        for each in _tar_samples(source.path, rows, left_out)
+        if wanted is None or each.key in wanted
     )
     for part in _cut(source.path.stem, _without(source, found), whole=source.shard is not None):
         if wanted is not None:

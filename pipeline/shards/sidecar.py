@@ -10,8 +10,18 @@ from typing import Any
 
 from ..errors import EncodeError
 from .members import Member, stored_bytes
+from .naming import ROWS, SHARD_DIGITS, shard_number
 
-__all__ = ["Row", "as_utf8", "chosen_count", "row_batches", "row_in_tar", "rows_of"]
+__all__ = [
+    "Row",
+    "as_utf8",
+    "chosen_count",
+    "chosen_shards",
+    "hashes_beside",
+    "row_batches",
+    "row_in_tar",
+    "rows_of",
+]
 
 _SCORES = ("score", "aesthetic_score", "aesthetic", "rating")
 _CAPTIONS = ("caption", "text", "txt")
@@ -129,6 +139,33 @@ def chosen_count(table: Path) -> int:
         return pc.sum(pq.read_table(table, columns=["chosen"])["chosen"]).as_py() or 0
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(table, error) from None
+
+
+def chosen_shards(table: Path) -> set[int]:
+    """The numbers of the shards that a run's table has chosen images of. Raises EncodeError."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        keys = pq.read_table(table, columns=["key"], filters=pc.field("chosen"))["key"]
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(table, error) from None
+    names = pc.unique(pc.utf8_slice_codeunits(keys, 0, SHARD_DIGITS)).to_pylist()
+    return {number for name in names if (number := shard_number(name)) is not None}
+
+
+def hashes_beside(shard: Path) -> dict[str, str]:
+    """Key -> SHA-256 of the files that a shard of ours was made of; nothing where its parquet has none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(shard.with_suffix(ROWS), columns=["key", "sha256"])
+    except (pa.ArrowException, OSError, KeyError):
+        return {}
+    pairs = zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True)
+    return {str(key): str(digest) for key, digest in pairs if digest}
 
 
 def _unreadable(table: Path, error: Exception) -> EncodeError:

@@ -1,7 +1,11 @@
 """No stage takes what is older than what was asked for; what an input is, is known by its contents."""
 
+import io
+import json
 import os
-from collections.abc import Iterator
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +21,7 @@ from visunex.demo.world import metadata_bytes
 from visunex.pipeline.cli import main
 from visunex.pipeline.errors import EncodeError, StaleRunError
 from visunex.pipeline.metadata.resolve import resolve_source
+from visunex.pipeline.shards.made import note_files
 from visunex.pipeline.shards.samples import listing, sources
 
 DOWNLOAD = ("--allow-private", "--processes", "1", "--min-images", "1")
@@ -196,3 +201,73 @@ def test_an_untouched_selection_is_read_by_the_next_stage(world: Path, tmp_path:
     done("filter", str(world), "--keywords", "flower", "--top", "4", run=run)
     done("download", *DOWNLOAD, "--set", "filter.top=2", run=run)
     assert pl.read_parquet(run / "downloaded.parquet")["chosen"].sum() == 2
+
+
+def cut_tar(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def without_its_first_picture(path: Path) -> None:
+    with tarfile.open(path) as tar:
+        kept = [(each, tar.extractfile(each).read()) for each in tar.getmembers()[3:]]  # type: ignore[union-attr]
+    with tarfile.open(path, "w") as tar:
+        for info, data in kept:
+            tar.addfile(info, io.BytesIO(data))
+
+
+def with_other_bytes(path: Path) -> None:
+    """At the same places, of the same size, written at the same time."""
+    state, data = path.stat(), bytearray(path.read_bytes())
+    data[1600] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.fixture(scope="module")
+def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all stages, to be copied."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    done("filter", str(world), "--keywords", "flower", "--top", "4", run=run)
+    done("download", *DOWNLOAD, run=run)
+    done("encode", "--model", "visunex-tiny", run=run)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("damage", "noted"),
+    [
+        (cut_tar, True),
+        (cut_tar, False),
+        (without_its_first_picture, False),
+        (with_other_bytes, True),
+        (Path.unlink, True),
+    ],
+)
+def test_a_shard_that_was_damaged_is_refused_and_fetched_again(
+    finished: Path, tmp_path: Path, damage: Callable[[Path], None], noted: bool
+) -> None:
+    """Shards of the first release and of img2dataset do not say what their files were."""
+    run = shutil.copytree(finished, tmp_path / "run")
+    embedding, stats = (run / "embedding.pt").read_bytes(), run / "shards" / "00000_stats.json"
+    if not noted:
+        stats.write_text(json.dumps({**json.loads(stats.read_text()), "files": None}))
+    damage(run / "shards" / "00000.tar")
+    refused = command("encode", run=run)
+    assert refused.exit_code == 1
+    assert f"00000.tar in {run}/shards" in " ".join(refused.output.split())
+    assert f"`visunex-data download --run {run}` fetches" in " ".join(refused.output.split())
+    done("download", *DOWNLOAD, run=run)
+    done("encode", run=run)
+    assert (run / "embedding.pt").read_bytes() == embedding
+
+
+def test_pictures_fetched_again_at_the_same_place_have_new_vectors(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    rows = run / "shards" / "00000.parquet"
+    table = pl.read_parquet(rows)
+    other = pl.when(pl.col("sha256").is_not_null()).then(pl.lit("0" * 64)).alias("sha256")
+    table.with_columns(other).write_parquet(rows)
+    note_files(run / "shards" / "00000_stats.json", rows.with_suffix(".tar"), rows)
+    report = done("encode", "--json", run=run).stdout
+    assert json.loads(report)["encoded_now"] > 0
+    assert json.loads(done("encode", "--json", run=run).stdout)["encoded_now"] == 0

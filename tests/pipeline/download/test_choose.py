@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visunex.pipeline.download.choose import Result, choose, round_size
-from visunex.pipeline.download.results import is_made
 
 
 def downloaded(rank: int, sha256: str = "", dhash: int | None = None, url: str = "") -> Result:
@@ -93,13 +92,3 @@ def test_few_rounds_and_little_waste(rate: float) -> None:
         rounds += 1
     assert rounds <= 8
     assert tried <= max(2000 / rate * 1.1, 2000 / 0.6 + 1)
-
-
-@pytest.mark.parametrize("content", ["", "{", '{"count": 1}'])
-def test_a_shard_without_all_of_its_files_is_not_made(tmp_path, content: str) -> None:
-    assert not is_made(tmp_path, 0)
-    (tmp_path / "00000_stats.json").write_text(content)
-    assert not is_made(tmp_path, 0)
-    for kind in ("tar", "parquet"):
-        (tmp_path / f"00000.{kind}").touch()
-    assert is_made(tmp_path, 0) == (content == '{"count": 1}')

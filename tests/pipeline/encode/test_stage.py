@@ -147,13 +147,17 @@ def test_a_run_is_encoded_and_recorded(tmp_path: Path, model: str) -> None:
     assert [len(np.load(part.vectors)) for part in read_vectors(run.vectors).parts] == [2, 1]
 
 
-def test_chosen_pictures_that_went_missing_are_counted(tmp_path: Path, model: str) -> None:
+def test_chosen_pictures_that_went_missing_are_counted_and_the_exit_status_says_so(
+    tmp_path: Path, model: str
+) -> None:
     run = RunDir(run_folder(tmp_path / "run", ["000000000", "000010001", "000020000", "000020001"]))
     tar(run.shards / "00001.tar", {"000010002.jpg": picture(1)})
-    report = encode(run, recipe(model))
-    assert (report.images, report.encoded) == (4, 1)
-    assert report.failed == {"missing_from_shard": 1, "missing_shard": 2}
-    assert adds_up(report)
+    with pytest.raises(EncodeError, match=r"3 of the 4 chosen pictures are not in .*put them back"):
+        encode(run, recipe(model))
+    report = run.reports()["encode"]
+    assert (report["images"], report["encoded"]) == (4, 1)
+    assert report["failed"] == {"missing_from_shard": 1, "missing_shard": 2}
+    assert run.embedding.exists()
 
 
 def test_finished_partitions_are_not_encoded_again(
