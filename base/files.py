@@ -86,12 +86,12 @@ def identities(files: Iterable[Path]) -> list[dict[str, Any]]:
     ]
 
 
-def known(path: Path) -> dict[str, Any]:
-    """What tells later, by `is_as_known`, whether a file of ours has changed (JSON). Raises OSError."""
+def state_of(path: Path) -> dict[str, Any]:
+    """What tells later, by `is_unchanged`, whether a file of ours has changed (JSON). Raises OSError."""
     return {**_times(path), "sha256": sha256_file(path)}
 
 
-def is_as_known(path: Path, before: Any) -> bool:
+def is_unchanged(path: Path, before: Any) -> bool:
     """Whether a file's contents are those of `before`, by times if they are as they were, else by its bytes.
 
     So it may be copied or touched. Raises OSError.

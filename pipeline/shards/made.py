@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from visunex.base.files import is_as_known, known, write_text
+from visunex.base.files import is_unchanged, state_of, write_text
 
 from .discard import is_discarded
 from .members import LeftOut, images_among
@@ -36,7 +36,7 @@ def is_made(shards: Path, shard: int) -> bool:
             return is_discarded(tar) and rows.exists()
         noted = stats.get(_KEY)
         if isinstance(noted, dict):
-            return all(is_as_known(each, noted.get(each.name)) for each in (tar, rows))
+            return all(is_unchanged(each, noted.get(each.name)) for each in (tar, rows))
         return _has_its_rows(tar, rows, tar.stat().st_mtime_ns, rows.stat().st_mtime_ns)
     except (OSError, ValueError, RecursionError):
         return False
@@ -45,7 +45,7 @@ def is_made(shards: Path, shard: int) -> bool:
 def note_files(stats: Path, tar: Path, rows: Path) -> None:
     """Note in a shard's statistics what its files are, once they are at their places."""
     found: dict[str, Any] = json.loads(stats.read_text(encoding="utf-8"))
-    write_text(stats, json.dumps({**found, _KEY: {each.name: known(each) for each in (tar, rows)}}))
+    write_text(stats, json.dumps({**found, _KEY: {each.name: state_of(each) for each in (tar, rows)}}))
 
 
 @functools.lru_cache(maxsize=4096)
