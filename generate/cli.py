@@ -108,7 +108,7 @@ def from_image(
     again = read(path)
     options = with_defaults(options, as_options(ctx, path, again, named), named)
     if not named.isdisjoint(OF_A_RUN):
-        options = with_defaults(options, {"n_samples": 1}, named)
+        options = with_defaults(options, {"n_samples": 1, **again.seed_alone()}, named)
     check_cost(path, vars(options), again, named)
     if again.record is not None and "model" not in named:
         require_consent(path, options.model)

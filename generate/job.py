@@ -16,7 +16,7 @@ from .output.files import Writer
 from .output.grid import labelled_grid, tile
 from .output.png_text import ImageRecord, ModelRecord, TasteRecord, web_ui_text
 from .sampling.sampler import Batch, Sampler, latent_shape
-from .settings import Settings
+from .settings import SeedOf, Settings
 from .taste import Taste
 
 __all__ = ["Job", "Report", "Variant", "run"]
@@ -39,7 +39,7 @@ class Job:
 
     A single prompt fills each batch; several are a list, one image each. `per_row` is of a grid that is no
     sweep's; None is the batch's size. `only` is the number of a batch and the position in it: just that image
-    of the run is made.
+    of the run is made. `seed_of` is that of `Sampler.sample`.
     """
 
     prompts: str | tuple[str, ...]
@@ -50,6 +50,7 @@ class Job:
     grid: bool = True
     per_row: int | None = None
     only: tuple[int, int] | None = None
+    seed_of: SeedOf = "image"
 
     @property
     def distinct_prompts(self) -> tuple[str, ...]:
@@ -112,6 +113,7 @@ def run(
             on_step=on_step,
             on_personalise=on_personalise,
             only=job.only[0] if job.only else None,
+            seed_of=job.seed_of,
         )
         for batch in batches:
             images, objections = check(batch.images) if check else (batch.images, 0)
@@ -127,8 +129,9 @@ def run(
 
 def _wanted(job: Job, batch: Batch, taste: Taste | None, sampler: Sampler) -> list[_Made]:
     """The images of a batch that the job is about, with how each was made."""
+    own_seed = job.seed_of == "image"
     return [
-        _Made(image, record_of(sampler, job.settings, taste, batch, position))
+        _Made(image, replace(record_of(sampler, job.settings, taste, batch, position), own_seed=own_seed))
         for position, image in enumerate(batch.images)
         if job.only is None or job.only[1] == position
     ]

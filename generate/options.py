@@ -134,6 +134,12 @@ SAMPLING = [
     option("--n_samples", "Pictures in a batch.", type=AT_LEAST_ONE, default=1),
     option("--n_iter", "Batches for each prompt.", type=AT_LEAST_ONE, default=1),
     option("--seed", "Seed of the noise.", type=click.IntRange(0, 2**64 - 1), default=42),
+    option(
+        "--seed_of",
+        "image: each has a seed of its own, counted up from --seed; run: one for all, as the original.",
+        type=click.Choice(["image", "run"]),
+        default="image",
+    ),
     option("--fixed_code", "The same starting noise for every batch.", is_flag=True),
     option(
         "--rng",

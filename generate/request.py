@@ -14,7 +14,7 @@ from .job import Job, Variant
 from .output.png_text import ImageRecord
 from .sampling.sampler import latent_shape
 from .sampling.schedulers import PLMS, canonical
-from .settings import Precision, Prediction, Settings, TextEncoder
+from .settings import Precision, Prediction, SeedOf, Settings, TextEncoder
 from .taste import Taste
 
 __all__ = [
@@ -61,6 +61,7 @@ class Options:
     n_iter: int
     seed: int
     fixed_code: bool
+    seed_of: SeedOf
     rng: Literal["device", "cpu"]
 
     precision: Precision
@@ -106,6 +107,7 @@ def job_of(options: Options, record: ImageRecord | None = None) -> Job:
         grid=not options.skip_grid and (len(variants) > 1 or _of_several(options, record)),
         per_row=options.n_rows or None,
         only=(record.batch, record.position) if record else None,
+        seed_of=options.seed_of,
     )
 
 

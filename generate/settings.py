@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DEFAULT_MODEL", "Precision", "Prediction", "Settings", "TextEncoder"]
+__all__ = ["DEFAULT_MODEL", "SEEDS", "Precision", "Prediction", "SeedOf", "Settings", "TextEncoder"]
 
+SEEDS = 2**64  # so many there are
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 TextEncoder = Literal["model", "openai"]  # whose text encoder reads the prompts
 Prediction = Literal["epsilon", "v"]  # what the UNet estimates: the noise, or v (arXiv 2202.00512)
+# What a seed stands for: an image's noise (its own seed is counted up from the run's), or all of a run's.
+SeedOf = Literal["image", "run"]
 Precision = Literal["full", "autocast"]  # fp32, or fp16 on a GPU
 
 
@@ -17,7 +20,7 @@ class Settings:
     """How images are sampled: of the command, of the Python API, and as a PNG says of its image.
 
     - `negative_prompt`: what the images must not show
-    - `seed`: of the noise, 0 to 2^64 - 1
+    - `seed`: of the noise, 0 to 2^64 - 1; of the first image, where each has its own
     - `scheduler`: `ddim`, `plms` or one of diffusers' others
     - `steps`: of the sampler
     - `eta`: share of new noise in each DDIM step

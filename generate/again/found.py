@@ -27,6 +27,10 @@ class Again:
     model: str = ""
     model_hash: str = ""
 
+    def seed_alone(self) -> dict[str, Any]:
+        """The seed that the image has by itself, where it is ours, as an option."""
+        return {"seed": self.record.seed} if self.record else {}
+
     def said(self, path: Path) -> str:
         """For a person: whose image it is, that it is made again only nearly, and what differs."""
         lines = [

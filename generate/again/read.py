@@ -66,6 +66,7 @@ def _ours(record: ImageRecord) -> Again:
         "n_samples": settings.samples,
         "seed": settings.seed,
         "fixed_code": settings.fixed_code,
+        "seed_of": "image" if record.own_seed else "run",
         "rng": settings.rng,
         "prediction": settings.prediction,
         "precision": "full" if model.precision == "float32" else "autocast",

@@ -11,7 +11,7 @@ from PIL import PngImagePlugin
 from visunex.base.folders import EMBEDDING
 
 from ..errors import ImageTextError
-from ..settings import Settings, TextEncoder
+from ..settings import SEEDS, Settings, TextEncoder
 from .infotext import sampler_name, written
 from .texts import texts_in
 
@@ -56,7 +56,8 @@ class ImageRecord:
     """How one image was made: enough to make it again.
 
     `prompts` are those of its batch, `position` its own among them, `batch` the number of the batch in the
-    run. The settings have the height and width that the image has.
+    run. The settings have the height and width that the image has, and the run's seed; with `own_seed` the
+    image has one of its own, which makes it again alone.
     """
 
     prompts: tuple[str, ...]
@@ -66,11 +67,19 @@ class ImageRecord:
     model: ModelRecord
     taste: TasteRecord | None
     versions: dict[str, str]
+    own_seed: bool = False
 
     @property
     def prompt(self) -> str:
         """The prompt of this image."""
         return self.prompts[self.position]
+
+    @property
+    def seed(self) -> int:
+        """The image's own seed, or the run's where there is none."""
+        settings = self.settings
+        before = self.position + (0 if settings.fixed_code else self.batch * settings.samples)
+        return (settings.seed + before) % SEEDS if self.own_seed else settings.seed
 
 
 def as_json(record: ImageRecord) -> dict[str, Any]:
@@ -91,9 +100,9 @@ def as_json(record: ImageRecord) -> dict[str, Any]:
         "n_samples": settings.samples,
         "fixed_code": settings.fixed_code,
         "rng": settings.rng,
-        **(
-            {"prediction": settings.prediction} if settings.prediction else {}
-        ),  # as the first release, where not
+        # Where there is nothing to say, the text is the first release's.
+        **({"prediction": settings.prediction} if settings.prediction else {}),
+        **({"image_seed": record.seed} if record.own_seed else {}),
         "model": model.name,
         "model_fingerprint": model.fingerprint,
         "text_encoder": model.text_encoder,
@@ -132,6 +141,7 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         **{name: found[name] for name in ("prompts", "position", "batch", "versions")},
+        "own_seed": "image_seed" in found,
         "settings": {
             "steps": found["ddim_steps"],
             "eta": found["ddim_eta"],
@@ -157,7 +167,7 @@ def web_ui_text(record: ImageRecord) -> str:
         "Steps": settings.steps,
         "Sampler": sampler_name(settings.scheduler),
         "CFG scale": f"{settings.guidance_scale:g}",
-        "Seed": settings.seed,
+        "Seed": record.seed,
         "Size": f"{settings.width}x{settings.height}",
         "Model hash": record.model.fingerprint[:10],
         "Model": Path(record.model.name).stem,

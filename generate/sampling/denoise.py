@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import schedulers
-from .noise import Noise
+from .noise import ImageNoise, Noise
 
 __all__ = ["OnStep", "denoise", "predict_noise"]
 
@@ -26,7 +26,7 @@ def denoise(
     *,
     guidance_scale: float,
     eta: float = 0.0,
-    noise: Noise,
+    noise: Noise | ImageNoise,
     branch: int = 0,
     on_step: OnStep = lambda: None,
 ) -> Tensor:
@@ -67,7 +67,9 @@ def predict_noise(
     return uncond + guidance_scale * (cond - uncond)
 
 
-def _step_of(scheduler: Any, eta: float, noise: Noise, branch: int, shape: Sequence[int]) -> Step:
+def _step_of(
+    scheduler: Any, eta: float, noise: Noise | ImageNoise, branch: int, shape: Sequence[int]
+) -> Step:
     """One step of the scheduler: noise_pred, time step, latents -> latents."""
     if schedulers.is_original(scheduler):
         return _original_step(scheduler, eta, noise, shape)
@@ -79,7 +81,7 @@ def _step_of(scheduler: Any, eta: float, noise: Noise, branch: int, shape: Seque
     ]
 
 
-def _original_step(scheduler: Any, eta: float, noise: Noise, shape: Sequence[int]) -> Step:
+def _original_step(scheduler: Any, eta: float, noise: Noise | ImageNoise, shape: Sequence[int]) -> Step:
     """A step of the original's DDIM or PLMS.
 
     The original draws noise at every step, even where it multiplies it by 0: so do its two samplers here, or

@@ -11,12 +11,12 @@ from torch import Tensor
 from ..errors import SamplingError, UsageError
 from ..families.sd1.model import Model, load
 from ..prompts import Conditioner
-from ..settings import DEFAULT_MODEL, Precision, Settings, TextEncoder
+from ..settings import DEFAULT_MODEL, Precision, SeedOf, Settings, TextEncoder
 from ..steering import steer
 from ..taste import Taste
 from . import schedulers
 from .denoise import OnStep, denoise
-from .noise import Noise
+from .noise import ImageNoise, Noise, seeds_of
 
 __all__ = ["Batch", "Sampler", "latent_shape"]
 
@@ -70,26 +70,34 @@ class Sampler:
         on_step: OnStep = lambda: None,
         on_personalise: steer.OnStep | None = None,
         only: int | None = None,
+        seed_of: SeedOf = "image",
     ) -> Iterator[Batch]:
         """Yield one `Batch` after another: every group of prompts in each iteration.
 
-        A single prompt fills a batch with `samples` images; several are taken `samples` at a time, one
-        image each, as the original's `--from-file` does. `only` samples just the batch of that number,
-        with the noise it would have had in the whole run. `on_step` is called after each step of the
-        sampler, `on_personalise(step, cosine)` before each towards the taste. Raises UsageError for
-        settings that do not fit the model, EmbeddingSizeError for a taste of another size.
+        A single prompt fills a batch with `samples` images; several are taken `samples` at a time, one image
+        each, as the original's `--from-file` does. `only` samples just the batch of that number, with the
+        noise it would have had in the whole run. `seed_of` says what the seed is of: `image`, each has its
+        own, counted up from the settings'; `run`, one for all the noise, as in the original. `on_step` is
+        called after each step of the sampler, `on_personalise(step, cosine)` before each towards the taste.
+        Raises UsageError for settings that do not fit the model, EmbeddingSizeError for a taste of another
+        size.
         """
         settings = settings or Settings()
         shape = latent_shape(self.model, settings)
         scheduler = build_scheduler(self.model, settings)
         noise = Noise(settings.seed, self._source(settings), self.model.device)
-        start = noise.draw(shape) if settings.fixed_code else None
+        start = noise.draw(shape) if settings.fixed_code and seed_of == "run" else None
         draws = draws_per_batch(scheduler, fixed_code=settings.fixed_code)
         for number, group in enumerate(groups(prompts, settings)):
             if only not in (None, number):
-                noise.skip(shape, draws)
+                if seed_of == "run":
+                    noise.skip(shape, draws)
                 continue
-            latents = noise.draw(shape) if start is None else start
+            if seed_of == "image":
+                drawn = ImageNoise(seeds_of(settings, number), self._source(settings), self.model.device)
+            else:
+                drawn = noise
+            latents = drawn.draw(shape) if start is None else start
             cond = torch.cat([self.conditioner.prompt(text, taste, on_personalise) for text in group])
             with self.model.on_device(self.model.unet) as unet:
                 latents = denoise(
@@ -100,7 +108,7 @@ class Sampler:
                     self._uncond(settings, cond),
                     guidance_scale=settings.guidance_scale,
                     eta=settings.eta,
-                    noise=noise,
+                    noise=drawn,
                     branch=number,
                     on_step=on_step,
                 )

@@ -87,6 +87,7 @@ def test_the_report_as_json(generate):
     [
         ("--plms",),
         ("--ddim_eta", 0.7, "--n_samples", 2),
+        ("--ddim_eta", 0.7, "--n_samples", 2, "--seed-of", "run"),
         ("--scheduler", "euler-ancestral-discrete", "--rng", "cpu"),
         ("--fixed_code", "--negative_prompt", "fog", "--W", 96, "--scale", 3),
     ],

@@ -11,7 +11,7 @@ from torch import Tensor
 from visunex.generate import Sampler, Settings, Taste
 from visunex.generate.errors import EmbeddingSizeError, SamplingError, UsageError
 from visunex.generate.sampling.denoise import denoise
-from visunex.generate.sampling.noise import Noise
+from visunex.generate.sampling.noise import Noise, seeds_of
 from visunex.generate.sampling.sampler import build_scheduler, decode, groups
 from visunex.generate.sampling.schedulers import canonical, names, original_timesteps
 
@@ -145,11 +145,11 @@ def test_a_run_is_repeatable_and_the_seed_decides(sampler):
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "plms", "EulerAncestralDiscrete"])
-@pytest.mark.parametrize("fixed_code", [False, True])
-def test_one_batch_of_a_run_alone_is_the_same(sampler, scheduler, fixed_code):
+@pytest.mark.parametrize(("fixed_code", "seed_of"), [(False, "image"), (False, "run"), (True, "run")])
+def test_one_batch_of_a_run_alone_is_the_same(sampler, scheduler, fixed_code, seed_of):
     settings = Settings(steps=4, samples=2, iterations=3, scheduler=scheduler, fixed_code=fixed_code, eta=0.0)
-    whole = list(sampler.sample("a castle", settings))
-    (alone,) = sampler.sample("a castle", settings, only=2)
+    whole = list(sampler.sample("a castle", settings, seed_of=seed_of))
+    (alone,) = sampler.sample("a castle", settings, only=2, seed_of=seed_of)
     assert alone.number == 2
     assert same([np.asarray(i) for i in alone.images], [np.asarray(i) for i in whole[2].images])
 
@@ -273,6 +273,23 @@ def test_low_memory_makes_the_same_picture(model_folder, sampler):
     ours, theirs = (pictures(each, "a castle", settings, taste()) for each in (frugal, sampler))
     # decoding one by one may round a value to its neighbour
     assert np.abs(np.subtract(ours, theirs, dtype=int)).max() <= 1
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "plms", "EulerAncestralDiscrete"])
+def test_an_image_of_a_run_is_that_of_its_seed_alone(sampler, scheduler):
+    """But for the last bit: products of larger matrices are summed in another order."""
+    settings = Settings(steps=3, samples=2, iterations=2, seed=9, scheduler=scheduler)
+    for number, image in enumerate(pictures(sampler, "a castle", settings)):
+        alone = Settings(steps=3, seed=9 + number, scheduler=scheduler)
+        (again,) = pictures(sampler, "a castle", alone)
+        assert np.abs(np.subtract(image, again, dtype=int)).max() <= 1
+        (original,) = pictures(sampler, "a castle", alone, seed_of="run")
+        assert np.array_equal(again, original)
+
+
+def test_with_a_fixed_code_every_batch_has_the_same_seeds():
+    assert seeds_of(Settings(samples=2, seed=7, fixed_code=True), 3) == (7, 8)
+    assert seeds_of(Settings(samples=2, seed=2**64 - 1), 1) == (1, 2)
 
 
 def test_noise_can_be_skipped():
