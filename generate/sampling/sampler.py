@@ -93,10 +93,7 @@ class Sampler:
                 if seed_of == "run":
                     noise.skip(shape, draws)
                 continue
-            if seed_of == "image":
-                drawn = ImageNoise(seeds_of(settings, number), self._source(settings), self.model.device)
-            else:
-                drawn = noise
+            drawn = noise if seed_of == "run" else self._image_noise(settings, number)
             latents = drawn.draw(shape) if start is None else start
             cond = torch.cat([self.conditioner.prompt(text, taste, on_personalise) for text in group])
             with self.model.on_device(self.model.unet) as unet:
@@ -126,6 +123,9 @@ class Sampler:
         if settings.guidance_scale == 1.0:
             return None
         return self.conditioner.negative(settings.negative_prompt).expand_as(cond)
+
+    def _image_noise(self, settings: Settings, number: int) -> ImageNoise:
+        return ImageNoise(seeds_of(settings, number), self._source(settings), self.model.device)
 
     def _source(self, settings: Settings) -> torch.device:
         return torch.device("cpu") if settings.rng == "cpu" else self.model.device
