@@ -137,12 +137,15 @@ def run_recipe(
 
     `settings` are the recipe's sections as mappings, and its `name` and `source`; what they do not name stays
     as the recipe has it. `mirror` is a folder or address of published embeddings and vectors, in place of
-    their own. Stopped at any time, the same call goes on from there.
+    their own. Stopped at any time, the same call goes on from there, and so does one with `run` alone.
 
     Raises the errors of the three stages; what is done by then is kept.
 
     Example: `run_recipe("fantasy", run="runs/small", filter={"top": 500})`
     """
+    begun = None if recipe is not None or run is None or settings else RunDir(Path(run))
+    if begun is not None and begun.recipe.exists():
+        recipe, mirror = begun.recipe, mirror or begun.mirror
     base = Recipe(name="custom") if recipe is None else _loaded(recipe)
     changed = override(base, _overrides("run_recipe", settings, _RECIPE_KEYS))
     folder = RunDir(RUNS / changed.name if run is None else Path(run))
@@ -207,6 +210,8 @@ def run_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False, mirror: str 
     from .run import run_recipe as run_stages
 
     with _at_work(run), mirrored(mirror):
+        if mirror is not None:
+            run.note_mirror(mirror)
         return run_stages(run, recipe, overwrite=overwrite)
 
 

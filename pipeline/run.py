@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visunex.base.errors import VisunexError
 from visunex.base.files import write_bytes, write_text
 from visunex.base.folders import RUNS
 from visunex.base.progress import Progress, human_time
@@ -67,24 +68,44 @@ def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> Run
 
 
 def _run(run: RunDir, recipe: "Recipe", overwrite: bool) -> RunReport:
-    from visunex.recipes import dumps
-
     from .encode.published import reduce_published
     from .filter.stage import filter_rows
     from .report import reported
 
     started = time.monotonic()
     if recipe.encode.vectors:
-        write_text(run.recipe, dumps(recipe))
-        report = reduce_published(run, recipe, overwrite=overwrite)
+        with _recorded(run, recipe, overwrite):
+            report = reduce_published(run, recipe, overwrite=overwrite)
         return RunReport(run.path, None, None, report, round(time.monotonic() - started, 3))
-    _make_baseline(recipe)
     with served(recipe, run) as metadata:
-        with reported(run):
+        with reported(run), _recorded(run, recipe, overwrite):
+            _make_baseline(recipe)
             filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=metadata)
         stages = _one_by_one if recipe.encode.precomputed is not None else _overlapped
         downloaded, encoded = stages(run, recipe, overwrite)
     return RunReport(run.path, filtered, downloaded, encoded, round(time.monotonic() - started, 3))
+
+
+@contextlib.contextmanager
+def _recorded(run: RunDir, recipe: "Recipe", overwrite: bool) -> Iterator[None]:
+    """The run's recipe is `recipe` from the start of the block, so that its folder alone says how to go on.
+
+    What the run holds keeps its own until it is known that `recipe` asks for the same; and for ever where the
+    block refuses what is asked.
+    """
+    from visunex.recipes import dumps
+
+    results = [path for path in (run.selected, run.embedding) if path.exists()]
+    before = run.recipe.read_bytes() if run.recipe.exists() else None
+    if before is None or overwrite:
+        write_text(run.recipe, dumps(recipe))
+    try:
+        yield
+    except VisunexError:
+        if before is not None and results and all(path.exists() for path in results):
+            write_bytes(run.recipe, before)
+        raise
+    write_text(run.recipe, dumps(recipe))
 
 
 def _overlapped(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[DownloadReport, EncodeReport]":

@@ -141,6 +141,16 @@ class RunDir:
         """Note that what is there may as well have been made from this."""
         write_json(self._state_folder() / f"{stage}.json", dict(made_from))
 
+    @property
+    def mirror(self) -> str | None:
+        """Where the run was told to take what is published from."""
+        found = (_read_object(self.path / ".visunex" / "run.json") or {}).get("mirror")
+        return found if isinstance(found, str) else None
+
+    def note_mirror(self, mirror: str) -> None:
+        """Note it, for the run to go on by its folder alone."""
+        write_json(self._state_folder() / "run.json", {"mirror": mirror})
+
     def identity(self, stage: Stage) -> str | None:
         """A hash of what `stage` was made from, for the next stage to be made from."""
         noted = self.made_from(stage)

@@ -5,7 +5,9 @@ from pathlib import Path
 import click
 
 from visunex.base.console import proxy_option, show
+from visunex.base.errors import UsageError
 from visunex.base.folders import RUNS
+from visunex.base.suggest import did_you_mean
 
 from ..rundir import RunDir
 from .options import overwrite_option, set_option
@@ -13,7 +15,7 @@ from .wording import RecipeCommand
 
 
 @click.command("run", cls=RecipeCommand)
-@click.argument("recipe")
+@click.argument("recipe", required=False)
 @click.option(
     "--run",
     "folder",
@@ -36,7 +38,7 @@ from .wording import RecipeCommand
 @proxy_option
 @set_option
 def command(
-    recipe: str,
+    recipe: str | None,
     folder: str | None,
     mirror: str | None,
     discard_images: bool,
@@ -47,6 +49,7 @@ def command(
 
     RECIPE is the name of a shipped recipe or the path of a file. Pictures are encoded while others are still
     fetched. Stopped at any time, the same command goes on from there; nothing that is done is done again.
+    Without RECIPE the run in DIR goes on as it was started, whatever has become of its recipe's file.
 
     \b
     Examples:
@@ -54,13 +57,36 @@ def command(
         visunex-data run laion_7plus --mirror /data/published
         visunex-data run my_recipe.toml --set filter.top=500 --run runs/small
         visunex-data run my_recipe.toml --discard-images
+        visunex-data run --run runs/small
     """
     from visunex.recipes import Override, load
 
     from ..api import run_in
 
     discarding = [Override("encode.discard_images", True, "--discard-images")] if discard_images else []
+    if recipe is None:
+        begun = _begun(folder)
+        recipe, mirror = str(begun.recipe), mirror or begun.mirror
     loaded = load(recipe, [*settings, *discarding])
     run = RunDir(Path(folder) if folder else RUNS / loaded.name)
     report = run_in(run, loaded, overwrite=overwrite, mirror=mirror)
     show(report.as_dict(), report.as_text())
+
+
+def _begun(folder: str | None) -> RunDir:
+    """The run that goes on by its folder alone. Raises UsageError, saying what to type."""
+    from visunex.recipes import names
+
+    if folder is None:
+        raise UsageError(
+            f"name a recipe, as in `visunex-data run flower_plant` (there are {', '.join(names())}, or your "
+            "own file), or the folder of a run to go on with: `visunex-data run --run DIR`"
+        )
+    run = RunDir(Path(folder))
+    if not run.recipe.exists():
+        begun = [str(path.parent) for path in sorted(run.path.parent.glob("*/recipe.toml"))]
+        raise UsageError(
+            f"there is no {run.recipe}, so nothing says what to run there: {did_you_mean(folder, begun)}"
+            f"name a recipe too, as in `visunex-data run flower_plant --run {folder}`"
+        )
+    return run

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visunex.aesthetic_embeddings import reduce
+from visunex.base.files import write_text
+from visunex.recipes import dumps
 
 from ..errors import EncodeError
 from ..reduce.checks import Checks, check_reference, norm_of
@@ -39,6 +41,7 @@ def reduce_published(
     digests = _digests(settings.vectors, wanted), _digests(settings.baseline_vectors, baseline)
     if run is not None:
         run.begin("encode", {"vectors": digests[0], "baseline": digests[1]}, overwrite=overwrite)
+        write_text(run.recipe, dumps(recipe))
     vector = reduce(wanted, settings.reduce, baseline=baseline or None)
     model = {"name": settings.model, "pretrained": settings.pretrained}
     reference = None if recipe.reference is None else check_reference(vector, recipe.reference, model)

@@ -10,7 +10,7 @@ import polars as pl
 from visunex.base.errors import UsageError, first_line
 from visunex.base.files import atomic, write_text
 from visunex.base.streams import native_messages_held
-from visunex.recipes import Columns, Recipe, dumps
+from visunex.recipes import Columns, Recipe, RecipeError, dumps, load
 from visunex.recipes.schema import Dedupe, Encode, Filter, Score, Source
 
 from ..errors import FilterError, SourceError
@@ -60,11 +60,11 @@ def filter_rows(
         source = resolve_source(metadata or recipe.source.data)
     except SourceError:
         if not overwrite and (before := _report_before(run, made_from(None))):
-            return before  # it was read once; resuming needs no network
+            return _reused(run, recipe, before)  # it was read once; resuming needs no network
         raise
     now = made_from(source)
     if not overwrite and (before := _report_before(run, now)):
-        return before
+        return _reused(run, recipe, before)
 
     def begin() -> None:
         run.begin("filter", made_from=now, overwrite=overwrite)
@@ -148,6 +148,16 @@ def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | Non
     if not fields.keys() <= report.keys():
         return None
     return FilterReport(**{**{name: report[name] for name in fields}, "reused": True})
+
+
+def _reused(run: RunDir, recipe: Recipe, before: FilterReport) -> FilterReport:
+    """The report of a selection that is kept; the run's recipe asks for it again, if it no longer did."""
+    try:
+        own = load(run.recipe)
+    except RecipeError:
+        own = recipe
+    write_text(run.recipe, dumps(own.model_copy(update={"source": recipe.source, "filter": recipe.filter})))
+    return before
 
 
 def _as_parquet(

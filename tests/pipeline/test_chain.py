@@ -271,3 +271,41 @@ def test_pictures_fetched_again_at_the_same_place_have_new_vectors(finished: Pat
     report = done("encode", "--json", run=run).stdout
     assert json.loads(report)["encoded_now"] > 0
     assert json.loads(done("encode", "--json", run=run).stdout)["encoded_now"] == 0
+
+
+def test_a_run_without_a_recipe_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VISUNEX_RUN", raising=False)
+    nothing = CliRunner().invoke(main, ["run"])
+    assert nothing.exit_code == 2
+    assert "`visunex-data run flower_plant`" in nothing.output
+    (tmp_path / "garden").mkdir()
+    (tmp_path / "garden" / "recipe.toml").touch()
+    missing = command("run", run=tmp_path / "gardn")
+    assert missing.exit_code == 2
+    assert f"did you mean {tmp_path / 'garden'}?" in missing.output
+    assert f"`visunex-data run flower_plant --run {tmp_path / 'gardn'}`" in missing.output
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_what_is_refused_leaves_the_runs_recipe_as_it_was(
+    finished: Path, tmp_path: Path, overwrite: tuple[str, ...]
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = (run / "recipe.toml").read_bytes()
+    where = f"source.data={tmp_path / 'nowhere.csv'}"
+    assert command("run", str(run / "recipe.toml"), "--set", where, *overwrite, run=run).exit_code == 1
+    assert (run / "recipe.toml").read_bytes() == before
+    published = tmp_path / "published.toml"
+    published.write_text('name = "published"\n[encode]\nvectors = ["nowhere.npy"]\n')
+    assert command("run", str(published), *overwrite, run=run).exit_code == 1
+    assert (run / "recipe.toml").read_bytes() == before
+
+
+def test_a_recipe_changed_by_hand_is_mended_by_the_same_filter(world: Path, tmp_path: Path) -> None:
+    run, arguments = tmp_path / "run", (str(world), "--keywords", "flower", "--top", "4")
+    done("filter", *arguments, run=run)
+    recipe = run / "recipe.toml"
+    before = recipe.read_text()
+    recipe.write_text(before.replace('"flower"', '"castle"'))
+    done("filter", *arguments, run=run)
+    assert recipe.read_text() == before

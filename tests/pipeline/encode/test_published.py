@@ -42,6 +42,9 @@ def test_laion_7plus_is_reproduced_from_a_mirror_without_a_picture(reference: Pa
     again = CliRunner().invoke(main, ["run", "laion_7plus"], env={"VISUNEX_MIRROR": None})
     assert again.exit_code == 0, "the second run has it all in its cache"
     assert "reproduced" in again.output
+    shutil.rmtree("cache")
+    mirrored = CliRunner().invoke(main, ["run", "--run", "runs/laion_7plus"], env={"VISUNEX_MIRROR": None})
+    assert mirrored.exit_code == 0, "a run goes on by its folder alone"
 
 
 def test_float32_arithmetic_gives_the_published_bytes(reference: Path) -> None:
