@@ -5,15 +5,19 @@ call `bytearray(2**31)` took 4 GB. So the names that its pickle calls are looked
 must be such that torch and Python's zipfile cannot read them differently.
 """
 
+import _compat_pickle
 import contextlib
 import io
 import pickletools
+import re
+import sys
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
-from typing import IO
+from typing import IO, Any
 
-__all__ = ["WEIGHTS", "TorchFileError", "called_by", "is_harmless"]
+__all__ = ["WEIGHTS", "Inert", "TorchFileError", "called_by", "stand_ins"]
 
 # What plain tensors are made of.
 WEIGHTS = frozenset(
@@ -32,22 +36,20 @@ WEIGHTS = frozenset(
         "torch.storage.UntypedStorage",
     }
 )
-# Beginnings of names that a trainer leaves beside the weights; an inert object can stand for each.
+# Beginnings of names in Python's own library that a trainer leaves beside the weights.
 _HARMLESS = (
     "_codecs.encode",
     "argparse.",
+    "collections.",
+    "copyreg._reconstructor",
     "datetime.",
-    "lightning.",
-    "lightning_fabric.",
-    "numpy.",
-    "omegaconf.",
+    "enum.",
     "pathlib.",
-    "pytorch_lightning.",
     "typing.",
+    "uuid.",
 )
 _HARMLESS_BUILTINS = frozenset(
-    f"{module}.{name}"
-    for module in ("builtins", "__builtin__")
+    f"builtins.{name}"
     for name in (
         "complex",
         "dict",
@@ -62,6 +64,9 @@ _HARMLESS_BUILTINS = frozenset(
         "tuple",
     )
 )
+_HARMLESS_TORCH = ("torch.nn.", "torch.optim.", "torch.utils.data.", "torch.torch_version.")  # classes alone
+_DICTS = ("dict", "counter", "munch", "box")  # ends of their names, in lower case
+_LISTS = ("list", "deque")
 _TENSORS = {
     "_rebuild_device_tensor_from_numpy": "a tensor of another device's library",
     "_rebuild_meta_tensor_no_storage": "a meta tensor, which has no numbers",
@@ -70,36 +75,16 @@ _TENSORS = {
     "_rebuild_sparse_tensor": "a sparse tensor",
     "_rebuild_sparse_csr_tensor": "a sparse tensor",
 }
-_DTYPES = frozenset(
-    {
-        "bfloat16",
-        "bool",
-        "complex64",
-        "complex128",
-        "float16",
-        "float32",
-        "float64",
-        "half",
-        "float",
-        "double",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "short",
-        "int",
-        "long",
-        "strided",
-    }
+_DTYPE = re.compile(r"bfloat16|bool|double|float|half|int|long|short|strided|(u?int|float|complex)\d\w*")
+# Codecs from bytes to bytes: such as `hex`, which makes two bytes of each, over and over.
+_NO_TEXT_CODEC = re.compile(
+    r"(base_?64|bz2|hex|quopri|quoted_?printable|rot_?13|uu|zip|zlib)(_codec)?", re.IGNORECASE
 )
 _MAGIC = 0x1950A86A20F9469CFC6C  # with which torch's older format begins
 _LEGACY_PICKLES = 5  # magic, version, system, object, keys of the storages
 _MOST_OPERATIONS = 4_000_000  # a pickle of 2,000 tensors has 60,000
 _LARGEST_PICKLE = 128 << 20  # bytes
+_MOST_PACKED = 1 << 30  # characters
 _END = b"PK\x05\x06"  # of a zip archive, with which its last 22 bytes begin
 
 
@@ -125,15 +110,84 @@ def called_by(file: IO[bytes]) -> frozenset[str]:
     return frozenset(name for name in names if not _is_type(name))
 
 
-def is_harmless(name: str) -> bool:
-    """Whether an inert object may stand for what is called so: it has no part in the weights."""
-    return name.startswith(_HARMLESS) or name in _HARMLESS_BUILTINS
+def _is_harmless(name: str) -> bool:
+    """Whether an inert object may stand for what is called so: it has no part in the weights.
+
+    Classes of any other library may: nothing of theirs is imported. What Python or torch themselves have
+    beyond a few plain classes is there to make something happen.
+    """
+    top = name.partition(".")[0]
+    if top == "torch":
+        return name.startswith(_HARMLESS_TORCH)
+    if top in sys.stdlib_module_names:
+        return name.startswith(_HARMLESS) or name in _HARMLESS_BUILTINS
+    return True
+
+
+@contextlib.contextmanager
+def stand_ins(file: IO[bytes]) -> Iterator[None]:
+    """While the block runs, torch's weights-only reader takes `file`, whatever lies beside its weights.
+
+    An `Inert` of its own stands for each class that is none of weights: nothing is imported or called.
+    Raises TorchFileError for a file that asks for code to be run, and what `called_by` raises.
+    """
+    asked = called_by(file) - WEIGHTS
+    if code := sorted(name for name in asked if not _is_harmless(name)):
+        raise TorchFileError(
+            f"asks for code to be run ({', '.join(code[:3])}), so it is not loaded; do not use it, or take "
+            "the weights as safetensors"
+        )
+    from torch.serialization import safe_globals
+
+    classes: list[Any] = [(_stand_in(name), name) for name in asked]
+    with safe_globals(classes):
+        yield
+
+
+class Inert:
+    """Stands in for a class that is none of ours: takes anything, does nothing, keeps nothing.
+
+    The name of its type is that of the class.
+    """
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        """An object without the arguments."""
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _InertDict(Inert):
+    """Stands in for a dictionary of another class: torch puts entries into none but a plain one."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        """A dictionary without the arguments."""
+        return OrderedDict()
+
+
+class _InertList(Inert, list[Any]):
+    """Stands in for a list of another class."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        """A list without the arguments."""
+        return list.__new__(cls)
+
+
+def _stand_in(name: str) -> type[Inert]:
+    """A class that stands in for the one called `name`; what it holds can be told by its name alone."""
+    word = name.lower()
+    base = _InertDict if word.endswith(_DICTS) else _InertList if word.endswith(_LISTS) else Inert
+    return type(name, (base,), {})
 
 
 def _is_type(name: str) -> bool:
     """Whether it is a dtype (`torch.float16`) or a storage's (`torch.HalfStorage`)."""
     module, _, word = name.rpartition(".")
-    return module in ("torch", "torch.cuda") and (word.endswith("Storage") or word in _DTYPES)
+    return module in ("torch", "torch.cuda") and (word.endswith("Storage") or bool(_DTYPE.fullmatch(word)))
 
 
 def _begins(file: IO[bytes], mark: bytes) -> bool:
@@ -189,16 +243,44 @@ def _beginning(file: IO[bytes]) -> list[tuple[str, object]]:
 
 
 def _names(data: IO[bytes], pickles: int) -> Iterator[str]:
-    """The names that so many pickles, one after another, refer to."""
-    left = _MOST_OPERATIONS
+    """The names that so many pickles, one after another, refer to, as Python 3 calls them."""
+    packing = _Packing()
     for _ in range(pickles):
-        for code, argument, _ in pickletools.genops(data):
-            left -= 1
-            if left < 0:
+        for number, (code, argument, _) in enumerate(pickletools.genops(data)):
+            if number > _MOST_OPERATIONS:
                 raise TorchFileError("holds more objects than any model; do not use it")
             if code.name in ("GLOBAL", "INST"):
-                yield str(argument).replace(" ", ".")
+                argument = _today(str(argument))
+                yield argument
             elif code.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
                 raise TorchFileError(
                     "is a pickle that asks for code to be run, not plain tensors; do not use it"
                 )
+            packing.count(code.name, argument)
+
+
+class _Packing:
+    """How much `_codecs.encode` could be made to give, which torch calls with what stands in the file.
+
+    Old pickles have bytes as text and their encoding. Encoded over and over, 1 kB of them takes any memory.
+    """
+
+    def __init__(self) -> None:
+        self._asked, self._repeats, self._calls, self._longest = False, False, 0, 0
+
+    def count(self, code: str, argument: object) -> None:
+        """Take one operation into account; raises TorchFileError for more than any model needs."""
+        self._calls += code == "REDUCE"
+        if isinstance(argument, str):
+            self._asked |= argument == "_codecs.encode"
+            self._repeats |= bool(_NO_TEXT_CODEC.fullmatch(argument))
+            self._longest = max(self._longest, len(argument))
+        if self._asked and (self._repeats or self._calls * self._longest > _MOST_PACKED):
+            raise TorchFileError("asks for more memory than any model needs; do not use it")
+
+
+def _today(argument: str) -> str:
+    """`module name` of a pickle -> `module.name`; what moved since Python 2 is found where torch looks."""
+    module, _, name = argument.partition(" ")
+    module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
+    return f"{_compat_pickle.IMPORT_MAPPING.get(module, module)}.{name}"

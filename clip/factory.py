@@ -4,11 +4,12 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from visunex.base.errors import first_line
 from visunex.base.files import sha256_file
-from visunex.base.torch_files import WEIGHTS, TorchFileError, called_by, is_harmless
+from visunex.base.torch_files import TorchFileError, stand_ins
 
 from .devices import Precision, choose_device, choose_precision, dtype_of, every_device, share_the_cpu
 from .errors import ModelError
@@ -110,9 +111,8 @@ def _model(checkpoint: Checkpoint, device: str) -> Any:
     """open_clip's model, image and text encoder, in fp32. Raises ModelError."""
     import open_clip
 
-    _check_weights(checkpoint)
     try:
-        with _quiet(), without_remote_code():
+        with _quiet(), without_remote_code(), _checked(checkpoint.file):
             return open_clip.create_model(
                 checkpoint.model,
                 None if checkpoint.model.startswith(LOCAL_FOLDER) else str(checkpoint.file),
@@ -122,26 +122,26 @@ def _model(checkpoint: Checkpoint, device: str) -> Any:
                 pretrained_text=False,
                 require_pretrained=True,
             ).eval()
+    except ModelError:
+        raise
     except Exception as error:  # a file that is no checkpoint of this model fails in many ways
         raise ModelError(f"{checkpoint.file} {_why_unloadable(error, checkpoint)}") from None
 
 
-def _check_weights(checkpoint: Checkpoint) -> None:
-    """Raise ModelError for a pickle that asks for more than tensors, before torch reads it."""
-    if checkpoint.file.suffix == ".safetensors":
+@contextlib.contextmanager
+def _checked(file: Path) -> Iterator[None]:
+    """While the block runs torch may read `file`, whatever its trainer left beside the weights.
+
+    Raises ModelError for a pickle that asks for code to be run.
+    """
+    if file.suffix == ".safetensors":
+        yield
         return
     try:
-        with checkpoint.file.open("rb") as file:
-            called = called_by(file) - WEIGHTS
-    except OSError as error:
-        raise ModelError(f"{checkpoint.file} cannot be read: {error.strerror or error}") from None
+        with file.open("rb") as opened, stand_ins(opened):
+            yield
     except TorchFileError as error:
-        raise ModelError(f"{checkpoint.file} {error}") from None
-    if code := {name for name in called if not is_harmless(name)}:
-        raise ModelError(
-            f"{checkpoint.file} is a pickle that asks for code to be run ({min(code)}); take the weights as "
-            "safetensors"
-        )
+        raise ModelError(f"{file} {error}") from None
 
 
 @contextlib.contextmanager

@@ -8,65 +8,87 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from visunex.base.torch_files import WEIGHTS, TorchFileError, called_by, is_harmless
+from visunex.base.errors import first_line
+from visunex.base.torch_files import TorchFileError, stand_ins
 
 from ..errors import CheckpointError
+from .formats import format_of
+from .kinds import kind_of, outline
 
-__all__ = ["SUFFIXES", "Weights", "numbers_in", "read_weights"]
+__all__ = ["SUFFIXES", "WANTED", "Weights", "numbers_in", "read_weights"]
 
-MOST_NESTED = 8  # dictionaries of the name `state_dict` in one another
+WANTED = "a Stable Diffusion 1.x model is wanted"
+MOST_NESTED = 8  # dictionaries in one another
+NESTED = ("state_dict", "model_state_dict", "model", "module")  # what trainers call the weights
 SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt"})
 
 Weights = Mapping[str, Tensor]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file or, loaded by torch's weights-only reader, of a `.ckpt`, by
-    name."""
-    try:
-        if _start(path, 9)[8:] == b"{":  # whatever the file is called
-            from safetensors.torch import load_file
+    """The tensors of a `.safetensors` file or, loaded by torch's weights-only reader, of a `.ckpt`, by name.
 
-            return load_file(path)
+    Raises CheckpointError for what is not there or not whole, is no such file, or asks for code to be run.
+    """
+    try:
+        if other := format_of(path):
+            raise TorchFileError(f"is {other.what}: {other.advice}")
+        if _start(path, 9)[8:] == b"{":  # whatever the file is called
+            return _read_safetensors(path)
         return _read_pickled(path)
+    except TorchFileError as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: it {error}") from None
     except CheckpointError:
         raise
-    except TorchFileError as error:
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: {_other_kind(path) or f'it {error}'}"
-        ) from None
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {_reason(path, error)}") from None
 
 
-class _Inert:
-    """Stands in for a training framework's class in a checkpoint: takes anything, does nothing."""
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
 
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
+    weights = load_file(path)
+    if not weights:
+        raise TorchFileError("holds no weights: fetch it again, or give --model another")
+    return weights
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
-    from torch.serialization import safe_globals
-
-    with path.open("rb") as file:
-        asked = called_by(file) - WEIGHTS
-    if code := sorted(name for name in asked if not is_harmless(name)):
-        raise CheckpointError(
-            f"{path} asks for code to be run ({', '.join(code)}), so it is not loaded; do not use it"
+    with path.open("rb") as file, stand_ins(file):
+        whole = _loaded(path)
+    found = _innermost(whole)
+    weights = {
+        name: value for name, value in found.items() if isinstance(name, str) and _is_plain(value, path)
+    }
+    if not weights:
+        kind = kind_of(outline(whole))
+        if kind:
+            raise CheckpointError(f"{path} is {kind.what}, but {WANTED}: {kind.advice}")
+        raise TorchFileError(
+            f"holds {_described(whole)}, not the weights of a model: save its state_dict() as safetensors"
         )
-    with safe_globals([(_Inert, name) for name in asked]):
-        found = _loaded(path)
+    return weights
+
+
+def _innermost(whole: Any) -> dict[Any, Any]:
+    """The dictionary in which the weights are, of those that a trainer put around it."""
+    found = whole
     for _ in range(MOST_NESTED):
-        if not (isinstance(found, dict) and isinstance(found.get("state_dict"), dict)):
+        inner = (
+            [found[name] for name in NESTED if isinstance(found.get(name), dict)]
+            if isinstance(found, dict)
+            else []
+        )
+        if not inner:
             break
-        found = found["state_dict"]
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds a {type(found).__name__}, not the weights of a model")
-    return {name: value for name, value in found.items() if isinstance(name, str) and _is_plain(value, path)}
+        found = inner[0]
+    return found if isinstance(found, dict) else {}
+
+
+def _described(whole: Any) -> str:
+    if isinstance(whole, dict | list | tuple):
+        return f"a {type(whole).__name__} of {len(whole)} things"
+    return f"a whole object of the class {type(whole).__name__}"
 
 
 def _loaded(path: Path) -> Any:
@@ -91,15 +113,11 @@ def _reason(path: Path, error: Exception) -> str:
         return "there is no such file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return _other_kind(path) or "it is broken, cut off or another kind of file"
-
-
-def _other_kind(path: Path) -> str | None:
-    if path.stat().st_size == 0:
-        return "the file is empty"
-    if _start(path, 23) == b"version https://git-lfs":
-        return "it is a git-lfs pointer; run `git lfs pull` where it came from"
-    return None
+    if "Can only" in str(error) or "Unsupported" in str(error):
+        return (
+            f"what lies beside its weights cannot be left out ({first_line(error)}): take it as safetensors"
+        )
+    return f"it is broken, cut off ({path.stat().st_size:,} bytes) or another kind of file: fetch it again"
 
 
 def _start(path: Path, count: int) -> bytes:

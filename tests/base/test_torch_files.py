@@ -45,6 +45,16 @@ def legacy_of(pickled: bytes) -> bytes:
     return b"".join(pickle.dumps(part, 2) for part in parts) + pickled + pickle.dumps([], 2)
 
 
+def packed(text: bytes, codec: bytes, times: int) -> bytes:
+    """A text of which `_codecs.encode` makes bytes, by latin1 and then so many times by `codec`."""
+
+    def word(value: bytes) -> bytes:
+        return b"X" + struct.pack("<I", len(value)) + value
+
+    call = b"c_codecs\nencode\n("
+    return call * (times + 1) + word(text) + word(b"latin1") + b"tR" + (word(codec) + b"tR") * times
+
+
 PLAIN = torch.linspace(-1, 1, 768)
 BOMBS = {
     "a bare pickle": b"\x80\x02" + BYTEARRAY + b".",
@@ -60,6 +70,11 @@ BOMBS = {
     "a name put together": archive_of(
         b"\x80\x04\x8c\x08builtins\x8c\tbytearray\x93J" + GIGABYTES + b"\x85R."
     ),
+    "bytes doubled again and again": archive_of(b"\x80\x02" + packed(b"a" * 9, b"hex", 40) + b"."),
+    "a long text encoded again and again": archive_of(
+        b"\x80\x02" + packed(b"a" * 2**20, b"latin1", 2000) + b"."
+    ),
+    "a name of Python 2": archive_of(b"\x80\x02ccommands\ngetoutput\nX\x02\0\0\0id\x85R."),
     "nothing": b"",
     "a cut one": saved(PLAIN)[:-40],
 }

@@ -12,7 +12,8 @@ import torch
 
 from visunex.base.errors import first_line
 
-from ...checkpoint.reader import Weights, numbers_in, read_weights
+from ...checkpoint.kinds import kind_of
+from ...checkpoint.reader import WANTED, Weights, numbers_in, read_weights
 from ...errors import CheckpointError
 from ...tokens import clip_tokenizer
 from .parts import Parts
@@ -86,14 +87,13 @@ def _front(weights: Weights, anchor: str, holder: str) -> str | None:
 
 
 def _check_kind(weights: Weights, path: Path) -> None:
-    if any(name.startswith("conditioner.embedders.") for name in weights):
-        raise CheckpointError(f"{path} is an SDXL checkpoint; only Stable Diffusion 1.x is supported")
-    if any(name.startswith("cond_stage_model.model.") for name in weights):
-        raise CheckpointError(f"{path} is a Stable Diffusion 2 checkpoint; only 1.x is supported")
-    for prefix, part in ((UNET, "UNet"), (VAE, "VAE"), (TEXT, "text tower")):
+    """Raise CheckpointError, saying what the file is, for one that is no whole Stable Diffusion 1.x."""
+    if kind := kind_of({name: tuple(value.shape) for name, value in weights.items()}):
+        raise CheckpointError(f"{path} is {kind.what}, but {WANTED}: {kind.advice}")
+    for prefix, part in ((UNET, "UNet"), (VAE, "VAE"), (TEXT, "text encoder")):
         if not any(name.startswith(prefix) for name in weights):
             raise CheckpointError(
-                f"{path} holds no {part} (no `{prefix}...`): it is not a whole SD 1.x checkpoint"
+                f"{path} holds no {part} (no `{prefix}...`), but {WANTED}: give --model a whole checkpoint"
             )
 
 

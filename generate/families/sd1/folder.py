@@ -11,6 +11,9 @@ from torch import Tensor
 from visunex.base.errors import first_line
 from visunex.demo import TINY_MODEL
 
+from ...checkpoint.folders import kind_of_folder, shapes_of_unet
+from ...checkpoint.kinds import kind_of
+from ...checkpoint.reader import WANTED
 from ...errors import CheckpointError
 from .parts import Parts
 
@@ -42,6 +45,10 @@ def load_folder(name: str, dtype: torch.dtype, variant: str | None = None) -> Pa
 
     _check_folder(name)
     try:
+        if kind := kind_of(
+            shapes_of_unet(diffusers.UNet2DConditionModel.load_config(name, subfolder="unet"))
+        ):
+            raise CheckpointError(f"{name} is {kind.what}, but {WANTED}: {kind.advice}")
         config = diffusers.DDIMScheduler.load_config(name, subfolder="scheduler")
         text_encoder, projection = _text_encoder(name, variant)
         return Parts(
@@ -52,6 +59,8 @@ def load_folder(name: str, dtype: torch.dtype, variant: str | None = None) -> Pa
             tokenizer=CLIPTokenizer.from_pretrained(name, subfolder="tokenizer"),
             scheduler_config={key: value for key, value in config.items() if not key.startswith("_")},
         )
+    except CheckpointError:
+        raise
     # diffusers, transformers, safetensors and the Hub's client each have their own
     except Exception as error:
         raise CheckpointError(_why(name, error)) from None
@@ -89,8 +98,14 @@ def _text_encoder(name: str, variant: str | None) -> tuple[Any, Tensor | None]:
 def _check_folder(name: str) -> None:
     """Raise CheckpointError for what is no model folder, before the Hub is asked for a model of that name."""
     path = Path(name)
-    if path.is_dir() and not (path / "unet" / "config.json").is_file():
-        raise CheckpointError(f"{name} is no diffusers folder: it has no unet/config.json")
+    if path.is_dir():
+        if kind := kind_of_folder(path):
+            raise CheckpointError(f"{name} is {kind.what}, but {WANTED}: {kind.advice}")
+        if not (path / "unet" / "config.json").is_file():
+            raise CheckpointError(
+                f"{name} is no diffusers folder: it has no unet/config.json. Give --model a folder that has, "
+                "a checkpoint's file, or a Hub name"
+            )
     if not path.is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
         raise CheckpointError(
             f"no model {name!r}: not a folder, not a file, not a Hub name (OWNER/NAME) and not {TINY_MODEL}"

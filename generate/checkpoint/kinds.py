@@ -1,0 +1,106 @@
+"""What a file or folder holds where a model was wanted: told by the names and shapes of its weights."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+__all__ = ["Kind", "Shapes", "kind_of", "kind_of_class", "outline"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_FEW = 4  # weights that a textual inversion may have
+_VECTORS = 128  # that one may have
+_WIDTHS = (768, 1024, 1280)  # of the text encoders that such vectors are for
+_DEPTH = 3  # of dictionaries that are looked into
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What something is, what to do with it, and how it is told: an entry of `kinds.toml`."""
+
+    what: str
+    advice: str
+    any: tuple[str, ...] = ()
+    also: str = ""
+    lacks: str = ""
+    size: tuple[str, int, int] | None = None
+    classes: str = ""
+
+    def fits(self, names: str, shapes: Shapes) -> bool:
+        """Whether it fits weights of these shapes; `names` are their names, one a line."""
+        return (
+            (not self.any or any(_matches(each, names) for each in self.any))
+            and (not self.also or _matches(self.also, names))
+            and not (self.lacks and _matches(self.lacks, names))
+            and (self.size is None or _has_size(shapes, *self.size))
+        )
+
+
+EMBEDDING = Kind("an aesthetic embedding", "give it to --aesthetic_embedding")
+
+
+@cache
+def kinds() -> tuple[Kind, ...]:
+    """The table."""
+    data = tomllib.loads(resources.files(__package__).joinpath("kinds.toml").read_text(encoding="utf-8"))
+    return tuple(_kind(entry, data["advice"]) for entry in data["kind"])
+
+
+def _kind(entry: dict[str, Any], advice: dict[str, str]) -> Kind:
+    fields: dict[str, Any] = {
+        key: tuple(each) if isinstance(each, list) else each for key, each in entry.items()
+    }
+    return Kind(**fields | {"advice": advice[entry["advice"]]})
+
+
+def kind_of(shapes: Shapes) -> Kind | None:
+    """What weights of these shapes are, where they are something other than a whole Stable Diffusion 1.x."""
+    if [*shapes] == [""] and shapes[""][-1:] > (1,):
+        return EMBEDDING  # a tensor alone
+    names = "\n".join(shapes)
+    found = next((kind for kind in kinds() if kind.fits(names, shapes)), None)
+    return found or (_inversion() if _are_vectors(shapes) else None)
+
+
+def kind_of_class(name: str) -> Kind | None:
+    """What a folder is whose configuration names this class of diffusers or transformers."""
+    return next((kind for kind in kinds() if kind.classes and re.search(kind.classes, name)), None)
+
+
+def outline(found: Any) -> Shapes:
+    """The shapes in whatever a file held, under names joined by dots; () of what is no tensor."""
+    return dict(_entries(found, "", _DEPTH))
+
+
+def _entries(found: Any, name: str, depth: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if isinstance(found, dict) and depth:
+        for key, value in found.items():
+            yield from _entries(value, f"{name}.{key}".lstrip("."), depth - 1)
+        return
+    shape = getattr(found, "shape", ())
+    yield name, tuple(shape) if isinstance(shape, tuple) else ()
+
+
+def _matches(pattern: str, names: str) -> bool:
+    return re.search(pattern, names, re.MULTILINE) is not None
+
+
+def _has_size(shapes: Shapes, pattern: str, axis: int, size: int) -> bool:
+    found = [shape for name, shape in shapes.items() if re.search(pattern, name)]
+    return bool(found) and all(len(shape) > axis and shape[axis] == size for shape in found)
+
+
+def _inversion() -> Kind:
+    return next(kind for kind in kinds() if "textual inversion" in kind.what)
+
+
+def _are_vectors(shapes: Shapes) -> bool:
+    """Whether they are a few vectors as wide as a text encoder: diffusers calls each by its word."""
+    return 0 < len(shapes) <= _FEW and all(
+        len(shape) in (1, 2) and shape[-1] in _WIDTHS and (len(shape) == 1 or shape[0] <= _VECTORS)
+        for shape in shapes.values()
+    )
