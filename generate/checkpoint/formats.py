@@ -9,7 +9,7 @@ __all__ = ["Format", "format_of"]
 AGAIN = "fetch the file itself again"
 CONVERT = "take the same model as .safetensors or .ckpt"
 UNPACK = "unpack it and give what is inside to --model"
-PICTURE = "to make it again give it to --from-image"
+MADE_AGAIN = "to make it again give it to --from-image"
 _SEEN = 512  # bytes
 
 
@@ -36,8 +36,8 @@ FORMATS = (
     Format("a web page", f"{AGAIN}: the page's download link, not the page's address", (b"<",)),
     Format("JSON", f"{AGAIN}, or give the model's folder", (b"{", b"[")),
     Format("a GGUF file, whose weights are quantised", CONVERT, (b"GGUF", b"ggjt", b"ggml")),
-    Format("a picture", PICTURE, (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")),
-    Format("a picture", PICTURE, (b"WEBP",), 8),
+    Format("a picture", MADE_AGAIN, (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")),
+    Format("a picture", MADE_AGAIN, (b"WEBP",), 8),
     Format(
         "a packed archive",
         UNPACK,
