@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Options by which --from-image makes a new run, not the picture of an old one.
 OF_A_RUN = {"from_file", "seed", "n_samples", "n_iter"}
+TASTES = {"aesthetic_embedding", "sweep_embeddings"}
 
 
 class GenerateProgram(Program, Command):
@@ -56,9 +57,9 @@ def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
     from .request import Options, job_of
 
     named = {name for name in given if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
-    options, again = with_sources(ctx, Options(**given), named)
-    record = again.record if again else None
     with mirrored(mirror):
+        options, again = with_sources(ctx, Options(**given), named)
+        record = again.record if again else None
         job = job_of(options, record if named.isdisjoint(OF_A_RUN) else None)
     sampler = load(options, job)
     if record is not None:
@@ -103,9 +104,12 @@ def from_image(
     from .again import read
     from .again.checks import as_options, check_cost
     from .again.consent import require_consent
+    from .again.tastes import with_taste
     from .request import with_defaults
 
     again = read(path)
+    if named.isdisjoint(TASTES):
+        again = with_taste(path, again)
     options = with_defaults(options, as_options(ctx, path, again, named), named)
     if not named.isdisjoint(OF_A_RUN):
         options = with_defaults(options, {"n_samples": 1, **again.seed_alone()}, named)
@@ -145,7 +149,7 @@ def check_same(record: "ImageRecord", job: "Job", sampler: "Sampler", named: set
 
     if "model" not in named:
         check_model(record, sampler.model)
-    if "aesthetic_embedding" not in named:
+    if named.isdisjoint(TASTES):
         for variant in job.variants:
             check_embedding(record, variant.taste)
 

@@ -3,7 +3,8 @@
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
@@ -12,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from .errors import OutputError
 from .output.files import Writer
 from .output.grid import labelled_grid, tile
 from .output.png_text import ImageRecord, ModelRecord, TasteRecord, web_ui_text
@@ -120,11 +122,24 @@ def run(
             flagged += objections
             made = _wanted(job, replace(batch, images=images), variant.taste, sampler)
             for each in made if job.save else ():
-                writer.sample(each.image, each.record)
+                with _ways_on(job, each.record):
+                    writer.sample(each.image, each.record)
             columns[-1] += made
     samples = tuple(map(str, writer.written))
     grids = (str(_write_grid(job, columns, writer)),) if job.grid and columns[0] else ()
     return Report(sum(map(len, columns)), flagged, samples, grids, time.monotonic() - began)
+
+
+@contextmanager
+def _ways_on(job: Job, record: ImageRecord) -> Iterator[None]:
+    """Say in an error of writing how the run goes on: its images have seeds that follow one another."""
+    try:
+        yield
+    except OutputError as error:
+        simple = isinstance(job.prompts, str) and len(job.variants) == 1 and job.only is None
+        if simple and record.own_seed and not job.settings.fixed_code:
+            raise OutputError(f"{error}; --seed {record.seed} begins with the picture that was not") from None
+        raise
 
 
 def _wanted(job: Job, batch: Batch, taste: Taste | None, sampler: Sampler) -> list[_Made]:
@@ -156,11 +171,17 @@ def record_of(
             device=model.device.type,
             lowvram=model.lowvram,
         ),
-        taste=TasteRecord(name=taste.name, sha256=taste.digest, steps=taste.steps, lr=taste.lr)
+        taste=TasteRecord(
+            name=taste.name, sha256=taste.digest, steps=taste.steps, lr=taste.lr, path=taste.path
+        )
         if taste
         else None,
         versions=versions(),
     )
+
+
+def _taste_record(taste: Taste) -> TasteRecord:
+    return TasteRecord(name=taste.name, sha256=taste.digest, steps=taste.steps, lr=taste.lr, path=taste.path)
 
 
 @cache

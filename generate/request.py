@@ -11,6 +11,7 @@ from visunex.base.text import lines_of
 from .errors import GenerateError, UsageError
 from .families.sd1.model import Model
 from .job import Job, Variant
+from .output.files import SAMPLES, check_folder
 from .output.png_text import ImageRecord
 from .sampling.sampler import latent_shape
 from .sampling.schedulers import PLMS, canonical
@@ -98,8 +99,10 @@ def job_of(options: Options, record: ImageRecord | None = None) -> Job:
     """
     settings = settings_of(options)
     variants = _variants(options)
+    prompts = _prompts_again(options, record) if record else _prompts(options)
+    check_folder(options.outdir if options.skip_save else options.outdir / SAMPLES)
     return Job(
-        prompts=_prompts_again(options, record) if record else _prompts(options),
+        prompts=prompts,
         settings=replace(settings, iterations=record.batch + 1) if record else settings,
         variants=variants,
         folder=options.outdir,

@@ -1,6 +1,7 @@
 """A taste: an aesthetic embedding, and how far prompts are moved towards it."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +18,15 @@ STEPS, LR = 10, 1e-4  # the paper's rate (arXiv 2209.12330)
 class Taste:
     """An aesthetic embedding `[1, D_proj]` under a name, the Adam steps to take towards it, and their rate.
 
-    `steps` 0 leaves prompts as they are. The embedding's direction is all that counts.
+    `steps` 0 leaves prompts as they are; `path` is where its file lies, where the name does not say so. The
+    embedding's direction is all that counts.
     """
 
     name: str
     embedding: "Tensor"
     steps: int = STEPS
     lr: float = LR
+    path: str | None = None
 
     @classmethod
     def load(cls, name: str | Path, *, steps: int = STEPS, lr: float = LR) -> "Taste":
@@ -33,7 +36,8 @@ class Taste:
         """
         from visunex.aesthetic_embeddings import find
 
-        return cls(str(name), find(name).tensor(), steps, lr)
+        found = find(name)
+        return cls(str(name), found.tensor(), steps, lr, _place(str(name), found.path))
 
     @property
     def digest(self) -> str:
@@ -44,3 +48,13 @@ class Taste:
     def __repr__(self) -> str:
         size = "x".join(map(str, self.embedding.shape))
         return f"Taste({self.name!r}, {size}, steps={self.steps}, lr={self.lr:g})"
+
+
+def _place(name: str, path: Path | None) -> str | None:
+    """The absolute path of an embedding's file; None for a published one, and where the name is the path."""
+    from visunex.aesthetic_embeddings.catalogue import catalogue
+
+    if path is None or Path(name).stem in catalogue():
+        return None
+    place = os.path.abspath(path)  # noqa: PTH100 # links are kept
+    return None if place == name else place

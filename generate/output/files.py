@@ -1,19 +1,23 @@
 """Images on disk: numbered PNG files that say how they were made, and grids of them."""
 
 import errno
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from visunex.base.files import atomic
+from visunex.base.files import TEMPORARY_SUFFIX
 
 from ..errors import OutputError
 from .png_text import ImageRecord, png_text, web_ui_text
 
-__all__ = ["Writer"]
+__all__ = ["SAMPLES", "Writer", "check_folder"]
+
+SAMPLES = "samples"
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
 class Writer:
@@ -26,7 +30,7 @@ class Writer:
     def sample(self, image: Image.Image, record: ImageRecord) -> Path:
         """Write one image to `samples/00000.png` and on. Raises OutputError when it cannot be written."""
         text = png_text(web_ui_text(record), record)
-        return self._write(image, self.folder / "samples", "", 5, text)
+        return self._write(image, self.folder / SAMPLES, "", 5, text)
 
     def grid(self, image: Image.Image, web_ui: str) -> Path:
         """Write one grid to `grid-0000.png` and on, with the text `web_ui` that the web UI shows.
@@ -38,37 +42,88 @@ class Writer:
     def _write(
         self, image: Image.Image, folder: Path, prefix: str, digits: int, text: PngImagePlugin.PngInfo
     ) -> Path:
-        with self._named_errors(folder):
+        with _named_errors(folder, self.written):
             folder.mkdir(parents=True, exist_ok=True)
-            path = _claim(folder, prefix, digits)
+            temporary = folder / f".{os.getpid()}{TEMPORARY_SUFFIX}"
             try:
-                with atomic(path) as temporary:
-                    image.save(temporary, format="PNG", pnginfo=text)
-            except BaseException:
-                path.unlink(missing_ok=True)  # the claim: an empty file
-                raise
+                with temporary.open("wb") as file:
+                    image.save(file, format="PNG", pnginfo=text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                path = _numbered(temporary, folder, prefix, digits)
+            finally:
+                with suppress(OSError):
+                    temporary.unlink()
         self.written.append(path)
         return path
 
-    @contextmanager
-    def _named_errors(self, folder: Path) -> Iterator[None]:
+
+def check_folder(folder: Path) -> None:
+    """Raise OutputError where nothing could be written into `folder` now; what is made to see is removed."""
+    made = []
+    with _named_errors(folder, []):
         try:
-            yield
-        except OSError as error:
-            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-            kept = f"; the {len(self.written)} written before are kept" if self.written else ""
-            raise OutputError(f"no picture could be written to {folder}: {reason}{kept}") from None
+            for each in (*reversed(folder.parents), folder):
+                if not each.is_dir():
+                    each.mkdir(exist_ok=True)
+                    made.append(each)
+            _probe(folder)
+        finally:
+            for each in reversed(made):
+                with suppress(OSError):  # another process has put something there
+                    each.rmdir()
 
 
-def _claim(folder: Path, prefix: str, digits: int) -> Path:
-    """The file of the next number, created empty so that no other process takes it."""
-    pattern = re.compile(rf"{prefix}(\d+)\.png")
-    taken = [int(match[1]) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
-    number = max(taken, default=-1) + 1
+def _probe(folder: Path) -> None:
+    """Write a small file and remove it."""
+    probe = folder / f".{os.getpid()}{TEMPORARY_SUFFIX}"
+    try:
+        probe.write_bytes(b"VisuNex")
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+
+
+@contextmanager
+def _named_errors(folder: Path, written: list[Path]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        reason = "the disk is full" if full else getattr(error, "strerror", None) or str(error)
+        kept = f"; the {len(written)} written before are kept, the last is {written[-1]}" if written else ""
+        way = f"{'make room, or ' if full else ''}give another folder with --outdir"
+        raise OutputError(f"no picture could be written to {folder}: {reason}{kept}; {way}") from None
+
+
+def _numbered(temporary: Path, folder: Path, prefix: str, digits: int) -> Path:
+    """Give a file that is whole the next number, which no other process takes at the same time."""
+    number = _next_number(folder, prefix)
     while True:
         path = folder / f"{prefix}{number:0{digits}}.png"
         try:
-            path.touch(exist_ok=False)
+            _rename_to_new(temporary, path)
             return path
         except FileExistsError:
             number += 1
+
+
+def _next_number(folder: Path, prefix: str) -> int:
+    pattern = re.compile(rf"{prefix}(\d{{1,18}})\.png")
+    taken = [int(match[1]) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
+    return max(taken, default=-1) + 1
+
+
+def _rename_to_new(temporary: Path, path: Path) -> None:
+    """Call a file `path`. Raises FileExistsError where there is one already."""
+    try:
+        path.hardlink_to(temporary)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        path.touch(exist_ok=False)  # a file system without links: the name is taken by an empty file
+        try:
+            temporary.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise

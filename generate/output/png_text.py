@@ -43,12 +43,16 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class TasteRecord:
-    """The taste that an image's prompt was personalised to; `sha256` is of the embedding's float32 bytes."""
+    """The taste that an image's prompt was personalised to; `sha256` is of the embedding's float32 bytes.
+
+    `path` is where its file lay, where the name alone does not say so: absolute.
+    """
 
     name: str
     sha256: str | None
     steps: int
     lr: float
+    path: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +117,7 @@ def as_json(record: ImageRecord) -> dict[str, Any]:
         "aesthetic_sha256": taste.sha256 if taste else None,
         "aesthetic_steps": taste.steps if taste else 0,
         "aesthetic_lr": taste.lr if taste else 0.0,
+        **({"aesthetic_path": taste.path} if taste and taste.path else {}),
         "versions": record.versions,
     }
 
@@ -138,6 +143,7 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
         "sha256": found["aesthetic_sha256"],
         "steps": found["aesthetic_steps"],
         "lr": found["aesthetic_lr"],
+        "path": found.get("aesthetic_path"),
     }
     return {
         **{name: found[name] for name in ("prompts", "position", "batch", "versions")},

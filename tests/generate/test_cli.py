@@ -387,7 +387,8 @@ def test_a_full_disk_keeps_what_was_made(generate, monkeypatch, small_files_only
     result = generate("--prompt", "a castle", "--n_iter", 4)
     assert result.exit_code == 1
     assert "no picture could be written" in result.stderr
-    assert "the 2 written before are kept" in result.stderr
+    assert "the 2 written before are kept, the last is outputs/samples/00001.png" in result.stderr
+    assert "--seed 44 begins with the picture that was not" in result.stderr
     assert sorted(path.name for path in Path("outputs/samples").iterdir()) == ["00000.png", "00001.png"]
 
 

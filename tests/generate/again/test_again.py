@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image, PngImagePlugin
 
@@ -369,3 +370,54 @@ def test_ours_in_a_batch_with_another_number_of_pictures_is_a_new_run(generate, 
     assert result.exit_code == 0, result.output
     assert len(list(Path("one/samples").iterdir())) == 1
     assert replace(read_record(Path("one/samples/00000.png")), versions={}).position == 0
+
+
+def test_a_picture_finds_its_taste_again(generate, tmp_path, monkeypatch, embedding_file):
+    """By digest: from another folder, beside the picture, or not at all where the file holds another."""
+    (tmp_path / "mine.pt").write_bytes(embedding_file.read_bytes())
+    castle = ("--prompt", "a castle", "--ddim_steps", 1, "--aesthetic_steps", 1)
+    assert generate(*castle, "--aesthetic_embedding", "mine.pt").exit_code == 0
+    made = tmp_path / "outputs" / "samples" / "00000.png"
+    assert read_record(made).taste.path == str(tmp_path / "mine.pt")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    again = generate("--from-image", made, "--outdir", "a", model=False)
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(Image.open(made), Image.open("a/samples/00000.png"))
+    torch.save(torch.ones(1, 64), tmp_path / "mine.pt")
+    result = generate("--from-image", made, model=False)
+    refused(result, "made with another embedding", "mine.pt is another one now", "--aesthetic_embedding")
+    (made.parent / "another name.pt").write_bytes(embedding_file.read_bytes())
+    assert generate("--from-image", made, "--outdir", "b", model=False).exit_code == 0
+    (made.parent / "another name.pt").unlink()
+    (tmp_path / "mine.pt").unlink()
+    refused(generate("--from-image", made, model=False), "is not here")
+    sweep = generate("--from-image", made, "--sweep-embeddings", embedding_file, "--outdir", "c", model=False)
+    assert sweep.exit_code == 0, sweep.output
+
+
+def test_a_taste_that_the_web_ui_names(generate, embedding_file):
+    text = (
+        "a castle\nSteps: 1, Sampler: DDIM, Seed: 1, Size: 64x64, Aesthetic LR: 0.0001, Aesthetic steps: 2, "
+    )
+    path = png(Path("x.png"), parameters=text + "Aesthetic embedding: belle, Aesthetic weight: 0.9")
+    result = generate("--from-image", path)
+    assert result.exit_code == 0, result.output
+    assert "no embedding belle is here" in result.stderr
+    assert "Aesthetic weight: 0.9" in result.stderr
+    Path("belle.pt").write_bytes(embedding_file.read_bytes())
+    assert generate("--from-image", path).exit_code == 0
+    taste = read_record(Path("outputs/samples/00001.png")).taste
+    assert (Path(taste.name).name, taste.steps) == ("belle.pt", 2)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_model_is_loaded(generate, tmp_path):
+    (tmp_path / "file").write_text("I am a file")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "samples").write_text("so am I")
+    for folder in ("file", "file/below", "half", "x" * 300, "/proc/visunex"):
+        refused(
+            generate("--prompt", "a castle", "--outdir", folder), "no picture could be written", "--outdir"
+        )
+    assert generate("--prompt", "a castle", "--outdir", "new/deep", "--device", "warp").exit_code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "half"]

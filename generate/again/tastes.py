@@ -1,0 +1,85 @@
+"""The embedding of an image, found again by its digest: under its name, where it lay, or beside the image."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from visunex.aesthetic_embeddings import Embedding, EmbeddingError, find, findable
+from visunex.base.errors import first_line
+
+from ..errors import ImageTextError
+from ..output.png_text import TasteRecord
+from .found import Again
+
+__all__ = ["with_taste"]
+
+LONGEST = 4096  # of a path
+
+
+def with_taste(image: Path, again: Again) -> Again:
+    """`again` with the embedding as it is found here.
+
+    Raises ImageTextError where ours is not here. Another program's, of which only the name is known, is left
+    out then, and that is said.
+    """
+    if again.record is not None:
+        taste = again.record.taste
+        return _with(again, _ours(image, taste)) if taste and taste.sha256 else again
+    name = again.options.get("aesthetic_embedding")
+    if name is None:
+        return again
+    for candidate in _beside(image, str(name)):
+        if not isinstance(_found(candidate), str):
+            return _with(again, candidate)
+    left_out = (
+        f"nothing is personalised, as no embedding {str(name)[:100]} is here: --aesthetic_embedding names one"
+    )
+    return replace(_with(again, None), differs=(*again.differs, left_out))
+
+
+def _with(again: Again, name: str | None) -> Again:
+    return replace(again, options={**again.options, "aesthetic_embedding": name})
+
+
+def _ours(image: Path, taste: TasteRecord) -> str:
+    """What the embedding of an image of ours is called here. Raises ImageTextError."""
+    others, reason = [], ""
+    for candidate in dict.fromkeys((taste.name, *filter(None, [taste.path]), *_beside(image, taste.name))):
+        found = _found(candidate)
+        if isinstance(found, str):
+            reason = reason or found
+        elif _digest(found) == taste.sha256:
+            return candidate
+        else:
+            others.append(candidate)
+    for found in findable(folders=(image.absolute().parent,)):
+        if _digest(found) == taste.sha256:
+            return str(found.path)
+    what = f"{others[0][:200]} is another one now" if others else reason
+    raise ImageTextError(
+        f"{image} was made with another embedding: the one with digest {str(taste.sha256)[:12]} is not here, "
+        f"neither beside the picture nor among runs and published ones; {what}. Name one with "
+        "--aesthetic_embedding to use it all the same"
+    )
+
+
+def _beside(image: Path, name: str) -> Iterator[str]:
+    """What the embedding may be called beside an image, by its last name: a stranger's path is not used."""
+    last = Path(name).name
+    yield last.removesuffix(".pt")
+    yield str(image.absolute().parent / f"{last.removesuffix('.pt')}.pt")
+
+
+def _found(name: str) -> Embedding | str:
+    """The embedding of that name or path, or why it is none."""
+    if len(name) > LONGEST:
+        return "its name is too long"
+    try:
+        return find(name)
+    except (EmbeddingError, OSError, ValueError) as error:
+        return first_line(error)
+
+
+def _digest(embedding: Embedding) -> str:
+    return hashlib.sha256(embedding.vector.tobytes()).hexdigest()
