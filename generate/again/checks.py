@@ -28,7 +28,7 @@ def as_options(context: click.Context, path: Path, again: Again, named: Collecti
     return {
         name: _checked(context, path, parameters[name], value)
         for name, value in again.options.items()
-        if name not in named
+        if name not in named and (value is not None or parameters[name].get_default(context) is None)
     }
 
 

@@ -41,6 +41,11 @@ def read(path: Path) -> Again:
                 f"{path} was made with {program}, in a way that cannot be read here; give --prompt, --seed "
                 "and what else it says of itself yourself"
             )
+    if texts.get(WEB_UI_KEY, "").lstrip().startswith("{"):
+        raise ImageTextError(
+            f"{path} holds the JSON of another program, which cannot be read here; give --prompt, --seed and "
+            "what else it says of itself yourself"
+        )
     raise ImageTextError(
         f"{path} does not say how it was made: it holds no text of VisuNex, the Stable Diffusion web UI, "
         "ComfyUI or NovelAI; programs that send or shrink pictures often leave it out"

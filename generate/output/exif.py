@@ -44,6 +44,12 @@ def _utf16(data: bytes) -> str:
     """UTF-16 in the order of bytes that it is in: programs do not keep to the file's."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace").strip("\0 ")
+    if 0 not in data:  # no Latin in it, or no UTF-16 at all
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    data = data[: len(data) // 2 * 2]
     big = data[::2].count(0) >= data[1::2].count(0)  # letters of Latin have their zero first
     return data.decode("utf-16-be" if big else "utf-16-le", "replace").strip("\0 ")
 

@@ -12,6 +12,7 @@ __all__ = ["SAMPLERS", "Infotext", "parse", "quoted", "sampler_name", "unquoted"
 
 NEGATIVE = "Negative prompt:"
 MOST_SETTINGS = 1 << 16  # characters of the last line; what is longer is part of a prompt
+_ONE_LINE = re.compile(r", *(?=Steps: \d)")
 _BLANKS = re.compile(r"\s*")
 _QUOTED = re.compile(r'"(?:[^\\"]|\\.)*"')
 
@@ -66,6 +67,8 @@ def unquoted(value: str) -> str:
 def parse(text: str) -> Infotext:
     """Take apart what `written` or a web UI wrote. A text without settings is all prompt."""
     lines = lines_of(text.strip())
+    if not any(line.strip().startswith("Steps:") for line in lines):
+        lines[-1:] = _ONE_LINE.split(lines[-1], maxsplit=1)
     last, fields = _settings_in(lines)
     above = lines[:last]
     starts = [number for number, line in enumerate(above) if line.strip().startswith(NEGATIVE)]

@@ -53,7 +53,7 @@ def texts_in(path: Path) -> Texts:
 
 
 def _of_png(path: Path, file: IO[bytes]) -> Texts:
-    size, found = (0, 0), dict[str, str]()
+    size, found, kind = (0, 0), dict[str, str](), b""
     for kind, length in _chunks(file):
         if kind == b"IHDR":
             width, height = struct.unpack(">II", file.read(8))
@@ -63,6 +63,10 @@ def _of_png(path: Path, file: IO[bytes]) -> Texts:
                 raise _too_much(path)
             data = file.read(length)
             found |= _exif_of(data) if kind == b"eXIf" else _text_of(path, kind, data)
+    if kind != b"IEND" and not found:
+        raise ImageTextError(
+            f"{path} cannot be read as a picture: it ends too early, as of a broken download"
+        )
     return Texts(size, found)
 
 

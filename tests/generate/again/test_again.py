@@ -123,6 +123,8 @@ def test_a_picture_of_the_web_ui_is_repeated_as_far_as_possible(tmp_path):
         ("x.jpg", b"UNICODE\0" + INFOTEXT.encode("utf-16-le")),
         ("x.webp", b"UNICODE\0" + INFOTEXT.encode("utf-16")),
         ("x.webp", b"ASCII\0\0\0" + INFOTEXT.encode()),
+        ("x.jpg", b"UNICODE\0" + INFOTEXT.encode()),
+        ("x.jpg", b"UNICODE\0" + INFOTEXT.encode("utf-16-be") + b"x"),
         ("x.png", b"\0" * 8 + INFOTEXT.encode()),
     ],
 )
@@ -200,6 +202,7 @@ def test_the_words_of_a_prompt(words, expected):
         ('Steps: 1, A: "open, B: 2', {"Steps": "1", "A": '"open', "B": "2"}),
         ("Steps: 1, junk, B: 2,", {"Steps": "1", "B": "2"}),
         ("just a castle: at night", {}),
+        ("at night, Steps: 1, Seed: 2", {"Steps": "1", "Seed": "2"}),
     ],
 )
 def test_the_settings_of_a_text(text, fields):
@@ -256,6 +259,11 @@ def test_a_picture_without_text_says_so(tmp_path):
         read(tmp_path / "x.webp")
     with pytest.raises(ImageTextError, match="does not say how it was made"):
         read(png(tmp_path / "x.png", parameters="a holiday", Comment="{}", prompt="[]"))
+    with pytest.raises(ImageTextError, match="JSON of another program"):
+        read(png(tmp_path / "x.png", parameters='{"sui_image_params": {}}'))
+    (tmp_path / "cut.png").write_bytes((tmp_path / "x.png").read_bytes()[:40])
+    with pytest.raises(ImageTextError, match="ends too early"):
+        read(tmp_path / "cut.png")
     with pytest.raises(ImageTextError, match="InvokeAI"):
         read(png(tmp_path / "x.png", invokeai_metadata="{}"))
 
@@ -327,6 +335,31 @@ def test_no_model_is_loaded_because_a_picture_names_it(generate, ours, tmp_path)
     assert generate("--from-image", ours(model="someone/else")).exit_code == 0
     (tmp_path / "cache" / "visunex" / "generate" / "models.json").write_text("{")
     refused(generate("--from-image", ours(), model=False), "has not been used here")
+
+
+@pytest.mark.parametrize(
+    ("comment", "said"),
+    [
+        ({"steps": {}, "seed": 1}, "--ddim_steps"),
+        ({"steps": 1, "seed": []}, "--seed"),
+        ({"steps": 1, "seed": 1, "width": True, "height": 64}, "--W"),
+        ({"steps": 1, "seed": 1.5}, "--seed"),
+        ({"steps": 1, "seed": 1, "width": 60, "height": 64}, "--W is 60"),
+    ],
+)
+def test_values_of_another_type(generate, comment, said):
+    path = png(Path("x.png"), Description="a castle", Comment=json.dumps(comment))
+    result = generate("--from-image", path)
+    assert result.exit_code in (1, 2)
+    assert said in result.output
+    assert "fault in VisuNex" not in result.output
+
+
+def test_a_value_that_is_nothing_is_the_options_own(generate):
+    comment = {"steps": 1, "seed": 1, "scale": None, "width": 64, "height": 64}
+    path = png(Path("x.png"), Description="a castle", Comment=json.dumps(comment))
+    assert generate("--from-image", path).exit_code == 0
+    assert read_record(Path("outputs/samples/00000.png")).settings.guidance_scale == 7.5
 
 
 def test_a_picture_of_the_web_ui_is_made_again(generate):
