@@ -29,7 +29,7 @@ OTHERS = {
 
 def read(path: Path) -> Again:
     """How the image at `path` is made again. Raises ImageTextError where it does not say so."""
-    texts = texts_in(path).by_key
+    texts = texts_in(path)
     if JSON_KEY in texts:
         return _ours(record_in(path, texts[JSON_KEY]))
     found = _comfyui(texts) or _novelai(texts) or _web_ui(texts)

@@ -17,6 +17,7 @@ from .png_text import ImageRecord, png_text, web_ui_text
 __all__ = ["SAMPLES", "Writer", "check_folder"]
 
 SAMPLES = "samples"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
@@ -89,11 +90,17 @@ def _named_errors(folder: Path, written: list[Path]) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        full = getattr(error, "errno", None) in _FULL
         reason = "the disk is full" if full else getattr(error, "strerror", None) or str(error)
-        kept = f"; the {len(written)} written before are kept, the last is {written[-1]}" if written else ""
         way = f"{'make room, or ' if full else ''}give another folder with --outdir"
-        raise OutputError(f"no picture could be written to {folder}: {reason}{kept}; {way}") from None
+        said = f"no picture could be written to {folder}: {reason}{_kept(written)}; {way}"
+        raise OutputError(said) from None
+
+
+def _kept(written: list[Path]) -> str:
+    if not written:
+        return ""
+    return f"; the {len(written)} written before are kept, the last is {written[-1]}"
 
 
 def _numbered(temporary: Path, folder: Path, prefix: str, digits: int) -> Path:

@@ -220,7 +220,7 @@ def png_text(web_ui: str, record: ImageRecord | None = None) -> PngImagePlugin.P
 
 def read_record(path: Path) -> ImageRecord:
     """How the image at `path` was made. Raises ImageTextError where it does not say so."""
-    text = texts_in(path).by_key.get(JSON_KEY)
+    text = texts_in(path).get(JSON_KEY)
     if text is None:
         raise ImageTextError(f"{path} does not say how it was made: it holds no `{JSON_KEY}` text")
     return record_in(path, text)

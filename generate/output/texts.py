@@ -4,7 +4,6 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,7 +12,7 @@ from visunex.base.errors import first_line
 from ..errors import ImageTextError
 from .exif import exif_texts
 
-__all__ = ["Texts", "texts_in"]
+__all__ = ["texts_in"]
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MOST_BYTES = 4 << 20  # of one text, unpacked; graphs of ComfyUI are the largest there are
@@ -22,16 +21,8 @@ MOST_FILE = 1 << 29  # bytes of a JPEG or WebP, which Pillow reads whole
 MOST_CHUNKS = 100_000
 
 
-@dataclass(frozen=True)
-class Texts:
-    """An image's width and height in pixels, and its texts by their keys."""
-
-    size: tuple[int, int]
-    by_key: dict[str, str]
-
-
-def texts_in(path: Path) -> Texts:
-    """The texts of a PNG, or in the EXIF of a JPEG, WebP or AVIF.
+def texts_in(path: Path) -> dict[str, str]:
+    """The texts of a PNG by their keys, or those in the EXIF of a JPEG, WebP or AVIF.
 
     Raises ImageTextError for what is no image, and for texts beyond the bounds.
     """
@@ -52,13 +43,10 @@ def texts_in(path: Path) -> Texts:
         raise ImageTextError(f"{path} cannot be read as a picture: {first_line(error)}") from None
 
 
-def _of_png(path: Path, file: IO[bytes]) -> Texts:
-    size, found, kind = (0, 0), dict[str, str](), b""
+def _of_png(path: Path, file: IO[bytes]) -> dict[str, str]:
+    found, kind = dict[str, str](), b""
     for kind, length in _chunks(file):
-        if kind == b"IHDR":
-            width, height = struct.unpack(">II", file.read(8))
-            size = (width, height)
-        elif kind in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
+        if kind in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
             if length > MOST_BYTES or len(found) >= MOST_TEXTS:
                 raise _too_much(path)
             data = file.read(length)
@@ -67,7 +55,7 @@ def _of_png(path: Path, file: IO[bytes]) -> Texts:
         raise ImageTextError(
             f"{path} cannot be read as a picture: it ends too early, as of a broken download"
         )
-    return Texts(size, found)
+    return found
 
 
 def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
@@ -93,15 +81,19 @@ def _text_of(path: Path, kind: bytes, data: bytes) -> dict[str, str]:
         rest = rest[1:]
     elif kind == b"iTXt":
         packed, rest = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]
-    if packed:
-        unpacker = zlib.decompressobj()
-        try:
-            rest = unpacker.decompress(rest, MOST_BYTES)
-        except zlib.error:
-            return {}
-        if unpacker.unconsumed_tail:
-            raise _too_much(path)
-    return {key.decode("latin-1"): _decoded(rest)}
+    try:
+        return {key.decode("latin-1"): _decoded(_unpacked(path, rest) if packed else rest)}
+    except zlib.error:
+        return {}
+
+
+def _unpacked(path: Path, data: bytes) -> bytes:
+    """What zlib packed. Raises zlib.error."""
+    unpacker = zlib.decompressobj()
+    unpacked = unpacker.decompress(data, MOST_BYTES)
+    if unpacker.unconsumed_tail:
+        raise _too_much(path)
+    return unpacked
 
 
 def _decoded(data: bytes) -> str:
@@ -123,7 +115,7 @@ def _exif_of(data: bytes) -> dict[str, str]:
         return {}
 
 
-def _of_others(path: Path) -> Texts:
+def _of_others(path: Path) -> dict[str, str]:
     from PIL import Image
 
     with Image.open(path) as image:
@@ -133,7 +125,7 @@ def _of_others(path: Path) -> Texts:
             found.setdefault("parameters", _decoded(comment))
         if any(len(text) > MOST_BYTES for text in found.values()):
             raise _too_much(path)
-        return Texts(image.size, found)
+        return found
 
 
 def _too_much(path: Path) -> ImageTextError:

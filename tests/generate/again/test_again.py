@@ -385,7 +385,7 @@ def test_the_seed_that_a_picture_shows_makes_it_again(generate):
     castle = ("--prompt", "a castle", "--ddim_steps", 2)
     assert generate(*castle, "--n_samples", 2, "--n_iter", 2, "--seed", 5).exit_code == 0
     for number, path in enumerate(sorted(Path("outputs/samples").iterdir())):
-        seed = parse(texts_in(path).by_key["parameters"]).fields["Seed"]
+        seed = parse(texts_in(path)["parameters"]).fields["Seed"]
         assert int(seed) == 5 + number
         assert generate(*castle, "--seed", seed, "--outdir", seed).exit_code == 0
         one, other = (np.asarray(Image.open(each), int) for each in (path, f"{seed}/samples/00000.png"))
