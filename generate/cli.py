@@ -136,6 +136,9 @@ def load(options: "Options", job: "Job") -> "Sampler":
         variant=options.variant,
     )
     check_sizes(options, sampler.model)
+    for taste in (variant.taste for variant in job.variants):
+        if taste is not None and taste.steps:
+            sampler.conditioner.require_space(taste)
     for prompt in dict.fromkeys((*job.distinct_prompts, job.settings.negative_prompt)):
         if surplus := sampler.conditioner.surplus(prompt):
             said = f"The last {surplus} tokens are left out, the model takes no more: {prompt}"

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .errors import UsageError
 from .families.sd1.model import Model
-from .families.sd1.text_encoder import openai_text_encoder
+from .families.sd1.text_encoder import CLIP_L, openai_text_encoder
 from .settings import TextEncoder
 from .steering import steer
 from .taste import Taste
@@ -38,6 +38,10 @@ class Conditioner:
         if key not in self._computed:
             self._computed[key] = self._compute(text, taste if personal else None, on_step)
         return self._computed[key]
+
+    def require_space(self, taste: Taste) -> None:
+        """Raise EmbeddingError where a taste certainly is of another CLIP than what reads the prompts."""
+        taste.require_space(self.model.name, self.model.clip if self.text_encoder == "model" else CLIP_L)
 
     def negative(self, text: str) -> Tensor:
         """Conditioning `[1, L, D]` of the negative (or empty) prompt by the model's own text encoder."""
@@ -72,6 +76,7 @@ class Conditioner:
         with self.model.on_device(self.model.text_encoder if own else self._openais()[0]) as encoder:
             if taste is None:
                 return steer.conditioning(encoder, self.tokens(text))
+            self.require_space(taste)
             return steer.personalise(
                 encoder,
                 self.model.text_projection if own else self._openais()[1],

@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from visunex.aesthetic_embeddings.space import Space
 
 __all__ = ["Taste"]
 
@@ -18,8 +21,8 @@ STEPS, LR = 10, 1e-4  # the paper's rate (arXiv 2209.12330)
 class Taste:
     """An aesthetic embedding `[1, D_proj]` under a name, the Adam steps to take towards it, and their rate.
 
-    `steps` 0 leaves prompts as they are; `path` is where its file lies, where the name does not say so. The
-    embedding's direction is all that counts.
+    `steps` 0 leaves prompts as they are; `path` is where its file lies, where the name does not say so,
+    `space` which CLIP's it is, where that is known. The embedding's direction is all that counts.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Taste:
     steps: int = STEPS
     lr: float = LR
     path: str | None = None
+    space: "Space | None" = None
 
     @classmethod
     def load(cls, name: str | Path, *, steps: int = STEPS, lr: float = LR) -> "Taste":
@@ -35,9 +39,19 @@ class Taste:
         Raises EmbeddingError, listing the names there are, for what is not there or no embedding.
         """
         from visunex.aesthetic_embeddings import find
+        from visunex.aesthetic_embeddings.space import space_of
 
         found = find(name)
-        return cls(str(name), found.tensor(), steps, lr, _place(str(name), found.path))
+        return cls(str(name), found.tensor(), steps, lr, _place(str(name), found.path), space_of(found))
+
+    def require_space(self, model: str, clip: Mapping[str, str] | None) -> None:
+        """Raise EmbeddingError where the embedding certainly is of another CLIP than the model's.
+
+        `clip` names that by `name` and `pretrained`; None where nothing says which it is.
+        """
+        from visunex.aesthetic_embeddings.space import require_one_space, space_said
+
+        require_one_space([(f"the model {model}", space_said(clip)), (self.name, self.space)])
 
     @property
     def digest(self) -> str:

@@ -114,6 +114,7 @@ def encode_precomputed(
         looked_through=published.found.rows,
         dropped=published.dropped,
         missing_parts=published.missing_parts,
+        baseline_dropped=baseline.dropped if baseline is not None else [],
         images=counts.images,
         passed_over=0 if downloaded else published.ranks[-1] + 1 - len(published.ranks),
         model=settings.model,

@@ -35,8 +35,9 @@ def reduce_published(
     """
     started, settings = time.monotonic(), recipe.encode
     require_target(run, out)
-    wanted = [read_published(name) for name in settings.vectors]
-    baseline = [read_published(name) for name in settings.baseline_vectors]
+    files = [read_published(name) for name in (*settings.vectors, *settings.baseline_vectors)]
+    arrays = [file.vectors for file in files]
+    wanted, baseline = arrays[: len(settings.vectors)], arrays[len(settings.vectors) :]
     _same_dimension([*wanted, *baseline], [*settings.vectors, *settings.baseline_vectors])
     digests = _digests(settings.vectors, wanted), _digests(settings.baseline_vectors, baseline)
     if run is not None:
@@ -58,6 +59,7 @@ def reduce_published(
         baseline=settings.baseline_vectors,
         dimension=vector.shape[1],
         reduction=settings.reduce,
+        dropped=[name for file in files for name in file.dropped],
         checks=checks,
         embedding=save_embedding(vector, made, run, out),
         seconds=round(time.monotonic() - started, 3),

@@ -58,6 +58,7 @@ class EncodeReport(EmbeddingReport):
     discarded: bool
     repeated: int = 0
     repeats_left_out: bool = False
+    baseline_dropped: tuple[str, ...] = ()
 
     @property
     def images_per_second(self) -> float:
@@ -81,6 +82,7 @@ class EncodeReport(EmbeddingReport):
         if self.repeated:
             counts = "left out" if self.repeats_left_out else "each counts; --dedupe-images exact takes one"
             lines.append(f"  {self.repeated:>7}  the same as another: {counts}")
+        lines += _dropped_lines(self.baseline_dropped, " of the baseline")
         lines += [f"  not whole: {shard}: {reason}" for shard, reason in self.damaged.items()]
         rate = (
             f", {self.images_per_second:.1f} pictures/s" if self.encoded_now else ", nothing was left to do"
@@ -100,7 +102,8 @@ class PrecomputedReport(EmbeddingReport):
 
     `images` = `precomputed` + `encoded` + the sum of `failed`. `passed_over` candidates would have come
     before the last one taken, but no usable vector of theirs is published. `dropped` names vectors that are
-    zero or not finite, `missing_parts` the numbers that the folder leaves out.
+    zero or not finite, `missing_parts` the numbers that the folder leaves out, `baseline_dropped` those of
+    the baseline.
     """
 
     place: str
@@ -115,6 +118,7 @@ class PrecomputedReport(EmbeddingReport):
     pretrained: str
     dropped: list[str]
     missing_parts: list[int]
+    baseline_dropped: list[str]
 
     def as_text(self) -> str:
         """The report for a person."""
@@ -131,10 +135,7 @@ class PrecomputedReport(EmbeddingReport):
             lines.append(
                 f"  {self.passed_over:>7}  better candidates passed over: no usable vector of theirs is there"
             )
-        if self.dropped:
-            lines.append(
-                f"  {len(self.dropped):>7}  vectors left out, zero or not finite: {_shortened(self.dropped)}"
-            )
+        lines += [*_dropped_lines(self.dropped), *_dropped_lines(self.baseline_dropped, " of the baseline")]
         if self.missing_parts:
             lines.append(f"  parts that are not there: {_shortened(self.missing_parts)}")
         return "\n".join([*lines, f"  {human_time(self.seconds)}", *self.outcome()])
@@ -142,15 +143,27 @@ class PrecomputedReport(EmbeddingReport):
 
 @dataclass(frozen=True)
 class VectorsReport(EmbeddingReport):
-    """The report of an embedding from published vectors alone, without any image."""
+    """The report of an embedding from published vectors alone, without any image.
+
+    `dropped` names rows that are zero or not finite.
+    """
 
     vectors: tuple[str, ...]
     baseline: tuple[str, ...]
+    dropped: list[str]
 
     def as_text(self) -> str:
         """The report for a person."""
         against = f" minus {', '.join(self.baseline)}" if self.baseline else ""
-        return "\n".join([f"published vectors: {', '.join(self.vectors)}{against}", *self.outcome()])
+        made_of = f"published vectors: {', '.join(self.vectors)}{against}"
+        return "\n".join([made_of, *_dropped_lines(self.dropped), *self.outcome()])
+
+
+def _dropped_lines(names: Sequence[str], of: str = "") -> list[str]:
+    """What a person is told of vectors that are none."""
+    if not names:
+        return []
+    return [f"  {len(names):>7}  vectors{of} left out, zero or not finite: {_shortened(names)}"]
 
 
 def _shortened(names: Sequence[object]) -> str:

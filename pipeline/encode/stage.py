@@ -93,6 +93,7 @@ class _Reduced:
     vector: NDArray[np.float32]
     checks: Checks
     words: tuple[Word, ...]
+    baseline_dropped: tuple[str, ...] = ()
 
 
 def encode(
@@ -181,6 +182,7 @@ def finish_encode(
         discarded=settings.discard_images,
         repeated=request.repeats.count if request.repeats else 0,
         repeats_left_out=bool(request.repeats and request.repeats.left_out),
+        baseline_dropped=reduced.baseline_dropped,
     )
     report = report.recorded(request.run)
     require_all_there(request.run, report.failed, report.images)
@@ -250,7 +252,8 @@ def _reduce(
     vector = reduce_folder(vectors, settings.reduce, baseline)
     model = {"name": encoder.model, "pretrained": encoder.pretrained, "weights": encoder.weights}
     checks = check(vector, vectors, settings.reduce, reference, baseline=baseline, wanted=wanted, model=model)
-    return _Reduced(vector, checks, _words(vector, vectors, encoder))
+    dropped = tuple(baseline.dropped) if baseline is not None else ()
+    return _Reduced(vector, checks, _words(vector, vectors, encoder), dropped)
 
 
 def _baseline(folder: Path, encoder: ImageEncoder, settings: "Encode") -> VectorFolder | None:

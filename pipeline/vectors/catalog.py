@@ -19,9 +19,9 @@ from visunex.base.files import write_bytes
 from visunex.base.folders import cache_folder
 
 from ..errors import EncodeError
-from .npy import NPY_ERRORS
+from .npy import NPY_ERRORS, as_float32, have_direction
 
-__all__ = ["PublishedVectors", "catalogue", "digest", "read_published"]
+__all__ = ["PublishedVectors", "VectorFile", "catalogue", "digest", "read_published"]
 
 LARGEST = 64 << 20  # bytes
 
@@ -35,6 +35,14 @@ class PublishedVectors:
     sha256: str
 
 
+@dataclass(frozen=True, eq=False)
+class VectorFile:
+    """The `vectors` [n, D] of a file, and the names of its rows that are none: zero or not finite."""
+
+    vectors: NDArray[np.float32]
+    dropped: tuple[str, ...] = ()
+
+
 @functools.cache
 def catalogue() -> dict[str, PublishedVectors]:
     """The published vectors by name."""
@@ -46,25 +54,25 @@ def catalogue() -> dict[str, PublishedVectors]:
     }
 
 
-def read_published(name: str) -> NDArray[np.float32]:
-    """The vectors [n, D] of a published name or of a `.npy` file.
+def read_published(name: str) -> VectorFile:
+    """The vectors of a published name or of a `.npy` file.
 
     A name is fetched once, from `$VISUNEX_MIRROR` (a folder or address that holds `NAME.npy`) or where it was
     published, and checked by its SHA-256. Raises EncodeError, UsageError.
     """
     entry = catalogue().get(name)
     if entry is not None:
-        return _array(_fetched(entry), name)
+        return _read(_fetched(entry), name)
     if not name.endswith(".npy"):
         raise UsageError(f"there are no published vectors {name!r}: {', '.join(catalogue())}, or a .npy file")
     try:
         with Path(name).open("rb") as file:
-            return _array(file.read(LARGEST + 1), name)
+            return _read(file.read(LARGEST + 1), name)
     except OSError as error:
         raise EncodeError(f"{name} cannot be read: {error.strerror}") from None
 
 
-def _array(data: bytes, name: str) -> NDArray[np.float32]:
+def _read(data: bytes, name: str) -> VectorFile:
     if len(data) > LARGEST:
         raise EncodeError(f"{name} is larger than {LARGEST >> 20} MB; give its folder with --precomputed")
     try:
@@ -73,10 +81,11 @@ def _array(data: bytes, name: str) -> NDArray[np.float32]:
         raise EncodeError(f"{name} is no array of vectors: {first_line(error)}") from None
     if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f" or vectors.ndim not in (1, 2):
         raise EncodeError(f"{name} is no array of vectors [n, D] of floats")
-    rows = np.atleast_2d(vectors).astype(np.float32)
-    if not rows.size or not np.isfinite(rows).all():
-        raise EncodeError(f"{name} holds no vectors, or some that are not finite")
-    return rows
+    rows = as_float32(np.atleast_2d(vectors))
+    sound = have_direction(rows)
+    if not sound.any():
+        raise EncodeError(f"{name} holds no vectors, or none that is finite and not zero")
+    return VectorFile(rows[sound], tuple(f"{name} row {row}" for row in np.flatnonzero(~sound)))
 
 
 def _fetched(entry: PublishedVectors) -> bytes:

@@ -19,7 +19,16 @@ from visunex.net.range_file import RangedFile
 
 from ..errors import EncodeError, fetch_errors_as
 from ..metadata.columns import Role
-from .remote_store import Header, PublishedFolder, PublishedPart, header, named, opened
+from .remote_store import (
+    Header,
+    PublishedFolder,
+    PublishedPart,
+    as_plain_text,
+    header,
+    named,
+    opened,
+    require_same_count,
+)
 
 __all__ = ["Likenesses", "measure"]
 
@@ -78,7 +87,7 @@ def measure(folder: PublishedFolder, by: Role, wanted: Hashes, vector: NDArray[n
                     f"{part.vectors.name} is in Fortran order, whose rows cannot be compared one by one; "
                     "save it again with numpy.ascontiguousarray"
                 )
-            places, rows = _wanted_rows(part, by, wanted, head.count)
+            places, rows = _wanted_rows(part, by, wanted)
             for begin in range(0, len(rows), BLOCK):
                 block = slice(begin, begin + BLOCK)
                 _fill(cosines, places[block], _cosines(part.vectors, head, rows[block], vector))
@@ -92,7 +101,7 @@ def _fill(cosines: Cosines, places: Rows, measured: Cosines) -> None:
     cosines[places[new][::-1]] = measured[new][::-1]  # numpy lets the last of several win
 
 
-def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes, count: int) -> tuple[Rows, Rows]:
+def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes) -> tuple[Rows, Rows]:
     """Where the keys of those rows of a part that are wanted are among these; and the rows, ascending."""
     among, rows, begin = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
     for keys in _keys(part, by):
@@ -100,22 +109,19 @@ def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes, count: int) -> t
         among.append(places[present])
         rows.append(begin + np.flatnonzero(present))
         begin += len(keys)
-    if begin > count:
-        raise EncodeError(
-            f"{part.vectors.name} has {count} vectors, its metadata {begin} rows: they do not belong together"
-        )
     return np.concatenate(among), np.concatenate(rows)
 
 
 def _keys(part: PublishedPart, by: str) -> Iterator[pl.Series]:
     file = opened(part)
+    require_same_count(part, file)
     name = named(file.schema_arrow.names, by)
     if name is None:
         raise EncodeError(f"{part.metadata.name} has no column {by!r} as the first part has")
     try:
         for batch in file.iter_batches(_ROWS, columns=[name], use_threads=False):
-            values = pl.Series(pl.from_arrow(batch.column(0)))
-            yield values.cast(pl.String)
+            values = pl.Series(pl.from_arrow(as_plain_text(batch.column(0))))
+            yield values.cast(pl.String, strict=False)  # null, and so nowhere, where it is not UTF-8
     except (pa.ArrowException, OSError, pl.exceptions.PolarsError) as error:
         raise EncodeError(f"{part.metadata.name} cannot be read: {first_line(error)}") from None
 

@@ -21,7 +21,18 @@ from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile, coalesced
 
 from ..errors import EncodeError, fetch_errors_as
-from .remote_store import Header, PublishedFolder, header, named, open_folder, opened, provenance_of
+from .npy import as_float32, have_direction
+from .remote_store import (
+    Header,
+    PublishedFolder,
+    as_plain_text,
+    header,
+    named,
+    open_folder,
+    opened,
+    provenance_of,
+    require_same_count,
+)
 
 __all__ = ["Found", "Hit", "Wanted", "find", "look_up", "read_rows"]
 
@@ -114,11 +125,7 @@ def _look_up(
     names = file.schema_arrow.names
     if by not in names:
         raise EncodeError(f"{part.metadata.name} has no column {by!r} as the first part has")
-    if (count := header(part.vectors).count) != file.metadata.num_rows:
-        raise EncodeError(
-            f"{part.vectors.name} holds {count} vectors, {part.metadata.name} {file.metadata.num_rows} rows: "
-            "they do not belong together; fetch both again"
-        )
+    require_same_count(part, file)
     found: list[tuple[Any, Hit]] = []
     begin = 0
     try:
@@ -138,23 +145,13 @@ def _places(file: pq.ParquetFile, group: int, by: str, values: Sequence[Any]) ->
     lookup: pa.Array | None = None
     places, begin = [], 0
     for batch in file.iter_batches(_BATCH, [group], [by], use_threads=False):
-        column = _plain(batch.column(0))
+        column = as_plain_text(batch.column(0))
         lookup = _lookup(column.type, values) if lookup is None else lookup
         indices = pc.index_in(column, value_set=lookup)
         rows = np.flatnonzero(indices.is_valid().to_numpy(zero_copy_only=False))
         places += [(begin + int(row), indices[int(row)].as_py()) for row in rows]
         begin += len(column)
     return places
-
-
-def _plain(column: pa.Array) -> pa.Array:
-    """A column in the one type for text that all of Arrow's are compared as; others as they are."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    text = (pa.string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view())
-    # As bytes: a link that is not UTF-8 is found by none, and costs no other.
-    text_like = column.type in (*text, pa.large_string()) or pa.types.is_fixed_size_binary(column.type)
-    return column.cast(pa.large_binary()) if text_like else column
 
 
 def _lookup(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
@@ -218,10 +215,8 @@ def _read_part(file: RangedFile, rows: Sequence[int]) -> list[NDArray[np.float32
 
 def _usable(row: NDArray[Any]) -> NDArray[np.float32]:
     """The vector in float32; all NaN where it has no direction there."""
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-        vector = row.astype(np.float32)
-    sound = bool(np.isfinite(vector).all() and vector.any())
-    return vector if sound else np.full_like(vector, np.nan)
+    vector = as_float32(row)
+    return vector if have_direction(vector[None])[0] else np.full_like(vector, np.nan)
 
 
 def _read_columns(file: RangedFile, head: Header, rows: Sequence[int]) -> list[NDArray[np.float32]]:

@@ -23,17 +23,19 @@ from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, Web, as_fi
 
 from ..errors import EncodeError, fetch_errors_as
 from .npy import NPY_ERRORS
-from .store import provenance_in
+from .store import provenance_in, without_partner
 
 __all__ = [
     "Header",
     "PublishedFolder",
     "PublishedPart",
+    "as_plain_text",
     "header",
     "named",
     "open_folder",
     "opened",
     "provenance_of",
+    "require_same_count",
 ]
 
 _MOST_PARTS = 100_000
@@ -95,15 +97,8 @@ def _local_parts(folder: Path) -> Iterator[PublishedPart]:
     for number in sorted(vectors.keys() | tables.keys()):
         part = vectors.get(number), tables.get(number)
         if part[0] is None or part[1] is None:
-            raise _without_partner(str(part[0] or part[1]), "img_emb" if part[1] else "metadata", number)
+            raise without_partner(str(part[0] or part[1]), "img_emb" if part[1] else "metadata", number)
         yield PublishedPart(LocalFile(part[0]), LocalFile(part[1]), number)
-
-
-def _without_partner(name: str, missing: str, number: int) -> EncodeError:
-    return EncodeError(
-        f"{name} has no partner: {missing}/{missing}_{number} is not there; fetch it, or take this file "
-        "out of the folder"
-    )
 
 
 def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
@@ -126,7 +121,7 @@ def _remote_parts(address: str, web: Web) -> Iterator[PublishedPart]:
         there = metadata.exists(), vectors.exists()
         if any(there) and not all(there):
             found, missing = (metadata, "img_emb") if there[0] else (vectors, "metadata")
-            raise _without_partner(found.name, missing, number)
+            raise without_partner(found.name, missing, number)
         if all(there):
             last = number
             yield PublishedPart(vectors, metadata, number)
@@ -154,6 +149,26 @@ def opened(part: PublishedPart) -> pq.ParquetFile:
         raise EncodeError(
             f"{part.metadata.name} is no parquet file that can be read: {first_line(error)}"
         ) from None
+
+
+def require_same_count(part: PublishedPart, file: pq.ParquetFile) -> None:
+    """Raise EncodeError where a part has not as many vectors as rows of metadata."""
+    count, rows = header(part.vectors).count, file.metadata.num_rows
+    if count != rows:
+        raise EncodeError(
+            f"{part.vectors.name} holds {count} vectors, {part.metadata.name} {rows} rows: "
+            "they do not belong together; fetch both again"
+        )
+
+
+def as_plain_text(column: pa.Array) -> pa.Array:
+    """A column in the one type for text that all of Arrow's are compared as; others as they are."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    text = (pa.string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view())
+    # As bytes: a link that is not UTF-8 is found by none, and costs no other.
+    text_like = column.type in (*text, pa.large_string()) or pa.types.is_fixed_size_binary(column.type)
+    return column.cast(pa.large_binary()) if text_like else column
 
 
 def provenance_of(file: pq.ParquetFile) -> dict[str, Any]:

@@ -7,7 +7,7 @@ float16, raw or normalised, with or without metadata.
 import json
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from visunex.base.files import atomic
 
 from ..errors import EncodeError
 from ..shards.samples import Sample
-from .npy import NPY_ERRORS
+from .npy import NPY_ERRORS, as_float32, have_direction
 
 __all__ = [
     "Batches",
@@ -31,6 +31,7 @@ __all__ = [
     "read_provenance",
     "read_vectors",
     "remove_parts_but",
+    "without_partner",
     "write_part",
 ]
 
@@ -42,10 +43,14 @@ _ROUNDING = 1e-6  # and normalised float32 ones to about 1e-7
 
 @dataclass(frozen=True)
 class Part:
-    """One pair of files of a folder; `metadata` None where a peer wrote none."""
+    """One pair of files of a folder; `metadata` None where a peer wrote none.
+
+    Rows `without_direction`, zero or not finite, are left out wherever vectors are read.
+    """
 
     vectors: Path
     metadata: Path | None
+    without_direction: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,12 @@ class VectorFolder:
 
     def __len__(self) -> int:
         """The number of vectors."""
-        return sum(len(_mapped(part)) for part in self.parts)
+        return sum(len(_mapped(part)) - len(part.without_direction) for part in self.parts)
+
+    @property
+    def dropped(self) -> list[str]:
+        """The names of the rows that are left out: they are zero or not finite."""
+        return [f"{part.vectors} row {row}" for part in self.parts for row in part.without_direction]
 
     def units(self) -> "Batches":
         """Normalised vectors, to be iterated any number of times in float32 batches [n, D]."""
@@ -69,7 +79,7 @@ class VectorFolder:
 
     def scores(self) -> NDArray[np.float64]:
         """The score of every vector, float64, NaN where there is none."""
-        parts = [_column(part, "score", len(_mapped(part))) for part in self.parts]
+        parts = [_kept(part, _column(part, "score", len(_mapped(part)))) for part in self.parts]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def identities(self) -> list[dict[str, Any]]:
@@ -90,9 +100,10 @@ class Batches:
         for part in self.folder.parts:
             vectors = _mapped(part)
             norms = _column(part, "norm", len(vectors))
-            for begin in range(0, len(vectors), BATCH):
-                rows = np.asarray(vectors[begin : begin + BATCH], dtype=np.float32)
-                yield self._as_wanted(part, rows, norms[begin : begin + BATCH, None])
+            kept = _kept(part, np.arange(len(vectors)))
+            for begin in range(0, len(kept), BATCH):
+                block = kept[begin : begin + BATCH]
+                yield self._as_wanted(part, as_float32(vectors[block]), norms[block, None])
 
     def _as_wanted(self, part: Part, rows: NDArray[np.float32], norms: NDArray[Any]) -> NDArray[np.float32]:
         if np.isfinite(norms).all():
@@ -116,7 +127,8 @@ def is_vector_folder(path: Path) -> bool:
 def read_vectors(path: Path) -> VectorFolder:
     """The vectors of a folder in clip-retrieval's layout, ours or a peer's.
 
-    Raises EncodeError, naming the file, for a broken array, rows that do not match, or differing dimensions.
+    A vector that is zero or not finite is left out. Raises EncodeError, naming the file, for a broken array,
+    a part without its partner, rows that do not match, or differing dimensions.
     """
     arrays = _numbered(path / "img_emb", "img_emb", "npy")
     tables = _numbered(path / "metadata", "metadata", "parquet")
@@ -124,9 +136,23 @@ def read_vectors(path: Path) -> VectorFolder:
         raise EncodeError(
             f"{path} holds no img_emb/img_emb_N.npy; give a folder that `encode` or clip-retrieval made"
         )
+    for number in sorted(arrays.keys() ^ tables.keys() if tables else ()):
+        missing = "metadata" if number in arrays else "img_emb"
+        raise without_partner(str(arrays.get(number) or tables[number]), missing, number)
     folder = VectorFolder(path, tuple(Part(arrays[number], tables.get(number)) for number in sorted(arrays)))
     _check(folder)
+    folder = replace(folder, parts=tuple(map(_judged, folder.parts)))
+    if not len(folder) and (bad := folder.dropped):
+        raise EncodeError(f"every vector in {path} is zero or not finite ({bad[0]}); it is broken")
     return folder
+
+
+def without_partner(name: str, missing: str, number: int) -> EncodeError:
+    """The error for a file of a part whose other file, in the folder `missing`, is not there."""
+    return EncodeError(
+        f"{name} has no partner: {missing}/{missing}_{number} is not there; fetch it, or take this file "
+        "out of the folder"
+    )
 
 
 def part_numbers(folder: Path) -> list[int]:
@@ -232,6 +258,20 @@ def _check(folder: VectorFolder) -> None:
                 f"{_mapped(first).shape[1]}: they come from different towers"
             )
         _column(part, "norm", len(vectors))
+
+
+def _judged(part: Part) -> Part:
+    """The part with its rows that have no direction."""
+    vectors, bad = _mapped(part), list[int]()
+    for begin in range(0, len(vectors), BATCH):
+        found = have_direction(as_float32(vectors[begin : begin + BATCH]))
+        bad += (begin + np.flatnonzero(~found)).tolist()
+    return replace(part, without_direction=tuple(bad))
+
+
+def _kept(part: Part, values: NDArray[Any]) -> NDArray[Any]:
+    """Of a value for each row those of the rows that have a direction."""
+    return np.delete(values, list(part.without_direction)) if part.without_direction else values
 
 
 def _mapped(part: Part) -> NDArray[Any]:

@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from visunex.aesthetic_embeddings import Published, catalogue
+from visunex.aesthetic_embeddings import Published, catalogue, save
 from visunex.generate.cli import main
 from visunex.generate.output.files import Writer
 from visunex.generate.output.png_text import read_record
@@ -358,6 +358,12 @@ def test_things_that_are_not_there_or_do_not_fit(generate, embedding_file):
         generate(*castle, "--aesthetic_embedding", "h.pt"),
         1,
         "this embedding is 1x1024 (ViT-H-14), the model needs 1x64",
+    )
+    save("l.pt", np.ones(768), {"model": {"name": "ViT-L-14", "pretrained": "openai"}})
+    refused(
+        generate(*castle, "--aesthetic_embedding", "l.pt", "--model", "visunex-tiny"),
+        1,
+        "the model visunex-tiny is of visunex-tiny and l.pt of ViT-L-14 openai",
     )
     Path("broken.ckpt").write_text("junk", encoding="utf-8")
     refused(generate(*castle, "--model", "broken.ckpt"), 1, "broken.ckpt cannot be read as a checkpoint")

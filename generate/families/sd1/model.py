@@ -1,7 +1,7 @@
 """A model's name, folder or file -> its parts on a device."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +21,7 @@ from ..devices import find_device, precision_on
 from .checkpoint import SCALING, load_checkpoint
 from .folder import load_folder, load_tiny
 from .parts import Parts
-from .text_encoder import text_projection
+from .text_encoder import CLIP_L, WIDTH, text_projection
 
 __all__ = ["Model", "load"]
 
@@ -78,6 +78,17 @@ class Model(Parts):
         if self.own_projection is not None:
             return self.own_projection
         return text_projection(self.text_encoder.config.hidden_size)
+
+    @property
+    def clip(self) -> Mapping[str, str] | None:
+        """The CLIP in whose space prompts are moved: CLIP-L, unless the model brings a projection of its own.
+
+        None where nothing says which it is.
+        """
+        if self.name == TINY_MODEL:
+            return {"name": TINY_MODEL}
+        own = self.own_projection is not None or self.text_encoder.config.hidden_size != WIDTH
+        return None if own else CLIP_L
 
     @property
     def scaling_factor(self) -> float:

@@ -18,12 +18,13 @@ from visunex.base.folders import cache_folder
 
 from ...errors import CheckpointError
 
-__all__ = ["openai_text_encoder", "text_projection"]
+__all__ = ["CLIP_L", "WIDTH", "openai_text_encoder", "text_projection"]
 
 REPOSITORY, FILE, TENSOR = "openai/clip-vit-large-patch14", "model.safetensors", "text_projection.weight"
 # open_clip's copy of the same weights: what `visunex-data encode` uses. Its projection is the transpose.
 OPEN_CLIP = ("timm/vit_large_patch14_clip_224.openai", "open_clip_model.safetensors", "text_projection")
 WIDTH = 768  # of CLIP-L's text encoder
+CLIP_L = {"name": "ViT-L-14", "pretrained": "openai"}  # as open_clip calls it
 KEPT_AS = "clip-vit-large-patch14-text-projection.safetensors"
 
 

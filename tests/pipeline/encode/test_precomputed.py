@@ -257,6 +257,14 @@ def test_vectors_without_a_direction_are_left_out_and_named(tmp_path: Path) -> N
     assert report.dropped[0].endswith("img_emb_0.npy row 1")
     assert "3  vectors left out, zero or not finite" in report.as_text()
     np.testing.assert_allclose(load(run.embedding).vector[0], unit_mean(vectors[[3, 5]]), atol=1e-6)
+    against = recipe.model_copy(
+        update={
+            "encode": recipe.encode.model_copy(update={"reduce": "contrast", "baseline": str(tmp_path / "v")})
+        }
+    )
+    contrast = encode_precomputed(run, against, overwrite=True)
+    assert [name.rpartition(" ")[2] for name in contrast.baseline_dropped] == ["1", "2", "4"]
+    assert "3  vectors of the baseline left out" in contrast.as_text()
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:

@@ -75,6 +75,10 @@ def test_vectors_of_ones_own_are_reduced_and_a_run_refuses_to_mix(tmp_path: Path
     assert report.dimension == 16
     done = CliRunner().invoke(main, ["encode", "--vectors", names[0], "--out", "y.pt"])
     assert (done.exit_code, load("y.pt").dimension) == (0, 16)
+    names.append(vectors("third", np.array([np.zeros(16), np.full(16, np.nan), second])))
+    report = reduce_published(None, recipe(vectors=names), out=tmp_path / "x.pt")
+    assert report.dropped == ["third.npy row 0", "third.npy row 1"]
+    assert "2  vectors left out, zero or not finite: third.npy row 0" in report.as_text()
     run = RunDir(tmp_path / "run")
     reduce_published(run, recipe(vectors=names))
     with pytest.raises(UsageError, match="nowhere to put"):

@@ -158,6 +158,17 @@ def peer(folder: Path, number: int, vectors: np.ndarray, **columns: Any) -> None
     pq.write_table(pa.table(columns), folder / f"metadata/metadata_{number}.parquet")
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.binary(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_links_of_every_type_for_text_are_compared(drawn: Drawn, tmp_path: Path, kind: pa.DataType) -> None:
+    own = drawn.has[:20]
+    links = pa.array([drawn.urls[n] for n in own]).cast(kind)
+    peer(tmp_path / "v", 0, np.stack([drawn.raw[drawn.urls[n]] for n in own]), url=links)
+    report, _ = choose(drawn, tmp_path / "r", "--like", "a flower", "--precomputed", tmp_path / "v")
+    assert report["dropped"]["no_vector"] == ROWS - 20
+
+
 def test_a_folder_of_vectors_is_a_source_itself(drawn: Drawn, tmp_path: Path) -> None:
     place = tmp_path / "laion"
     raw = np.stack([drawn.raw[url] for url in drawn.urls])
@@ -282,7 +293,7 @@ def broken(folder: Path, how: str) -> None:
         ("an endless header", "img_emb_1.npy holds no vectors"),
         ("a deep header", "img_emb_1.npy holds no vectors"),
         ("a negative count", "img_emb_1.npy holds no vectors"),
-        ("fewer vectors", "img_emb_1.npy has 3 vectors, its metadata 20 rows"),
+        ("fewer vectors", "they do not belong together"),
         ("another dimension", "vectors of 512 dimensions, the first part of 768"),
         ("broken metadata", "metadata_1.parquet is no parquet file"),
         ("no column", "metadata_1.parquet has no column 'url'"),

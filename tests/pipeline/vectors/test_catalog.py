@@ -25,12 +25,12 @@ def test_a_mirror_may_be_an_address_and_what_it_sends_is_checked(
     pages = {"/m/laion_ratings_vit_l_14/rating7.npy": file, "/m/laion_ratings_vit_l_14/rating8.npy": file}
     with served(pages) as address:
         monkeypatch.setenv("VISUNEX_MIRROR", f"{address}/m")
-        assert read_published("laion_ratings_vit_l_14/rating7").shape == (1, 768)
+        assert read_published("laion_ratings_vit_l_14/rating7").vectors.shape == (1, 768)
         with pytest.raises(EncodeError, match="is not the published laion_ratings_vit_l_14/rating8"):
             read_published("laion_ratings_vit_l_14/rating8")
         with pytest.raises(EncodeError, match="404"):
             read_published("laion_ratings_vit_l_14/rating9")
-    assert read_published("laion_ratings_vit_l_14/rating7").shape == (1, 768)
+    assert read_published("laion_ratings_vit_l_14/rating7").vectors.shape == (1, 768)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,8 @@ def test_a_mirror_may_be_an_address_and_what_it_sends_is_checked(
         (np.array(["text"]), "floats"),
         (np.array([{"a": 1}], dtype=object), "no array"),
         (np.zeros((0, 8)), "no vectors"),
-        (np.full((1, 8), np.nan), "not finite"),
+        (np.zeros((2, 8)), "not zero"),
+        (np.full((1, 8), np.nan), "none that is finite"),
         (np.zeros((2, 2, 2)), "floats"),
     ],
 )

@@ -140,6 +140,32 @@ def test_folders_that_do_not_hold_together_are_named(tmp_path: Path) -> None:
         read_vectors(broken)
 
 
+@pytest.mark.parametrize("lone", ["metadata/metadata_1.parquet", "img_emb/img_emb_1.npy"])
+def test_a_file_without_its_partner_is_named(tmp_path: Path, lone: str) -> None:
+    folder = peers_folder(tmp_path / "p", {"0": RAW, "1": RAW}, key=["a"] * 10)
+    other = next(path for path in folder.rglob("*_1.*") if not path.match(lone))
+    other.unlink()
+    with pytest.raises(EncodeError, match=f"{lone} has no partner"):
+        read_vectors(folder)
+
+
+def test_rows_without_a_direction_are_left_out_and_named(tmp_path: Path) -> None:
+    array = RAW.astype(np.float64)
+    array[0], array[3, 2], array[9, 0], array[5, 1] = 0, np.nan, np.inf, 1e300
+    scores = [float(row) for row in range(10)]
+    vectors = read_vectors(peers_folder(tmp_path / "p", {"0": RAW, "1": array}, score=scores))
+    kept = np.concatenate([RAW, RAW[[1, 2, 4, 6, 7, 8]]])
+    assert len(vectors) == 16
+    assert [name.rpartition("/")[2] for name in vectors.dropped] == [
+        f"img_emb_1.npy row {row}" for row in (0, 3, 5, 9)
+    ]
+    assert np.array_equal(together(vectors.raw()), kept)
+    assert vectors.scores().tolist() == [*scores, 1, 2, 4, 6, 7, 8]
+    assert np.allclose(reduce_folder(vectors, "mean")[0], kept.mean(axis=0), rtol=1e-6)
+    with pytest.raises(EncodeError, match=r"every vector in .* is zero or not finite .*img_emb_0.npy row 0"):
+        read_vectors(peers_folder(tmp_path / "none", {"0": RAW * 0}))
+
+
 def test_reading_maps_files_and_does_not_load_them(tmp_path: Path) -> None:
     import tracemalloc
 
