@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from .errors import ImageError, is_cut_short, what_else
+from .errors import ImageError, judged
 from .formats import FORMATS
 
 __all__ = ["MAX_PIXELS", "Box", "View", "decode", "open_rgb", "opened"]
@@ -99,17 +99,10 @@ def decode(data: bytes, enough: int | None = None) -> View:
         warnings.simplefilter("ignore")  # of odd EXIF and large images; what matters is raised
         try:
             return _decode(data, enough)
-        except ImageError:
-            raise
-        except UnidentifiedImageError:
-            raise what_else(data) from None
-        except Image.DecompressionBombError as error:
-            raise ImageError("too_many_pixels", str(error)) from None
         except MemoryError:
             raise ImageError("out_of_memory", "the picture does not fit into memory") from None
         except Exception as error:  # decoders of hostile bytes raise anything
-            kind = "truncated" if is_cut_short(error) else "damaged"
-            raise ImageError(kind, f"{type(error).__name__}: {error}"[:200]) from None
+            raise judged(data, error) from None
 
 
 def _decode(data: bytes, enough: int | None) -> View:

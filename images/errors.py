@@ -1,6 +1,10 @@
 """What is wrong with an image's file."""
 
-__all__ = ["ImageError", "is_cut_short", "what_else"]
+from PIL import Image, UnidentifiedImageError
+
+from .formats import MAGIC
+
+__all__ = ["ImageError", "judged"]
 
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands (ISO 23008-12)
 _PAGES = (b"<!doctype html", b"<html", b"<head", b"<!--", b"<script")
@@ -26,14 +30,29 @@ class ImageError(Exception):
         return f"{self.kind}: {self.message}"
 
 
-def is_cut_short(error: Exception) -> bool:
-    """Whether what a decoder raised says that the file ends before the image does."""
-    reason = str(error).lower()
-    return isinstance(error, EOFError) or any(words in reason for words in _CUT_SHORT)
+def judged(data: bytes, error: Exception) -> ImageError:
+    """Why bytes give no image, by what a parser or decoder of theirs raised: one judgement for all."""
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError("too_many_pixels", "the header announces a decompression bomb")
+    if isinstance(error, UnidentifiedImageError):
+        return _what_else(data)
+    reason = f"{type(error).__name__}: {error}".lower()
+    if isinstance(error, EOFError) or _is_short_riff(data) or any(words in reason for words in _CUT_SHORT):
+        return ImageError("truncated", "the file ends before the picture does")
+    return ImageError("damaged", f"the picture cannot be decoded ({type(error).__name__}: {error})"[:200])
 
 
-def what_else(data: bytes) -> ImageError:
+def _is_short_riff(data: bytes) -> bool:
+    """Whether a WebP has fewer bytes than it announces: its decoder gives no reason."""
+    return data.startswith(b"RIFF") and len(data) < 8 + int.from_bytes(data[4:8], "little")
+
+
+def _what_else(data: bytes) -> ImageError:
     """What bytes are that no decoder knows, in words, and what helps."""
+    if data.startswith(MAGIC):
+        return ImageError("truncated", "the file ends before the picture does, or its header is broken")
     start = data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(b"version https://git-lfs"):
         return ImageError(

@@ -21,4 +21,11 @@ FORMATS = (
 # What follows the last dot of their files' names, in lower case.
 _SUFFIXES = "jpg jpeg jpe jfif png webp gif bmp tif tiff avif ppm pgm pbm tga jp2 ico mpo heic heif"
 SUFFIXES = frozenset(_SUFFIXES.split())
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF")  # the first bytes of the most common ones
+MAGIC = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n",
+    b"GIF8",
+    b"RIFF",
+    b"II*\0",
+    b"MM\0*",
+)  # the first bytes of the most common ones

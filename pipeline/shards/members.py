@@ -4,7 +4,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
 from visunex.images.errors import ImageError
@@ -99,11 +98,30 @@ def bad_name(name: str) -> str | None:
 def images_among(members: Iterable[Member], left_out: LeftOut) -> Iterator[Found]:
     """The images of a tar with what is said of them in it; all that is neither is counted.
 
-    What belongs together stands together, as WebDataset has it: names that are equal up to the first dot.
+    What belongs together has names that are equal up to the first dot, as in WebDataset, wherever it stands.
     `a.2022.jpg` has `a.2022.json`, and `a.json` where there is none.
     """
-    for group, together in groupby(members, key=lambda each: _group_of(each.name)):
+    for group, together in _groups(members):
         yield from _images_of(group, _once(together, left_out), left_out)
+
+
+def _groups(members: Iterable[Member]) -> list[tuple[str, list[Member]]]:
+    """The members by group, in the order in which groups begin.
+
+    A name that comes again after others begins its group anew: tars that were put together repeat names.
+    """
+    found: list[tuple[str, list[Member]]] = []
+    latest: dict[str, list[Member]] = {}
+    before = None
+    for each in members:
+        group = _group_of(each.name)
+        own = latest.get(group)
+        if own is None or (group != before and any(each.name == other.name for other in own)):
+            own = latest[group] = []
+            found.append((group, own))
+        own.append(each)
+        before = group
+    return found
 
 
 def _group_of(name: str) -> str:

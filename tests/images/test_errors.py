@@ -2,13 +2,16 @@
 
 import io
 import pickle
+import struct
+import zlib
 
 import odd
 import pytest
 from PIL import Image
 
 from visunex.images import decode
-from visunex.images.errors import ImageError, is_cut_short
+from visunex.images.errors import ImageError, judged
+from visunex.images.resize import Resize, resize
 from visunex.images.validate import Limits, inspect
 
 
@@ -29,7 +32,61 @@ def test_an_error_survives_the_way_between_processes() -> None:
     ],
 )
 def test_decoders_say_that_a_file_was_cut_short_in_many_words(error: Exception, cut: bool) -> None:
-    assert is_cut_short(error) == cut
+    assert (judged(b"\xff\xd8\xff", error).kind == "truncated") == cut
+
+
+def a_png(*chunks: tuple[bytes, bytes], after: tuple[tuple[bytes, bytes], ...] = (), size: int = 8) -> bytes:
+    """A PNG of a black square, with other chunks before its pixels and `after` them."""
+    pixels = (b"IDAT", zlib.compress(b"\0" * (size + 1) * size))
+    head = (b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0))
+    parts = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in (head, *chunks, pixels, *after, (b"IEND", b""))
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def saved(kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    odd.gradient().save(file, kind, **options)
+    return file.getvalue()
+
+
+BOMB = (b"zTXt", b"k\0\0" + zlib.compress(b"a" * 3_000_000))
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "empty"),
+        (saved("WEBP")[:-1], "truncated"),
+        (saved("WEBP")[:99], "truncated"),
+        (saved("JPEG")[:-1], "truncated"),
+        (saved("PNG")[:-40], "truncated"),
+        (saved("TIFF", compression="tiff_lzw")[:-1], "truncated"),
+        (b"GIF89a\x0a\0\x0a\0\0\0\0;", "truncated"),
+        (a_png(size=0), "truncated"),
+        (a_png(BOMB), "damaged"),
+        (a_png(after=(BOMB,)), "damaged"),
+        (a_png((b"tEXt", b"k\0" + b"a" * 3_000_000)), None),
+        (saved("JPEG", icc_profile=b"garbage" * 30), None),
+        (saved("PNG")[:-1], None),
+    ],
+)
+def test_check_resize_and_encode_judge_alike(data: bytes, kind: str | None) -> None:
+    found: list[str | None] = []
+    for judge in (
+        lambda: inspect(data, Limits()),
+        lambda: inspect(data, Limits(decode=True)),
+        lambda: resize(data, Resize(16)),
+        lambda: decode.open_rgb(data),
+    ):
+        try:
+            judge()
+            found.append(None)
+        except ImageError as error:
+            found.append(error.kind)
+    assert found == [kind] * 4
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,21 @@ def test_a_tar_of_plain_pictures_needs_no_webdataset_names(tmp_path: Path) -> No
     ]
 
 
+def test_what_is_said_of_a_picture_may_stand_anywhere_in_a_tar(tmp_path: Path) -> None:
+    members = [
+        *((f"{name}.jpg", JPEG) for name in ("a", "in/a", "b")),
+        *((f"{name}.txt", name.encode()) for name in ("b", "in/a", "a", "nobody")),
+        ("a.jpg", JPEG),  # another tar was appended, whose names are the same
+        ("a.txt", b"the other a"),
+    ]
+    left_out = LeftOut()
+    given = list(samples(sources([tar(tmp_path / "x.tar", members)]), left_out))
+    assert [(each.key, each.caption) for each in given] == [
+        ("a", "a"), ("in/a", "in/a"), ("b", "b"), ("a", "the other a")
+    ]  # fmt: skip
+    assert left_out.members == {"not_a_picture_name": 1}
+
+
 def test_a_folder_gives_its_pictures_in_the_order_of_their_paths(tmp_path: Path) -> None:
     names = [
         "b/2.jpg",
