@@ -236,6 +236,7 @@ def _require_some(counts: OutcomeCounts, places: Sequence[Source]) -> None:
     if counts.encoded:
         return
     reasons = [f"{count} {kind}" for kind, count in counts.failed.most_common()]
+    reasons += [f"{count} left out: {kind}" for kind, count in counts.left_out.members.most_common()]
     reasons += [f"{shard}: {reason}" for shard, reason in counts.left_out.damaged.items()]
     where = ", ".join(str(place.path) for place in places[:3]) + (", ..." if len(places) > 3 else "")
     raise EncodeError(f"no picture in {where} could be encoded ({'; '.join(reasons) or 'there is none'})")

@@ -11,13 +11,18 @@ from pathlib import Path
 
 import downloads
 import hostile
+import odd
 import pytest
 
+from visunex.images.errors import ImageError
+from visunex.images.validate import Limits, inspect
+from visunex.pipeline.download.choose import Result
 from visunex.pipeline.download.report import DownloadReport
-from visunex.pipeline.download.results import read_shard
+from visunex.pipeline.download.results import is_worth_a_try, read_shard
 from visunex.pipeline.download.stage import download
 from visunex.pipeline.errors import DownloadError, FewerImagesError, StaleRunError, UsageError
 from visunex.pipeline.rundir import RunDir
+from visunex.recipes import Download
 
 TOP, LINKS = 100, 260
 LEFT = ("not_attempted", "not_tried")  # when there were pictures enough
@@ -308,6 +313,32 @@ def test_resized_pictures_are_re_encoded(server: hostile.HostileServer, tmp_path
         for image in map(Image.open, map(io.BytesIO, downloads.pictures(run).values()))
     ]
     assert sizes == [("JPEG", (24, 24))] * 2
+
+
+@pytest.mark.parametrize(
+    ("place", "respect"), [("robots-noindex", ["noai", "noimageai"]), ("robots-noai", [])]
+)
+def test_what_a_directive_forbade_is_tried_again_once_it_is_waived(
+    server: hostile.HostileServer, tmp_path: Path, place: str, respect: list[str]
+) -> None:
+    urls = [f"{server.base}/{place}/w{number}.jpg" for number in range(2)]
+    run, recipe = downloads.ready_run(tmp_path, urls, 2)
+    with pytest.raises(FewerImagesError):
+        download(run, recipe)
+    assert {row["error_class"] for row in downloads.rows(run)} == {"robots_tag"}
+    settings = recipe.download.model_copy(update={"respect": respect})
+    again = recipe.model_copy(update={"download": settings})
+    assert download(run, again).status_counts == {"chosen": 2}
+
+
+@pytest.mark.parametrize(("limit", "tried"), [(1.2, False), (1.5, False), (1.6, True), (None, True)])
+def test_a_picture_that_was_too_long_is_tried_again_by_a_wider_limit(
+    limit: float | None, tried: bool
+) -> None:
+    with pytest.raises(ImageError) as caught:
+        inspect(odd.file(odd.gradient((90, 30)), "PNG"), Limits(max_aspect_ratio=1.5))
+    failed = Result(0, "http://a", "failed_to_download", caught.value.described, None, None)
+    assert is_worth_a_try(failed, Download(max_aspect_ratio=limit), "spoilt") == tried
 
 
 def test_private_addresses_need_permission(server: hostile.HostileServer, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,10 @@ def test_nothing_decodable_is_an_error_that_says_why(tmp_path: Path, model: str)
     (tmp_path / "page.tar").write_bytes(b"<html>")
     with pytest.raises(EncodeError, match=r"page.tar: .*"):
         encode(None, recipe(model), images=[tmp_path / "page.tar"], out=tmp_path / "x.pt")
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.jpg", b"picture")
+    with pytest.raises(EncodeError, match=r"packed.zip .*1 left out: other_compression"):
+        encode(None, recipe(model), images=[tmp_path / "packed.zip"], out=tmp_path / "x.pt")
     with pytest.raises(EncodeError, match="there is none"):
         encode(None, recipe(model), images=[folder_of(tmp_path / "none", {})], out=tmp_path / "x.pt")
 
