@@ -32,6 +32,9 @@ class Columns(Section):
     """The source's own column names, where they cannot be recognised."""
 
     url: Text | None = Field(default=None, description="Column with the picture's address.")
+    image: Text | None = Field(
+        default=None, description="Column with the picture itself, where a row has several."
+    )
     caption: Text | None = Field(default=None, description="Column with the caption.")
     score: Text | None = Field(default=None, description="Column with the aesthetic score.")
     width: Text | None = Field(default=None, description="Column with the picture's width in pixels.")

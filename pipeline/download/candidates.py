@@ -1,7 +1,9 @@
 """The candidates of a download: the rows of `selected.parquet`, and what is said of them beforehand."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import pyarrow.parquet as pq
 from visunex.base.errors import first_line
 
 from ..errors import DownloadError, UsageError
+from ..inside.location import LOCATION
 from ..metadata.withdrawn import Withdrawn, withdrawn
 from ..shards.naming import fitting_shard_size, row_key
 
@@ -56,6 +59,11 @@ class Candidates:
         return tuple(name for name in names if name not in ("url", "caption")) + tuple(
             name for name in ("caption", "url") if name in names
         )
+
+    @cached_property
+    def locations(self) -> Sequence[str | None] | None:
+        """Where each candidate's picture lies inside a file; None when they come from the web."""
+        return self.table[LOCATION].to_pylist() if LOCATION in self.table.column_names else None
 
     def key(self, rank: int) -> str:
         """The key that img2dataset gives the candidate."""

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 # share of links in LAION's lists that still lead to an image, before there are own figures
-_FIRST_GUESS = 0.6
+FIRST_GUESS = 0.6
 _LOWEST_RATE = 0.05  # a run of bad luck at the start must not order every candidate at once
 _MANY_URLS = 3  # from so many addresses the same bytes are a "no longer available" image
 
@@ -64,9 +64,12 @@ class Result:
         return None if self.error_message is None else self.error_message.partition(":")[0]
 
 
-def round_size(target: int, good: int, tried: int) -> int:
-    """How many further candidates to try when `good` images of `target` came of `tried` ones."""
-    rate = max(good / tried, _LOWEST_RATE) if tried else _FIRST_GUESS
+def round_size(target: int, good: int, tried: int, guess: float = FIRST_GUESS) -> int:
+    """How many further candidates to try when `good` images of `target` came of `tried` ones.
+
+    Before any was tried, the share of good ones is a `guess`.
+    """
+    rate = max(good / tried, _LOWEST_RATE) if tried else guess
     return max(1, math.ceil((target - good) / rate))
 
 

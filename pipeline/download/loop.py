@@ -2,15 +2,17 @@
 
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ..errors import DownloadError
+from ..inside.spool import Spool
 from ..shards.discard import is_discarded
 from ..shards.made import is_made
 from ..shards.naming import SHARD_FILES, TAR, shard_name
 from .candidates import Candidates
-from .choose import Result, Search, round_size
+from .choose import FIRST_GUESS, Result, Search, round_size
 from .messages import ROWS_FILE, ShardJob, ShardProgress, Written
 from .plan import Plan
 from .report import Effort, LiveLine
@@ -21,12 +23,22 @@ __all__ = ["Rounds", "prepare"]
 
 
 class Rounds:
-    """Has shards made by `pool`, in folders under `work`, and reads them into `results`."""
+    """Has shards made by `pool`, in folders under `work`, and reads them into `results`.
+
+    `spool` has the images where they do not come from the web.
+    """
 
     def __init__(
-        self, plan: Plan, pool: WorkerPool, work: Path, results: Results, effort: Effort, line: LiveLine
+        self,
+        plan: Plan,
+        pool: WorkerPool,
+        work: Path,
+        results: Results,
+        effort: Effort,
+        line: LiveLine,
+        spool: Spool | None = None,
     ) -> None:
-        self._plan, self._pool, self._work = plan, pool, work
+        self._plan, self._pool, self._work, self._spool = plan, pool, work, spool
         self._results, self._effort, self._line = results, effort, line
         self._folder, self._shards = plan.run.shards, plan.candidates.shards
 
@@ -88,7 +100,8 @@ class Rounds:
     def _end_of_round(self, tried: int, chosen: int) -> int:
         """The shard before which the next round ends, after `tried` shards gave `chosen` images."""
         size, candidates = self._plan.candidates.shard_size, self._plan.candidates
-        rows = round_size(self._plan.target, chosen, min(tried * size, candidates.count))
+        guess = FIRST_GUESS if self._spool is None else 1.0
+        rows = round_size(self._plan.target, chosen, min(tried * size, candidates.count), guess)
         return min(tried + -(-rows // size), self._shards)
 
     def _retry_job(self, shard: int, is_wanted: Callable[[Result], bool]) -> ShardJob | None:
@@ -118,12 +131,33 @@ class Rounds:
         shards = [job.shard for job in jobs]
         before = self._results.downloaded(shards)
         self._line.begin_round(self._results.chosen())
+        jobs = jobs if self._spool is None else self._with_held(jobs, self._spool)
         self._pool.run(jobs, partial(self._got_on, search=search))
         self._line.end_round()
         shards = [shard for shard in shards if self._is_whole(shard)]
         self._results.read(shards)
         self._effort.shards += len(shards)
         self._effort.images += self._results.downloaded(shards) - before
+
+    def _with_held(self, jobs: Sequence[ShardJob], spool: Spool) -> list[ShardJob]:
+        """The jobs with the pictures of the rows that they have to get."""
+        wanted = {job.shard: self._to_get(job) for job in jobs}
+        held = spool.take([rank for ranks in wanted.values() for rank in ranks])
+        return [
+            replace(job, held={rank - self._first(job): held[rank] for rank in wanted[job.shard]})
+            for job in jobs
+        ]
+
+    def _to_get(self, job: ShardJob) -> list[int]:
+        there = {result.rank for result in self._results.of(job.shard) if result.downloaded}
+        taken_over = there if job.keep_previous else set()
+        ranks = self._plan.candidates.ranks(job.shard)
+        return [
+            rank for rank in ranks if rank not in taken_over and rank - ranks.start not in job.not_fetched
+        ]
+
+    def _first(self, job: ShardJob) -> int:
+        return self._plan.candidates.ranks(job.shard).start
 
     def _got_on(self, progress: ShardProgress, search: Search | None) -> None:
         """Show how far a shard is, and stop when there is enough."""

@@ -1,11 +1,14 @@
 """What the download command and its worker processes say to each other."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from visunex.images.resize import Resize
 from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
+
+from ..inside.spool import Held
 
 __all__ = [
     "MOST_SHARDS_AT_ONCE",
@@ -28,7 +31,7 @@ ROWS_FILE = "rows.arrow"  # with a shard's rows, in its folder
 class MakerSettings:
     """What holds for all shards of a download. `columns` of the rows include `url` and `caption`.
 
-    `spool` is the folder with images taken from a tar, where they do not come from the web.
+    `spool` is the file with images that do not come from the web.
     """
 
     output: Path
@@ -49,7 +52,8 @@ class ShardJob:
 
     `not_fetched` (row in the shard -> error message) are rows that are settled without a fetch. `expected`
     (row -> hash) are the hashes that files must have, made with `hash_type`. With `keep_previous` the images
-    that an earlier attempt left in the output folder are taken over from there.
+    that an earlier attempt left in the output folder are taken over from there. `held` says of rows where
+    their images lie in the spool.
     """
 
     shard: int
@@ -58,6 +62,7 @@ class ShardJob:
     expected: dict[int, str] = field(default_factory=dict)
     hash_type: str = "sha256"
     keep_previous: bool = False
+    held: Mapping[int, Held] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ class Plan:
     target: int
 
     @property
+    def is_inside(self) -> bool:
+        """Whether the pictures lie inside files rather than on the web."""
+        return self.settings.images is not None or self.candidates.locations is not None
+
+    @property
     def processes(self) -> int:
         """How many worker processes there may be."""
         return self.settings.processes or min(2 * cores(), _MOST_PROCESSES)
@@ -45,7 +50,7 @@ class Plan:
         return 2 * self.settings.deadline + _PATIENCE + LONGEST_WAIT + 2 * pause
 
     def maker_settings(self, spool: Path | None) -> MakerSettings:
-        """What the workers need to know; `spool` is the folder of images taken from a tar."""
+        """What the workers need to know; `spool` is the file with images that are not on the web."""
         settings = self.settings
         return MakerSettings(
             output=self.run.shards,

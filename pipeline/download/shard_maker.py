@@ -22,13 +22,13 @@ from visunex.net.errors import described
 from visunex.net.fetcher import Fetcher
 from visunex.net.outage import Patient
 
+from ..inside.spool import Held
 from ..shards.made import note_files
 from ..shards.naming import ROWS, SHARD_FILES, STATS, TAR, row_key, shard_name
 from .choose import NOT_TRIED
 from .img2dataset_adapter import CheckedStream, SampleWriter, make_shard
 from .messages import ROWS_FILE, MakerSettings, ShardJob, ShardProgress, Written
 from .shard_writer import OrderedWriter
-from .tar_source import SpoolReader
 
 __all__ = ["AbandonedError", "LostRowsError", "ProgressCounter", "RowFetcher", "ShardMaker"]
 
@@ -160,21 +160,25 @@ class ProgressCounter:
 
 
 class _Images:
-    """Where images come from: the web, or the tar that was looked through; so many `places` at a time."""
+    """Where images come from: the web, or the spool; so many `places` at a time."""
 
     def __init__(self, settings: MakerSettings) -> None:
         self.places = threading.Semaphore(settings.threads)
         fetcher = Fetcher(settings.fetch)
         self.web = Patient(fetcher.fetch, fetcher.reaches, settings.patience, settings.threads)
-        self._spool = None if settings.spool is None else SpoolReader(settings.spool)
+        self._spool = settings.spool
 
-    def get(self, url: str) -> tuple[bytes | None, str]:
-        """The image's file, or None and the error message."""
-        if self._spool is not None:
-            message = "not_in_tar: the tar has no such member, or none that can be taken"
-            return self._spool.get(url), message
+    def get(self, url: str) -> _Fetched:
+        """The image's file from the web, or None and the error message."""
         fetched = self.web.fetch(url)
         return fetched.body, fetched.described
+
+    def copied(self, held: Held) -> _Fetched:
+        """The image's file from the spool, or None and the error message."""
+        if isinstance(held, str) or self._spool is None:
+            return None, str(held)
+        with self._spool.open("rb") as spool:
+            return os.pread(spool.fileno(), held[1], held[0]), ""
 
 
 class RowFetcher:
@@ -209,7 +213,10 @@ class RowFetcher:
         return None if self._previous is None else self._previous.get(key)
 
     def _fetch(self, row: int, url: str) -> tuple[io.BytesIO | None, str | None]:
-        fetched = self._wanted.unless_left(row, lambda: self._images.get(url))
+        images, held = self._images, self._job.held.get(row)
+        fetched = self._wanted.unless_left(
+            row, lambda: images.get(url) if held is None else images.copied(held)
+        )
         if fetched is None:
             return None, f"{NOT_TRIED}: there were enough pictures without it"
         body, message = fetched

@@ -19,8 +19,9 @@ from visunex.base.files import sha256_file
 from visunex.base.progress import Progress
 from visunex.net.robots import DIRECTIVES
 
-from ..chain import broken_shards, require_selection
+from ..chain import require_selection
 from ..errors import DownloadError, FewerImagesError, UsageError
+from ..inside.spool import FileSpool, Spool
 from ..metadata.sac import SCHEME
 from ..rundir import RunDir
 from ..shards.discard import discarded_tars
@@ -30,7 +31,7 @@ from .loop import Rounds, prepare
 from .plan import Plan, fetch_settings
 from .report import DownloadReport, Effort, LiveLine, report_on
 from .results import Results, write_downloaded
-from .tar_source import Spool, collect, places_of
+from .tar_source import TarSpool, places_of
 from .worker_pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -90,11 +91,11 @@ class Downloading:
     def work(self, progress: Progress | None = None, stopping: Event | None = None) -> DownloadReport:
         """Fetch; see `download`. Once `stopping` is set it ends, as by Ctrl-C, with KeyboardInterrupt."""
         run = self.plan.run
-        spool = _spool(self.plan, anew=self.retry_failed)
+        spool = _spool(self.plan)
         with progress or Progress("download", self.plan.target) as shown:
             report = self._fetch(spool, shown, stopping)
         if spool is not None:
-            shutil.rmtree(spool.folder, ignore_errors=True)
+            spool.close()
         run.record("download", report.as_dict())
         if report.chosen < report.min_images:
             raise FewerImagesError(_too_few(report))
@@ -105,7 +106,7 @@ class Downloading:
         plan, results, effort = self.plan, Results(self.plan), Effort()
         line = LiveLine(shown, plan.target, effort)
         with _work_folder(plan.run.shards) as work, _worker_pool(plan, spool, stopping) as pool:
-            self._try_candidates(Rounds(plan, pool, work, results, effort, line), results)
+            self._try_candidates(Rounds(plan, pool, work, results, effort, line, spool), results)
         statuses = results.statuses()
         write_downloaded(plan.run.downloaded, plan.candidates, results.ordered(), statuses)
         report = report_on(plan, results, statuses, effort, {} if spool is None else spool.left_out)
@@ -114,8 +115,8 @@ class Downloading:
 
     def _try_candidates(self, rounds: Rounds, results: Results) -> None:
         plan = self.plan
-        if plan.settings.images is not None and not self.retry_failed:
-            rounds.until_enough()  # another time may be luckier, but a tar says the same every time
+        if plan.is_inside and not self.retry_failed:
+            rounds.until_enough()  # another time may be luckier, but a file says the same every time
             return
         rounds.read_made()
         again = bool(results.shards)
@@ -129,7 +130,7 @@ class Downloading:
 
 
 def _worker_pool(plan: Plan, spool: Spool | None, stopping: Event | None) -> WorkerPool:
-    settings = plan.maker_settings(None if spool is None else spool.folder)
+    settings = plan.maker_settings(None if spool is None else spool.path)
     return WorkerPool(settings, plan.processes, partial(prepare, plan.candidates), plan.patience, stopping)
 
 
@@ -192,20 +193,17 @@ def _without_published(candidates: Candidates, place: str) -> Candidates:
     return replace(candidates, excluded={**found, **candidates.excluded})
 
 
-def _spool(plan: Plan, *, anew: bool) -> Spool | None:
-    """The candidates' images out of the tar that the settings name; None when they come from the web.
-
-    Once a download is finished and its shards are whole, the tar is not needed again.
-    """
-    urls, images = plan.candidates.table["url"].to_pylist(), plan.settings.images
-    if images is None:
-        if any(url and url.startswith(SCHEME) for url in urls[:1]):
-            raise DownloadError("these pictures lie in tars, not on the web: name them with --images sac.tar")
-        return None
-    if plan.run.downloaded.exists() and not anew and not broken_shards(plan.run):
-        return None
-    folder = plan.run.path / ".visunex" / "pictures"
-    return collect(places_of(images), urls, folder, fetch_settings(plan.settings, 1))
+def _spool(plan: Plan) -> Spool | None:
+    """The candidates' pictures inside files; None when they come from the web."""
+    folder, settings, candidates = plan.run.path / ".visunex" / "pictures", plan.settings, plan.candidates
+    if candidates.locations is not None:
+        return FileSpool(candidates.locations, folder, settings.max_bytes)
+    urls = candidates.table["url"].to_pylist()
+    if settings.images is not None:
+        return TarSpool(places_of(settings.images), urls, folder, fetch_settings(settings, 1))
+    if any(url and url.startswith(SCHEME) for url in urls[:1]):
+        raise DownloadError("these pictures lie in tars, not on the web: name them with --images sac.tar")
+    return None
 
 
 def _too_few(report: DownloadReport) -> str:

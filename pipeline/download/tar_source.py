@@ -5,11 +5,10 @@ from which the workers then make shards as they do from the web, with the same c
 """
 
 import json
-import os
 import shutil
 import tarfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -21,23 +20,24 @@ from visunex.net.fetcher import FetchSettings
 from visunex.net.stream import is_address, opened_stream
 
 from ..errors import DownloadError, UsageError
+from ..inside.spool import SPOOL, Held
 from ..metadata.sac import SCHEME
 from ..shards.tar import archives, headers, refusal
 
-__all__ = ["Spool", "SpoolReader", "collect", "places_of"]
+__all__ = ["Collected", "TarSpool", "collect", "places_of"]
 
 _MOST_TARS = 10_000
+_NOT_THERE = "not_in_tar: the tar has no such member, or none that can be taken"
 
 
 @dataclass(frozen=True)
-class Spool:
-    """Images taken from tars: `folder` holds their bytes and the index that says where each URL's lie.
+class Collected:
+    """Images taken from tars: where each URL's bytes lie in the spool (begin, size).
 
     `left_out` counts members that were wanted or not but cannot be taken, by reason.
     """
 
-    folder: Path
-    found: int
+    places: Mapping[str, Held]
     left_out: dict[str, int]
 
 
@@ -60,7 +60,7 @@ def places_of(images: str) -> list[str]:
 
 def collect(
     places: Sequence[str], urls: Sequence[str | None], folder: Path, settings: FetchSettings
-) -> Spool:
+) -> Collected:
     """Copy the members that `urls` (`sac:NAME`) name into a spool in `folder`.
 
     A spool that an interrupted download has made of the same tars and rows is kept. Reading stops when all
@@ -75,7 +75,7 @@ def collect(
     search = _Search(urls, folder, settings)
     try:
         with (
-            (folder / "pictures").open("wb") as target,
+            (folder / SPOOL).open("wb") as target,
             Progress("look through the tar", search.wanted) as shown,
         ):
             for place in places:
@@ -85,29 +85,43 @@ def collect(
         raise DownloadError(f"{folder}: {error.strerror or error}") from None
     index = {"stamp": made_from, "places": search.found, "left_out": dict(search.left_out)}
     write_json(folder / "index.json", index)
-    return Spool(folder, len(search.found), dict(search.left_out))
+    return Collected(search.found, dict(search.left_out))
 
 
-class SpoolReader:
-    """Reads the images of a spool by URL, from any thread."""
+class TarSpool:
+    """The pictures of candidates that members of tars are, looked for once; see `Spool`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._places = json.loads((folder / "index.json").read_text(encoding="utf-8"))["places"]
-        self._file = (folder / "pictures").open("rb")
+    def __init__(
+        self, places: Sequence[str], urls: Sequence[str | None], folder: Path, settings: FetchSettings
+    ) -> None:
+        self._places, self._urls, self._folder, self._settings = places, urls, folder, settings
+        self.path = folder / SPOOL
+        self.left_out: Mapping[str, int] = {}
+        self._held: Mapping[str, Held] | None = None
 
-    def get(self, url: str) -> bytes | None:
-        """The image's bytes; None when the tars had none."""
-        place = self._places.get(url)
-        return None if place is None else os.pread(self._file.fileno(), place[1], place[0])
+    def take(self, ranks: Sequence[int]) -> Mapping[int, Held]:
+        """Of each candidate where its picture lies in the spool, or why not. Raises DownloadError."""
+        if self._held is None:
+            found = collect(self._places, self._urls, self._folder, self._settings)
+            self.left_out, self._held = found.left_out, found.places
+        return {rank: self._held.get(self._urls[rank] or "", _NOT_THERE) for rank in ranks}
+
+    def close(self) -> None:
+        """Remove what was copied."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _finished(folder: Path, made_from: str) -> Spool | None:
+def _finished(folder: Path, made_from: str) -> Collected | None:
     """A spool that an earlier, interrupted download has finished; None without one."""
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return Spool(folder, len(index["places"]), index["left_out"]) if index["stamp"] == made_from else None
+    if index["stamp"] != made_from:
+        return None
+    return Collected(
+        {url: (begin, size) for url, (begin, size) in index["places"].items()}, index["left_out"]
+    )
 
 
 def _state(place: str) -> list[Any]:

@@ -118,6 +118,7 @@ def _made_from(
     """What the selection depends on; without the source's contents when it cannot be looked at."""
     columns: dict[str, Any] = {f"{role}_column": getattr(source.columns, role) for role in ROLES}
     columns |= {"column_names": list(source.column_names)} if source.column_names else {}
+    columns |= {"image_column": source.columns.image} if source.columns.image else {}
     settings = wanted.model_dump(mode="json") | columns
     if shard_size is not None:
         settings |= {"shard_size": shard_size}

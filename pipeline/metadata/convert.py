@@ -18,11 +18,13 @@ from visunex.net.client import ClientSettings
 from visunex.net.errors import FetchError
 from visunex.net.stream import opened_stream
 
-from ..errors import SourceError
-from .filetypes import kind_of
+from ..errors import SourceError, fetch_errors_as
+from ..inside.opened import opened_file
+from .filetypes import kind_by_name, kind_of
+from .formats.archive import read_tar, read_zip
 from .formats.reader_process import convert_file
 from .formats.records import AS_USUAL, Reading, Tally
-from .formats.to_parquet import parts_in, write_tables
+from .formats.to_parquet import convert_archive, parts_in, write_tables
 from .hf_datasets import SCHEME, tables
 from .resolve import ResolvedSource
 
@@ -98,11 +100,24 @@ def _convert(path: str, place: Path, reading: Reading) -> Tally:
         return Tally(write_tables(tables(path), place))
     if "://" not in path:
         return convert_file(Path(path), place, reading)
+    reading = replace(reading, address=path)
+    if (kind := kind_by_name(urllib.parse.urlsplit(path).path)) in ("tar", "zip"):
+        return _index(path, kind, place, reading)
     with fetched(path, place) as file:
         try:
             return convert_file(file, place, reading)
         except SourceError as error:
             raise SourceError(str(error).replace(str(file), path)) from None
+
+
+def _index(address: str, kind: str, place: Path, reading: Reading) -> Tally:
+    """Where the pictures of an archive behind an address lie; nothing of it is kept."""
+    place.mkdir(parents=True, exist_ok=True)
+    tally = Tally()
+    if kind == "zip":
+        return convert_archive(read_zip(opened_file(address), address, tally), place, reading, tally)
+    with fetch_errors_as(SourceError), opened_stream(address, ClientSettings()) as stream:
+        return convert_archive(read_tar(stream, address, tally), place, reading, tally)
 
 
 @contextlib.contextmanager

@@ -21,16 +21,22 @@ __all__ = [
     "stand_in",
 ]
 
-Kind = Literal["parquet", "arrow", "sqlite", "csv", "tsv", "jsonl", "txt"]
+Kind = Literal["parquet", "arrow", "sqlite", "csv", "tsv", "jsonl", "txt", "tar", "zip"]
 
-_MAGIC: Mapping[bytes, Kind] = {b"PAR1": "parquet", b"ARROW1": "arrow", b"SQLite format 3\0": "sqlite"}
-MAGIC_BYTES = 64  # of a file's start, more than say what it is
+_MAGIC: Mapping[bytes, Kind] = {
+    b"PAR1": "parquet",
+    b"ARROW1": "arrow",
+    b"SQLite format 3\0": "sqlite",
+    b"PK\3\4": "zip",
+}
+_TAR, _TAR_AT = b"ustar", 257  # POSIX.1-1988
+MAGIC_BYTES = 512  # of a file's start, more than say what it is
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # what packed text begins with
 _PACKED = (".gz", ".zst")
 _BY_SUFFIX: Mapping[str, Kind] = {
     ".csv": "csv", ".tsv": "tsv", ".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
     ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
-    ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite",
+    ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite", ".tar": "tar", ".zip": "zip",
 }  # fmt: skip
 _TEXTS = (".jsonl", ".ndjson"), (".csv",), (".tsv",)
 # Of a folder, the files of the first of these kinds that it has are its metadata.
@@ -39,6 +45,8 @@ FOLDER_KINDS: tuple[tuple[str, ...], ...] = (
     (".arrow", ".feather", ".ipc"),
     *(tuple(name + packed for name in names for packed in ("", *_PACKED)) for names in _TEXTS),
     (".sqlite", ".sqlite3", ".db"),
+    (".tar",),
+    (".zip",),
 )
 FOLDER_SUFFIXES = tuple(suffix for kind in FOLDER_KINDS for suffix in kind)
 _LFS = b"version https://git-lfs"
@@ -80,6 +88,8 @@ def is_parquet(path: str | Path) -> bool:
 
 def kind_by_magic(start: bytes) -> Kind | None:
     """The kind that a file's first MAGIC_BYTES bytes say; None for text and whatever else."""
+    if start[_TAR_AT:].startswith(_TAR):
+        return "tar"
     return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
 
 

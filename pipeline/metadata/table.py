@@ -12,6 +12,7 @@ from visunex.recipes import Columns
 from ..errors import SourceError
 from .catalog import data_set
 from .columns import Role, Schema
+from .inside import ImageColumn, image_column
 from .relay import failure_of, relayed
 from .resolve import ResolvedSource
 from .unify import FileKind, predictor_of, typed_keys, unified
@@ -35,22 +36,29 @@ _URL: tuple[Role, ...] = ("url",)
 
 @dataclass(frozen=True)
 class FileGroup:
-    """Files with the same columns: `columns` are the table's, None where they have just those."""
+    """Files with the same columns: `columns` are the table's, None where they have just those.
+
+    A file with `images` inside is one by itself.
+    """
 
     paths: tuple[str, ...]
     options: Mapping[str, str]
     columns: Sequence[pl.Expr] | None
+    images: ImageColumn | None = None
 
     def rows(self) -> pl.LazyFrame:
         """Their rows as the table's."""
-        part = _scan(self.paths, self.options)
+        part = self._located(_scan(self.paths, self.options))
         return part if self.columns is None else part.select(self.columns)
 
     def numbered(self, name: str, first: int) -> pl.LazyFrame:
         """The same with their numbers, from `first` on, in a column `name`."""
         part = _scan(self.paths, self.options)  # a scan that was asked for its schema takes no numbers
-        part = part.with_row_index(name, first)
+        part = self._located(part.with_row_index(name, first))
         return part if self.columns is None else part.select(name, *self.columns)
+
+    def _located(self, part: pl.LazyFrame) -> pl.LazyFrame:
+        return part if self.images is None else self.images.located(part, self.paths[0])
 
     def alone(self) -> "Iterable[FileGroup]":
         """Each file by itself."""
@@ -92,7 +100,7 @@ def open_table(source: ResolvedSource, overrides: Columns, needed: Collection[Ro
     kinds = _kinds(source, overrides)
     found = unified(kinds, needed)
     groups = [
-        FileGroup(kind.paths, source.options, columns)
+        FileGroup(kind.paths, source.options, columns, kind.images)
         for kind, columns in zip(kinds, found.columns, strict=True)
     ]
     rows = _together([group.rows() for group in groups])
@@ -104,13 +112,15 @@ def _kinds(source: ResolvedSource, overrides: Columns) -> list[FileKind]:
     types = typed_keys(source.keys, overrides)
     kinds: dict[tuple[object, ...], FileKind] = {}
     for place, (path, schema) in enumerate(zip(source.paths, _schemas(source), strict=True)):
+        images = image_column(schema, overrides, path)
+        schema = schema if images is None else images.schema(schema)
         there = set(map(str.lower, schema))
         keys = {name: value for name, value in source.keys_of(place).items() if name.lower() not in there}
-        same = (*schema.items(), *keys.items())
+        same = (*schema.items(), *keys.items(), None if images is None else path)
         before = kinds.get(same)
         columns = {**schema, **{name: types[name] for name in keys}}
         paths = (path,) if before is None else (*before.paths, path)
-        kinds[same] = FileKind(paths, columns, keys, overrides)
+        kinds[same] = FileKind(paths, columns, keys, overrides, images)
     return list(kinds.values())
 
 

@@ -16,6 +16,7 @@ from visunex.recipes import Columns
 
 from ..errors import SourceError
 from .columns import NAMES, ROLES, Role, Schema, listed, recognise
+from .inside import ImageColumn
 
 __all__ = ["FileKind", "Unified", "predictor_of", "typed_keys", "unified"]
 
@@ -25,12 +26,16 @@ _TEXTS = frozenset({*NAMES["url"], *NAMES["caption"]})
 
 @dataclass(frozen=True)
 class FileKind:
-    """Files with the same columns, those that their folders are (`keys`) among them."""
+    """Files with the same columns, those that their folders are (`keys`) among them.
+
+    A file with `images` inside is one by itself.
+    """
 
     paths: tuple[str, ...]
     schema: Schema
     keys: Mapping[str, str | None]
     overrides: Columns
+    images: ImageColumn | None = None
 
     @cached_property
     def roles(self) -> dict[Role, str]:

@@ -11,7 +11,7 @@ from visunex.images.formats import SUFFIXES
 from .members import require_room
 from .sidecar import Row, row_batches
 
-__all__ = ["image_column", "image_in_row", "image_rows"]
+__all__ = ["image_column", "image_in_row", "image_rows", "is_image_column_name"]
 
 _NAMES = SUFFIXES | {"image", "img", "picture", "bytes", "image_bytes", "image_data"}
 _AT_ONCE = 1  # images that are read together: one value may be large, and repeated in few bytes
@@ -29,11 +29,16 @@ def image_column(path: Path) -> str | None:
     except (pa.ArrowException, OSError, ValueError):
         return None
     for each in schema:
-        if _is_binary(each.type) and each.name.lower() in _NAMES:
+        if _is_binary(each.type) and is_image_column_name(each.name):
             return each.name
         if pa.types.is_struct(each.type) and (at := each.type.get_field_index("bytes")) >= 0:
             return f"{each.name}.bytes" if _is_binary(each.type.field(at).type) else None
     return None
+
+
+def is_image_column_name(name: str) -> bool:
+    """Whether a binary column of this name holds images."""
+    return name.lower() in _NAMES
 
 
 def _is_binary(kind: Any) -> bool:

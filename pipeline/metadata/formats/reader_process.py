@@ -35,7 +35,7 @@ def convert_file(path: Path, folder: Path, reading: Reading = AS_USUAL) -> Tally
     if kind_of(path) not in _NATIVE:
         return convert_here(path, folder, reading)
     folder.mkdir(parents=True, exist_ok=True)
-    asked = {"columns": reading.columns.model_dump(), "names": reading.names}
+    asked = {"columns": reading.columns.model_dump(), "names": reading.names, "address": reading.address}
     command = (*module_command(__name__), str(path), str(folder), json.dumps(asked))
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(  # noqa: S603 - our own module
@@ -97,7 +97,9 @@ def convert_to(path: Path, target: Path, reading: Reading = AS_USUAL) -> Tally:
 
 def _main(path: str, folder: str, asked: str) -> None:
     settings = json.loads(asked)
-    reading = Reading(Columns.model_validate(settings["columns"]), tuple(settings["names"]))
+    reading = Reading(
+        Columns.model_validate(settings["columns"]), tuple(settings["names"]), settings["address"]
+    )
     try:
         answer = asdict(convert_here(Path(path), Path(folder), reading))
     except SourceError as error:

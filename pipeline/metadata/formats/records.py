@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from visunex.recipes import Columns
@@ -21,10 +22,18 @@ _EARLY = 1000  # rows after which a file that is mostly unreadable is given up
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read: the roles that the user named columns for, and names for files without a header."""
+    """How files are read: the roles that the user named columns for, and names for files without a header.
+
+    `address` is where a file lies that was copied here to be read.
+    """
 
     columns: Columns = field(default_factory=Columns)
     names: tuple[str, ...] = ()
+    address: str | None = None
+
+    def place(self, path: Path) -> str:
+        """Where a file lies, for whoever reads it later."""
+        return self.address or str(path.absolute())
 
     def is_text(self, column: str) -> bool:
         """Whether a column is a link or a caption: text, whatever it looks like."""

@@ -11,30 +11,45 @@ import pyarrow.parquet as pq
 
 from visunex.base.errors import first_line
 from visunex.base.files import atomic
+from visunex.net.errors import FetchError
+from visunex.net.range_file import LocalFile
 
 from ...errors import SourceError
 from .. import sac
 from ..filetypes import Kind, kind_of
-from . import arrow, csv, jsonl, sqlite
+from . import archive, arrow, csv, jsonl, sqlite
 from .records import Blocks, Reading, Tally
 from .typed import write_typed
 
-__all__ = ["convert_here", "parts_in", "write_tables"]
+__all__ = ["convert_archive", "convert_here", "parts_in", "write_tables"]
+
+
+def _tar(path: Path, reading: Reading, tally: Tally) -> Blocks:
+    with path.open("rb") as file:
+        yield from archive.read_tar(file, reading.place(path), tally)
+
+
+def _zip(path: Path, reading: Reading, tally: Tally) -> Blocks:
+    return archive.read_zip(LocalFile(path), reading.place(path), tally)
+
 
 _RECORDS: Mapping[Kind, Callable[[Path, Reading, Tally], Blocks]] = {
     "csv": csv.read,
     "jsonl": jsonl.read,
     "sqlite": sqlite.read,
+    "tar": _tar,
     "tsv": csv.read_tsv,
     "txt": csv.read_links,
+    "zip": _zip,
 }
 _TABLES: Mapping[Kind, Callable[[Path, Reading, Tally], Iterator[pa.Table]]] = {
     "arrow": arrow.read,
     "parquet": arrow.read_parquet,
 }
-_TYPED = frozenset({"jsonl", "sqlite"})
+_TYPED = frozenset({"jsonl", "sqlite", "tar", "zip"})
 # What the libraries behind the readers raise on damaged files, each found by feeding it some.
 _FAULTS = (
+    FetchError,
     pa.ArrowException,
     pl.exceptions.PolarsError,
     pl.exceptions.PanicException,
@@ -69,6 +84,17 @@ def convert_here(path: Path, folder: Path, reading: Reading) -> Tally:
         raise SourceError(said if str(path) in said else f"{path}: {said}") from None
     except _FAULTS as error:
         raise SourceError(f"{path} cannot be read as {kind}: {first_line(error)}") from None
+    return tally
+
+
+def convert_archive(blocks: Blocks, folder: Path, reading: Reading, tally: Tally) -> Tally:
+    """Write the rows of an archive that lies elsewhere to a part in `folder`. Raises SourceError."""
+    try:
+        write_typed(blocks, folder, reading, tally, typed=True)
+    except SourceError as error:
+        raise SourceError(f"{reading.address}: {error}") from None
+    except _FAULTS as error:
+        raise SourceError(f"{reading.address} cannot be read: {first_line(error)}") from None
     return tally
 
 

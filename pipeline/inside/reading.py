@@ -1,0 +1,202 @@
+"""Pictures out of the files in which they lie, here or behind an address: only the bytes that hold them.
+
+Of a table's row groups each is read once, in order, as far as the last row that is wanted; of tars and zips
+the members. A file is read by positions, so nothing of it is ever run or unpacked to disk.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from visunex.images.errors import ImageError
+from visunex.net.errors import FetchError
+from visunex.net.range_file import RangedFile, as_file, coalesced
+
+from ..shards.members import Member
+from ..shards.zips import data_begin, member_range
+from .location import Location
+
+__all__ = ["Taken", "bytes_to_move", "images_at"]
+
+Taken = tuple[Location, bytes | ImageError]
+
+_GAP = 64 * 1024  # bytes between two members that are rather read than asked around
+_AT_ONCE = 16 * 1024**2  # bytes of members that are asked for together
+_BUFFER = 4 * 1024**2  # bytes of a column that are read ahead
+
+
+def images_at(file: RangedFile, wanted: Sequence[Location], most: int) -> Iterator[Taken]:
+    """The picture at each location in one file, or why there is none: larger than `most` bytes, say.
+
+    Raises FetchError where the file cannot be read at all.
+    """
+    yield from _members(file, [each for each in wanted if each.row is None], most)
+    by_column = sorted((each for each in wanted if each.row is not None), key=_column_and_row)
+    for column, rows in groupby(by_column, key=lambda each: each.column or ""):
+        yield from _rows(file, column, list(rows), most)
+
+
+def bytes_to_move(file: RangedFile, wanted: Sequence[Location]) -> int:
+    """How many bytes of a file hold the pictures, at most. Raises FetchError, ImageError."""
+    rows = [each for each in wanted if each.row is not None]
+    ranges = [_range_of(file, each) for each in wanted if each.row is None]
+    moved = sum(end - begin for begin, end in coalesced(sorted(ranges), _GAP))
+    if not rows:
+        return moved
+    table = _opened(file)
+    for column in {each.column or "" for each in rows}:
+        for group in _groups_of(table, [each.row or 0 for each in rows if each.column == column]):
+            moved += _chunk(table, group, column).total_compressed_size
+    return moved
+
+
+def _column_and_row(location: Location) -> tuple[str, int]:
+    return location.column or "", location.row or 0
+
+
+def _range_of(file: RangedFile, location: Location) -> tuple[int, int]:
+    size = file.size if location.size is None else location.size
+    if location.zipped:
+        return member_range(Member(location.name, location.offset, size))
+    return location.offset, location.offset + size
+
+
+def _members(file: RangedFile, wanted: Sequence[Location], most: int) -> Iterator[Taken]:
+    """Members of a tar or zip, or the whole file: those that lie together are read together."""
+    here = []
+    for each in wanted:
+        begin, end = _range_of(file, each)
+        if end - begin > most:
+            yield each, ImageError("too_large", f"{end - begin} bytes are more than {most}")
+        else:
+            here.append((begin, end, each))
+    here.sort(key=lambda each: each[:2])
+    for together in _together(here):
+        first, last = together[0][0], max(end for _, end, _ in together)
+        data = file.read(first, last)
+        for begin, end, each in together:
+            own = data[begin - first : end - first]
+            if each.zipped:
+                own = _without_header(file, each, own)
+            yield each, _unpacked(each, own, each.size or end - begin, most)
+
+
+def _together(here: Sequence[tuple[int, int, Location]]) -> Iterator[list[tuple[int, int, Location]]]:
+    """Ranges, those together between which few bytes lie, up to `_AT_ONCE` bytes."""
+    waiting: list[tuple[int, int, Location]] = []
+    for each in here:
+        if waiting and (each[0] - waiting[-1][1] > _GAP or each[1] - waiting[0][0] > _AT_ONCE):
+            yield waiting
+            waiting = []
+        waiting.append(each)
+    if waiting:
+        yield waiting
+
+
+def _without_header(file: RangedFile, location: Location, data: bytes) -> bytes:
+    """The bytes of a member of a zip behind its own header; none where that is not there."""
+    begin, size = data_begin(data), location.size or 0
+    if begin is None:
+        return b""
+    if len(data) < begin + size:
+        return file.read(location.offset + begin, location.offset + begin + size)
+    return data[begin : begin + size]
+
+
+def _unpacked(location: Location, data: bytes, size: int, most: int) -> bytes | ImageError:
+    if len(data) < size:
+        return ImageError("truncated", "the file ends before the picture does")
+    if not location.deflated:
+        return data
+    try:
+        unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
+        found = unpacking.decompress(data, most)
+    except zlib.error as error:
+        return ImageError("unreadable", str(error))
+    if unpacking.unconsumed_tail:
+        return ImageError("too_large", f"unpacked it is more than {most} bytes")
+    return found
+
+
+def _rows(file: RangedFile, column: str, wanted: Sequence[Location], most: int) -> Iterator[Taken]:
+    """The values of a table's column in rows, which are in ascending order."""
+    table = _opened(file)
+    first, groups = 0, table.metadata.num_row_groups
+    rest = list(wanted)
+    for group in range(groups):
+        end = first + table.metadata.row_group(group).num_rows
+        here = [each for each in rest if (each.row or 0) < end]
+        rest = rest[len(here) :]
+        yield from _rows_of_group(table, group, column, first, here, most)
+        first = end
+    for each in rest:
+        yield each, ImageError("unreadable", "the file has fewer rows now")
+
+
+def _rows_of_group(
+    table: Any, group: int, column: str, first: int, wanted: Sequence[Location], most: int
+) -> Iterator[Taken]:
+    """The values in rows of one row group, one at a time: one may be large, and repeated in few bytes."""
+    batches: Iterator[Any] = iter(())
+    if wanted:
+        batches = table.iter_batches(1, row_groups=[group], columns=[column], use_threads=False)
+    at = first - 1
+    for number, each in enumerate(wanted):
+        try:
+            while at < (each.row or 0):
+                batch, at = next(batches), at + 1
+            yield each, _value(batch, most)
+        except FetchError:
+            raise
+        except Exception as error:  # parsers of hostile bytes raise anything
+            fault = str(error)[:200] or type(error).__name__
+            for lost in wanted[number:]:
+                yield lost, ImageError("unreadable", fault)
+            return
+
+
+def _value(batch: Any, most: int) -> bytes | ImageError:
+    values = batch.column(0)
+    values = values.field("bytes") if values.type.num_fields else values
+    buffer = values[0].as_buffer()
+    if buffer is None:
+        return ImageError("empty", "the row has no bytes")
+    if buffer.size > most:
+        return ImageError("too_large", f"{buffer.size} bytes are more than {most}")
+    return bytes(buffer)
+
+
+def _opened(file: RangedFile) -> Any:
+    """A table's file as pyarrow reads it. Raises FetchError."""
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(as_file(file), buffer_size=_BUFFER, pre_buffer=False)
+    except FetchError:
+        raise
+    except Exception as error:  # parsers of hostile bytes raise anything
+        said = str(error)[:200] or type(error).__name__
+        raise FetchError(
+            "unreadable", f"{file.name} is not a parquet file that can be read: {said}"
+        ) from None
+
+
+def _groups_of(table: Any, rows: Sequence[int]) -> Iterator[int]:
+    """The row groups that have any of the rows."""
+    first, wanted = 0, set(rows)
+    for group in range(table.metadata.num_row_groups):
+        end = first + table.metadata.row_group(group).num_rows
+        if any(first <= row < end for row in wanted):
+            yield group
+        first = end
+
+
+def _chunk(table: Any, group: int, column: str) -> Any:
+    """What the footer says of a column in a row group."""
+    described = table.metadata.row_group(group)
+    chunks = (described.column(at) for at in range(described.num_columns))
+    found = next((each for each in chunks if each.path_in_schema == column), None)
+    if found is None:
+        raise FetchError("unreadable", f"the file has no column {column} now")
+    return found

@@ -1,0 +1,117 @@
+"""Spool that lie inside files rather than on the web: copied into one file, the spool, round by round.
+
+From it the worker processes make shards as they do from the web, with the same checks. What is moved is the
+part of each file that holds the round's pictures.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+from visunex.base.files import write_json
+from visunex.base.progress import Progress
+from visunex.images.errors import ImageError
+from visunex.net.errors import FetchError
+
+from ..errors import DownloadError
+from .location import Location, parse
+from .opened import opened_file
+from .reading import images_at
+
+__all__ = ["SPOOL", "FileSpool", "Held", "Spool", "held_or"]
+
+Held = tuple[int, int] | str  # (begin, bytes) of an image in the spool, or why it is not there
+SPOOL, _INDEX = "pictures", "index.json"  # in the folder of a spool
+
+
+class Spool(Protocol):
+    """Where the pictures of candidates come from, when not from the web; `path` is the file with them."""
+
+    path: Path
+    left_out: Mapping[str, int]
+
+    def take(self, ranks: Sequence[int]) -> Mapping[int, Held]:
+        """Of each candidate where its picture lies in the spool, or why not. Raises DownloadError."""
+
+    def close(self) -> None:
+        """Remove what was copied."""
+
+
+class FileSpool:
+    """The pictures at the `locations` (by rank) inside tables, tars, zips and folders; see `Spool`.
+
+    What an interrupted download has copied into `folder` already is not read again.
+    """
+
+    left_out: Mapping[str, int] = {}
+
+    def __init__(self, locations: Sequence[str | None], folder: Path, most: int) -> None:
+        self._locations, self._folder, self._most = locations, folder, most
+        self.path = folder / SPOOL
+        self._held: dict[str, Held] = _held_before(folder)
+
+    def take(self, ranks: Sequence[int]) -> Mapping[int, Held]:
+        """Of each candidate where its picture lies in the spool, or why not. Raises DownloadError."""
+        texts = {rank: self._locations[rank] for rank in ranks}
+        missing = dict.fromkeys(text for text in texts.values() if text and text not in self._held)
+        if missing:
+            self._copy([parse(text) for text in missing])
+        return {rank: held_or(self._held, text) for rank, text in texts.items()}
+
+    def close(self) -> None:
+        """Remove what was copied."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _copy(self, wanted: Sequence[Location]) -> None:
+        by_file: dict[str, list[Location]] = {}
+        for each in wanted:
+            by_file.setdefault(each.file, []).append(each)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.path.open("ab") as spool, Progress("take from files", len(wanted)) as shown:
+                for file in sorted(by_file):
+                    self._copy_from(file, by_file[file], spool, shown.update)
+                    self._keep(spool)
+        except OSError as error:
+            raise DownloadError(f"{self._folder}: {error.strerror or error}; what is done is kept") from None
+
+    def _copy_from(
+        self, file: str, wanted: Iterable[Location], spool: IO[bytes], show: Callable[[int], None]
+    ) -> None:
+        try:
+            for location, found in images_at(opened_file(file), list(wanted), self._most):
+                if isinstance(found, ImageError):
+                    self._held[str(location)] = found.described
+                else:
+                    self._held[str(location)] = (spool.tell(), len(found))
+                    spool.write(found)
+                show(len(self._held))
+        except FetchError as error:
+            raise DownloadError(f"{error.advice}; what is done is kept") from None
+
+    def _keep(self, spool: IO[bytes]) -> None:
+        """Remember what the spool has, for a download that goes on with it."""
+        spool.flush()
+        write_json(self._folder / _INDEX, {"held": self._held})
+
+
+def held_or(held: Mapping[str, Held], text: str | None) -> Held:
+    """Where a picture lies in the spool; a message where it does not."""
+    return held.get(text or "", "no_location: the row does not say where its picture lies")
+
+
+def _held_before(folder: Path) -> dict[str, Held]:
+    try:
+        before = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        size = (folder / SPOOL).stat().st_size
+    except (OSError, ValueError):
+        shutil.rmtree(folder, ignore_errors=True)
+        return {}
+    found: dict[str, Held] = {}
+    for text, held in before["held"].items():
+        if isinstance(held, str) or held[0] + held[1] > size:
+            continue
+        found[text] = (held[0], held[1])
+    return found

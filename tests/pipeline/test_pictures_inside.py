@@ -1,0 +1,77 @@
+"""Sets with the pictures inside: the same come of a table, a tar and a zip, here or behind an address."""
+
+from pathlib import Path
+
+import picture_sets
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from downloads import pictures, rows
+from standin import Page, serving
+
+from visunex.pipeline.cli import main
+from visunex.pipeline.rundir import RunDir
+
+TOP = 6
+
+
+def done(name: str, *arguments: str, run: Path) -> str:
+    result = CliRunner().invoke(main, [name, *arguments, "--run", str(run)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def expected() -> set[bytes]:
+    flowers = [each for each in picture_sets.records() if "flower" in each["caption"]]
+    best = sorted(flowers, key=lambda each: -each["aesthetic_score"])
+    return {each["picture"] for each in best[:TOP]}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder, found = tmp_path_factory.mktemp("sets"), picture_sets.records()
+    return {
+        "struct": picture_sets.table(folder / "struct.parquet", found),
+        "binary": picture_sets.table(folder / "binary.parquet", found, struct=False),
+        "tar": picture_sets.webdataset(folder / "set.tar", found),
+        "zip": picture_sets.zipped(folder / "set.zip", found),
+    }
+
+
+def chosen(run: RunDir) -> set[bytes]:
+    """The files of the chosen pictures."""
+    files = pictures(run)
+    return {files[row["key"]] for row in rows(run) if row["chosen"]}
+
+
+def downloaded(source: str, run: Path) -> RunDir:
+    done("filter", source, "--keywords", "flower", "--top", str(TOP), run=run)
+    done("download", "--processes", "1", run=run)
+    return RunDir(run)
+
+
+def test_pictures_of_a_table_here(sets: dict[str, Path], tmp_path: Path) -> None:
+    run = downloaded(str(sets["binary"]), tmp_path / "run")
+    assert chosen(run) == expected()
+    location = pq.read_table(run.selected)["location"].to_pylist()[0]
+    assert location.startswith(f"{sets['binary']}#row=")
+
+
+@pytest.mark.parametrize("form", ["struct", "tar", "zip"])
+def test_pictures_behind_an_address(form: str, sets: dict[str, Path], tmp_path: Path) -> None:
+    file = sets[form]
+    with serving({f"/{file.name}": Page(file.read_bytes())}) as web:
+        run = downloaded(f"{web.address}/{file.name}", tmp_path / "run")
+    assert chosen(run) == expected()
+
+
+def test_several_pictures_in_a_row_want_a_name(tmp_path: Path) -> None:
+    table = pq.read_table(picture_sets.table(tmp_path / "a.parquet", picture_sets.records()))
+    pq.write_table(table.append_column("thumb", table["image"]), tmp_path / "two.parquet")
+    asked = ["filter", str(tmp_path / "two.parquet"), "--run", str(tmp_path / "run"), "--top", "3"]
+    refused = CliRunner().invoke(main, asked)
+    assert refused.exit_code == 1
+    assert "image, thumb" in refused.output
+    assert "--image-column" in refused.output
+    done(*asked[:2], "--top", "3", "--image-column", "thumb", run=tmp_path / "run")
+    assert "thumb.bytes" in pq.read_table(RunDir(tmp_path / "run").selected)["location"].to_pylist()[0]

@@ -1,0 +1,67 @@
+"""One data set of pictures with captions and scores, in each form that such sets are published in."""
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import odd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+COUNT = 60
+
+
+def records(count: int = COUNT) -> list[dict[str, Any]]:
+    """Pictures, each another; every third one's caption says flower."""
+    return [
+        {
+            "picture": odd.file(odd.gradient(), "JPEG", comment=f"number {row}".encode()),
+            "caption": f"a {'flower' if row % 3 == 0 else 'castle'}, number {row}",
+            "aesthetic_score": 5 + (row * 7 % count) / 20,
+        }
+        for row in range(count)
+    ]
+
+
+def table(path: Path, found: list[dict[str, Any]], *, struct: bool = True, group: int = 10) -> Path:
+    """Parquet with the pictures inside: `image: {bytes, path}` of the Hub, or a binary column `jpg`."""
+    bytes_ = [each["picture"] for each in found]
+    images = [{"bytes": data, "path": f"{row}.jpg"} for row, data in enumerate(bytes_)]
+    columns = {"image": images} if struct else {"jpg": pa.array(bytes_, pa.binary())}
+    for name in ("caption", "aesthetic_score"):
+        columns[name] = [each[name] for each in found]
+    pq.write_table(pa.table(columns), path, row_group_size=group)
+    return path
+
+
+def webdataset(path: Path, found: list[dict[str, Any]]) -> Path:
+    """A tar of `.jpg`, `.txt` and `.json` for each picture."""
+    with tarfile.open(path, "w") as archive:
+        for name, data in _members(found):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def zipped(path: Path, found: list[dict[str, Any]]) -> Path:
+    """A zip of the same members, packed."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in _members(found):
+            archive.writestr(name, data)
+    return path
+
+
+def _members(found: list[dict[str, Any]]) -> list[tuple[str, bytes]]:
+    return [
+        member
+        for row, each in enumerate(found)
+        for member in (
+            (f"{row:05d}.jpg", each["picture"]),
+            (f"{row:05d}.txt", each["caption"].encode()),
+            (f"{row:05d}.json", json.dumps({"aesthetic_score": each["aesthetic_score"]}).encode()),
+        )
+    ]
