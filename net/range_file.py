@@ -76,11 +76,15 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class _Range:
-    """A server's answer for some bytes of a file: the bytes, and the length of the whole where it says so."""
+    """A server's answer for some bytes of a file: the bytes, and of the whole its length and `version`.
+
+    The version is what the server says changes with the contents: ETag, else Last-Modified.
+    """
 
     status: int
     data: bytes = b""
     total: int | None = None
+    version: str | None = None
 
 
 class Web:
@@ -124,7 +128,8 @@ class Web:
                 raise failure.about(url)
             if response.status != 206:
                 return _Range(response.status)
-            return _Range(206, b"".join(_pieces(response, end - begin, url)), _length(response))
+            version = response.headers.get("ETag") or response.headers.get("Last-Modified")
+            return _Range(206, b"".join(_pieces(response, end - begin, url)), _length(response), version)
 
     def _opened(self, url: str, begin: int, end: int) -> Response:
         headers = {**self._headers, "Range": f"bytes={begin}-{end - 1}"}
@@ -184,6 +189,7 @@ class RemoteFile:
     def __init__(self, url: str, web: Web) -> None:
         self.name, self._web = url, web
         self._size: int | None = None
+        self.version: str | None = None  # what changes with its contents, once it was asked whether it exists
 
     @property
     def size(self) -> int:
@@ -199,7 +205,7 @@ class RemoteFile:
             raise FetchError(f"http_{answer.status}", f"{self.name}: {self._web.refused}")
         if answer.status in (404, 403, 410):
             return False
-        self._size = _total(answer, self.name)
+        self._size, self.version = _total(answer, self.name), answer.version
         return True
 
     def read(self, begin: int, end: int) -> bytes:

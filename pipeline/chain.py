@@ -1,13 +1,14 @@
 """Whether what a stage reads was made of what is asked for now, through all stages before it."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from visunex.base.files import sha256_file
 
 from .errors import StaleRunError
 from .rundir import RunDir
 from .shards.made import is_made
-from .shards.naming import TAR, shard_name, shard_number, tars_marked_done
+from .shards.naming import TAR, shard_name
 from .shards.sidecar import chosen_shards
 
 if TYPE_CHECKING:
@@ -35,6 +36,32 @@ def require_selection(run: RunDir, recipe: "Recipe") -> None:
             f"{run.selected} was made from something else than {run.recipe} asks for ({', '.join(changed)} "
             f"changed since); {_filter(run)}"
         )
+    if _has_changed(recipe.source.data, noted.get("contents")):
+        raise StaleRunError(
+            f"{recipe.source.data} has changed since {run.selected} was made of it; {_filter(run)}"
+        )
+
+
+def _has_changed(source: str, before: Any) -> bool:
+    """Whether a source on this machine is another than it was. One that is gone was read once, and is no bar.
+
+    Of large files the time when anything but their contents changed does not count: a run may be copied
+    together with its source. What the first release noted is not comparable.
+    """
+    from .metadata.resolve import local_identity
+
+    if not isinstance(before, list) or not all(_is_comparable(each) for each in before):
+        return False
+    now = local_identity(source)
+    return now is not None and [*map(_contents, now)] != [*map(_contents, before)]
+
+
+def _is_comparable(file: Any) -> bool:
+    return isinstance(file, dict) and bool({"sha256", "mtime_ns", "keys"} & file.keys())
+
+
+def _contents(file: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in file.items() if name != "ctime_ns"}
 
 
 def require_download(run: RunDir, recipe: "Recipe") -> None:
@@ -48,6 +75,11 @@ def require_download(run: RunDir, recipe: "Recipe") -> None:
             f"the pictures in {run.shards} were downloaded for another selection than {run.selected} is now; "
             f"`visunex-data download --run {run.path} --overwrite` fetches those of this one"
         )
+    if not run.downloaded.exists():
+        raise StaleRunError(
+            f"the download into {run.shards} is not finished; `visunex-data download --run {run.path}` goes "
+            f"on with it, `visunex-data encode --images {run.shards}` takes the pictures that are there"
+        )
     if broken := broken_shards(run):
         names = ", ".join(f"{shard_name(shard)}{TAR}" for shard in broken[:_NAMED])
         more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
@@ -59,13 +91,8 @@ def require_download(run: RunDir, recipe: "Recipe") -> None:
 
 
 def broken_shards(run: RunDir) -> list[int]:
-    """The shards with chosen images that are not there, or not as they were made; before the end, of all."""
-    if run.downloaded.exists():
-        asked = chosen_shards(run.downloaded)
-    else:
-        numbers = (shard_number(tar.stem) for tar in tars_marked_done(run.shards))
-        asked = {number for number in numbers if number is not None}
-    return [shard for shard in sorted(asked) if not is_made(run.shards, shard)]
+    """The shards with chosen images of a finished download that are not there, or not as they were made."""
+    return [shard for shard in sorted(chosen_shards(run.downloaded)) if not is_made(run.shards, shard)]
 
 
 def _filter(run: RunDir) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from visunex.base.files import sha256_file
+from visunex.base.files import fingerprint, sha256_file
 from visunex.base.progress import Progress
 from visunex.net.robots import DIRECTIVES
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DownloadReport", "Downloading", "begin_download", "download"]
 
+_PUBLISHED = "published vectors"  # as messages have it
 _WORK = "_tmp"  # where shards are made, beside those that are finished
 
 
@@ -69,15 +70,15 @@ def begin_download(
     settings = _as_begun(run, recipe.download)
     require_selection(run, recipe)
     candidates = load_candidates(run.selected, settings)
-    published = recipe.encode.precomputed
-    made_from = _made_from(run, settings) | ({} if published is None else {"precomputed": published})
-    before = run.made_from("download")
+    before, made_from = run.made_from("download"), _made_from(run, settings)
+    if (published := recipe.encode.precomputed) is not None:
+        candidates = _without_published(candidates, published)
+        made_from |= _made_from_published(published, candidates, before or {})
     if before is not None and not overwrite and _only_loosened(before, made_from):
         run.note("download", made_from)
     run.begin("download", made_from, overwrite=overwrite)
     if retry_failed:
         _require_images(run)
-    candidates = candidates if published is None else _without_published(candidates, published)
     return Downloading(Plan(run, settings, candidates, recipe.filter.top), retry_failed)
 
 
@@ -164,6 +165,14 @@ def _made_from(run: RunDir, settings: "Download") -> dict[str, Any]:
         **({} if settings.resize_mode == "shortest" else {"resize_mode": settings.resize_mode}),
         **decisive,
     }
+
+
+def _made_from_published(place: str, candidates: Candidates, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Where vectors are published, and which candidates have one; the first release noted the place only."""
+    if before.get("precomputed") == place and _PUBLISHED not in before:
+        return {"precomputed": place}
+    ranks = [rank for rank, why in candidates.excluded.items() if why.startswith(PRECOMPUTED)]
+    return {"precomputed": place, _PUBLISHED: fingerprint(sorted(ranks))}
 
 
 _UPPER_LIMITS = ("max_bytes", "max_pixels", "max_aspect_ratio")

@@ -1,10 +1,13 @@
 """The vectors that a contrast stands against: a run's, a folder's, or made of the images at a place."""
 
+import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visunex.base.errors import UsageError
+from visunex.base.files import write_json
 from visunex.base.folders import RUNS
 
 from ..errors import EncodeError
@@ -13,7 +16,7 @@ from ..vectors.store import VectorFolder, is_vector_folder, read_vectors
 if TYPE_CHECKING:
     from visunex.clip.image_encoder import ImageEncoder
 
-__all__ = ["baseline_place", "encoded_baseline", "published_baseline"]
+__all__ = ["baseline_place", "begin_baseline", "encoded_baseline", "published_baseline"]
 
 
 def baseline_place(name: str) -> Path:
@@ -34,6 +37,19 @@ def encoded_baseline(place: Path, encoder: "ImageEncoder") -> VectorFolder | Non
             f"{encoder.model}; give its pictures instead"
         )
     return vectors
+
+
+def begin_baseline(folder: Path, images: str) -> None:
+    """From here on `folder` is for vectors of just these images, which `images` is a hash of."""
+    note = folder / "made_from.json"
+    try:
+        before = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = None
+    now = {"images": images}
+    if before != now:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(note, now)
 
 
 def published_baseline(name: str | None) -> VectorFolder | None:

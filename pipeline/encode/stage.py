@@ -36,7 +36,7 @@ from ..shards.discard import discard_images
 from ..shards.repeats import Repeats, find_repeats
 from ..shards.samples import Source, listing, run_sources, sources
 from ..vectors.store import VectorFolder, read_vectors
-from .baseline import baseline_place, encoded_baseline
+from .baseline import baseline_place, begin_baseline, encoded_baseline
 from .load import load_encoder
 from .partition_encoder import OutcomeCounts, count_chosen, encode_vectors
 from .reports import EncodeReport, count_gone, require_all_there
@@ -265,6 +265,7 @@ def _baseline(folder: Path, encoder: ImageEncoder, settings: "Encode") -> Vector
     if (vectors := encoded_baseline(place, encoder)) is not None:
         return vectors
     places, own = sources([place]), folder / "baseline"
+    begin_baseline(own, listing(places))
     with Progress("encode the baseline", count_chosen(places)) as shown:
         counts, _ = encode_vectors(places, own, encoder, settings, shown)
     _require_some(counts, places)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from visunex.base.errors import UsageError
 from visunex.base.files import fingerprint, identities, sha256_file
 from visunex.base.folders import expanded
+from visunex.base.text import printable
 from visunex.clip.identity import other_model
 from visunex.images.errors import ImageError
 from visunex.recipes.schema import Encode, Filter
@@ -69,7 +71,11 @@ def made_from(data: str, like_images: Sequence[str], encode: Encode) -> dict[str
     place = _place(data, encode.precomputed)
     images = [sha256_file(_image(path)) for path in like_images]
     model = [encode.model, encode.pretrained]
-    return {"precomputed": place, "vectors": _contents(Path(place)), "like_images": images, "model": model}
+    facts = {"precomputed": place, "like_images": images, "model": model}
+    try:
+        return {**facts, "vectors": _contents_behind(place) if "://" in place else _contents(Path(place))}
+    except EncodeError:
+        return facts  # they cannot be looked at now: what was made of them is resumed without them
 
 
 def _place(data: str, precomputed: str | None) -> str:
@@ -85,8 +91,23 @@ def _place(data: str, precomputed: str | None) -> str:
     )
 
 
+def _contents_behind(address: str) -> str:
+    """A hash of what a server says of the files behind an address. Raises EncodeError."""
+    files = [file for part in open_folder(address).parts for file in (part.vectors, part.metadata)]
+    facts = [[file.name, file.size, getattr(file, "version", None)] for file in files]
+    if not all(version for *_, version in facts):
+        click.echo(
+            printable(
+                f"{address}: the server gives neither ETag nor Last-Modified, so vectors replaced by others "
+                "of the same size are not noticed; --overwrite reads them anew"
+            ),
+            err=True,
+        )
+    return fingerprint(facts)
+
+
 def _contents(folder: Path) -> str | None:
-    """A hash of a local folder's files, by names and contents; None of one behind an address."""
+    """A hash of a local folder's files, by names and contents; None where there are none."""
     files = sorted(path for name in ("img_emb", "metadata") for path in (folder / name).glob("*.*"))
     facts = zip((path.name for path in files), identities(files), strict=True)
     return fingerprint(list(facts)) if files else None

@@ -18,7 +18,7 @@ from .folders import files_in, hive_keys, matching
 from .hf_datasets import locate_data_set, saved_files
 from .locate import Remote, locate_in_bucket, locate_on_hub, locate_on_web
 
-__all__ = ["ResolvedSource", "resolve_source"]
+__all__ = ["ResolvedSource", "local_identity", "resolve_source"]
 
 _SCHEMES: Mapping[str, Callable[[str], Remote]] = {
     "http": locate_on_web,
@@ -60,6 +60,16 @@ def resolve_source(data: str) -> ResolvedSource:
     if (found := data_set(data)) is not None:
         return _resolve_data_set(found)
     return _resolve_address(data, data)
+
+
+def local_identity(data: str) -> Any:
+    """The identity of a source on this machine; None of others, and where it is not there (any more)."""
+    if data_set(data) is not None or "://" in data or _is_hub_name(data):
+        return None
+    try:
+        return resolve_source(data).identity
+    except SourceError:
+        return None
 
 
 def _resolve_data_set(named: DataSet) -> ResolvedSource:

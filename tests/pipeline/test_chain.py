@@ -18,11 +18,14 @@ from visunex.base import files
 from visunex.base.files import identities
 from visunex.demo.server import serve
 from visunex.demo.world import metadata_bytes
+from visunex.pipeline.chain import require_selection
 from visunex.pipeline.cli import main
 from visunex.pipeline.errors import EncodeError, StaleRunError
 from visunex.pipeline.metadata.resolve import resolve_source
+from visunex.pipeline.rundir import RunDir
 from visunex.pipeline.shards.made import note_files
 from visunex.pipeline.shards.samples import listing, sources
+from visunex.recipes import load
 
 DOWNLOAD = ("--allow-private", "--processes", "1", "--min-images", "1")
 
@@ -309,3 +312,46 @@ def test_a_recipe_changed_by_hand_is_mended_by_the_same_filter(world: Path, tmp_
     recipe.write_text(before.replace('"flower"', '"castle"'))
     done("filter", *arguments, run=run)
     assert recipe.read_text() == before
+
+
+def edited(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"flower 2", b"flowers2"))
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_source_edited_since_it_was_filtered_is_refused_by_later_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    if large:
+        monkeypatch.setattr(files, "HASHED", 1)
+    run, source = tmp_path / "run", tmp_path / "m.csv"
+    rows("flower 1", "flower 2").write_csv(source)
+    done("filter", str(source), "--keywords", "flower", "--top", "2", run=run)
+    edited(source)
+    for stage in ("download", "encode"):
+        refused = command(stage, run=run)
+        assert refused.exit_code == 1
+        said = " ".join(refused.output.split())
+        assert f"m.csv has changed since {run}/selected.parquet was made of it" in said
+        assert f"`visunex-data filter --run {run} --overwrite`" in said
+    done("filter", str(source), "--keywords", "flower", "--top", "2", "--overwrite", run=run)
+    assert "m.csv has changed" not in command("download", *DOWNLOAD, run=run).output
+
+
+@pytest.mark.parametrize("now", ["gone", "copied", "first release"])
+def test_a_source_that_cannot_be_compared_is_no_bar(tmp_path: Path, now: str) -> None:
+    run, source = tmp_path / "run", tmp_path / "m.csv"
+    rows("flower 1").write_csv(source)
+    done("filter", str(source), "--keywords", "flower", "--top", "2", run=run)
+    if now == "gone":
+        source.unlink()
+    elif now == "copied":
+        data = source.read_bytes()
+        source.unlink()
+        source.write_bytes(data)
+    else:
+        edited(source)
+        state = run / ".visunex" / "filter.json"
+        old = {**json.loads(state.read_text()), "contents": [{"file": "m.csv", "size": 1, "ends": "0"}]}
+        state.write_text(json.dumps(old))
+    require_selection(RunDir(run), load(run))

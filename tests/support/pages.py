@@ -43,6 +43,8 @@ def served(pages: Mapping[str, bytes | Path]) -> Iterator[Pages]:
             begin, end = self._range(size)
             self.send_response(200 if (begin, end) == (0, size) and "Range" not in self.headers else 206)
             self.send_header("Accept-Ranges", "bytes")
+            if isinstance(page, Path):
+                self.send_header("ETag", f'"{page.stat().st_mtime_ns}"')
             self.send_header("Content-Length", str(end - begin))
             if "Range" in self.headers:
                 self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{size}")

@@ -115,6 +115,15 @@ def test_some_rows_are_precomputed_and_the_rest_downloaded(tmp_path: Path) -> No
     assert len(read_vectors(mixed.vectors)) == 11
     again = encode_precomputed(mixed, recipe)
     assert again.checks == report.checks
+    array = next((half.vectors / "img_emb").glob("*.npy"))
+    np.save(array, -np.load(array))  # under the same names, of the same size
+    with pytest.raises(StaleRunError, match="rows changed"):
+        encode_precomputed(mixed, recipe)
+    assert encode_precomputed(mixed, recipe, overwrite=True).checks != report.checks
+    shutil.rmtree(half.vectors)
+    published(half.vectors, (3,))
+    with pytest.raises(StaleRunError, match="published vectors changed"):
+        download(mixed, recipe)
 
 
 def test_the_command_says_what_it_took(tmp_path: Path) -> None:

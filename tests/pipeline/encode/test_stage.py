@@ -1,6 +1,7 @@
 """From pictures to an embedding: counted, resumable, the same in any order; real files, real workers."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -251,6 +252,19 @@ def test_a_contrast_stands_against_pictures_a_run_or_vectors(tmp_path: Path, mod
     encode(kept, recipe(model, reduce="contrast", baseline=str(others)), images=[wanted])
     assert len(read_vectors(kept.vectors)) == 4
     assert len(read_vectors(kept.vectors / "baseline")) == 5
+
+
+def test_pictures_of_a_baseline_replaced_under_the_same_name_and_size_are_others(
+    tmp_path: Path, model: str
+) -> None:
+    wanted, others = pictures(tmp_path / "wanted", 2), pictures(tmp_path / "others", 2, first=2)
+    run, made = RunDir(tmp_path / "run"), []
+    for seed in (5, 6, 6):
+        (others / "002.jpg").write_bytes(picture(seed).ljust(2000, b"\0"))
+        os.utime(others / "002.jpg", ns=(5, 5))
+        encode(run, recipe(model, reduce="contrast", baseline=str(others)), images=[wanted])
+        made.append(load(run.embedding).vector.tolist())
+    assert made[0] != made[1] == made[2]
 
 
 def test_a_baseline_of_another_tower_is_refused(tmp_path: Path, model: str) -> None:

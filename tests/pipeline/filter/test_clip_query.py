@@ -195,6 +195,11 @@ def test_vectors_behind_an_address_and_found_by_hash(drawn: Drawn, tmp_path: Pat
         done = invoke(tmp_path / "m.parquet", *arguments, "--run", tmp_path / "r", "--json")
         assert done.exit_code == 0, done.output
         assert address.bytes_sent < raw.nbytes / 4
+        again = (tmp_path / "m.parquet", *arguments, "--run", tmp_path / "r")
+        assert "as filtered before" in invoke(*again).output
+        np.save(next((tmp_path / "v/img_emb").glob("*.npy")), raw[::-1])  # the same name and size
+        assert "vectors changed since" in invoke(*again).output
+    assert invoke(*again).exit_code == 0, "what was read once is resumed without a network"
     report = json.loads(done.stdout)
     assert (report["selected"], report["dropped"]["no_vector"]) == (2, 2)
 
