@@ -15,10 +15,11 @@ from visunex.base.cpu import cores
 from visunex.base.progress import NoProgress, ProgressLike
 from visunex.clip.image_encoder import ImageEncoder
 
+from ..errors import EncodeError
 from ..shards.members import LeftOut
 from ..shards.samples import Partition, Sample, Source, partitions
 from ..shards.sidecar import chosen_count
-from ..vectors.store import Part, part_paths, read_provenance, remove_parts_but
+from ..vectors.store import Part, part_paths, provenance_if_whole, read_provenance, remove_parts_but
 from .batching import batches
 from .cpu_split import CpuSplitter
 from .decode_pool import Decoded, Decoders
@@ -186,6 +187,11 @@ class PartitionEncoder:
 
     def _without_lost(self, part: Part, partition: Partition, counts: OutcomeCounts) -> Partition:
         """A partition whose images were discarded, without those of which there is no vector either."""
+        if read_provenance(part) is not None and provenance_if_whole(part) is None:
+            raise EncodeError(
+                f"{part.vectors} is damaged, and its pictures were discarded when they had their vectors; "
+                "fetch them again with `visunex-data download --overwrite`"
+            )
         results = read_results(part, partition.samples, self._encoder)
         lost = [each.where for each in partition.samples if image_key(each) not in results]
         if lost:
@@ -194,7 +200,7 @@ class PartitionEncoder:
         return replace(partition, samples=kept)
 
     def _state(self, part: Part, partition: Partition) -> _PartState:
-        made_from, provenance = part_fingerprint(partition, self._encoder), read_provenance(part)
+        made_from, provenance = part_fingerprint(partition, self._encoder), provenance_if_whole(part)
         if provenance is not None and provenance.get("stamp") == made_from:
             return _PartState(part, partition, made_from, provenance, {}, ())
         results = read_results(part, partition.samples, self._encoder)

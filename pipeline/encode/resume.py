@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from visunex.base.files import fingerprint
 
 from ..shards.samples import Partition, Sample
-from ..vectors.store import Part, read_provenance, write_part
+from ..vectors.store import Part, provenance_if_whole, write_part
 
 if TYPE_CHECKING:
     from visunex.clip.image_encoder import ImageEncoder
@@ -69,7 +69,7 @@ def read_results(part: Part, samples: Sequence[Sample], encoder: "ImageEncoder")
     Another file at the same place is another image.
     """
     found = _results_of(part, encoder)
-    hashes = (read_provenance(part) or {}).get("hashes", {}) if found else {}
+    hashes = (provenance_if_whole(part) or {}).get("hashes", {}) if found else {}
     keys = (image_key(each) for each in samples if each.sha256 == hashes.get(each.where, each.sha256))
     return {key: found[key] for key in keys if key in found}
 
@@ -77,7 +77,7 @@ def read_results(part: Part, samples: Sequence[Sample], encoder: "ImageEncoder")
 def _results_of(part: Part, encoder: "ImageEncoder") -> Results:
     import pyarrow.parquet as pq
 
-    made = read_provenance(part)
+    made = provenance_if_whole(part)
     if made is None or made.get("tower") != encoder_fingerprint(encoder) or part.metadata is None:
         return {}
     table = pq.read_table(part.metadata, columns=["image_path", "norm"])

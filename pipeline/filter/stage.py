@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -138,7 +139,7 @@ def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | Non
     if (
         before is None
         or {**before, **made_from} != before
-        or not (run.selected.exists() and run.recipe.exists())
+        or not (_is_readable(run.selected) and run.recipe.exists())
     ):
         return None
     report = run.reports().get("filter")
@@ -149,6 +150,15 @@ def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | Non
     if not fields.keys() <= report.keys():
         return None
     return FilterReport(**{**{name: report[name] for name in fields}, "reused": True})
+
+
+def _is_readable(selection: Path) -> bool:
+    """Whether a selection is there, and not cut off: parquet files end with what says where all is."""
+    try:
+        pl.read_parquet_schema(selection)
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+    return True
 
 
 def _reused(run: RunDir, recipe: Recipe, before: FilterReport) -> FilterReport:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.base.files import atomic
+from visunex.base.files import atomic, sha256_file
 
 from ..errors import EncodeError
 from ..shards.samples import Sample
@@ -27,6 +27,7 @@ __all__ = [
     "is_vector_folder",
     "part_numbers",
     "part_paths",
+    "provenance_if_whole",
     "provenance_in",
     "read_provenance",
     "read_vectors",
@@ -37,6 +38,7 @@ __all__ = [
 
 BATCH = 512  # vectors that are in memory at a time in float64
 _PROVENANCE = b"visunex"  # the key of ours in a parquet schema's metadata
+_DIGEST = "sha256"  # of the array, which the first release did not note
 _UNIT_TOLERANCE = 5e-3  # float16 vectors are of norm 1 to about 1e-3
 _ROUNDING = 1e-6  # and normalised float32 ones to about 1e-7
 
@@ -187,6 +189,7 @@ def write_part(
     norms = lengths if norms is None else norms
     with atomic(part.vectors) as temporary, temporary.open("wb") as file:
         np.save(file, units, allow_pickle=False)
+    provenance = {**provenance, _DIGEST: sha256_file(part.vectors)}
     text = {name: [getattr(each, name) for each in samples] for name in ("key", "caption", "url")}
     columns = {
         "image_path": pa.array([each.where for each in samples], pa.string()),
@@ -223,6 +226,13 @@ def read_provenance(part: Part) -> dict[str, Any] | None:
         return provenance_in(pq.read_schema(part.metadata).metadata)
     except (pa.ArrowException, OSError):
         return None
+
+
+def provenance_if_whole(part: Part) -> dict[str, Any] | None:
+    """How a finished part of ours was made; None also where its vectors are not those that were written."""
+    made = read_provenance(part)
+    digest = None if made is None else made.get(_DIGEST)
+    return made if digest is None or digest == sha256_file(part.vectors) else None
 
 
 def provenance_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
@@ -206,7 +207,7 @@ def test_an_untouched_selection_is_read_by_the_next_stage(world: Path, tmp_path:
     assert pl.read_parquet(run / "downloaded.parquet")["chosen"].sum() == 2
 
 
-def cut_tar(path: Path) -> None:
+def cut(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
@@ -239,8 +240,8 @@ def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("damage", "noted"),
     [
-        (cut_tar, True),
-        (cut_tar, False),
+        (cut, True),
+        (cut, False),
         (without_its_first_picture, False),
         (with_other_bytes, True),
         (Path.unlink, True),
@@ -355,3 +356,26 @@ def test_a_source_that_cannot_be_compared_is_no_bar(tmp_path: Path, now: str) ->
         old = {**json.loads(state.read_text()), "contents": [{"file": "m.csv", "size": 1, "ends": "0"}]}
         state.write_text(json.dumps(old))
     require_selection(RunDir(run), load(run))
+
+
+@pytest.mark.parametrize("how", ["cut", "replaced"])
+def test_vectors_that_are_not_what_was_written_are_made_again(
+    finished: Path, tmp_path: Path, how: str
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    embedding, array = (run / "embedding.pt").read_bytes(), next((run / "vectors/img_emb").glob("*.npy"))
+    if how == "cut":
+        cut(array)
+    else:
+        np.save(array, -np.load(array))
+    assert json.loads(done("encode", "--json", run=run).stdout)["encoded_now"] == 4
+    assert (run / "embedding.pt").read_bytes() == embedding
+
+
+def test_a_selection_that_was_cut_is_made_again(world: Path, tmp_path: Path) -> None:
+    run, arguments = tmp_path / "run", (str(world), "--keywords", "flower", "--top", "4")
+    done("filter", *arguments, run=run)
+    before = (run / "selected.parquet").read_bytes()
+    cut(run / "selected.parquet")
+    done("filter", *arguments, run=run)
+    assert (run / "selected.parquet").read_bytes() == before
