@@ -11,7 +11,7 @@ PYTEST := pytest -n 2 --dist loadfile
 help:
 	@echo "make demo    the whole job on a small drawn world, offline"
 	@echo "make test    the tests with coverage (test-slow: the long ones too)"
-	@echo "make fuzz    mutated files of every kind (VISUNEX_FUZZ=20000 of each)"
+	@echo "make fuzz    mutated inputs of every kind, counted (VISUNEX_FUZZ=5000 of each)"
 	@echo "make lint    format, lint, types, import layers"
 	@echo "make interop clip-retrieval and img2dataset themselves read our files, and we theirs"
 	@echo "make docs    docs/cli.md and the table in docs/recipes.md, from the code"
@@ -38,9 +38,9 @@ test: $(VENV)/.installed
 test-slow: $(VENV)/.installed
 	$(TEST_ENV) $(BIN)/python -m pytest --durations=10
 
-VISUNEX_FUZZ ?= 20000
+VISUNEX_FUZZ ?= 5000
 fuzz: $(VENV)/.installed
-	VISUNEX_FUZZ=$(VISUNEX_FUZZ) $(TEST_ENV) $(BIN)/python -m $(PYTEST) -m fuzz
+	PYTHONPATH=tests/support $(TEST_ENV) $(BIN)/python -m fuzz --count $(VISUNEX_FUZZ) --keep fuzz-failures
 
 # mypy does not see through the editable install's hook, so it is shown the packages under their names.
 .types: Makefile

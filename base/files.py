@@ -41,8 +41,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, as UTF-8."""
-    write_bytes(path, text.encode())
+    """Write `text` to `path` atomically, as UTF-8; half a surrogate pair, which that has not, is escaped."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -65,7 +65,7 @@ def sha256_file(path: Path) -> str:
 def fingerprint(value: Any) -> str:
     """SHA-256 of a JSON-able value, independent of the order of its keys, as lower-case hex."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
 
 
 def identities(files: Iterable[Path]) -> list[dict[str, Any]]:

@@ -178,6 +178,13 @@ def _published_preprocessing(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _preprocessing(settings: dict[str, Any], checkpoint: Checkpoint) -> Preprocessing:
+    try:
+        return _preprocessing_of(settings, checkpoint)
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
+        raise ModelError(f"{checkpoint.model} has preprocessing that makes no sense ({error})") from None
+
+
+def _preprocessing_of(settings: dict[str, Any], checkpoint: Checkpoint) -> Preprocessing:
     size, resize = settings["size"], settings.get("resize_mode") or "shortest"
     side = size[0] if isinstance(size, list | tuple) else size
     square = not isinstance(size, list | tuple) or size[0] == size[1]

@@ -139,7 +139,7 @@ def _expected_form(found: DataSet) -> Iterator[None]:
     """Within it, what is not of the form the Hub answers in is named so."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _error(f"{found.address}: {found.endpoint} does not answer as the Hub does") from None
 
 

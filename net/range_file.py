@@ -23,6 +23,7 @@ __all__ = ["LocalFile", "RangedFile", "RemoteFile", "Web", "as_file", "coalesced
 CONNECTIONS = 16
 PATIENCE = 30.0  # seconds for the beginning of an answer, and for each piece of a body
 _RETRIES = 3
+_MOST_DIGITS = 20  # of a length in bytes: Python reads no number of thousands
 
 
 class RangedFile(Protocol):
@@ -153,7 +154,7 @@ def _pause(tries: int, failure: FetchError) -> None:
 def _length(response: Response) -> int | None:
     """The length of the file that a part is of, where the server says it."""
     total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(total) if total.isdecimal() else None
+    return int(total) if total.isdecimal() and len(total) < _MOST_DIGITS else None
 
 
 def _require_part(response: Response, wanted: tuple[int, int], total: int, url: str) -> None:

@@ -1,6 +1,7 @@
 """Sockets that read under the current budget, connections to permitted addresses alone, and their pools."""
 
 import http.client
+import logging
 import socket
 import ssl
 from typing import Any
@@ -14,6 +15,9 @@ from .dns import Address, resolve
 from .errors import MACHINE, FetchError, classed, machine_error
 
 __all__ = ["GuardedSSLSocket", "GuardedSocket", "connect", "pool_classes"]
+
+# What a server gets wrong comes to an error of ours; urllib3 would print it as well, with what it sent.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 _MOST_HEADERS = 1000  # of an answer; http.client takes 100, and some servers send more
 _MOST_INTERIM = 32  # answers of 1xx before the one that counts

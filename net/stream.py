@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ def opened_stream(place: str, settings: ClientSettings) -> Iterator[IO[bytes]]:
         plain.seek(0)
         if start == b"\x1f\x8b":
             unpacked = stack.enter_context(gzip.GzipFile(fileobj=plain))
-            yield cast("IO[bytes]", ForwardReader(unpacked.read))
+            yield cast("IO[bytes]", ForwardReader(_Unpacked(place, unpacked).read))
         else:
             yield plain
 
@@ -70,6 +71,21 @@ def _answer(client: Client, url: str) -> Response:
     except FetchError as error:
         raise error.about(without_userinfo(url)) from None
     return response
+
+
+class _Unpacked:
+    """What is packed in a file; raises FetchError where that is damaged."""
+
+    def __init__(self, place: str, file: gzip.GzipFile) -> None:
+        self._place, self._file = place, file
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise FetchError(
+                "damaged", f"{without_userinfo(self._place)} is a damaged gzip file ({error}); fetch it again"
+            ) from None
 
 
 class _Body:

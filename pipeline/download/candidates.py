@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from visunex.base.errors import first_line
+from visunex.base.parquet import parquet_errors
 
 from ..errors import DownloadError, UsageError
 from ..inside.location import LOCATION
@@ -100,8 +101,7 @@ def _fits(field: pa.Field) -> bool:
 
 def load_candidates(path: Path, settings: "Download") -> Candidates:
     """Read `selected.parquet`. Raises DownloadError when it is missing or lacks a column; UsageError."""
-    table = _read(path)
-    urls = table["url"].to_pylist()
+    table, urls = _read(path)
     listed = withdrawn(urls, Path(settings.exclude_urls)) if settings.exclude_urls else None
     excluded = {} if listed is None else dict.fromkeys(sorted(listed.ranks), _WITHDRAWN)
     column, _, hash_type = (settings.verify_hash or ":sha256").rpartition(":")
@@ -110,18 +110,19 @@ def load_candidates(path: Path, settings: "Download") -> Candidates:
     return Candidates(table, shard_size, excluded, expected, hash_type, listed)
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path) -> tuple[pa.Table, list[str | None]]:
+    """The rows, and the link of each."""
     try:
         table = pq.read_table(path, memory_map=True)
+        if "url" in table.column_names:
+            return table, table["url"].to_pylist()
     except FileNotFoundError:
         raise DownloadError(
             f"there is no {path}: run `visunex-data filter` first, or choose another --run"
         ) from None
-    except pa.ArrowException as error:
+    except parquet_errors() as error:
         raise DownloadError(f"{path} is not a readable parquet file: {first_line(error)}") from None
-    if "url" not in table.column_names:
-        raise DownloadError(f"{path} has no column url, only {', '.join(table.column_names)}")
-    return table
+    raise DownloadError(f"{path} has no column url, only {', '.join(table.column_names)}")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from visunex.base.errors import first_line
 from visunex.base.files import atomic
+from visunex.base.parquet import parquet_errors
 from visunex.net.errors import is_retryable, was_spoilt
 
+from ..errors import DownloadError
 from ..shards.naming import ROWS, shard_name
 from .candidates import Candidates
 from .choose import NOT_TRIED, Result, choose
@@ -69,11 +72,17 @@ class Results:
 
 
 def read_shard(shards: Path, shard: int) -> list[Result]:
-    """The results in a finished shard, by rank."""
+    """The results in a finished shard, by rank. Raises DownloadError where they cannot be read."""
     path = shards / f"{shard_name(shard)}{ROWS}"
     columns = ["key", "url", "status", "error_message", "sha256"]
-    columns += [name for name in pq.read_schema(path).names if name == "dhash"]
-    results = [_result(row) for row in pq.read_table(path, columns=columns).to_pylist()]
+    try:
+        columns += [name for name in pq.read_schema(path).names if name == "dhash"]
+        results = [_result(row) for row in pq.read_table(path, columns=columns).to_pylist()]
+    except parquet_errors() as error:
+        raise DownloadError(
+            f"{path} cannot be read ({first_line(error)}); remove it, and the same command fetches its "
+            "pictures again"
+        ) from None
     return sorted(results, key=lambda result: result.rank)
 
 

@@ -115,13 +115,12 @@ def _finished(folder: Path, made_from: str) -> Collected | None:
     """A spool that an earlier, interrupted download has finished; None without one."""
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    if index["stamp"] != made_from:
-        return None
-    return Collected(
-        {url: (begin, size) for url, (begin, size) in index["places"].items()}, index["left_out"]
-    )
+        if index["stamp"] != made_from:
+            return None
+        places = {url: (int(begin), int(size)) for url, (begin, size) in index["places"].items()}
+        return Collected(places, dict(index["left_out"]))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None  # none, or none of ours: made anew
 
 
 def _state(place: str) -> list[Any]:

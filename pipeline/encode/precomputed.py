@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from visunex.base.errors import first_line
 from visunex.base.files import atomic, fingerprint
+from visunex.base.parquet import parquet_errors
 from visunex.base.progress import Progress
 from visunex.clip.identity import dimension_of, model_of, other_model
 
@@ -195,7 +196,6 @@ def _made_from(run: RunDir, settings: "Encode", published: _Published, rest: Pat
 
 def _rows(run: RunDir) -> tuple["pa.Table", bool]:
     """The images that were chosen; before a download, all candidates. The best first."""
-    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -209,7 +209,7 @@ def _rows(run: RunDir) -> tuple["pa.Table", bool]:
         raise EncodeError(
             f"there is no {path}: run `visunex-data filter` first, or choose another --run"
         ) from None
-    except (pa.ArrowException, KeyError) as error:
+    except parquet_errors() as error:
         raise EncodeError(f"{path} cannot be read: {first_line(error)}") from None
     return table, False
 

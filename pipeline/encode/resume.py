@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visunex.base.files import fingerprint
+from visunex.base.parquet import parquet_errors
 
 from ..shards.samples import Partition, Sample
+from ..vectors.npy import NPY_ERRORS
 from ..vectors.store import Part, provenance_if_whole, write_part
 
 if TYPE_CHECKING:
@@ -68,7 +70,10 @@ def read_results(part: Part, samples: Sequence[Sample], encoder: "ImageEncoder")
 
     Another file at the same place is another image.
     """
-    found = _results_of(part, encoder)
+    try:
+        found = _results_of(part, encoder)
+    except parquet_errors(*NPY_ERRORS):  # damaged since: its images are encoded again
+        return {}
     hashes = (provenance_if_whole(part) or {}).get("hashes", {}) if found else {}
     keys = (image_key(each) for each in samples if each.sha256 == hashes.get(each.where, each.sha256))
     return {key: found[key] for key in keys if key in found}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from visunex.base.errors import first_line
+from visunex.base.parquet import parquet_errors
 from visunex.net.addresses import checked_url
 from visunex.net.errors import FetchError
 
@@ -100,7 +101,6 @@ def _entries(path: Path) -> Iterator[set[str]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
@@ -111,7 +111,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
                 number += 1
                 if texts := [text for text in _texts(row.values()) if text.strip()]:
                     yield f"row {number}", texts
-    except pa.ArrowException as error:
+    except parquet_errors() as error:
         raise ValueError(first_line(error)) from None
 
 

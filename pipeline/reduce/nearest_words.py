@@ -1,5 +1,6 @@
 """The words that say what an embedding is about: those of the images' captions that lie nearest to it."""
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from visunex.base.parquet import parquet_errors
 
 if TYPE_CHECKING:
     from visunex.clip.text_encoder import TextEncoder
@@ -63,13 +66,17 @@ def frequent_words(captions: Iterable[str | None], most: int = MOST_WORDS) -> li
 
 
 def captions_of(metadata: Iterable[Path]) -> list[str | None]:
-    """The captions in tables of clip-retrieval's layout, the first `MOST_CAPTIONS` of them."""
+    """The captions in tables of clip-retrieval's layout, the first `MOST_CAPTIONS` of them.
+
+    A table that cannot be read has none: the words are an aside.
+    """
     import pyarrow.parquet as pq
 
     captions: list[str | None] = []
     for path in metadata:
-        if "caption" in pq.read_schema(path).names:
-            captions += pq.read_table(path, columns=["caption"])["caption"].to_pylist()
+        with contextlib.suppress(*parquet_errors()):
+            if "caption" in pq.read_schema(path).names:
+                captions += pq.read_table(path, columns=["caption"])["caption"].to_pylist()
         if len(captions) >= MOST_CAPTIONS:
             break
     return captions[:MOST_CAPTIONS]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from visunex.base.parquet import parquet_errors
 from visunex.images.errors import ImageError
 from visunex.images.formats import SUFFIXES
 
@@ -26,7 +27,7 @@ def image_column(path: Path) -> str | None:
 
     try:
         schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError, ValueError):
+    except parquet_errors():
         return None
     for each in schema:
         if _is_binary(each.type) and is_image_column_name(each.name):

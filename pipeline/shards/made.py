@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from visunex.base.files import is_unchanged, state_of, write_text
+from visunex.base.parquet import parquet_errors
 
 from .discard import is_discarded
 from .members import LeftOut, images_among
@@ -51,7 +52,6 @@ def note_files(stats: Path, tar: Path, rows: Path) -> None:
 @functools.lru_cache(maxsize=4096)
 def _has_its_rows(tar: Path, rows: Path, *_times: int) -> bool:
     """Whether a tar is whole, and has a picture for each row that says so."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     left_out = LeftOut()
@@ -62,7 +62,7 @@ def _has_its_rows(tar: Path, rows: Path, *_times: int) -> bool:
         if not {"key", "status"} <= {*pq.read_schema(rows).names}:
             return True
         table = pq.read_table(rows, columns=["key", "status"])
-    except pa.ArrowException:
+    except parquet_errors():
         return False
     said = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
     return {str(key) for key, status in said if status == "success"} <= there

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from visunex.base.parquet import parquet_errors
+
 from ..errors import EncodeError
 from .members import Member, stored_bytes
 from .naming import ROWS, SHARD_DIGITS, shard_number
@@ -44,14 +46,13 @@ def rows_of(shard: Path, chosen: Path | None, keys: Callable[[], Collection[str]
     Of the parquet beside it, which nobody vouches for, only those of the `keys` that the shard has. Raises
     EncodeError when the run's table cannot be read; a broken parquet beside a shard only costs the captions.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     beside = shard.with_suffix(".parquet")
     if chosen is not None:
         try:
             return _by_key(pq.read_table(chosen, filters=_chosen_in(shard.stem)))
-        except (pa.ArrowException, OSError) as error:
+        except parquet_errors() as error:
             raise _unreadable(chosen, error) from None
     try:
         return _rows_beside(beside, keys()) if beside.is_file() else None
@@ -131,40 +132,37 @@ def _value(batch: Any, name: str | None, row: int) -> Any:
 
 def chosen_count(table: Path) -> int:
     """How many images a run's table has chosen. Raises EncodeError."""
-    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
         return pc.sum(pq.read_table(table, columns=["chosen"])["chosen"]).as_py() or 0
-    except (pa.ArrowException, OSError) as error:
+    except parquet_errors() as error:
         raise _unreadable(table, error) from None
 
 
 def chosen_shards(table: Path) -> set[int]:
     """The numbers of the shards that a run's table has chosen images of. Raises EncodeError."""
-    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
         keys = pq.read_table(table, columns=["key"], filters=pc.field("chosen"))["key"]
-    except (pa.ArrowException, OSError) as error:
+        names = pc.unique(pc.utf8_slice_codeunits(keys, 0, SHARD_DIGITS)).to_pylist()
+    except parquet_errors() as error:
         raise _unreadable(table, error) from None
-    names = pc.unique(pc.utf8_slice_codeunits(keys, 0, SHARD_DIGITS)).to_pylist()
     return {number for name in names if (number := shard_number(name)) is not None}
 
 
 def hashes_beside(shard: Path) -> dict[str, str]:
     """Key -> SHA-256 of the files that a shard of ours was made of; nothing where its parquet has none."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         table = pq.read_table(shard.with_suffix(ROWS), columns=["key", "sha256"])
-    except (pa.ArrowException, OSError, KeyError):
+        pairs = zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True)
+    except parquet_errors():
         return {}
-    pairs = zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True)
     return {str(key): str(digest) for key, digest in pairs if digest}
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from visunex.base.errors import first_line
+from visunex.base.parquet import parquet_errors
 from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile
 
@@ -122,7 +122,7 @@ def _keys(part: PublishedPart, by: str) -> Iterator[pl.Series]:
         for batch in file.iter_batches(_ROWS, columns=[name], use_threads=False):
             values = pl.Series(pl.from_arrow(as_plain_text(batch.column(0))))
             yield values.cast(pl.String, strict=False)  # null, and so nowhere, where it is not UTF-8
-    except (pa.ArrowException, OSError, pl.exceptions.PolarsError) as error:
+    except parquet_errors(pl.exceptions.PolarsError) as error:
         raise EncodeError(f"{part.metadata.name} cannot be read: {first_line(error)}") from None
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from visunex.base.errors import first_line
+from visunex.base.parquet import parquet_errors
 from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile, coalesced
 
@@ -135,7 +136,7 @@ def _look_up(
             for at, index in places:
                 found.append((values[index], Hit(number, begin + at, None if norms is None else norms[at])))
             begin += file.metadata.row_group(group).num_rows
-    except (pa.ArrowException, OSError) as error:
+    except parquet_errors() as error:
         raise EncodeError(f"{part.metadata.name} cannot be read: {first_line(error)}") from None
     return found, begin, provenance_of(file)
 

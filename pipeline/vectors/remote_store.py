@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from visunex.base.errors import first_line
+from visunex.base.parquet import parquet_errors
 from visunex.net.hub import hub_folder
 from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, Web, as_file
 
@@ -145,7 +146,7 @@ def opened(part: PublishedPart) -> pq.ParquetFile:
     """A part's metadata, nothing of it read yet but the footer. Raises EncodeError."""
     try:
         return pq.ParquetFile(as_file(part.metadata), pre_buffer=False, buffer_size=part.metadata.buffer)
-    except (pa.ArrowException, OSError) as error:
+    except parquet_errors() as error:
         raise EncodeError(
             f"{part.metadata.name} is no parquet file that can be read: {first_line(error)}"
         ) from None

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visunex.base.files import atomic, sha256_file
+from visunex.base.parquet import parquet_errors
 
 from ..errors import EncodeError
 from ..shards.samples import Sample
@@ -217,14 +218,13 @@ def _normalised(raw: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
 
 def read_provenance(part: Part) -> dict[str, Any] | None:
     """How a finished part of ours was made; None where the part is absent, broken or a peer's."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if part.metadata is None or not part.vectors.exists():
         return None
     try:
         return provenance_in(pq.read_schema(part.metadata).metadata)
-    except (pa.ArrowException, OSError):
+    except parquet_errors():
         return None
 
 
@@ -314,5 +314,5 @@ def _column(part: Part, name: str, rows: int) -> NDArray[np.float64]:
             return nothing
         values = file.read(columns=[name]).column(0).cast(pa.float64())
         return values.to_numpy(zero_copy_only=False).astype(np.float64)
-    except (pa.ArrowException, OSError) as error:
+    except parquet_errors() as error:
         raise EncodeError(f"{part.metadata} cannot be read ({error}); make it again") from None

@@ -1,0 +1,103 @@
+"""What people write: recipes, `--set`, prompts, lists of withdrawn links, captions' keywords."""
+
+import gzip
+import hashlib
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..loader import Seed, loader
+
+_URLS = [f"https://h/{number}.jpg?a=1&b=2" for number in range(5)]
+
+
+def _recipes(_: Path) -> Iterable[Seed]:
+    from visunex.recipes import dumps, find, load, names
+
+    for name in names():
+        yield Seed("x.toml", find(name).read_bytes())
+        yield Seed("x.toml", dumps(load(name)).encode())
+
+
+@loader("recipe", _recipes)
+def _recipe(path: Path) -> None:
+    from visunex.recipes import dumps, load
+    from visunex.recipes.load import renamed
+
+    found = load(path)
+    renamed(path.read_text(encoding="utf-8-sig"), "mine")
+    path.write_text(dumps(found), encoding="utf-8")
+    assert load(path) == found
+
+
+def _overrides(_: Path) -> Iterable[Seed]:
+    for text in (
+        "filter.top=500", "filter.keywords=rose, tulip", 'filter.keywords=["a", "b"]',
+        "source.columns.url=link", "source=laion", "encode.reduce.kind='median'",
+        "download.respect=[]", "filter.where=WIDTH > 5",
+    ):  # fmt: skip
+        yield Seed("set.txt", text.encode())
+
+
+@loader("--set", _overrides)
+def _set(path: Path) -> None:
+    from visunex.recipes import load, override
+
+    override(load("demo_flower"), [path.read_bytes().decode(errors="surrogateescape")])
+
+
+def _prompts(_: Path) -> Iterable[Seed]:
+    yield Seed("x.txt", "a castle\n\na moat, é\r\nthird \u2028 line\n".encode())
+    yield Seed("x.txt", "\ufeffone\ntwo".encode())
+
+
+@loader("prompts", _prompts, share=0.5)
+def _prompts_file(path: Path) -> None:
+    from visunex.generate.request import _prompts_in
+
+    assert _prompts_in(path)
+
+
+def _withdrawn(_: Path) -> Iterable[Seed]:
+    hashes = [hashlib.sha256(url.encode()).hexdigest() for url in _URLS]
+    lines = "\n".join(["# withdrawn", *_URLS, *hashes]).encode()
+    csv = "\n".join(["id,url,why", *(f'{at},"{url}","said, so"' for at, url in enumerate(_URLS))]).encode()
+    objects = "\n".join(f'{{"url": "{url}", "n": [{at}]}}' for at, url in enumerate(_URLS)).encode()
+    array = b"[" + b",".join(b'{"a": {"url": "%s"}}' % url.encode() for url in _URLS) + b"]"
+    for file, data in (("x.txt", lines), ("x.csv", csv), ("x.jsonl", objects), ("x.json", array)):
+        yield Seed(file, data)
+    yield Seed("x.txt.gz", lines, gzip.compress, "text")
+    yield Seed("x.txt.gz", gzip.compress(lines), form="binary")
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"url": _URLS, "n": range(5)}), buffer)
+    yield Seed("x.parquet", buffer.getvalue())
+
+
+@loader("--exclude-urls", _withdrawn)
+def _exclude(path: Path) -> None:
+    from visunex.pipeline.metadata.withdrawn import withdrawn
+
+    withdrawn([*_URLS, None], path)
+
+
+def _addresses(_: Path) -> Iterable[Seed]:
+    for url in (
+        "https://user:pw@host.example:8080/a%20b/ü.jpg?x=1&amp;y=2#part", "http://[::1]:80/a",
+        "http://2130706433/",
+        "https://xn--bcher-kva.example/..//./a?b", "HTTP://EXAMPLE.COM:80/\\a",
+    ):  # fmt: skip
+        yield Seed("x.txt", url.encode())
+
+
+@loader("address", _addresses, share=0.5)
+def _address(path: Path) -> None:
+    from visunex.net.addresses import checked_url, credentials, next_hop, unescaped
+
+    text = path.read_bytes().decode(errors="surrogateescape")
+    next_hop(checked_url("https://h/a"), text, 302)
+    found = checked_url(text)
+    credentials(text)
+    unescaped(found)
