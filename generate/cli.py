@@ -10,7 +10,7 @@ from visunex.base.console import Command, Program, show
 from visunex.base.progress import Progress, human_time
 from visunex.base.text import printable
 
-from .options import generate_options
+from .options import ELSEWHERE, generate_options
 
 if TYPE_CHECKING:
     from .again import Again
@@ -27,6 +27,16 @@ TASTES = {"aesthetic_embedding", "sweep_embeddings"}
 
 class GenerateProgram(Program, Command):
     """The one command of `visunex-generate`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the options; one of another program's is told with what does the same here."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.replace("-", "_").strip("_")
+            if name in ELSEWHERE:
+                raise click.UsageError(f"{error.option_name} {ELSEWHERE[name]}", ctx) from None
+            raise
 
 
 @click.command(
@@ -50,23 +60,28 @@ def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
         visunex-generate --prompt "a harbour" --aesthetic_embedding flower_plant --sweep-steps 0,5,8,20
         visunex-generate --from-image outputs/samples/00000.png
     """
-    quiet_libraries()
     from visunex.aesthetic_embeddings.fetching import mirrored
 
     from .again.consent import remember
-    from .request import Options, job_of
+    from .request import Options, job_of, seeded
+    from .unused import unused
 
     named = {name for name in given if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     with mirrored(mirror):
         options, again = with_sources(ctx, Options(**given), named)
         record = again.record if again else None
+        options = seeded(options)
+        for sentence in unused(options, named):
+            click.echo(printable(sentence), err=True)
         job = job_of(options, record if named.isdisjoint(OF_A_RUN) else None)
+    quiet_libraries()
     sampler = load(options, job)
     if record is not None:
         check_same(record, job, sampler, named)
     remember(options.model)
     report = make(options, job, sampler)
-    show(report.as_dict(), summary(report))
+    seed = job.settings.seed
+    show({**report.as_dict(), "seed": seed}, f"{summary(report)}\nseed {seed}")
 
 
 def quiet_libraries() -> None:

@@ -11,9 +11,27 @@ from visunex.base.console import proxy_option
 
 from .settings import DEFAULT_MODEL
 
-__all__ = ["generate_options"]
+__all__ = ["ELSEWHERE", "generate_options"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Options of the original script and of other programs, and what they are here.
+ELSEWHERE = {
+    "config": "is not needed: a model says itself how it is built. Leave it out.",
+    "laion400m": "is for a model older than Stable Diffusion. Leave it out, and name a newer one "
+    "with --model.",
+    "dpm_solver": "is --scheduler 'DPM++ 2M' here.",
+    "steps": "is --ddim_steps here.",
+    "width": "is --W here.",
+    "height": "is --H here.",
+    "sampler": "is --scheduler here.",
+    "sampler_name": "is --scheduler here.",
+    "cfg_scale": "is --scale here.",
+    "guidance_scale": "is --scale here.",
+    "batch_size": "is --n_samples here.",
+    "batch_count": "is --n_iter here.",
+    "aesthetic_weight": "is not there: steps and rate say how far, --aesthetic_steps and --aesthetic_lr.",
+}
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 AT_LEAST_ONE, NOT_NEGATIVE = click.IntRange(min=1), click.IntRange(min=0)
@@ -119,7 +137,11 @@ TASTE = [
 SAMPLING = [
     option("--ddim_steps", "Steps of the sampler.", type=AT_LEAST_ONE, default=50),
     option("--plms", "Sample with PLMS.", is_flag=True),
-    option("--scheduler", "Sample with ddim, plms or one of diffusers' others.", default="ddim"),
+    option(
+        "--scheduler",
+        "The sampler: ddim, plms, diffusers' or the web UI's names, e.g. 'Euler a', 'DPM++ 2M Karras'.",
+        default="ddim",
+    ),
     option(
         "--prediction",
         "What the UNet estimates: noise or v.  [default: as the model says]",
@@ -133,7 +155,12 @@ SAMPLING = [
     option("--f", "Pixels per latent: the model's, or it is refused.", type=int, field="factor"),
     option("--n_samples", "Pictures in a batch.", type=AT_LEAST_ONE, default=1),
     option("--n_iter", "Batches for each prompt.", type=AT_LEAST_ONE, default=1),
-    option("--seed", "Seed of the noise.", type=click.IntRange(0, 2**64 - 1), default=42),
+    option(
+        "--seed",
+        "Seed of the noise; -1: a random one, which is told.",
+        type=click.IntRange(-1, 2**64 - 1),
+        default=42,
+    ),
     option(
         "--seed_of",
         "image: each has a seed of its own, counted up from --seed; run: one for all, as the original.",

@@ -1,22 +1,25 @@
 """What was asked for on the command line -> a job; every fault in it is found before a model is loaded."""
 
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from visunex.base.folders import EMBEDDING
 from visunex.base.text import lines_of
 
 from .errors import GenerateError, UsageError
-from .families.sd1.model import Model
-from .job import Job, Variant
+from .families.names import check_device, check_name
 from .output.files import SAMPLES, check_folder
 from .output.png_text import ImageRecord
-from .sampling.sampler import latent_shape
-from .sampling.schedulers import PLMS, canonical
+from .sampling.names import PLMS, canonical
 from .settings import Precision, Prediction, SeedOf, Settings, TextEncoder
 from .taste import Taste
+
+if TYPE_CHECKING:  # torch is not loaded before all that can be wrong without it is told
+    from .families.sd1.model import Model
+    from .job import Job, Variant
 
 __all__ = [
     "Options",
@@ -25,8 +28,12 @@ __all__ = [
     "check_sizes",
     "job_of",
     "recipe_defaults",
+    "seeded",
     "with_defaults",
 ]
+
+
+RANDOM_SEEDS = 2**32  # what the web UI, too, draws from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +99,24 @@ def recipe_defaults(name: str) -> dict[str, Any]:
     return {"aesthetic_embedding": recipe.name, **recipe.generate.model_dump(exclude_none=True)}
 
 
-def job_of(options: Options, record: ImageRecord | None = None) -> Job:
+def seeded(options: Options) -> Options:
+    """The options with a seed that nobody chose in the place of -1."""
+    return replace(options, seed=secrets.randbelow(RANDOM_SEEDS)) if options.seed == -1 else options
+
+
+def job_of(options: Options, record: ImageRecord | None = None) -> "Job":
     """The job that the options make; with `record`, of just the image that was made so.
 
     Raises UsageError and EmbeddingError for faults in the options.
     """
     settings = settings_of(options)
-    variants = _variants(options)
     prompts = _prompts_again(options, record) if record else _prompts(options)
+    check_device(options.device)
+    check_name(options.model)
+    variants = _variants(options)
     check_folder(options.outdir if options.skip_save else options.outdir / SAMPLES)
+    from .job import Job
+
     return Job(
         prompts=prompts,
         settings=replace(settings, iterations=record.batch + 1) if record else settings,
@@ -174,13 +190,14 @@ def _prompts_again(options: Options, record: ImageRecord) -> tuple[str, ...]:
     return (*record.prompts[:position], _prompt(options), *record.prompts[position + 1 :])
 
 
-def _variants(options: Options) -> tuple[Variant, ...]:
+def _variants(options: Options) -> "tuple[Variant, ...]":
     """The tastes to compare: steps across and embeddings down, or embeddings across when they are alone."""
     names = tuple(dict.fromkeys(options.sweep_embeddings or ())) or (options.aesthetic_embedding,)
     if options.sweep_steps and names == (None,):
         raise UsageError("--sweep-steps needs a taste: give --aesthetic_embedding")
     if not 0 < options.aesthetic_lr < float("inf"):
         raise UsageError(f"--aesthetic_lr is {options.aesthetic_lr:g}: give a positive number such as 0.0001")
+    _require_found(names)
     tastes = [None if name is None else Taste.load(name, lr=options.aesthetic_lr) for name in names]
     labels = labels_of([taste.name if taste else "" for taste in tastes])
     steps = tuple(dict.fromkeys(options.sweep_steps or ())) or (options.aesthetic_steps,)
@@ -191,7 +208,18 @@ def _variants(options: Options) -> tuple[Variant, ...]:
     )
 
 
-def _variant(options: Options, taste: Taste | None, label: str, steps: int) -> Variant:
+def _require_found(names: Sequence[str | None]) -> None:
+    """Raise EmbeddingError for the first that is none, before torch is loaded for the others."""
+    from visunex.aesthetic_embeddings import find
+
+    for name in names:
+        if name is not None:
+            find(name)
+
+
+def _variant(options: Options, taste: Taste | None, label: str, steps: int) -> "Variant":
+    from .job import Variant
+
     column = f"{steps} steps" if options.sweep_steps else label
     row = label if options.sweep_steps and options.sweep_embeddings else ""
     return Variant(replace(taste, steps=steps) if taste else None, column, row)
@@ -217,7 +245,7 @@ def _parts_of(name: str) -> tuple[str, ...]:
     )
 
 
-def check_sizes(options: Options, model: Model) -> None:
+def check_sizes(options: Options, model: "Model") -> None:
     """Raise UsageError where sizes that were asked for are not the loaded model's."""
     for name, asked, own in (
         ("--C", options.channels, model.channels),
@@ -225,10 +253,12 @@ def check_sizes(options: Options, model: Model) -> None:
     ):
         if asked not in (None, own):
             raise UsageError(f"{name} is {asked}, but {model.name} has {own}; leave {name} out")
+    from .sampling.sampler import latent_shape
+
     latent_shape(model, settings_of(options))
 
 
-def check_model(record: ImageRecord, model: Model) -> None:
+def check_model(record: ImageRecord, model: "Model") -> None:
     """Raise GenerateError where the model is not the one that the image was made with."""
     before = record.model
     if model.fingerprint != before.fingerprint:

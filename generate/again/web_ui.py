@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..output.infotext import SAMPLERS, Infotext, parse
-from ..sampling.schedulers import canonical
+from ..sampling.names import canonical
 from .found import Again
 from .prompt_syntax import plain
 

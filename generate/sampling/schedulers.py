@@ -10,37 +10,17 @@ import torch
 from visunex.base.errors import first_line
 
 from ..errors import UsageError
+from .names import DDIM, PLMS, canonical, kind_of, names, settings_of
 
 __all__ = ["PREDICTIONS", "build", "canonical", "is_original", "names", "original_timesteps"]
 
-DDIM, PLMS = "ddim", "plms"
 PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction"}  # what diffusers calls them
-_ORIGINAL = {"ddim": DDIM, "plms": PLMS, "pndm": PLMS}
 # What CompVis trained Stable Diffusion 1 and samples with: the last step goes to the first alpha, not to 1.
 _AS_ORIGINAL = {
     "steps_offset": 1,
     "set_alpha_to_one": False,
     "timestep_spacing": "leading",
 }
-
-
-def names() -> list[str]:
-    """Every name that `--scheduler` takes: `ddim`, `plms` and diffusers' others without `Scheduler`."""
-    return [DDIM, PLMS, *sorted(name for name in _library() if _plain(name) not in _ORIGINAL)]
-
-
-def canonical(name: str) -> str:
-    """The listed name meant by `name`, whatever its case, hyphens and ending.
-
-    Raises UsageError, with the list, for one that is not in it.
-    """
-    wanted = _plain(name)
-    if wanted in _ORIGINAL:
-        return _ORIGINAL[wanted]
-    for listed in _library():
-        if _plain(listed) == wanted:
-            return listed
-    raise UsageError(f"unknown scheduler {name!r}; there are {', '.join(names())}")
 
 
 def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
@@ -84,14 +64,16 @@ def _zero_snr(name: str, config: Mapping[str, Any], steps: int) -> Any:
             f"the model has a zero-terminal-SNR noise schedule, which {name} cannot sample; "
             f"there are {', '.join(able)}"
         )
-    extra = {"clip_sample": False} if name == DDIM else {}
+    extra = {"clip_sample": False} if name == DDIM else settings_of(name)
     return _set(kind, {**config, **extra, "timestep_spacing": "trailing"}, name, steps)
 
 
 def _class_of(name: str) -> Any:
     import diffusers
 
-    return getattr(diffusers, {DDIM: "DDIMScheduler", PLMS: "PNDMScheduler"}.get(name, f"{name}Scheduler"))
+    return getattr(
+        diffusers, {DDIM: "DDIMScheduler", PLMS: "PNDMScheduler"}.get(name, f"{kind_of(name)}Scheduler")
+    )
 
 
 def is_original(scheduler: Any) -> bool:
@@ -118,7 +100,7 @@ def _visited(name: str, ascending: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]
 
 
 def _other(name: str, config: Mapping[str, Any], steps: int) -> Any:
-    return _set(_class_of(name), config, name, steps)
+    return _set(_class_of(name), {**config, **settings_of(name)}, name, steps)
 
 
 def _set(kind: Any, config: Mapping[str, Any], name: str, steps: int) -> Any:
@@ -128,15 +110,3 @@ def _set(kind: Any, config: Mapping[str, Any], name: str, steps: int) -> Any:
     except (ImportError, ValueError) as error:
         raise UsageError(f"the scheduler {name} does not run here: {first_line(error)}") from None
     return scheduler
-
-
-def _library() -> list[str]:
-    from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
-
-    # EDM's has a noise schedule of its own, which is not the model's.
-    names = [member.name.removesuffix("Scheduler") for member in KarrasDiffusionSchedulers]
-    return [name for name in names if name != "EDMEuler"]
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "").removesuffix("scheduler")

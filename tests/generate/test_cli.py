@@ -381,6 +381,77 @@ def test_help_has_examples_and_loads_nothing_heavy():
     assert not {"torch", "diffusers", "transformers", "numpy", "PIL"} & loaded
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--aesthetic_embedding", "flower_plan"), 1, "did you mean flower_plant?"),
+        (("--sweep-embeddings", "mine.pt,nope"), 1, "no embedding called 'nope'"),
+        (("--scheduler", "Eular a"), 2, "did you mean Euler a or Euler?"),
+        (("--model", "missing.ckpt"), 1, "there is no such file"),
+        (("--model", "visunex_tiny"), 1, "did you mean visunex-tiny?"),
+        (("--device", "cudaa"), 2, "did you mean cuda?"),
+        (("--promt", "a ship"), 2, "--prompt"),
+        (("--ddim_steps", "many"), 2, "many"),
+        (("--from-file", "missing.txt"), 2, "missing.txt"),
+        (("--from-image", "missing.png"), 1, "missing.png"),
+        (("--config", "v1.yaml"), 2, "--config is not needed"),
+        (("--laion400m",), 2, "older than Stable Diffusion"),
+        (("--steps", "9"), 2, "--steps is --ddim_steps here"),
+    ],
+)
+def test_what_is_mistyped_is_told_before_torch_is_loaded(
+    generate, embedding_file, monkeypatch, options, code, said
+):
+    shutil.copy(embedding_file, "mine.pt")
+    program = (
+        "import atexit, sys; from visunex.generate.cli import main\n"
+        "atexit.register(lambda: print({'torch', 'diffusers', 'transformers'} & set(sys.modules)))\n"
+        "main(prog_name='visunex-generate')"
+    )
+    command = [sys.executable, "-c", program, "--prompt", "a castle", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == "set()\n"
+
+
+def test_a_random_seed_is_told_and_makes_the_picture_again(generate):
+    seeds = [
+        json.loads(generate("--prompt", "a castle", "--seed", -1, "--ddim_steps", 1, "--json").stdout)["seed"]
+        for _ in range(2)
+    ]
+    assert seeds[0] != seeds[1]
+    assert read_record(Path("outputs/samples/00001.png")).settings.seed == seeds[1]
+    again = generate("--prompt", "a castle", "--seed", seeds[1], "--ddim_steps", 1, "--outdir", "again")
+    assert f"seed {seeds[1]}" in again.stdout
+    assert np.array_equal(pixels("again/samples/00000.png"), pixels("outputs/samples/00001.png"))
+
+
+def test_an_option_without_effect_is_said(generate, embedding_file):
+    Path("prompts.txt").write_text("a ship\n", encoding="utf-8")
+    plain = generate("--prompt", "a castle", "--ddim_steps", 1)
+    assert "no effect" not in plain.output
+    idle = ("--aesthetic_steps", 5, "--plms", "--scheduler", "Euler a", "--fixed_code", "--n_rows", 2)
+    result = generate("--prompt", "a castle", "--from-file", "prompts.txt", "--skip_grid", *idle)
+    assert result.exit_code == 0, result.output
+    for said in (
+        "--aesthetic_steps has no effect without --aesthetic_embedding.",
+        "--scheduler has no effect beside --plms.",
+        "--prompt has no effect beside --from-file.",
+        "--n_rows has no effect with --skip_grid.",
+    ):
+        assert said in result.stderr
+    assert "--fixed_code" not in result.stderr  # more prompts may be more batches
+
+
+def test_every_option_of_the_table_is_one():
+    from visunex.generate.unused import TABLE
+
+    fields = {parameter.name for parameter in main.params}
+    assert {field for row in TABLE for field in row[0]} <= fields
+
+
 def test_a_full_disk_keeps_what_was_made(generate, monkeypatch, small_files_only):
     write = Writer.sample
 

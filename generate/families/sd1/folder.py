@@ -15,6 +15,7 @@ from ...checkpoint.folders import kind_of_folder, shapes_of_unet
 from ...checkpoint.kinds import kind_of
 from ...checkpoint.reader import WANTED
 from ...errors import CheckpointError
+from ..names import check_name
 from .parts import Parts
 
 __all__ = ["load_folder", "load_tiny"]
@@ -106,10 +107,7 @@ def _check_folder(name: str) -> None:
                 f"{name} is no diffusers folder: it has no unet/config.json. Give --model a folder that has, "
                 "a checkpoint's file, or a Hub name"
             )
-    if not path.is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
-        raise CheckpointError(
-            f"no model {name!r}: not a folder, not a file, not a Hub name (OWNER/NAME) and not {TINY_MODEL}"
-        )
+    check_name(name)
 
 
 def _why(name: str, error: Exception) -> str:

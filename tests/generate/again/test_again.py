@@ -229,6 +229,8 @@ def test_a_text_takes_time_by_its_length_alone(tmp_path):
         ("DDIM", "", "ddim", False),
         ("PLMS", "Automatic", "plms", False),
         ("UniPC", "", "UniPCMultistep", False),
+        ("DPM++ 2M", "Karras", "DPM++ 2M Karras", False),
+        ("DPM++ 2M SDE Karras", "", "DPM++ 2M SDE Karras", False),
         ("No Such", "Karras", "ddim", True),
         ("", "", "ddim", True),
     ],

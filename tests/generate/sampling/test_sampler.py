@@ -1,4 +1,5 @@
 import copy
+import inspect
 import math
 from dataclasses import replace
 from importlib.util import find_spec
@@ -11,9 +12,10 @@ from torch import Tensor
 from visunex.generate import Sampler, Settings, Taste
 from visunex.generate.errors import EmbeddingSizeError, SamplingError, UsageError
 from visunex.generate.sampling.denoise import denoise
+from visunex.generate.sampling.names import OTHERS, SPACED
 from visunex.generate.sampling.noise import Noise, seeds_of
 from visunex.generate.sampling.sampler import build_scheduler, decode, groups
-from visunex.generate.sampling.schedulers import canonical, names, original_timesteps
+from visunex.generate.sampling.schedulers import build, canonical, names, original_timesteps
 
 # diffusers' schedulers under numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -250,7 +252,7 @@ def test_settings_that_make_no_sense_are_refused(sampler, settings, said):
         next(sampler.sample("a castle", settings))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [*names(), "DPM++ 2M Karras", "DPM++ 2M SDE Exponential"])
 def test_every_scheduler_makes_a_picture_or_says_what_it_lacks(sampler, name):
     for package in {"LMSDiscrete": ["scipy"], "DPMSolverSDE": ["torchsde"]}.get(name, []):
         if find_spec(package) is None:
@@ -262,9 +264,46 @@ def test_every_scheduler_makes_a_picture_or_says_what_it_lacks(sampler, name):
     assert same([picture], pictures(sampler, "a castle", Settings(steps=4, scheduler=name)))
 
 
-def test_schedulers_go_by_several_names():
-    assert canonical("PNDMScheduler") == canonical("plms") == "plms"
-    assert canonical("euler-ancestral_discrete") == "EulerAncestralDiscrete"
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("PNDMScheduler", "plms"),
+        ("PLMS", "plms"),
+        (" DDIM ", "ddim"),
+        ("euler-ancestral_discrete", "EulerAncestralDiscrete"),
+        ("Euler a", "EulerAncestralDiscrete"),
+        ("k_euler_a", "EulerAncestralDiscrete"),
+        ("euler", "EulerDiscrete"),
+        ("unipc", "UniPCMultistep"),
+        ("uni_pc", "UniPCMultistep"),
+        ("k_dpm_2", "KDPM2Discrete"),
+        ("dpmpp_2m", "DPMSolverMultistep"),
+        ("dpm++ 2m karras", "DPM++ 2M Karras"),
+        ("DPM++_2M_SDE Karras", "DPM++ 2M SDE Karras"),
+        ("LMS Exponential", "LMS Exponential"),
+        ("DEIS", "DEISMultistep"),
+    ],
+)
+def test_schedulers_go_by_several_names(typed, meant):
+    assert canonical(typed) == canonical(meant) == meant
+
+
+def test_the_schedulers_are_diffusers_own():
+    """The list that is known without loading diffusers."""
+    import diffusers
+    from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
+
+    theirs = {member.name.removesuffix("Scheduler") for member in KarrasDiffusionSchedulers}
+    assert {*OTHERS} == theirs - {"DDIM", "PNDM", "EDMEuler"}
+    for name in {*OTHERS} - {"DPMSolverSDE"}:  # it wants torchsde before it says anything
+        kind = getattr(diffusers, f"{name}Scheduler")
+        assert ("use_karras_sigmas" in inspect.signature(kind).parameters) == (name in SPACED)
+    assert build("DPM++ 2M Karras", {}, 4).config.use_karras_sigmas
+
+
+def test_an_unknown_scheduler_comes_with_the_nearest():
+    with pytest.raises(UsageError, match=r"unknown scheduler 'Eular a'; did you mean Euler a or Euler\?"):
+        canonical("Eular a")
 
 
 def test_low_memory_makes_the_same_picture(model_folder, sampler):

@@ -1,0 +1,34 @@
+"""Whether a model's name can mean anything, and a device's: told before torch is loaded."""
+
+from pathlib import Path
+
+from visunex.base.suggest import did_you_mean
+from visunex.demo import TINY_MODEL
+
+from ..errors import CheckpointError, UsageError
+
+__all__ = ["check_device", "check_name"]
+
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "mtia", "npu", "mlu", "musa", "xla", "privateuseone")
+_FILES = (".ckpt", ".safetensors")
+
+
+def check_name(name: str) -> None:
+    """Raise CheckpointError for what is no folder or file here, nor could be a name on the Hub."""
+    path = Path(name)
+    if name == TINY_MODEL or path.exists():
+        return
+    if path.suffix.lower() in _FILES:
+        raise CheckpointError(f"{name} cannot be read as a checkpoint: there is no such file")
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise CheckpointError(
+            f"no model {name!r}: {did_you_mean(name, [TINY_MODEL])}not a folder, not a file, not a Hub name "
+            f"(OWNER/NAME) and not {TINY_MODEL}"
+        )
+
+
+def check_device(name: str) -> None:
+    """Raise UsageError for a device of no kind that torch knows."""
+    kind = name.partition(":")[0]
+    if kind not in DEVICES:
+        raise UsageError(f"no device {name!r} here: {did_you_mean(kind, DEVICES)}cpu, cuda, mps or auto")
