@@ -12,7 +12,7 @@ from visunex.base.errors import first_line
 from ..errors import UsageError
 from .names import DDIM, PLMS, canonical, kind_of, names, settings_of
 
-__all__ = ["PREDICTIONS", "build", "canonical", "is_original", "names", "original_timesteps"]
+__all__ = ["PLMS", "PREDICTIONS", "build", "canonical", "is_original", "names", "original_timesteps"]
 
 PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction"}  # what diffusers calls them
 # What CompVis trained Stable Diffusion 1 and samples with: the last step goes to the first alpha, not to 1.
