@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from fuzz import kinds
 from fuzz.campaign import fuzz
 from fuzz.loader import LOADERS
