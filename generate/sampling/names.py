@@ -41,12 +41,12 @@ def canonical(name: str) -> str:
     """The sampler meant by `name`, whatever its case, blanks, hyphens and underscores.
 
     It is one of `names()`, or the web UI's name where that says more (`DPM++ 2M Karras`). Raises UsageError,
-    with the nearest and the list, for one that is not known.
+    with the nearest and the list, for one that is not samplers.
     """
-    found = _known().get(_plain(name))
+    found = _samplers().get(_plain(name))
     if found is None:
-        near = difflib.get_close_matches(_plain(name), _known(), n=_MOST_NEAR, cutoff=0.5)
-        meant = list(dict.fromkeys(_shown(_known()[each]) for each in near))
+        near = difflib.get_close_matches(_plain(name), _samplers(), n=_MOST_NEAR, cutoff=0.5)
+        meant = list(dict.fromkeys(_shown(_samplers()[each]) for each in near))
         question = f"did you mean {' or '.join(meant)}? " if meant else ""
         raise UsageError(
             f"unknown scheduler {name!r}; {question}there are {', '.join(names())}, and the web UI's names "
@@ -59,7 +59,7 @@ def canonical(name: str) -> str:
 def kind_of(name: str) -> str:
     """The one of `names()` that a canonical name is a setting of."""
     bare = _bare(name)
-    return _VARIANTS[bare][0] if bare in _VARIANTS else _known()[_plain(bare)]
+    return _VARIANTS[bare][0] if bare in _VARIANTS else _samplers()[_plain(bare)]
 
 
 def settings_of(name: str) -> Mapping[str, object]:
@@ -80,17 +80,20 @@ def _shown(name: str) -> str:
     return SAMPLERS.get(name, name)
 
 
-def _known() -> dict[str, str]:
+def _samplers() -> dict[str, str]:
     """Plain names to canonical ones."""
-    known = {_plain(name): name for name in names()} | {"pndm": PLMS}
+    samplers = {_plain(name): name for name in names()} | {"pndm": PLMS}
     for name in OTHERS:  # UniPC, Euler, k-diffusion's euler_ancestral
-        known.setdefault(_plain(name.removesuffix("Discrete").removesuffix("Multistep")), name)
-    known |= {_plain(shown): name for name, shown in SAMPLERS.items() if name in names()}
-    known |= {"dpm2ancestral": "KDPM2AncestralDiscrete", _plain(_SDE): _SDE}
+        samplers.setdefault(_plain(name.removesuffix("Discrete").removesuffix("Multistep")), name)
+    samplers |= {_plain(shown): name for name, shown in SAMPLERS.items() if name in names()}
+    samplers |= {"dpm2ancestral": "KDPM2AncestralDiscrete", _plain(_SDE): _SDE}
     for word in _SPACINGS:
-        spaced = {plain: name for plain, name in known.items() if name in SPACED or name == _SDE}
-        known |= {f"{plain}{word.lower()}": f"{_shown(name)} {word}" for plain, name in spaced.items()}
-    return {**known, **{f"k{plain}": name for plain, name in known.items() if f"k{plain}" not in known}}
+        spaced = {plain: name for plain, name in samplers.items() if name in SPACED or name == _SDE}
+        samplers |= {f"{plain}{word.lower()}": f"{_shown(name)} {word}" for plain, name in spaced.items()}
+    return {
+        **samplers,
+        **{f"k{plain}": name for plain, name in samplers.items() if f"k{plain}" not in samplers},
+    }
 
 
 def _plain(name: str) -> str:
