@@ -99,7 +99,8 @@ def _parsed(url: str) -> Url:
 
 def absolute(target: Url) -> str:
     """A link in whole, as a proxy is asked for it."""
-    return str((target._replace(port=None) if target.port == 80 else target).url)
+    path = target.path or "/"
+    return str(target._replace(path=path, port=None if target.port == 80 else target.port).url)
 
 
 def credentials(url: str) -> dict[str, str]:

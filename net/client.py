@@ -107,7 +107,8 @@ class Client:
         given: dict[str, Any] = {**kept, "ssl_context": context, "retries": False}
         manager = urllib3.PoolManager(**given)
         if proxy is not None:
-            manager = urllib3.ProxyManager(proxy, proxy_headers=proxy_headers(proxy), **given)
+            asking = {**proxy_headers(proxy), "User-Agent": self.settings.user_agent}
+            manager = urllib3.ProxyManager(proxy, proxy_headers=asking, **given)
         manager.pool_classes_by_scheme = pool_classes(allow_private=allow_private)
         return manager
 

@@ -9,17 +9,21 @@ import random
 import time
 from dataclasses import dataclass
 
+from visunex.base.proxies import proxy_for
+
 from .addresses import checked_url
 from .budget import Budget
 from .client import Client, ClientSettings, Hosts, Response
 from .errors import FIRST_PAUSE, FetchError, classed, pause_before
 from .rate_limit import LONGEST_WAIT, HostLimits
 from .robots import DIRECTIVES, Directive, forbidden
-from .sockets import takes_connections
 
 __all__ = ["FetchSettings", "Fetched", "Fetcher"]
 
 HEADROOM = 512 * 1024  # bytes of headers, chunk sizes and redirects allowed beside the body
+PROBE_SECONDS = 5.0  # in which a host that is there answers
+_GATEWAY = frozenset({502, 503, 504})  # what a proxy says of a host that it does not reach
+_NO_WAY = frozenset({"refused", "unreachable", "dns", "dns_temporary", "timeout", "reset", "truncated"})
 _MOST_WAITS = 10  # tries of one link that its server answered with "slow down"
 _MOST_503 = 4  # of those, where that may also mean that the link is broken
 _LONGEST_PAUSE = 5.0  # seconds between two of them, besides what the host as a whole is given
@@ -74,10 +78,12 @@ class Fetcher:
     def __init__(self, settings: FetchSettings) -> None:
         self.settings = settings
         self._client = Client(settings.client, HostLimits(settings.host_connections, settings.host_rate))
+        self._probe = Client(settings.client)  # waits for no turn
 
     def close(self) -> None:
         """Close the connections that were kept."""
         self._client.close()
+        self._probe.close()
 
     def fetch(self, url: str) -> Fetched:
         """The bytes behind `url`, or why there are none. Never raises."""
@@ -105,14 +111,17 @@ class Fetcher:
         return None if late or tries > self.settings.retries else pause
 
     def reaches(self, url: str) -> bool:
-        """Whether the host of `url` takes connections."""
+        """Whether the host of `url` answers, whatever it says: asked as its links are, by the proxy if any.
+
+        What cannot be known for want of files or memory here counts as yes.
+        """
         try:
             target = checked_url(url)
-        except FetchError:
-            return True
-        return takes_connections(
-            str(target.host), target.port or 0, allow_private=self.settings.allow_private
-        )
+            home = target._replace(path="/", query=None).url
+            with self._probe.open(home, Budget.of(PROBE_SECONDS, HEADROOM), redirect=False) as response:
+                return response.status not in _GATEWAY or not proxy_for(str(target.scheme), str(target.host))
+        except FetchError as error:
+            return error.kind not in _NO_WAY
 
     def _bytes(self, url: str, budget: Budget) -> bytes:
         with self._client.open(url, budget, _ACCEPTED) as response:

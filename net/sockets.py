@@ -10,9 +10,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from . import addresses
-from .budget import Budget, current_budget, spending
+from .budget import Budget, current_budget
 from .dns import Address, resolve
-from .errors import MACHINE, FetchError, classed, machine_error
+from .errors import FetchError, machine_error
 
 __all__ = ["GuardedSSLSocket", "GuardedSocket", "connect", "pool_classes"]
 
@@ -63,19 +63,6 @@ def connect(host: str, port: int, *, allow_private: bool) -> socket.socket:
         option = "--allow-private permits it" if private else ""
         raise FetchError("private_address", "the host's address is not public", option=option)
     return _first_that_answers(allowed, budget)
-
-
-_PROBE = 5.0  # seconds in which a host that is there takes a connection
-
-
-def takes_connections(host: str, port: int, *, allow_private: bool) -> bool:
-    """Whether a host lets anybody in. What cannot be known for want of files or memory here counts as yes."""
-    try:
-        with spending(Budget.of(_PROBE)):
-            connect(host, port, allow_private=allow_private).close()
-    except Exception as error:
-        return classed(error).kind.startswith(MACHINE)
-    return True
 
 
 def _first_that_answers(places: list[Address], budget: Budget) -> socket.socket:

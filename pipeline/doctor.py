@@ -5,7 +5,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ Verdict = Literal["ok", "note", "fault"]
 
 _PACKAGES = ("torch", "open_clip_torch", "img2dataset", "webdataset", "polars", "transformers", "diffusers")
 _MARKS: dict[Verdict, str] = {"ok": "ok", "note": "note", "fault": "FAULT"}
-_HUB = "huggingface.co"
+_HUB = "https://huggingface.co"
 _ENOUGH_DISK = 5 * 1024**3  # 2000 pictures of about 1 MB, twice over
 
 
@@ -122,11 +121,15 @@ def _img2dataset() -> Finding:
 
 
 def _hub() -> Finding:
+    from visunex.net.errors import FetchError
+    from visunex.net.probe import get
+
+    hub = os.environ.get("HF_ENDPOINT", _HUB)
     try:
-        with socket.create_connection((_HUB, 443), timeout=5):
-            return Finding("hub", "ok", f"{_HUB} answers")
-    except OSError as error:
-        return Finding("hub", "note", f"{_HUB} does not answer ({error})", "give local paths or a mirror")
+        status = get(hub, most=0).status
+    except FetchError as error:
+        return Finding("hub", "note", error.message, "give local paths or a mirror; behind a proxy --proxy")
+    return Finding("hub", "ok", f"{hub} answers (HTTP {status})")
 
 
 def as_text(findings: list[Finding]) -> str:

@@ -2,7 +2,7 @@
 
 import click
 
-from visunex.base.console import Command, Table, show
+from visunex.base.console import Command, Table, proxy_option, show
 
 from ..rundir import RunDir
 from .options import run_option
@@ -11,6 +11,7 @@ from .options import run_option
 @click.command("doctor", cls=Command)
 @run_option
 @click.option("--online", is_flag=True, help="Also see whether the Hub can be reached (opens a connection).")
+@proxy_option
 def command(run: RunDir, online: bool) -> None:
     """Look over this machine: what works, what is missing, what to do.
 

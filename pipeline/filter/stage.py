@@ -181,7 +181,8 @@ def _as_parquet(
     from ..metadata.formats.records import Reading
 
     reading = Reading(settings.columns, settings.column_names)
-    return as_parquet(source, run.path / ".visunex" / "source", reading, also=also, anew=anew)
+    folder = run.path / ".visunex" / "source"
+    return as_parquet(source, folder, reading, also=also, anew=anew, most=settings.max_bytes)
 
 
 def _overrides(columns: Columns, score: Score) -> Columns:

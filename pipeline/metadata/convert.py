@@ -26,12 +26,13 @@ from .formats.reader_process import convert_file
 from .formats.records import AS_USUAL, Reading, Tally
 from .formats.to_parquet import convert_archive, parts_in, write_tables
 from .hf_datasets import SCHEME, tables
+from .locate import LARGEST, require_fitting
 from .resolve import ResolvedSource
 
 __all__ = ["as_parquet", "fetched"]
 
-LARGEST = 1 << 38  # bytes of a file that is fetched to be converted, unpacked
 SPARE = 1 << 30  # bytes that stay free on the disk
+_YOURSELF = "fetch what you need of it yourself and give its path"
 _CHUNK = 1 << 20
 _DONE, _LEFT_OUT = "done", "left_out.json"
 _REMARKS = 20  # of all files
@@ -44,12 +45,13 @@ def as_parquet(
     *,
     also: Collection[str] = (),
     anew: bool = False,
+    most: int = LARGEST,
 ) -> ResolvedSource:
     """The source with every file that is not parquet, and those `also` named, converted into `folder`, once.
 
     What is converted already is found again by the identity of the source and how it is read, unless all is
-    to be made `anew`. What was left out of the files is said in the source's `dropped` and `remarks`. Raises
-    SourceError.
+    to be made `anew`. Of a file behind an address at most `most` bytes are fetched. What was left out of the
+    files is said in the source's `dropped` and `remarks`. Raises SourceError.
     """
     to_convert = [
         path in also or (source.convert if "://" in path else kind_of(Path(path)) != "parquet")
@@ -63,7 +65,7 @@ def as_parquet(
     if anew or not (place / _DONE).exists():
         shutil.rmtree(folder, ignore_errors=True)  # what another source left
         tallies = [
-            (path, _convert(path, place / f"{number:05d}", reading))
+            (path, _convert(path, place / f"{number:05d}", reading, most))
             for number, path in enumerate(source.paths)
             if to_convert[number]
         ]
@@ -95,7 +97,7 @@ def _left_out(tallies: list[tuple[str, Tally]]) -> dict[str, Any]:
     return {"dropped": dict(dropped), "remarks": said[:_REMARKS]}
 
 
-def _convert(path: str, place: Path, reading: Reading) -> Tally:
+def _convert(path: str, place: Path, reading: Reading, most: int) -> Tally:
     if path.startswith(SCHEME):
         return Tally(write_tables(tables(path), place))
     if "://" not in path:
@@ -103,7 +105,7 @@ def _convert(path: str, place: Path, reading: Reading) -> Tally:
     reading = replace(reading, address=path)
     if (kind := kind_by_name(urllib.parse.urlsplit(path).path)) in ("tar", "zip"):
         return _index(path, kind, place, reading)
-    with fetched(path, place) as file:
+    with fetched(path, place, most) as file:
         try:
             return convert_file(file, place, reading)
         except SourceError as error:
@@ -121,23 +123,22 @@ def _index(address: str, kind: str, place: Path, reading: Reading) -> Tally:
 
 
 @contextlib.contextmanager
-def fetched(url: str, folder: Path) -> Iterator[Path]:
+def fetched(url: str, folder: Path, most: int = LARGEST) -> Iterator[Path]:
     """The file behind a URL, in `folder` for the length of the block; gzip is unpacked on the way.
 
-    Raises SourceError: it cannot be fetched, is larger than LARGEST, or would fill the disk.
+    Raises SourceError: it cannot be fetched, has more than `most` bytes, or would fill the disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = urllib.parse.unquote(urllib.parse.urlsplit(url).path).rpartition("/")[2]
     target = folder / f"fetched-{re.sub(r'[^A-Za-z0-9._-]', '_', name)[-80:]}"
     try:
-        _copy(url, target)
+        _copy(url, target, most)
         yield target
     finally:
         target.unlink(missing_ok=True)
 
 
-def _copy(url: str, target: Path) -> None:
-    room = shutil.disk_usage(target.parent).free - SPARE
+def _copy(url: str, target: Path, most: int) -> None:
     size = 0
     try:
         with (
@@ -147,17 +148,14 @@ def _copy(url: str, target: Path) -> None:
         ):
             while data := stream.read(_CHUNK):
                 size += len(data)
-                _require_room(url, size, room)
+                require_fitting(url, size, most)
+                if shutil.disk_usage(target.parent).free < SPARE:
+                    raise SourceError(
+                        f"{url} would fill the disk, of which {SPARE >> 30} GiB stay free; {_YOURSELF}"
+                    )
                 file.write(data)
                 shown.update(size >> 20)
     except FetchError as error:
         raise SourceError(error.message) from None
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{url} cannot be fetched whole: {error}") from None
-
-
-def _require_room(url: str, size: int, room: int) -> None:
-    if size > LARGEST:
-        raise SourceError(f"{url} is larger than {LARGEST >> 30} GiB; is it metadata?")
-    if size > room:
-        raise SourceError(f"{url} would fill the disk; fetch what you need of it yourself and give its path")

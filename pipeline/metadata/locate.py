@@ -23,12 +23,13 @@ from visunex.net import hub
 from visunex.net.client import ClientSettings
 from visunex.net.probe import SECONDS, Answer, get, refusal
 from visunex.net.stream import opened_stream
+from visunex.recipes import Source
 
 from ..errors import SourceError, fetch_errors_as
 from .filetypes import MAGIC_BYTES, kind_behind, kind_by_name, stand_in
 from .folders import hive_keys, is_hidden
 
-__all__ = ["Remote", "locate_in_bucket", "locate_on_hub", "locate_on_web"]
+__all__ = ["LARGEST", "Remote", "locate_in_bucket", "locate_on_hub", "locate_on_web", "require_fitting"]
 
 _SIGNED_IN = (
     "AWS_ACCESS_KEY_ID",
@@ -36,6 +37,7 @@ _SIGNED_IN = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
+LARGEST: int = Source.model_fields["max_bytes"].default  # bytes of a file that is read whole
 _PATTERN = frozenset("*?[")
 _CHUNK = 1 << 20  # bytes
 
@@ -104,11 +106,18 @@ def _hash_of(url: str) -> str:
     try:
         with opened_stream(url, ClientSettings()) as stream, Progress("read", None, unit="MB") as shown:
             for number, data in enumerate(iter(lambda: stream.read(_CHUNK), b"")):
+                require_fitting(url, number * _CHUNK + len(data), LARGEST)
                 digest.update(data)
                 shown.update(number)
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{url} cannot be read whole: {error}") from None
     return digest.hexdigest()
+
+
+def require_fitting(url: str, size: int, most: int) -> None:
+    """Raise SourceError when so many bytes of a file are too many."""
+    if size > most:
+        raise SourceError(f"{url} is larger than {most} bytes (--set source.max_bytes=N); is it metadata?")
 
 
 @fetch_errors_as(SourceError)

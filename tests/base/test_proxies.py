@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+import hostile
 import polars as pl
 import pytest
+import tunnel
 from click.testing import CliRunner
 from standin import Page, serving
 
@@ -12,6 +14,7 @@ from visunex.base.errors import UsageError
 from visunex.base.proxies import one_way
 from visunex.net import probe
 from visunex.net.errors import FetchError
+from visunex.net.fetcher import Fetcher, FetchSettings
 from visunex.pipeline.cli import main
 
 TABLE = b"url,caption,score\nhttp://h/1.jpg,flower one,6.1\nhttp://h/2.jpg,flower two,6.2\n"
@@ -64,6 +67,39 @@ def test_https_asks_for_a_tunnel_and_a_refusal_names_the_proxy(monkeypatch: pyte
         monkeypatch.setenv("VISUNEX_PROXY", proxy.address)
         with pytest.raises(FetchError, match=f"by the proxy {proxy.address}: .*Tunnel"):
             probe.get("https://data.invalid/a", most=9)
+
+
+def test_https_goes_through_a_tunnel_also_to_see_whether_a_host_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The name exists for the proxy alone; who asks is said to the proxy and to the server."""
+    fetcher = Fetcher(FetchSettings(insecure=True, user_agent="MyBot/1.0 (me)", deadline=10))
+    with tunnel.tunnelling() as proxy, hostile.hostile(tls=True) as server, hostile.closed_port() as closed:
+        monkeypatch.setenv("VISUNEX_PROXY", proxy.address)
+        there = f"https://pictures.invalid:{server.server_address[1]}"
+        gone = f"https://pictures.invalid:{closed}"
+        fetched = fetcher.fetch(f"{there}/good/1.jpg")
+        assert (fetched.error, fetched.body) == (None, hostile.picture("/good/1.jpg"))
+        assert fetcher.reaches(f"{there}/good/1.jpg")
+        assert not fetcher.reaches(f"{gone}/good/1.jpg")
+        assert "Tunnel" in fetcher.fetch(f"{gone}/good/1.jpg").message
+        fetcher.close()
+    assert proxy.asked
+    assert all("User-Agent: MyBot/1.0 (me)\r\n" in head for head in proxy.asked)
+    monkeypatch.setenv("VISUNEX_PROXY", "http://127.0.0.1:1")
+    assert not fetcher.reaches(f"{there}/good/1.jpg"), "it was asked without the proxy"
+
+
+@pytest.mark.parametrize(("status", "there"), [(404, True), (502, False), (504, False)])
+def test_what_a_proxy_says_of_a_host_that_is_gone(
+    status: int, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetcher = Fetcher(FetchSettings(user_agent="MyBot/1.0"))
+    with serving({"http://pictures.invalid/": Page(status=status)}) as proxy:
+        monkeypatch.setenv("VISUNEX_PROXY", proxy.address)
+        assert fetcher.reaches("http://pictures.invalid/1.jpg?a=b") is there
+    fetcher.close()
+    assert ([path for path, _ in proxy.asked], proxy.agents) == (["http://pictures.invalid/"], {"MyBot/1.0"})
 
 
 def test_a_proxy_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import brotli
+import downloads
 import hostile
 import pytest
+from click.testing import CliRunner
 from standin import Page, serving
 
 from visunex.aesthetic_embeddings import EmbeddingError, fetch, fetching
@@ -20,6 +22,7 @@ from visunex.net.budget import Budget, current_budget, spending
 from visunex.net.client import Client, ClientSettings, Hosts
 from visunex.net.errors import FetchError
 from visunex.net.range_file import RemoteFile, Web
+from visunex.pipeline.cli import main
 from visunex.pipeline.errors import DownloadError, EncodeError, SourceError, fetch_errors_as
 from visunex.pipeline.metadata import convert, resolve
 from visunex.pipeline.vectors.remote_store import open_folder
@@ -94,6 +97,34 @@ def test_no_use_waits_for_ever(
     with pytest.raises(error):
         asks(f"{server.base}/{name}", tmp_path / "fetched")
     assert time.monotonic() - began < 2 * SECONDS + GRACE  # one to begin in, one for the body
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("name", ["drip-headers", "drip-body"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("embeddings", "fetch", "fantasy", "--mirror", "BASE"),
+        ("filter", "BASE/m.parquet", "--run", "r"),
+        ("encode", "--precomputed", "BASE", "--run", "r", "--model", "visunex-tiny"),
+    ],
+)
+def test_no_command_waits_for_ever(
+    server: hostile.HostileServer,
+    command: tuple[str, ...],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    downloads.ready_run(tmp_path / "r", ["http://h/1.jpg"], 1)
+    given = [word.replace("BASE", f"{server.base}/{name}") for word in command]
+    began = time.monotonic()
+    done = CliRunner().invoke(main, given)
+    assert (done.exit_code, done.stderr.splitlines()[-1].partition(":")[0]) == (1, "Error"), done.stderr
+    assert f"{server.server_address[1]}" in done.stderr
+    assert time.monotonic() - began < 2 * SECONDS + 2 * GRACE
 
 
 @pytest.mark.usefixtures("impatient")

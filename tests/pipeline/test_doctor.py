@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from standin import Page, serving
 
 from visunex.pipeline import doctor
 from visunex.pipeline.cli import main
@@ -37,7 +38,15 @@ def test_a_fault_is_an_exit_status(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_unreachable_hub_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_HUB", "hub.invalid")
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
     finding = doctor._hub()
     assert finding.verdict == "note"
-    assert "hub.invalid does not answer" in finding.detail
+    assert "hub.invalid cannot be reached: its name is unknown" in finding.detail
+
+
+def test_the_hub_is_looked_for_by_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    with serving({"http://hub.invalid/": Page(b"here")}) as proxy:
+        asked = ["doctor", "--online", "--run", str(tmp_path), "--proxy", proxy.address]
+        result = CliRunner().invoke(main, asked)
+    assert "http://hub.invalid answers (HTTP 200)" in result.stdout

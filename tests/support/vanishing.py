@@ -14,6 +14,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        self.server.awake.wait()  # type: ignore[attr-defined]
         body = hostile.picture(self.path)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -30,7 +31,8 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.served = 0
+        self.served, self.awake = 0, threading.Event()
+        self.awake.set()
         self._open: set[socket.socket] = set()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -66,9 +68,19 @@ class VanishingServer:
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
+    def fall_silent(self) -> None:
+        """Take connections and never answer, as a stopped process does."""
+        if self._server is not None:
+            self._server.awake.clear()
+
+    def wake(self) -> None:
+        if self._server is not None:
+            self._server.awake.set()
+
     def go(self) -> None:
         if self._server is not None:
             server, self._server = self._server, None
+            server.awake.set()
             self.served_before += server.served
             server.shutdown()
             server.server_close()

@@ -22,16 +22,18 @@ from visunex.pipeline.workers.spawn import module_command
 LINKS = 400
 
 
-def when_served(server: vanishing.VanishingServer, count: int, *, gone_for: float | None) -> None:
+def when_served(
+    server: vanishing.VanishingServer, count: int, *, gone_for: float | None, silent: bool = False
+) -> None:
     """Have the server go in the middle: once it has served `count` pictures, for seconds or for good."""
 
     def watch() -> None:
         while server.served < count:
             time.sleep(0.005)
-        server.go()
+        (server.fall_silent if silent else server.go)()
         if gone_for is not None:
             time.sleep(gone_for)
-            server.come()
+            (server.wake if silent else server.come)()
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -41,13 +43,15 @@ def run_of(path: Path, server: Any, count: int = LINKS, **settings: Any) -> tupl
     return downloads.ready_run(path, urls, count, **{"shard_size": 100, "processes": 2, **settings})
 
 
+@pytest.mark.parametrize("silent", [False, True])
 def test_a_server_that_is_gone_for_a_moment_costs_no_picture(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    silent: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It refuses connections, or takes them and never answers; there its links have half a second each."""
     monkeypatch.setattr("visunex.base.progress._LOG_SECONDS", 0.2)
     with vanishing.vanishing() as server:
-        run, recipe = run_of(tmp_path / "run", server)
-        when_served(server, LINKS // 3, gone_for=2.5)
+        run, recipe = run_of(tmp_path / "run", server, **({"deadline": 0.5} if silent else {}))
+        when_served(server, LINKS // 3, gone_for=7.0 if silent else 2.5, silent=silent)
         report = download(run, recipe)
     assert report.chosen == LINKS
     assert report.status_counts == {"chosen": LINKS}

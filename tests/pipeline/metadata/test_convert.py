@@ -15,6 +15,8 @@ from standin import Page, StandIn, serving
 from visunex.net import addresses
 from visunex.pipeline.errors import SourceError
 from visunex.pipeline.metadata import convert as conversion
+from visunex.pipeline.metadata.convert import as_parquet
+from visunex.pipeline.metadata.resolve import resolve_source
 
 METADATA = rows("rose", None, 'a, "quoted" rose', "oak\nrose")
 CSV = METADATA.write_csv().encode()
@@ -108,20 +110,28 @@ def test_what_is_wrong_behind_an_address_is_named(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("most", "spare", "said"),
     [
-        ("LARGEST", 100, "is larger than"),
-        ("SPARE", 1 << 60, "would fill the disk"),
+        (100, 0, r"is larger than 100 bytes \(--set source.max_bytes=N\)"),
+        (10**9, 1 << 60, "would fill the disk"),
     ],
 )
 def test_what_is_fetched_is_guarded(
-    web: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, said: str
+    web: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, spare: int, said: str
 ) -> None:
     """A bomb (its size is counted unpacked), and a full disk."""
     web.pages["/m.csv.gz"] = Page(gzip.compress(CSV))
-    monkeypatch.setattr(conversion, name, value)
+    monkeypatch.setattr(conversion, "SPARE", spare)
     with pytest.raises(SourceError, match=said):
-        select(tmp_path / "run", f"{web.address}/m.csv.gz")
+        as_parquet(resolve_source(f"{web.address}/m.csv.gz"), tmp_path, most=most)
+
+
+def test_what_never_ends_is_read_up_to_the_bound(web: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ETag and date it would be read whole to know its contents."""
+    web.pages["/m.csv"] = Page(CSV, headers={"ETag": "", "Last-Modified": ""})
+    monkeypatch.setattr("visunex.pipeline.metadata.locate.LARGEST", len(CSV) - 1)
+    with pytest.raises(SourceError, match="is larger than"):
+        resolve_source(f"{web.address}/m.csv")
 
 
 def test_an_outer_address_does_not_lead_to_an_inner_one(
