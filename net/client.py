@@ -107,7 +107,7 @@ class Client:
         given: dict[str, Any] = {**kept, "ssl_context": context, "retries": False}
         manager = urllib3.PoolManager(**given)
         if proxy is not None:
-            asking = {**proxy_headers(proxy), "User-Agent": self.settings.user_agent}
+            asking = self._headers | proxy_headers(proxy)
             manager = urllib3.ProxyManager(proxy, proxy_headers=asking, **given)
         manager.pool_classes_by_scheme = pool_classes(allow_private=allow_private)
         return manager
@@ -318,13 +318,12 @@ class Response:
     def failure(self) -> FetchError:
         """The error that the status means, for one that is not wanted."""
         status = self.status
+        wait = retry_after(self.headers.get("Retry-After")) if status in BUSY else None
+        later = "" if wait is None else f" and asks to wait {wait:.0f} s; the same command tries again later"
         return FetchError(
-            f"http_{status}",
-            f"the server answers with status {status}",
-            retryable=status in (408, 425, 429) or 500 <= status <= 599,
-            wait=retry_after(self.headers.get("Retry-After")) if status in BUSY else None,
-            status=status,
-        )
+            f"http_{status}", f"the server answers with status {status}{later}",
+            retryable=status in (408, 425, 429) or 500 <= status <= 599, wait=wait, status=status,
+        )  # fmt: skip
 
     @property
     def reason(self) -> str:

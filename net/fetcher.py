@@ -15,7 +15,7 @@ from .addresses import checked_url
 from .budget import Budget
 from .client import Client, ClientSettings, Hosts, Response
 from .errors import FIRST_PAUSE, FetchError, classed, pause_before
-from .rate_limit import LONGEST_WAIT, HostLimits
+from .rate_limit import HostLimits
 from .robots import DIRECTIVES, Directive, forbidden
 
 __all__ = ["FetchSettings", "Fetched", "Fetcher"]
@@ -34,7 +34,8 @@ _ACCEPTED = {"Accept": "image/*,*/*;q=0.5"}
 class FetchSettings:
     """How to fetch. `deadline` in seconds for one URL; `max_bytes` as sent and after decoding.
 
-    `respect`: which directives of a server against our use count.
+    `respect`: which directives of a server against our use count. `patience`: seconds that a host which asks
+    to slow down is waited for.
     """
 
     deadline: float = 30.0
@@ -48,6 +49,7 @@ class FetchSettings:
     respect: tuple[Directive, ...] = DIRECTIVES
     contact: str | None = None
     user_agent: str | None = None
+    patience: float = 300.0
 
     @property
     def client(self) -> ClientSettings:
@@ -77,7 +79,8 @@ class Fetcher:
 
     def __init__(self, settings: FetchSettings) -> None:
         self.settings = settings
-        self._client = Client(settings.client, HostLimits(settings.host_connections, settings.host_rate))
+        limits = HostLimits(settings.host_connections, settings.host_rate, settings.patience)
+        self._client = Client(settings.client, limits)
         self._probe = Client(settings.client)  # waits for no turn
 
     def close(self) -> None:
@@ -97,7 +100,7 @@ class Fetcher:
                 failure = classed(error)
             if budget.asked_to_wait:
                 waits += 1
-                pause = _pause_for_the_host(waits, failure, budget)
+                pause = _pause_for_the_host(waits, failure, budget, self.settings.patience)
             else:
                 pause = self._pause(tries - waits, failure, budget)
             if pause is None:
@@ -143,13 +146,13 @@ class Fetcher:
             )
 
 
-def _pause_for_the_host(waits: int, failure: FetchError, budget: Budget) -> float | None:
+def _pause_for_the_host(waits: int, failure: FetchError, budget: Budget, patience: float) -> float | None:
     """Seconds before another try for a server that asks for fewer requests, besides its turn; None for none.
 
     They are not counted against the deadline, as the server is well.
     """
     unclear = failure.status == 503 and failure.wait is None
-    if waits > (_MOST_503 if unclear else _MOST_WAITS) or (failure.wait or 0.0) > LONGEST_WAIT:
+    if waits > (_MOST_503 if unclear else _MOST_WAITS) or (failure.wait or 0.0) > patience:
         return None
     pause = min(FIRST_PAUSE * 2 ** (waits - 1), _LONGEST_PAUSE) * random.uniform(0.5, 1.5)  # noqa: S311
     budget.ends += pause

@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 
 from .errors import FetchError
 
-__all__ = ["BUSY", "LONGEST_WAIT", "HostLimits", "Turn"]
+__all__ = ["BUSY", "HostLimits", "Turn"]
 
 BUSY = frozenset({429, 503})  # statuses that may ask for fewer requests
-LONGEST_WAIT = 120.0  # seconds; a server that asks for more patience is not waited for
 _FIRST_PAUSE = 1.0  # seconds without a request after the first "slow down"; doubled while nothing else comes
 _LONGEST_PAUSE = 30.0
 _SLOWEST = 1 / 30  # requests a second
@@ -36,6 +35,7 @@ class _Host:
 
     connections: int
     free: threading.Semaphore
+    patience: float  # seconds; a server that asks for more is not waited for
     users: int = 0
     next_turn: float = 0.0
     rate: float | None = None
@@ -51,7 +51,7 @@ class _Host:
     @property
     def is_given_up(self) -> bool:
         """Whether it has said nothing but "slow down" for long."""
-        return self.paused > LONGEST_WAIT
+        return self.paused > self.patience
 
     def accept(self, now: float) -> None:
         """A good answer: the rate rises."""
@@ -70,7 +70,7 @@ class _Host:
         before = max(recently, self.connections) if self.rate is None else self.rate
         self.rate, self.rise = max(before / 2, _SLOWEST), max(before * _RISE, _LEAST_RISE)
         own = min(_FIRST_PAUSE * 2**self.pauses, _LONGEST_PAUSE) * random.uniform(1.0, 1.2)  # noqa: S311
-        pause = own if wait is None or wait > LONGEST_WAIT else wait + random.uniform(0.0, 0.2)  # noqa: S311
+        pause = own if wait is None or wait > self.patience else wait + random.uniform(0.0, 0.2)  # noqa: S311
         self.slowed, self.next_turn = now, max(self.next_turn, now + pause)
         self.pauses += 1
         self.paused += pause
@@ -105,9 +105,13 @@ class Turn:
 
 
 class HostLimits:
-    """At most `connections` to one host at a time, and `rate` requests to it in a second (None: any)."""
+    """At most `connections` to one host at a time, and `rate` requests to it in a second (None: any).
 
-    def __init__(self, connections: int, rate: float | None) -> None:
+    A host that asks to slow down is waited for up to `patience` seconds.
+    """
+
+    def __init__(self, connections: int, rate: float | None, patience: float = 300.0) -> None:
+        self._patience = patience
         self._connections, self._pause = connections, 1 / rate if rate else 0.0
         self._hosts: dict[str, _Host] = {}
         self._lock = threading.Lock()
@@ -134,7 +138,7 @@ class HostLimits:
             return host
 
     def _new_host(self) -> _Host:
-        return _Host(self._connections, threading.Semaphore(self._connections))
+        return _Host(self._connections, threading.Semaphore(self._connections), self._patience)
 
     def _leave(self, name: str, host: _Host) -> None:
         """Forget a host that nobody uses, as lists of links name hosts by the hundred thousand."""

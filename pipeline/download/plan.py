@@ -8,7 +8,6 @@ from visunex.base.cpu import cores
 from visunex.images.resize import Resize
 from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
-from visunex.net.rate_limit import LONGEST_WAIT
 
 from ..rundir import RunDir
 from .candidates import Candidates
@@ -47,7 +46,7 @@ class Plan:
         """Seconds after which a shard of which no row ends is begun anew."""
         rate = self.settings.host_rate
         pause = self.processes / rate if rate else 0.0
-        return 2 * self.settings.deadline + _PATIENCE + LONGEST_WAIT + 2 * pause
+        return 2 * self.settings.deadline + _PATIENCE + self.settings.patience + 2 * pause
 
     def maker_settings(self, spool: Path | None) -> MakerSettings:
         """What the workers need to know; `spool` is the file with images that are not on the web."""
@@ -85,4 +84,5 @@ def fetch_settings(settings: "Download", processes: int) -> FetchSettings:
         respect=settings.respected,
         contact=settings.contact,
         user_agent=settings.user_agent,
+        patience=settings.patience,
     )

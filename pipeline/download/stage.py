@@ -15,6 +15,8 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from visunex.base.files import fingerprint, sha256_file
 from visunex.base.progress import Progress
 from visunex.net.robots import DIRECTIVES
@@ -32,6 +34,7 @@ from .plan import Plan, fetch_settings
 from .report import DownloadReport, Effort, LiveLine, report_on
 from .results import Results, write_downloaded
 from .tar_source import TarSpool, places_of
+from .worker import fewer_threads, open_files_allowed
 from .worker_pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -132,6 +135,8 @@ class Downloading:
 
 def _worker_pool(plan: Plan, spool: Spool | None, stopping: Event | None) -> WorkerPool:
     settings = plan.maker_settings(None if spool is None else spool.path)
+    if said := fewer_threads(settings, open_files_allowed()):
+        click.echo(f"download: {said}", err=True)
     return WorkerPool(settings, plan.processes, partial(prepare, plan.candidates), plan.patience, stopping)
 
 

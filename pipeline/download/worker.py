@@ -49,10 +49,28 @@ def main() -> None:
             threading.Thread(target=_make, args=(maker, job, outbox), daemon=True).start()
 
 
-def raise_open_files() -> int:
-    """How many files this process may have open, once it is allowed as many as it can allow itself."""
+def open_files_allowed() -> int:
+    """How many files a process may have open once it has allowed itself as many as it can."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    return max(soft, most) if soft != resource.RLIM_INFINITY else _MOST_FILES
+
+
+def fewer_threads(settings: MakerSettings, files: int) -> str:
+    """What to say where so many open files suffice for fewer threads than were asked for; else nothing."""
+    threads = within_open_files(settings, files).threads
+    if threads == settings.threads:
+        return ""
+    return (
+        f"each process fetches {threads} pictures at a time, not {settings.threads}: this machine allows it "
+        f"{files} open files (ulimit -n)"
+    )
+
+
+def raise_open_files() -> int:
+    """Allow this process as many open files as it can allow itself; how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = open_files_allowed()
     if soft != resource.RLIM_INFINITY and soft < most:
         with contextlib.suppress(ValueError, OSError):  # some systems have a lower bound than they say
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -66,14 +66,23 @@ def test_a_link_that_is_told_to_come_much_later_holds_up_nobody() -> None:
         fetched = fetch_all(urls)
     assert [each.error for each in fetched] == ["http_429" if n == 3 else None for n in range(12)]
     assert fetched[3].tries == 1
+    assert "asks to wait 3600 s; the same command tries again later" in fetched[3].message
+
+
+def test_a_host_that_says_when_is_waited_for_up_to_the_patience() -> None:
+    """Also for longer than a host that only ever says to slow down would be."""
+    with throttled.throttled(0.4, 1, retry_after=1) as server:
+        urls = [f"{server.base}/{number}.jpg" for number in range(3)]
+        assert [each.error for each in fetch_all(urls)] == [None] * 3
+        impatient = FetchSettings(allow_private=True, patience=0.5)
+        assert Fetcher(impatient).fetch(urls[0]).error == "http_429"
 
 
 def test_a_host_that_never_says_anything_else_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its links fail without being asked for, but for one now and then."""
-    monkeypatch.setattr(rate_limit, "LONGEST_WAIT", 0.5)
     monkeypatch.setattr(rate_limit, "_FIRST_PAUSE", 0.2)
     with throttled.throttled(0) as server:
-        fetched = fetch_all([f"{server.base}/{number}.jpg" for number in range(100)])
+        fetched = fetch_all([f"{server.base}/{number}.jpg" for number in range(100)], patience=0.5)
         asked = sum(server.visits.values())
     assert {each.error for each in fetched} == {"http_429"}
     assert asked < 30
@@ -90,7 +99,7 @@ def test_a_slower_host_holds_up_no_other() -> None:
 
 def test_who_waits_for_a_turn_is_put_off_by_what_another_is_told() -> None:
     """Until it is clear that the host gives nothing at all: then it fails."""
-    limits, failures = HostLimits(4, None), list[str]()
+    limits, failures = HostLimits(4, None, 120.0), list[str]()
 
     def wait() -> None:
         try:

@@ -15,7 +15,7 @@ from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
 from visunex.pipeline.download.messages import MakerSettings
 from visunex.pipeline.download.stage import download
-from visunex.pipeline.download.worker import within_open_files
+from visunex.pipeline.download.worker import fewer_threads, within_open_files
 from visunex.pipeline.errors import DownloadError, FewerImagesError, StaleRunError
 from visunex.pipeline.workers.spawn import module_command
 
@@ -118,6 +118,9 @@ def test_threads_are_bounded_by_the_open_files() -> None:
     bounded = within_open_files(settings, 256)
     assert (bounded.threads, bounded.fetch.connections) == (64, 1)
     assert within_open_files(settings, 65_536) == settings
+    said = "each process fetches 64 pictures at a time, not 250: this machine allows it 256 open files"
+    assert said in fewer_threads(settings, 256)
+    assert fewer_threads(settings, 65_536) == ""
     assert within_open_files(settings, 20).threads == 1
 
 

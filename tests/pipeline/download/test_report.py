@@ -83,4 +83,4 @@ def test_the_limits_of_a_host_hold_for_all_processes_together(tmp_path: Path) ->
     plan = Plan(run, recipe.download, load_candidates(run.selected, recipe.download), 1)
     fetch = plan.maker_settings(None).fetch
     assert (fetch.host_connections, fetch.host_rate) == (2, 0.5)
-    assert plan.patience == 2 * 10 + 60 + 120 + 2 * 4 / 2.0
+    assert plan.patience == 2 * 10 + 60 + 300 + 2 * 4 / 2.0
