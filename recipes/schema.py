@@ -62,11 +62,7 @@ class Source(Section):
         default=(),
         description="The columns' names, in order, of CSV or TSV files whose first line does not name them.",
     )
-    max_bytes: int = Field(
-        default=64 * 2**30,
-        ge=1,
-        description="Largest file, in bytes and unpacked, that is fetched to be converted.",
-    )
+    max_bytes: Annotated[int, Field(ge=1, description="Most bytes fetched to convert a file.")] = 64 << 30
     columns: Columns = Columns()
 
 
