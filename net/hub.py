@@ -201,15 +201,20 @@ def _token() -> str | None:
 
 
 def _refused(answer: Answer, found: DataSet) -> FetchError:
-    return FetchError(
-        f"http_{answer.status}", f"{found.address}: {_refusal(answer, found)}", status=answer.status
-    )
+    kind = "gated" if _is_gated(answer) else f"http_{answer.status}"
+    return FetchError(kind, f"{found.address}: {_refusal(answer, found)}", status=answer.status)
+
+
+def _is_gated(answer: Answer) -> bool:
+    """Whether a data set is there, but not for us: the Hub says 401 and RepoNotFound where none may know."""
+    code = answer.headers.get("X-Error-Code", "")
+    return code == "GatedRepo" or (answer.status in (401, 403) and code != "RepoNotFound")
 
 
 def _refusal(answer: Answer, found: DataSet) -> str:
     """Why the Hub refused, and what to do about it."""
     code = answer.headers.get("X-Error-Code", "")
-    if code == "GatedRepo" or (answer.status == 403 and code != "RepoNotFound"):
+    if _is_gated(answer):
         if found.token:
             return f"the data set is gated and your token may not read it; {found.terms}"
         return f"the data set is gated; {found.terms}, then set HF_TOKEN"

@@ -56,4 +56,4 @@ def fetch_errors_as(kind: type[PipelineError]) -> Iterator[None]:
     try:
         yield
     except FetchError as error:
-        raise kind(error.message) from None
+        raise kind(error.message) from error

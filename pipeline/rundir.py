@@ -173,6 +173,12 @@ class RunDir:
         found = _read_object(self.report) or {}
         return {stage: report for stage, report in found.items() if isinstance(report, dict)}
 
+    @property
+    def taken(self) -> dict[str, Any] | None:
+        """Which of its places a source known by name was taken from, as the filter reports it."""
+        found = self.reports().get("filter", {}).get("taken")
+        return found if isinstance(found, dict) and found else None
+
     def _state_folder(self) -> Path:
         state = self.path / ".visunex"
         try:

@@ -97,7 +97,7 @@ def encode_precomputed(
     _write(run.vectors, published, _part_provenance(settings, published.found, encoder))
     vectors, baseline = read_vectors(run.vectors), published_baseline(settings.baseline)
     vector = reduce_folder(vectors, settings.reduce, baseline)
-    made_of = _made_of(settings, recipe.source.data, counts)
+    made_of = {**_made_of(settings, recipe.source.data, counts), "taken": run.taken}
     checks = check(
         vector,
         vectors,

@@ -295,6 +295,7 @@ def _made_of(
     names = list(request.names)
     return {
         "source": None if names else source,
+        "taken": None if names or request.run is None else request.run.taken,
         "pictures": names or None,
         "model": {
             "name": encoder.model,

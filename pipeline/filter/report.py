@@ -16,6 +16,7 @@ class FilterReport:
     their URL (caption, hash) with a kept row of higher rank; `beyond_reserve` rank below the last row kept.
     `passed` counts the rows before those two. `no_vector` lack a published vector to tell their likeness.
     `unreadable` are no rows of the format; `remarks` say where, and what else could not be taken as it is.
+    `taken` is which of its places a data set known by name was taken from, and whether that is verified.
     Of the column `ranked_by` there are the values of the first row, the last wanted and the last in reserve.
     """
 
@@ -36,6 +37,7 @@ class FilterReport:
     seconds: float
     reused: bool = False
     remarks: list[str] = field(default_factory=list)
+    taken: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rows_per_second(self) -> float:

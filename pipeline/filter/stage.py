@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import polars as pl
 
 from visunex.base.errors import UsageError, first_line
 from visunex.base.files import atomic, write_text
 from visunex.base.streams import native_messages_held
+from visunex.base.text import printable
 from visunex.recipes import Columns, Recipe, RecipeError, dumps, load
 from visunex.recipes.schema import Dedupe, Encode, Filter, Score, Source
 
@@ -32,6 +34,7 @@ from ..shards.naming import fitting_shard_size, key_digits
 from .columns import selected_names
 from .conditions import Condition, conditions, on_likeness, roles_in_use
 from .keywords import nearest_words
+from .origin import bounds_of_origin, remarks_on, taken
 from .report import FilterReport
 from .scan import Ranking, ScanResult, hashes_of_passing, scan
 
@@ -66,6 +69,9 @@ def filter_rows(
     now = made_from(source)
     if not overwrite and (before := _report_before(run, now)):
         return _reused(run, recipe, before)
+
+    if source.origin is not None and source.origin.kind != "original":
+        click.echo(printable(f"taking {source.origin}"), err=True)
 
     def begin() -> None:
         run.begin("filter", made_from=now, overwrite=overwrite)
@@ -104,7 +110,7 @@ def _selected(
     wanted = recipe.filter
     table = open_table(source, _overrides(recipe.source.columns, wanted.score), roles_in_use(wanted))
     require_predictor(table, wanted.predictor)
-    asked = conditions(wanted, table.roles, table.schema)
+    asked = [*bounds_of_origin(table, wanted), *conditions(wanted, table.roles, table.schema)]
     unique_by = _unique_by(wanted.dedupe, table)
     query = _clip_query(recipe.source, wanted, recipe.encode, table)
     begin()
@@ -145,7 +151,7 @@ def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | Non
     report = run.reports().get("filter")
     if report is None:
         return None
-    report = {"remarks": [], **report}  # earlier releases made none
+    report = {"remarks": [], "taken": {}, **report}  # earlier releases made none
     fields = FilterReport.__dataclass_fields__
     if not fields.keys() <= report.keys():
         return None
@@ -232,6 +238,7 @@ def _write(run: RunDir, rows: pl.DataFrame, digits: int) -> None:
 
 def _report(data: str, wanted: Filter, table: Table, result: ScanResult, seconds: float) -> FilterReport:
     rows, by = result.selected, wanted.ranked_by
+    record = taken(table, wanted)
     places = {"best": 0, "top": min(wanted.top, rows.height) - 1, "last": -1}
     values: dict[str, Any] = {
         f"{place}_{column}": rows[by][at] if column == by else None
@@ -248,7 +255,8 @@ def _report(data: str, wanted: Filter, table: Table, result: ScanResult, seconds
         top=wanted.top,
         ranked_by=by,
         seconds=seconds,
-        remarks=list(table.source.remarks),
+        remarks=[*remarks_on(record, table), *table.source.remarks],
+        taken=record,
         **values,
     )
 

@@ -86,7 +86,7 @@ def as_parquet(
         keys=tuple(keys),
         convert=False,
         dropped=said["dropped"],
-        remarks=tuple(said["remarks"]),
+        remarks=(*source.remarks, *said["remarks"]),
     )
 
 

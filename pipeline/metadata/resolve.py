@@ -3,7 +3,7 @@
 import glob
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from visunex.base.folders import expanded
 from visunex.base.suggest import did_you_mean
 
 from ..errors import SourceError
-from .catalog import DataSet, data_set, data_sets
+from .catalog.entries import DataSet, data_set, data_sets, partial_copy
+from .catalog.origin import Origin, first_found
 from .filetypes import FOLDER_SUFFIXES
 from .folders import files_in, hive_keys, matching
 from .hf_datasets import locate_data_set, saved_files
@@ -36,6 +37,7 @@ class ResolvedSource:
     `convert`: what lies elsewhere is no parquet, and to be fetched and converted first (see `convert`).
     `keys`: of each path the columns that its folders are (`score=7/`), where there are any.
     `dropped`: rows that could not be read, by reason, and `remarks` on values, of files that were converted.
+    `origin` says which of its places a data set known by name was taken from.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ResolvedSource:
     keys: tuple[Mapping[str, str | None], ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     def keys_of(self, place: int) -> Mapping[str, str | None]:
         """The columns that the folders of a path are."""
@@ -59,7 +62,9 @@ def resolve_source(data: str) -> ResolvedSource:
     """
     if (found := data_set(data)) is not None:
         return _resolve_data_set(found)
-    return _resolve_address(data, data)
+    source = _resolve_address(data, data)
+    part = partial_copy(data)
+    return source if part is None else replace(source, remarks=(part,))
 
 
 def local_identity(data: str) -> Any:
@@ -73,19 +78,8 @@ def local_identity(data: str) -> Any:
 
 
 def _resolve_data_set(named: DataSet) -> ResolvedSource:
-    failures = []
-    for address in named.addresses:
-        try:
-            return _resolve_address(address, named.name)
-        except SourceError as error:
-            failures.append(str(error))
-    note = f" ({named.note})" if named.note else ""
-    reasons = "; ".join(failures) or "it has no address of its own"
-    raise SourceError(
-        f"{named.name} cannot be read{note}: {reasons}.\n"
-        f"Give a local copy or a mirror instead (visunex-data filter PATH_OR_URL), or a larger "
-        f"LAION-aesthetics set with --min-score 6.5"
-    )
+    found, origin = first_found(named, lambda address: _resolve_address(address, named.name))
+    return replace(found, origin=origin, identity=[*found.identity, *origin.identity()])
 
 
 def _resolve_address(address: str, name: str) -> ResolvedSource:

@@ -10,7 +10,7 @@ from visunex.base.errors import first_line
 from visunex.recipes import Columns
 
 from ..errors import SourceError
-from .catalog import data_set
+from .catalog.entries import data_set
 from .columns import Role, Schema
 from .inside import ImageColumn, image_column
 from .relay import failure_of, relayed

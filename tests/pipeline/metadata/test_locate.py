@@ -13,7 +13,7 @@ from filtering import rows, select
 from standin import Page, StandIn, serving
 
 from visunex.pipeline.errors import SourceError
-from visunex.pipeline.metadata import catalog
+from visunex.pipeline.metadata.catalog import entries
 from visunex.pipeline.metadata.resolve import resolve_source
 
 REPOSITORY = "/api/datasets/someone/pictures/tree/main?recursive=true"
@@ -258,8 +258,8 @@ def test_addresses_of_a_known_set_are_tried_in_order(
     hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     addresses = ("hf://datasets/gone/away", "hf://datasets/someone/pictures/data/a.parquet")
-    known = catalog.DataSet("mirrored", "a set with a mirror", addresses)
-    monkeypatch.setattr(catalog, "data_sets", lambda: {"mirrored": known})
+    known = entries.DataSet("mirrored", "a set with a mirror", addresses)
+    monkeypatch.setattr(entries, "data_sets", lambda: {"mirrored": known})
     report, _ = select(tmp_path / "run", "mirrored")
     assert (report.source, report.rows) == ("mirrored", 2)
 

@@ -1,0 +1,114 @@
+"""A data set known by name, taken from one of its places: what that is, whether it holds what it should.
+
+A copy is judged by what it holds, not by whose it is: its columns, number of rows, range of scores, and rows
+that are known of the original.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from visunex.recipes import Filter
+
+from ..metadata.catalog.entries import DataSet, data_set
+from ..metadata.columns import column
+from ..metadata.table import Table
+from .conditions import Condition
+
+__all__ = ["bounds_of_origin", "remarks_on", "taken"]
+
+RELAION = (
+    "this set is older than Re-LAION (August 2024), which removed links to suspected abuse of children: "
+)
+
+
+def bounds_of_origin(table: Table, wanted: Filter) -> list[Condition]:
+    """The conditions that a row must pass to belong to the set, and to be taken from one of its age."""
+    origin = table.source.origin
+    if origin is None:
+        return []
+    found = []
+    if origin.min_score is not None:
+        score = column(table.roles, table.schema, "score", f"taking {origin.name} from a larger set")
+        found.append(Condition("not_in_the_set", score.ge(origin.min_score)))
+    if (unsafe := _max_punsafe(table, wanted)) is not None:
+        values = column(table.roles, table.schema, "punsafe", "--max-punsafe")
+        found.append(Condition("max_punsafe_of_the_set", values.le(unsafe)))
+    return found
+
+
+def taken(table: Table, wanted: Filter) -> dict[str, Any]:
+    """What a named set was taken from, as JSON for the record: nothing for other sources.
+
+    `verified` is whether a copy holds what is known of the original, `doubts` what does not agree.
+    """
+    origin = table.source.origin
+    if origin is None:
+        return {}
+    named = data_set(origin.name)
+    doubts = list(_doubts(table, named)) if origin.kind == "copy" and named is not None else []
+    unsafe = _max_punsafe(table, wanted)
+    record: dict[str, Any] = {"name": origin.name, "kind": origin.kind, "address": origin.address}
+    record |= {"passed_over": list(origin.passed_over)} if origin.passed_over else {}
+    record |= {"min_score": origin.min_score} if origin.min_score is not None else {}
+    record |= {"max_punsafe": unsafe} if unsafe is not None else {}
+    return record | ({"verified": not doubts, "doubts": doubts} if origin.kind == "copy" else {})
+
+
+def remarks_on(record: dict[str, Any], table: Table) -> Iterator[str]:
+    """The same for a person, a line each."""
+    origin = table.source.origin
+    if origin is None:
+        return
+    if origin.kind != "original":
+        yield f"taken: {origin}"
+    if record.get("doubts"):
+        yield f"an unverified mirror: {'; '.join(record['doubts'])}"
+    elif record.get("verified"):
+        yield "a verified mirror: it holds what is known of the original"
+    if "max_punsafe" in record:
+        yield f"{RELAION}rows with punsafe above {record['max_punsafe']:g} are left out (--max-punsafe)"
+    elif origin.max_punsafe is not None and "punsafe" not in table.roles:
+        yield f"{RELAION}no column tells how likely a row is unsafe"
+
+
+def _max_punsafe(table: Table, wanted: Filter) -> float | None:
+    """The bound that holds as the recipe names none; None where the source has no such column."""
+    origin = table.source.origin
+    if origin is None or wanted.max_punsafe is not None or "punsafe" not in table.roles:
+        return None
+    return origin.max_punsafe
+
+
+def _doubts(table: Table, named: DataSet) -> Iterator[str]:
+    """What of a copy does not agree with what is known of the original, one scan over two columns."""
+    here = {name.lower() for name in table.schema}
+    if missing := [name for name, kind in named.columns.items() if name.lower() not in here]:
+        yield f"it has no {', '.join(missing)}"
+    if not (named.exact or named.scores or named.pairs):
+        yield "nothing is known of the original to compare it with"
+        return
+    score = column(table.roles, table.schema, "score", "verifying a copy").cast(pl.Float64)
+    facts = [pl.len().alias("rows"), score.min().alias("least"), score.max().alias("most")]
+    found = table.rows.select(facts).collect(engine="streaming").row(0, named=True)
+    if named.exact and found["rows"] != named.rows:
+        yield f"it has {found['rows']:,} rows, the original {named.rows:,}"
+    if named.scores and not _within(found["least"], found["most"], named.scores):
+        yield f"its scores are {found['least']} to {found['most']}, the original's {named.scores}"
+    yield from _wrong_pairs(table, named, score)
+
+
+def _within(least: float | None, most: float | None, bounds: tuple[float, float]) -> bool:
+    return least is not None and most is not None and bounds[0] <= least and most <= bounds[1]
+
+
+def _wrong_pairs(table: Table, named: DataSet, score: pl.Expr) -> Iterator[str]:
+    if not named.pairs:
+        return
+    url = column(table.roles, table.schema, "url", "verifying a copy")
+    rows = table.rows.filter(url.is_in([*named.pairs])).select(url.alias("url"), score.alias("score"))
+    found = dict(rows.collect(engine="streaming").iter_rows())
+    wrong = [link for link, value in named.pairs.items() if abs(found.get(link, 0) - value) > 0.01]
+    if wrong:
+        yield f"{len(wrong)} of {len(named.pairs)} rows known of the original differ, such as {wrong[0]}"
