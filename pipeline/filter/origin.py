@@ -89,7 +89,9 @@ def _doubts(table: Table, named: DataSet) -> Iterator[str]:
     if not (named.exact or named.scores or named.pairs):
         yield "nothing is known of the original to compare it with"
         return
-    score = column(table.roles, table.schema, "score", "verifying a copy").cast(pl.Float64)
+    there = "score" in table.roles
+    score = column(table.roles, table.schema, "score", "verifying a copy") if there else pl.lit(None)
+    score = score.cast(pl.Float64)
     facts = [pl.len().alias("rows"), score.min().alias("least"), score.max().alias("most")]
     found = table.rows.select(facts).collect(engine="streaming").row(0, named=True)
     if named.exact and found["rows"] != named.rows:
@@ -109,6 +111,6 @@ def _wrong_pairs(table: Table, named: DataSet, score: pl.Expr) -> Iterator[str]:
     url = column(table.roles, table.schema, "url", "verifying a copy")
     rows = table.rows.filter(url.is_in([*named.pairs])).select(url.alias("url"), score.alias("score"))
     found = dict(rows.collect(engine="streaming").iter_rows())
-    wrong = [link for link, value in named.pairs.items() if abs(found.get(link, 0) - value) > 0.01]
+    wrong = [link for link, value in named.pairs.items() if abs((found.get(link) or 0) - value) > 0.01]
     if wrong:
         yield f"{len(wrong)} of {len(named.pairs)} rows known of the original differ, such as {wrong[0]}"

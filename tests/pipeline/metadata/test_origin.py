@@ -167,7 +167,7 @@ def test_rows_known_of_the_original_verify_a_copy(
     publish(hub, COPY, parquet(original()))
     for known, doubts in (({url: score}, 0), ({url: score + 1}, 1), ({"http://not/there": score}, 1)):
         found = entries.DataSet(
-            "known", "a set", (), copies=(f"hf://datasets/{COPY[0]}/{COPY[1]}",), known=known
+            "known", "a set", (), copies=(f"hf://datasets/{COPY[0]}/{COPY[1]}",), pairs=known
         )
         monkeypatch.setattr(entries, "data_sets", lambda found=found: {"known": found})
         report, _ = select(tmp_path / "run", "known", overwrite=True)
