@@ -20,7 +20,8 @@ from visunex.pipeline.metadata.resolve import resolve_source
 
 METADATA = rows("rose", None, 'a, "quoted" rose', "oak\nrose")
 CSV = METADATA.write_csv().encode()
-CUT = {"Content-Length": str(len(CSV) + 10), "Connection": "close"}
+LONG = CSV + b"http://x/9,one more\n" * 100  # more than a first look reads
+CUT = {"Content-Length": str(len(LONG) + 10), "Connection": "close"}
 
 
 @pytest.fixture
@@ -91,8 +92,8 @@ def test_other_formats_behind_an_address(web: StandIn, tmp_path: Path, name: str
             "the server sends text/html",
         ),
         (Page(b""), "is not a parquet file"),
-        (Page(CSV, ranges=False, headers=CUT), "broke off"),
-        (Page(gzip.compress(CSV)[:-20]), "cannot be fetched whole"),
+        (Page(LONG, ranges=False, headers=CUT), "broke off"),
+        (Page(gzip.compress(CSV)[:-20]), "is a damaged gzip file"),
         (Page(b'URL,TEXT\nhttp://x/1,"never closed\n'), "a quote is never closed"),
         (Page(location="http://169.254.169.254/m.csv"), "m.csv"),
     ],
