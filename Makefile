@@ -14,7 +14,7 @@ help:
 	@echo "make fuzz    mutated inputs of every kind, counted (VISUNEX_FUZZ=5000 of each)"
 	@echo "make lint    format, lint, types, import layers"
 	@echo "make interop clip-retrieval and img2dataset themselves read our files, and we theirs"
-	@echo "make docs    docs/cli.md and the table in docs/recipes.md, from the code"
+	@echo "make docs    docs/cli.md, docs/sources.md and a table in docs/recipes.md, from the code"
 	@echo "make bench   the benchmarks, into docs/benchmarks.md (ONLY=\"steer filter\": these)"
 
 $(VENV)/.installed: pyproject.toml

@@ -36,6 +36,7 @@ _FILTER_KEYS = {
     **{name: f"filter.{name}" for name in Filter.model_fields},
     **{name: f"encode.{name}" for name in ("precomputed", "model", "pretrained")},  # for likeness
     "columns": "source.columns",
+    "made": "source.made",
 }
 _DOWNLOAD_KEYS = {name: f"download.{name}" for name in Download.model_fields}
 _ENCODE_KEYS = {name: f"encode.{name}" for name in Encode.model_fields}
@@ -53,8 +54,9 @@ def filter_metadata(
     """Choose the rows of a data set's metadata: the candidates, best first, in `run`'s selected.parquet.
 
     `data` is a file, folder, pattern, address or known name, in place of the recipe's. `settings` are keys of
-    the recipe's `[filter]`; `columns`, a mapping of what the source calls its columns; and `precomputed`,
-    `model` and `pretrained` of `[encode]`, where pictures are ranked by what they show.
+    the recipe's `[filter]`; `columns` and `made`, mappings of what the source calls its columns and of those
+    to put together; and `precomputed`, `model` and `pretrained` of `[encode]`, where pictures are ranked by
+    what they show.
 
     Raises UsageError, RecipeError, SourceError, FilterError (no row passes), StaleRunError (the folder holds
     another selection, and `overwrite` is False), RunBusyError.

@@ -14,6 +14,9 @@ from .section import Cosine, Count, Fraction, Number, Text
 from .section import Generate as Generate
 from .section import Reference as Reference
 from .section import Section as Section
+from .source import Columns as Columns
+from .source import Made as Made
+from .source import Source as Source
 
 Match = Literal["substring", "word", "regex"]
 Dedupe = Literal["url", "caption", "hash", "none"]
@@ -26,44 +29,6 @@ Predictor = Literal["V1", "V2", "people"]
 
 _LIKE = ("like", "like_images")
 _LISTS = ("keywords", "exclude", *_LIKE)
-
-
-class Columns(Section):
-    """The source's own column names, where they cannot be recognised."""
-
-    url: Text | None = Field(default=None, description="Column with the picture's address.")
-    image: Text | None = Field(
-        default=None, description="Column with the picture itself, where a row has several."
-    )
-    caption: Text | None = Field(default=None, description="Column with the caption.")
-    score: Text | None = Field(default=None, description="Column with the aesthetic score.")
-    width: Text | None = Field(default=None, description="Column with the picture's width in pixels.")
-    height: Text | None = Field(default=None, description="Column with the picture's height in pixels.")
-    similarity: Text | None = Field(
-        default=None, description="Column with the CLIP similarity of picture and caption."
-    )
-    punsafe: Text | None = Field(default=None, description="Column with the probability of being unsafe.")
-    pwatermark: Text | None = Field(default=None, description="Column with the probability of a watermark.")
-    hash: Text | None = Field(default=None, description="Column with a hash of the picture or row.")
-    ratings: Text | None = Field(
-        default=None, description="Column with the number of people who rated the picture."
-    )
-
-
-class Source(Section):
-    """Where the metadata lies and what its columns are called."""
-
-    data: Text = Field(
-        default="improved_aesthetics_6.5plus",
-        description="Metadata: a known name, a path, glob or folder, OWNER/NAME of a data set, or an "
-        "https://, s3://, hf:// or datasets:// address.",
-    )
-    column_names: tuple[Text, ...] = Field(
-        default=(),
-        description="The columns' names, in order, of CSV or TSV files whose first line does not name them.",
-    )
-    max_bytes: Annotated[int, Field(ge=1, description="Most bytes fetched to convert a file.")] = 64 << 30
-    columns: Columns = Columns()
 
 
 class Filter(Section):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from generated_docs import CLI, KEYS, RECIPES, cli_page, data, generate, tree
+from generated_docs import CLI, KEYS, RECIPES, SOURCES, cli_page, data, generate, sources_page, tree
 
 from visunex.recipes.describe import schema_table
 
@@ -22,6 +22,10 @@ def test_the_table_of_recipe_keys_is_the_schemas() -> None:
 
 def test_the_page_of_commands_is_the_commands_own() -> None:
     assert CLI.read_text() == cli_page(), "run `make docs`"
+
+
+def test_the_page_of_sources_is_the_catalogues() -> None:
+    assert SOURCES.read_text() == sources_page(), "run `make docs`"
 
 
 def test_the_readme_is_read_in_one_go() -> None:

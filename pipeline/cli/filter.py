@@ -18,9 +18,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def column_options(function: F) -> F:
-    """`--url-column NAME` and the like: the source's own names, where they are not recognised."""
-    from visunex.recipes import Columns
+    """`--url-column NAME`, `--made-url TEMPLATE` and the like: columns that are not recognised."""
+    from visunex.recipes.schema import Columns, Made
 
+    for role, field in reversed(Made.model_fields.items()):
+        function = click.option(f"--made-{role}", metavar="TEMPLATE", help=field.description)(function)
     for role, field in reversed(Columns.model_fields.items()):
         function = click.option(f"--{role}-column", metavar="NAME", help=field.description)(function)
     return function
@@ -86,9 +88,14 @@ def _recipe(
 
     recipe = load(base) if base else Recipe(name="custom")
     given = overrides(recipe) + [
-        Override(f"source.columns.{option.removesuffix('_column')}", name, option_name(option))
-        for option, name in columns.items()
+        Override(_column_key(option), name, option_name(option)) for option, name in columns.items()
     ]
     if source:
         given.append(Override("source.data", source, "SOURCE"))
     return override(recipe, [*given, *settings])
+
+
+def _column_key(option: str) -> str:
+    """The recipe's key of `url_column` or `made_url`."""
+    kind, _, role = option.partition("_")
+    return f"source.made.{role}" if kind == "made" else f"source.columns.{option.removesuffix('_column')}"

@@ -14,50 +14,42 @@ def command() -> None:
 
 @command.command("list", cls=Command)
 def list_() -> None:
-    """Name the data sets that are known.
+    """Name the data sets that are known: scores, pictures, vectors, licence; an asterisk: gated.
 
     \b
     Example:
         visunex-data sources list
     """
-    from ..metadata.catalog import data_sets
+    from ..metadata.catalog.entries import data_sets
+    from ..metadata.catalog.page import COLUMNS, as_json, row
 
     sets = data_sets()
-    width = max(map(len, sets))
-    rows = tuple((name, each.predictor or "-", each.about) for name, each in sets.items())
-    lines = [f"{name:<{width}}  {predictor:<6}  {about}" for name, predictor, about in rows]
-    report = {
-        name: {"about": each.about, "predictor": each.predictor, "rows": each.rows}
-        for name, each in sets.items()
-    }
-    show(report, "\n".join(lines), Table(("source", "scores", "about"), rows))
+    rows = tuple(map(row, sets.values()))
+    widths = [max(len(each[place]) for each in (COLUMNS, *rows)) for place in range(len(COLUMNS) - 1)]
+    lines = ["  ".join([*map(str.ljust, each[:-1], widths), each[-1]]).rstrip() for each in (COLUMNS, *rows)]
+    show({name: as_json(each) for name, each in sets.items()}, "\n".join(lines), Table(COLUMNS, rows))
 
 
 @command.command("show", cls=Command)
 @click.argument("name")
 def show_(name: str) -> None:
-    """Say what is known of a data set: where it lies, its columns, and how that is known.
+    """Say what is known of a data set: where it lies, its columns, licence, and how that is known.
 
     \b
     Example:
         visunex-data sources show improved_aesthetics_6.5plus
     """
-    from dataclasses import asdict
-
     from ..errors import UsageError
-    from ..metadata.catalog import data_sets
+    from ..metadata.catalog.entries import data_sets
+    from ..metadata.catalog.page import as_json, facts
 
     found = data_sets().get(name)
     if found is None:
         raise UsageError(f"no data set is known as {name!r}; there are {', '.join(data_sets())}")
-    rows = "not verified" if found.rows is None else f"{found.rows:,}"
-    scores = f"scores of {found.predictor}" if found.predictor else "no scores"
-    lines = [found.about, f"  {rows} rows, {scores}"]
-    lines += [f"  {address}" for address in found.addresses]
-    lines += [f"  {note}" for note in (found.note, f"known from: {found.checked}") if note]
+    lines = [found.about, *(f"  {what}: {value}" for what, value in facts(found))]
     width = max(map(len, found.columns), default=0)
     lines += [f"    {column:<{width}}  {kind}" for column, kind in found.columns.items()]
-    show({**asdict(found), "columns": dict(found.columns)}, "\n".join(lines))
+    show(as_json(found), "\n".join(lines))
 
 
 @command.command("convert", cls=Command)

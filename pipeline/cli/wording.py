@@ -43,7 +43,7 @@ def in_keys(message: str, own: frozenset[str]) -> str:
 def _keys() -> dict[str, str]:
     """Option -> the recipe's key that it sets."""
     from visunex.recipes import Recipe
-    from visunex.recipes.schema import Columns
+    from visunex.recipes.schema import Columns, Made
 
     sections: dict[str, Any] = {
         name: Recipe.model_fields[name].annotation for name in ("encode", "download", "filter")
@@ -56,4 +56,5 @@ def _keys() -> dict[str, str]:
     columns = {
         f"--{name.replace('_', '-')}-column": f"source.columns.{name}" for name in Columns.model_fields
     }
+    columns |= {f"--made-{name}": f"source.made.{name}" for name in Made.model_fields}
     return {**keys, **columns, "--like-image": "filter.like_images", "--column-names": "source.column_names"}

@@ -4,23 +4,35 @@ A copy is judged by what it holds, not by whose it is: its columns, number of ro
 that are known of the original.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
 
-from visunex.recipes import Filter
+from visunex.recipes import Columns
+from visunex.recipes.schema import Filter, Source
 
 from ..metadata.catalog.entries import DataSet, data_set
 from ..metadata.columns import column
+from ..metadata.resolve import ResolvedSource
 from ..metadata.table import Table
 from .conditions import Condition
 
-__all__ = ["bounds_of_origin", "remarks_on", "taken"]
+__all__ = ["as_named", "bounds_of_origin", "remarks_on", "taken"]
 
 RELAION = (
     "this set is older than Re-LAION (August 2024), which removed links to suspected abuse of children: "
 )
+
+
+def as_named(source: ResolvedSource, settings: Source) -> tuple[Columns, Mapping[str, str]]:
+    """Which columns a source has for what, and which to put together: the recipe's, else the catalogue's."""
+    named = None if source.origin is None else data_set(source.origin.name)
+    if named is None:
+        return settings.columns, settings.made.templates
+    said = settings.columns.model_dump(exclude_none=True)
+    roles = {role: column for role, column in named.roles.items() if role not in said}
+    return settings.columns.model_copy(update=roles), {**named.made, **settings.made.templates}
 
 
 def bounds_of_origin(table: Table, wanted: Filter) -> list[Condition]:

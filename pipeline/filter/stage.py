@@ -34,7 +34,7 @@ from ..shards.naming import fitting_shard_size, key_digits
 from .columns import selected_names
 from .conditions import Condition, conditions, on_likeness, roles_in_use
 from .keywords import nearest_words
-from .origin import bounds_of_origin, remarks_on, taken
+from .origin import as_named, bounds_of_origin, remarks_on, taken
 from .report import FilterReport
 from .scan import Ranking, ScanResult, hashes_of_passing, scan
 
@@ -108,7 +108,8 @@ def _selected(
     source: ResolvedSource, recipe: Recipe, begin: Callable[[], object]
 ) -> tuple[Table, ScanResult]:
     wanted = recipe.filter
-    table = open_table(source, _overrides(recipe.source.columns, wanted.score), roles_in_use(wanted))
+    overrides, made = as_named(source, recipe.source)
+    table = open_table(source, _overrides(overrides, wanted.score), roles_in_use(wanted), made)
     require_predictor(table, wanted.predictor)
     asked = [*bounds_of_origin(table, wanted), *conditions(wanted, table.roles, table.schema)]
     unique_by = _unique_by(wanted.dedupe, table)
@@ -126,6 +127,7 @@ def _made_from(
     columns: dict[str, Any] = {f"{role}_column": getattr(source.columns, role) for role in ROLES}
     columns |= {"column_names": list(source.column_names)} if source.column_names else {}
     columns |= {"image_column": source.columns.image} if source.columns.image else {}
+    columns |= {f"made_{role}": template for role, template in source.made.templates.items()}
     settings = wanted.model_dump(mode="json") | columns
     if shard_size is not None:
         settings |= {"shard_size": shard_size}

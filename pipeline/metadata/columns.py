@@ -16,19 +16,25 @@ ROLES: tuple[Role, ...] = get_args(Role)
 Roles = Mapping[Role, str]
 Schema = Mapping[str, pl.DataType]
 
-# Lower-case names, the likeliest first. V2 sets call the score AESTHETIC_SCORE, V1 sets `aesthetic`.
+# Lower-case names, the likeliest first. V2 sets call the score AESTHETIC_SCORE, V1 sets `aesthetic`, COYO has
+# names of its own, and AVA's mean_score is people's.
 NAMES: Mapping[Role, tuple[str, ...]] = {
     "url": ("url", "image_url", "img_url", "imageurl"),
     "caption": ("text", "caption", "alt_text", "alttext", "prompt", "title"),
-    "score": ("aesthetic_score", "aesthetic", "aesthetics", "score", "aesthetics_score"),
+    "score": (
+        "aesthetic_score", "aesthetic", "aesthetics", "score", "aesthetics_score", "aesthetic_score_laion_v2",
+        "mean_score",
+    ),
     "width": ("width", "original_width", "image_width"),
     "height": ("height", "original_height", "image_height"),
-    "similarity": ("similarity", "clip_similarity", "clip_score", "clip_l14_similarity_score"),
+    "similarity": (
+        "similarity", "clip_similarity", "clip_score", "clip_l14_similarity_score", "clip_similarity_vitl14",
+    ),
     "punsafe": ("punsafe", "p_unsafe"),
-    "pwatermark": ("pwatermark", "p_watermark"),
+    "pwatermark": ("pwatermark", "p_watermark", "watermark_score"),
     "hash": ("hash", "md5", "sha256"),
-    "ratings": ("ratings", "num_ratings", "rating_count"),
-}
+    "ratings": ("ratings", "num_ratings", "rating_count", "total_votes"),
+}  # fmt: skip
 TEXTS: frozenset[Role] = frozenset({"url", "caption"})
 NUMBERS: frozenset[Role] = frozenset(ROLES) - TEXTS - {"hash"}
 

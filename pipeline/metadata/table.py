@@ -13,6 +13,7 @@ from ..errors import SourceError
 from .catalog.entries import data_set
 from .columns import Role, Schema
 from .inside import ImageColumn, image_column
+from .made import MadeColumns, made_columns
 from .relay import failure_of, relayed
 from .resolve import ResolvedSource
 from .unify import FileKind, predictor_of, typed_keys, unified
@@ -32,6 +33,7 @@ __all__ = [
 INDEX = "__index_level_0__"  # pandas' row labels, no data
 READ_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _URL: tuple[Role, ...] = ("url",)
+NONE_MADE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class FileGroup:
     options: Mapping[str, str]
     columns: Sequence[pl.Expr] | None
     images: ImageColumn | None = None
+    made: MadeColumns | None = None
 
     def rows(self) -> pl.LazyFrame:
         """Their rows as the table's."""
@@ -58,7 +61,8 @@ class FileGroup:
         return part if self.columns is None else part.select(name, *self.columns)
 
     def _located(self, part: pl.LazyFrame) -> pl.LazyFrame:
-        return part if self.images is None else self.images.located(part, self.paths[0])
+        part = part if self.images is None else self.images.located(part, self.paths[0])
+        return part if self.made is None else self.made.rows(part)
 
     def alone(self) -> "Iterable[FileGroup]":
         """Each file by itself."""
@@ -91,36 +95,45 @@ class Table:
         return _together(parts)
 
 
-def open_table(source: ResolvedSource, overrides: Columns, needed: Collection[Role] = _URL) -> Table:
+def open_table(
+    source: ResolvedSource,
+    overrides: Columns,
+    needed: Collection[Role] = _URL,
+    made: Mapping[str, str] = NONE_MADE,
+) -> Table:
     """Open a source, with its columns' roles recognised or as `overrides` say, in each file by itself.
+
+    `made` are columns to put together from others, by role: `https://host/{id}.jpg`.
 
     Files may differ in further columns, their order, the case of names, and types. Raises SourceError, naming
     the file, when one is broken or lacks a column for a role in `needed` that others have one for.
     """
-    kinds = _kinds(source, overrides)
+    kinds = _kinds(source, overrides.model_copy(update={role: role for role in made}), made)
     found = unified(kinds, needed)
     groups = [
-        FileGroup(kind.paths, source.options, columns, kind.images)
+        FileGroup(kind.paths, source.options, columns, kind.images, kind.made)
         for kind, columns in zip(kinds, found.columns, strict=True)
     ]
     rows = _together([group.rows() for group in groups])
     return Table(source, rows, found.schema, found.roles, groups)
 
 
-def _kinds(source: ResolvedSource, overrides: Columns) -> list[FileKind]:
+def _kinds(source: ResolvedSource, overrides: Columns, made: Mapping[str, str]) -> list[FileKind]:
     """The source's files, those with the same columns (and folders that are columns) together."""
     types = typed_keys(source.keys, overrides)
     kinds: dict[tuple[object, ...], FileKind] = {}
     for place, (path, schema) in enumerate(zip(source.paths, _schemas(source), strict=True)):
         images = image_column(schema, overrides, path)
         schema = schema if images is None else images.schema(schema)
+        put_together = made_columns(schema, made, path)
+        schema = schema if put_together is None else put_together.schema(schema)
         there = set(map(str.lower, schema))
         keys = {name: value for name, value in source.keys_of(place).items() if name.lower() not in there}
         same = (*schema.items(), *keys.items(), None if images is None else path)
         before = kinds.get(same)
         columns = {**schema, **{name: types[name] for name in keys}}
         paths = (path,) if before is None else (*before.paths, path)
-        kinds[same] = FileKind(paths, columns, keys, overrides, images)
+        kinds[same] = FileKind(paths, columns, keys, overrides, images, put_together)
     return list(kinds.values())
 
 
@@ -133,11 +146,14 @@ def require_predictor(table: Table, wanted: str | None) -> None:
     if wanted is None:
         return
     named = data_set(table.source.name)
-    people = "people" if "score_median" in table.schema else None
-    found = predictor_of(table.roles.get("score")) or people or (named.predictor if named else None)
+    score = table.roles.get("score")
+    said = named.predictor if named else None
+    found = said or ("people" if "score_median" in table.schema else None)
+    found = found or predictor_of(score, table.schema.get(score or ""))
     if found is not None and found != wanted:
+        which = "a predictor that nobody names" if found == "unknown" else found
         raise SourceError(
-            f"{table.source.name} has scores of {found}, the recipe's thresholds mean those of {wanted}: "
+            f"{table.source.name} has scores of {which}, the recipe's thresholds mean those of {wanted}: "
             "these are different scales; choose other thresholds, and say so with --predictor"
         )
 

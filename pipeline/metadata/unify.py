@@ -17,6 +17,7 @@ from visunex.recipes import Columns
 from ..errors import SourceError
 from .columns import NAMES, ROLES, Role, Schema, listed, recognise
 from .inside import ImageColumn
+from .made import MadeColumns
 
 __all__ = ["FileKind", "Unified", "predictor_of", "typed_keys", "unified"]
 
@@ -36,6 +37,7 @@ class FileKind:
     keys: Mapping[str, str | None]
     overrides: Columns
     images: ImageColumn | None = None
+    made: MadeColumns | None = None
 
     @cached_property
     def roles(self) -> dict[Role, str]:
@@ -115,7 +117,7 @@ def _require(kinds: Sequence[FileKind], needed: Collection[Role]) -> None:
 
 def _same_predictor(first: FileKind, second: FileKind) -> None:
     one, other = (kind.roles.get("score", "") for kind in (first, second))
-    names = predictor_of(one), predictor_of(other)
+    names = predictor_of(one, first.schema.get(one)), predictor_of(other, second.schema.get(other))
     if all(names) and names[0] != names[1]:
         raise SourceError(
             f"{first.paths[0]} has scores of the predictor {names[0]} ({one}), {second.paths[0]} of "
@@ -123,9 +125,20 @@ def _same_predictor(first: FileKind, second: FileKind) -> None:
         )
 
 
-def predictor_of(score: str | None) -> str | None:
-    """The predictor behind a score column of LAION's: V2 sets say AESTHETIC_SCORE, V1 sets `aesthetic`."""
-    return {"aesthetic_score": "V2", "aesthetic": "V1"}.get((score or "").lower())
+def predictor_of(score: str | None, kind: pl.DataType | None = None) -> str | None:
+    """The predictor behind a score column: LAION's V2 sets say AESTHETIC_SCORE, V1 sets `aesthetic`.
+
+    Whole numbers are no score of theirs, whatever the column is called.
+    """
+    if kind is not None and kind.is_integer():
+        return None
+    names = {
+        "aesthetic_score": "V2",
+        "aesthetic_score_laion_v2": "V2",
+        "aesthetic": "V1",
+        "mean_score": "people",
+    }
+    return names.get((score or "").lower())
 
 
 def _role_names(kinds: Sequence[FileKind]) -> dict[Role, str]:

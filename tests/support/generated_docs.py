@@ -1,6 +1,7 @@
 """The parts of `docs/` that are made from the code. Run this file (`make docs`) to write them anew.
 
-`docs/cli.md` is made from the click commands, the table in `docs/recipes.md` from the recipe's schema.
+`docs/cli.md` is made from the click commands, the table in `docs/recipes.md` from the recipe's schema,
+`docs/sources.md` from the catalogue of data sets.
 """
 
 import inspect
@@ -13,11 +14,14 @@ import click
 
 from visunex.generate.cli import main as generate
 from visunex.pipeline.cli import main as data
+from visunex.pipeline.metadata.catalog.entries import data_sets
+from visunex.pipeline.metadata.catalog.page import page as sources
 from visunex.recipes.describe import schema_table
 
 DOCS = Path(__file__).parents[2] / "docs"
-CLI, RECIPES = DOCS / "cli.md", DOCS / "recipes.md"
+CLI, RECIPES, SOURCES = DOCS / "cli.md", DOCS / "recipes.md", DOCS / "sources.md"
 KEYS = re.compile(r"(?<=<!-- recipe keys -->\n).*?(?=<!-- /recipe keys -->)", re.DOTALL)
+SETS = re.compile(r"<!-- sources -->.*<!-- /sources -->", re.DOTALL)
 
 # Options that every command has are described once, at the top of the page.
 EVERYWHERE = frozenset({"--json", "--verbose", "--help"})
@@ -45,6 +49,12 @@ def cli_page() -> str:
 def recipes_page() -> str:
     """The text of `docs/recipes.md` with its table of keys as the schema has it."""
     return KEYS.sub(lambda _: schema_table(), RECIPES.read_text(encoding="utf-8"))
+
+
+def sources_page() -> str:
+    """The text of `docs/sources.md`: every data set known by name."""
+    made = f"<!-- sources -->\n{sources(data_sets())}<!-- /sources -->"
+    return SETS.sub(lambda _: made, SOURCES.read_text(encoding="utf-8"))
 
 
 def tree(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
@@ -116,3 +126,4 @@ def plain(text: str) -> str:
 if __name__ == "__main__":
     CLI.write_text(cli_page(), encoding="utf-8")
     RECIPES.write_text(recipes_page(), encoding="utf-8")
+    SOURCES.write_text(sources_page(), encoding="utf-8")

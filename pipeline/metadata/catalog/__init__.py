@@ -1,6 +1,7 @@
 """The data sets that a recipe can name: what each is, where it lies, and what is taken where it is gone.
 
-`sets.toml` says it, `entries` reads it, `origin` finds the first of a set's places that can be read.
+`sets.toml` says it, `entries` reads it, `origin` finds the first of a set's places that
+can be read, `page` says it all for a person.
 Reads its own list; writes nothing. May import of the pipeline nothing but `errors`.
 """
 

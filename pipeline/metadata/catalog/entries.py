@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["DataSet", "Larger", "data_set", "data_sets", "partial_copy"]
 
@@ -34,6 +34,14 @@ class DataSet:
     partial: Mapping[str, str] = field(default_factory=dict)
     otherwise: tuple[Larger, ...] = ()
     max_punsafe: float | None = None
+    images: Literal["links", "inside"] = "links"
+    vectors: str = ""
+    licence: str = "not verified"
+    gated: bool = False
+    hash: Literal["md5", "sha256"] | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
     checked: str = "not verified"
     note: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """The data sets known by name: the LAION family by schema, and the commands that show them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,9 +12,14 @@ from click.testing import CliRunner
 from laion import FAMILY, V1, V2, recipe, table
 
 from visunex.pipeline.cli import main
+from visunex.pipeline.errors import SourceError
 from visunex.pipeline.filter.stage import filter_rows
-from visunex.pipeline.metadata.catalog import data_sets
+from visunex.pipeline.metadata.catalog import entries
+from visunex.pipeline.metadata.catalog.entries import data_sets
+from visunex.pipeline.metadata.resolve import resolve_source
+from visunex.pipeline.metadata.table import open_table, require_predictor
 from visunex.pipeline.rundir import RunDir
+from visunex.recipes import Columns
 
 
 def test_the_catalogue_says_what_each_set_is() -> None:
@@ -49,7 +55,11 @@ def test_the_catalogue_says_these_columns(name: str) -> None:
     assert said == {column: types.get(str(kind), str(kind)) for column, kind in FAMILY[name].items()}
 
 
-OTHERS = sorted(data_sets().keys() - FAMILY.keys() - {"sac", "demo"})
+OTHERS = sorted(
+    name
+    for name in data_sets().keys() - FAMILY.keys()
+    if ("laion" in name or "aesthetics" in name) and name != "laion-pop"
+)
 
 
 @pytest.mark.parametrize("sister", [V2, V1])
@@ -86,9 +96,85 @@ def test_every_named_set_of_the_family_is_in_the_catalogue() -> None:
     assert not any("/" in name for name in data_sets()), "what has a slash is taken for a path"
 
 
+KINDS: dict[str, pa.DataType] = {
+    "string": pa.string(), "int32": pa.int32(), "int64": pa.int64(), "float32": pa.float32(),
+    "float64": pa.float64(), "not verified": pa.string(), "bool": pa.bool_(), "binary": pa.binary(),
+    "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}), "list of int32": pa.list_(pa.int32()),
+    "list of list of float64": pa.list_(pa.list_(pa.float64())),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "roles"),
+    [
+        ("coyo-700m", {"score": "aesthetic_score_laion_v2", "similarity": "clip_similarity_vitl14"}),
+        ("coyo-700m", {"pwatermark": "watermark_score", "caption": "text"}),
+        ("datacomp_1b", {"width": "original_width", "similarity": "clip_l14_similarity_score"}),
+        ("PD3M", {"url": "url", "caption": "caption", "hash": "hash"}),
+        ("commoncatalog-cc-by", {"url": "url", "caption": "blip2_caption", "width": "width"}),
+        ("pd-extended", {"caption": "caption", "score": "aesthetic_score"}),
+        ("AVA", {"score": "mean_score", "ratings": "total_votes"}),
+        ("cleveland", {"url": "image_web", "caption": "title"}),
+        ("artic", {"url": "url", "caption": "title"}),
+    ],
+)  # fmt: skip
+def test_the_columns_of_a_set_are_understood(tmp_path: Path, name: str, roles: dict[str, str]) -> None:
+    columns = data_sets()[name].columns.items()
+    pq.write_table(
+        pa.table({column: pa.array([None], KINDS[kind]) for column, kind in columns}), tmp_path / "a.parquet"
+    )
+    named = data_sets()[name]
+    source = resolve_source(str(tmp_path / "a.parquet"))
+    found = open_table(source, Columns().model_copy(update=named.roles), made=named.made)
+    assert roles.items() <= dict(found.roles).items()
+    require_predictor(replace(found, source=replace(source, name=name)), named.predictor)
+    if name == "pd-extended":
+        with pytest.raises(SourceError, match="a predictor that nobody names"):
+            require_predictor(replace(found, source=replace(source, name=name)), "V2")
+        require_predictor(found, "V1")  # of another file with such a column nothing is known, least of all V2
+
+
+def test_a_museums_links_are_put_together_from_its_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the catalogue and by an option; a row without an id has no link, and codes keep their zeros."""
+    (tmp_path / "works.csv").write_text(
+        "id,title,url,image_id\n1,Water Lilies,https://museum/1,0012\n2,A flower,https://museum/2,\n"
+        "3,Flowers,https://museum/3,b7-c\n"
+    )
+    link = "https://iiif.museum/2/{image_id}/full/843,/0/default.jpg"
+    museum = entries.DataSet(
+        "museum", "a museum", (str(tmp_path / "works.csv"),), roles={"caption": "title"}, made={"url": link}
+    )
+    monkeypatch.setattr(entries, "data_sets", lambda: {"museum": museum})
+    runs = (["museum"], [str(tmp_path / "works.csv"), "--made-url", link.replace("image", "IMAGE")])
+    expected = {link.replace("{image_id}", part) for part in ("0012", "b7-c")}
+    for number, given in enumerate(runs):
+        run = tmp_path / f"run{number}"
+        done = CliRunner().invoke(main, ["filter", *given, "--run", str(run), "--json"])
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["dropped"]["no_url"] == 1
+        rows = pq.read_table(run / "selected.parquet").to_pylist()
+        assert {row["url"] for row in rows} == expected
+        assert {row["source_url"] for row in rows} == {"https://museum/1", "https://museum/3"}
+    for bad, said in (
+        ("https://x/{nothing}.jpg", "needs a column 'nothing'"),
+        ("https://x/1.jpg", "names no column"),
+    ):
+        done = CliRunner().invoke(
+            main, ["filter", runs[1][0], "--made-url", bad, "--run", str(tmp_path / "bad")]
+        )
+        assert done.exit_code == 1
+        assert said in done.output
+
+
 def test_the_commands_list_show_and_convert(tmp_path: Path) -> None:
     listed = CliRunner().invoke(main, ["sources", "list"]).output
     assert "laion-art" in listed
+    assert "relaion-art*" in listed
+    every = json.loads(CliRunner().invoke(main, ["sources", "list", "--json"]).stdout)
+    assert (every["PD3M"]["hash"], every["relaion-art"]["gated"]) == ("md5", True)
+    assert every["improved_aesthetics_6.5plus"]["else"][0]["min_score"] == 6.5
     shown = CliRunner().invoke(main, ["sources", "show", "laion-art", "--json"])
     assert json.loads(shown.stdout)["predictor"] == "V1"
     assert "known from:" in CliRunner().invoke(main, ["sources", "show", "laion-art"]).output
