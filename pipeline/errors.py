@@ -1,4 +1,4 @@
-"""The named errors of the pipeline."""
+"""The named errors of the pipeline, and what reading damaged files raises."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ __all__ = [
     "StaleRunError",
     "UsageError",
     "fetch_errors_as",
+    "parquet_errors",
 ]
 
 
@@ -57,3 +58,24 @@ def fetch_errors_as(kind: type[PipelineError]) -> Iterator[None]:
         yield
     except FetchError as error:
         raise kind(error.message) from error
+
+
+def parquet_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """The errors of pyarrow, whose import is not for free, and of Python beneath it: on a damaged file any.
+
+    Bytes that are no UTF-8 raise ValueError, missing columns LookupError, lengths beyond a machine's
+    OverflowError. `more` are those of what else is read with it.
+    """
+    import pyarrow as pa
+
+    return (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        OverflowError,
+        MemoryError,
+        NotImplementedError,
+        *more,
+    )

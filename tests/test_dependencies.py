@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PRODUCT = [package.partition(".")[2] for package in PROJECT["tool"]["importlinter"]["root_packages"]]
-OURS = {"visunex", "benchmarks", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
+TESTS = list((ROOT / "tests").rglob("*.py"))
+OURS = {"visunex", "benchmarks", *(path.stem for path in TESTS), *(path.parent.name for path in TESTS)}
 
 # What is imported under another name than it is installed by.
 DISTRIBUTIONS = {

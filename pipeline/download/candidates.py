@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from visunex.base.errors import first_line
-from visunex.base.parquet import parquet_errors
 
-from ..errors import DownloadError, UsageError
+from ..errors import DownloadError, UsageError, parquet_errors
 from ..inside.location import LOCATION
 from ..metadata.withdrawn import Withdrawn, withdrawn
 from ..shards.naming import fitting_shard_size, row_key

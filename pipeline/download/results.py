@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 
 from visunex.base.errors import first_line
 from visunex.base.files import atomic
-from visunex.base.parquet import parquet_errors
 from visunex.net.errors import is_retryable, was_spoilt
 
-from ..errors import DownloadError
+from ..errors import DownloadError, parquet_errors
 from ..shards.naming import ROWS, shard_name
 from .candidates import Candidates
 from .choose import NOT_TRIED, Result, choose

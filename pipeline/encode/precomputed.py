@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from visunex.base.errors import first_line
 from visunex.base.files import atomic, fingerprint
-from visunex.base.parquet import parquet_errors
 from visunex.base.progress import Progress
 from visunex.clip.identity import dimension_of, model_of, other_model
 
 from ..chain import require_download
-from ..errors import EncodeError
+from ..errors import EncodeError, parquet_errors
 from ..reduce.checks import check
 from ..reduce.embedding import RecipeIdentity, provenance, reduce_folder, save_embedding
 from ..rundir import RunDir

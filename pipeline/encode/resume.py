@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visunex.base.files import fingerprint
-from visunex.base.parquet import parquet_errors
 
+from ..errors import parquet_errors
 from ..shards.samples import Partition, Sample
 from ..vectors.npy import NPY_ERRORS
 from ..vectors.store import Part, provenance_if_whole, write_part

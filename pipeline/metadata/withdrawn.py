@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from visunex.base.errors import first_line
-from visunex.base.parquet import parquet_errors
 from visunex.net.addresses import checked_url
 from visunex.net.errors import FetchError
 
-from ..errors import UsageError
+from ..errors import UsageError, parquet_errors
 from .filetypes import GZIP
 
 __all__ = ["Withdrawn", "withdrawn"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.base.parquet import parquet_errors
+from ..errors import parquet_errors
 
 if TYPE_CHECKING:
     from visunex.clip.text_encoder import TextEncoder

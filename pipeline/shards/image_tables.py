@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from visunex.base.parquet import parquet_errors
 from visunex.images.errors import ImageError
 from visunex.images.formats import SUFFIXES
 
+from ..errors import parquet_errors
 from .members import require_room
 from .sidecar import Row, row_batches
 

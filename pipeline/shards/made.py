@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from visunex.base.files import is_unchanged, state_of, write_text
-from visunex.base.parquet import parquet_errors
 
+from ..errors import parquet_errors
 from .discard import is_discarded
 from .members import LeftOut, images_among
 from .naming import ROWS, STATS, TAR, shard_name

@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from visunex.base.parquet import parquet_errors
-
-from ..errors import EncodeError
+from ..errors import EncodeError, parquet_errors
 from .members import Member, stored_bytes
 from .naming import ROWS, SHARD_DIGITS, shard_number
 

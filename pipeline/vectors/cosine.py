@@ -13,11 +13,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from visunex.base.errors import first_line
-from visunex.base.parquet import parquet_errors
 from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile
 
-from ..errors import EncodeError, fetch_errors_as
+from ..errors import EncodeError, fetch_errors_as, parquet_errors
 from ..metadata.columns import Role
 from .remote_store import (
     Header,

@@ -17,11 +17,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from visunex.base.errors import first_line
-from visunex.base.parquet import parquet_errors
 from visunex.base.progress import Progress
 from visunex.net.range_file import RangedFile, coalesced
 
-from ..errors import EncodeError, fetch_errors_as
+from ..errors import EncodeError, fetch_errors_as, parquet_errors
 from .npy import as_float32, have_direction
 from .remote_store import (
     Header,

@@ -18,11 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from visunex.base.errors import first_line
-from visunex.base.parquet import parquet_errors
 from visunex.net.hub import hub_folder
 from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, Web, as_file
 
-from ..errors import EncodeError, fetch_errors_as
+from ..errors import EncodeError, fetch_errors_as, parquet_errors
 from .npy import NPY_ERRORS
 from .store import provenance_in, without_partner
 

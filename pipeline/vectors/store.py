@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visunex.base.files import atomic, sha256_file
-from visunex.base.parquet import parquet_errors
 
-from ..errors import EncodeError
+from ..errors import EncodeError, parquet_errors
 from ..shards.samples import Sample
 from .npy import NPY_ERRORS, as_float32, have_direction
 
