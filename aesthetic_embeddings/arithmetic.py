@@ -1,9 +1,12 @@
 """What can be done with finished embeddings: compare two, mix several."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from visunex.base.arguments import require
 
 from .artefact import Embedding
 from .errors import EmbeddingError
@@ -22,7 +25,8 @@ def mix(parts: Iterable[tuple[Embedding, float]]) -> NDArray[np.float32]:
     Each is normalised first, as the norms of published embeddings differ thirtyfold and mean nothing; a
     negative weight leads away from one. Raises EmbeddingError when models differ or the parts cancel out.
     """
-    given = list(parts)
+    require(parts, "parts", Iterable, "a list of pairs (embedding, weight)", EmbeddingError)
+    given = [_part(each) for each in parts]
     if not given:
         raise EmbeddingError("there is nothing to mix; name at least one embedding")
     if not all(np.isfinite(weight) for _, weight in given):
@@ -35,7 +39,18 @@ def mix(parts: Iterable[tuple[Embedding, float]]) -> NDArray[np.float32]:
     return (total / norm).astype(np.float32)
 
 
+def _part(given: object) -> tuple[Embedding, float]:
+    """A pair (embedding, weight); raises EmbeddingError for what is none."""
+    require(given, "each part", (tuple, list), "a pair (embedding, weight)", EmbeddingError)
+    if len(pair := list(cast("Sequence[object]", given))) != 2:
+        raise EmbeddingError(f"a part of a mix has {len(pair)} values: give pairs (embedding, weight)")
+    require(pair[1], "a weight", (int, float, np.number), "a number", EmbeddingError)
+    return cast("tuple[Embedding, float]", (pair[0], pair[1]))
+
+
 def _same_space(embeddings: list[Embedding]) -> None:
+    for each in embeddings:
+        require(each, "an embedding", Embedding, "what load() or find() returns", EmbeddingError)
     first = embeddings[0]
     for other in embeddings[1:]:
         if other.dimension != first.dimension:

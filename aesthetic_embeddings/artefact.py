@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from visunex.base.arguments import numbers, require
 from visunex.base.files import write_bytes, write_json
 from visunex.base.torch_files import WEIGHTS, TorchFileError, called_by
 
@@ -74,6 +75,7 @@ def load(path: str | Path) -> Embedding:
     sentence says why the file is no embedding: code in the pickle, a wrong shape or type, NaN, zeros, a web
     page, a truncated download.
     """
+    require(path, "path", (str, Path), "the path of an embedding's file", EmbeddingError)
     path = Path(path)
     data = _read_bounded(path)
     plain = read_plain(data)
@@ -95,8 +97,10 @@ def save(path: str | Path, vector: ArrayLike, provenance: Mapping[str, Any]) -> 
     bytes. Each file is whole or absent, and the JSON names the SHA-256 of its tensor file, so that one left
     over from an older tensor is not taken for this one's. Raises EmbeddingError for NaN, infinity or zeros.
     """
+    require(path, "path", (str, Path), "the path of the file to write, NAME.pt", EmbeddingError)
+    require(provenance, "provenance", Mapping, "a dictionary that says how it was made", EmbeddingError)
     path = Path(path)
-    values = checked(np.array(vector, dtype=np.float32).reshape(1, -1), str(path))
+    values = checked(_one_vector(vector), str(path))
     data = tensor_bytes(values)
     try:
         write_bytes(path, data)
@@ -105,6 +109,15 @@ def save(path: str | Path, vector: ArrayLike, provenance: Mapping[str, Any]) -> 
     except OSError as error:
         raise EmbeddingError(f"{path} cannot be written: {error.strerror or error}") from None
     return Embedding(path.stem, values, "float32", values.shape, path)
+
+
+def _one_vector(given: ArrayLike) -> NDArray[np.float32]:
+    """One vector as float32 [1, D]. Raises EmbeddingError for what is no vector of numbers."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
+        vector = numbers(given, "vector", "the numbers of one vector, D or 1xD", EmbeddingError).astype("f4")
+    if vector.ndim not in (1, 2) or vector.size != vector.shape[-1] or vector.size < 2:
+        raise EmbeddingError(f"vector has the shape {_times(vector.shape)}: give one vector, D or 1xD")
+    return vector.reshape(1, -1)
 
 
 def require_replaceable(path: Path, *, overwrite: bool = False) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
 
+from visunex.base.arguments import require
 from visunex.base.suggest import did_you_mean
 
 from .errors import EmbeddingError
@@ -44,6 +45,7 @@ def catalogue() -> dict[str, Published]:
 
 def published(name: str) -> Published:
     """The catalogue's entry called `name`. Raises EmbeddingError, which lists the names there are."""
+    require(name, "an embedding's name", str, "one of the published names", EmbeddingError)
     try:
         return catalogue()[name]
     except KeyError:

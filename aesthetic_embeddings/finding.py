@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from visunex.base.arguments import require
 from visunex.base.folders import EMBEDDING, RUNS
 from visunex.base.proxies import is_offline
 from visunex.base.suggest import did_you_mean
@@ -21,6 +22,13 @@ def find(name_or_path: str | Path, mirror: str | None = None, runs: Path = RUNS)
     file comes from the cache, the mirror (`mirror`, else `$VISUNEX_MIRROR`) or, unless `$HF_HUB_OFFLINE` is
     set, from its publisher, once. Raises EmbeddingError, listing the known names.
     """
+    require(
+        name_or_path,
+        "an embedding's name",
+        (str, Path),
+        "a name, or the path of a file or run",
+        EmbeddingError,
+    )
     given = str(name_or_path)
     local = _local_file(given, runs)
     if local is not None:

@@ -1,10 +1,12 @@
 """How many image vectors become one, streamed in batches: memory does not grow with their number."""
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from visunex.base.arguments import described, numbers, require
 
 from .errors import EmbeddingError
 from .sums import Matrix, Sum
@@ -40,6 +42,11 @@ def reduce(
     Raises EmbeddingError when there is nothing to reduce, a vector is not finite, scores are missing, or the
     vectors cancel out.
     """
+    wanted = "a list of arrays [n, D], a row for each picture"
+    require(batches, "batches", Iterable, wanted, EmbeddingError)
+    require(() if baseline is None else baseline, "baseline", Iterable, wanted, EmbeddingError)
+    if how not in get_args(How):
+        raise EmbeddingError(f"how is {described(how)}: give one of {', '.join(get_args(How))}")
     if (how == "contrast") != (baseline is not None):
         raise EmbeddingError("contrast needs a baseline to stand against, and no other reduction takes one")
     match how:
@@ -105,11 +112,19 @@ def _mean(batches: Iterable[ArrayLike]) -> Matrix:
     total, count = None, 0
     for batch in _checked(batches):
         total = total or Sum(batch.shape[1])
+        _require_same(batch, total)
         total.add(batch)
         count += len(batch)
     if total is None or count == 0:
         raise EmbeddingError("there are no vectors to reduce; see what became of the images in the report")
     return total.value() / count
+
+
+def _require_same(batch: Matrix, total: Sum) -> None:
+    if batch.shape[1] != len(total.value()):
+        raise EmbeddingError(
+            f"a vector has {batch.shape[1]} dimensions, others {len(total.value())}: all must be of one model"
+        )
 
 
 def _weighted_mean(batches: Iterable[Matrix], weights: Matrix) -> Matrix:
@@ -120,6 +135,7 @@ def _weighted_mean(batches: Iterable[Matrix], weights: Matrix) -> Matrix:
         if len(part) < len(batch):
             break
         total = total or Sum(batch.shape[1])
+        _require_same(batch, total)
         total.add(batch * part)
     if begin != len(weights) or total is None:
         raise EmbeddingError(f"there are {len(weights)} scores, which is not the number of vectors")
@@ -131,7 +147,7 @@ def _weights(scores: ArrayLike | None) -> Matrix:
         raise EmbeddingError(
             "score-weighted needs a score for every image; choose unit-mean where there are none"
         )
-    values = np.asarray(scores, dtype=np.float64)
+    values = numbers(scores, "scores", "a number for each vector", EmbeddingError)
     missing = int(np.count_nonzero(~np.isfinite(values)))
     if missing:
         raise EmbeddingError(
@@ -168,7 +184,11 @@ def _units(batches: Iterable[ArrayLike]) -> Iterator[Matrix]:
 
 def _checked(batches: Iterable[ArrayLike]) -> Iterator[Matrix]:
     for batch in batches:
-        rows = np.atleast_2d(np.asarray(batch, dtype=np.float64))
+        rows = np.atleast_2d(
+            numbers(batch, "a batch", "arrays [n, D], a row for each picture", EmbeddingError)
+        )
+        if rows.ndim != 2:
+            raise EmbeddingError(f"a batch is {described(rows)}: give arrays [n, D], a row for each picture")
         if not np.isfinite(rows).all():
             raise EmbeddingError("an image vector contains NaN or infinity; encode the images again")
         yield rows

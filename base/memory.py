@@ -1,9 +1,11 @@
-"""How a process keeps the memory of large arrays that it makes over and over."""
+"""How a process keeps the memory of large arrays it makes over and over; and whether it fell short."""
 
 import ctypes
 import sys
 
-__all__ = ["keep_memory"]
+__all__ = ["is_memory_shortage", "keep_memory"]
+
+_SHORTAGE = ("out of memory", "allocate memory", "not enough memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST = (2**25, 2**28)  # bytes of a block that is kept; older C libraries take no more than the first
@@ -22,3 +24,10 @@ def keep_memory(most: int = 2**28) -> None:
         for largest in _LARGEST:
             libc.mallopt(_M_MMAP_THRESHOLD, largest)
         libc.mallopt(_M_TRIM_THRESHOLD, most)
+
+
+def is_memory_shortage(error: BaseException) -> bool:
+    """Whether memory did not suffice: Python's, or torch's on any device, which says so in words alone."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _SHORTAGE)
+    )

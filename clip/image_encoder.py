@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visunex.base.memory import is_memory_shortage
+
 from .devices import Precision
 from .errors import DeviceMemoryError
 from .preprocess import VERSION, Pixels, Preprocessing, Seen, centre
@@ -50,7 +52,9 @@ class ImageEncoder:
         try:
             with torch.inference_mode():
                 features = self.network(self._normalised(staged))
-        except torch.OutOfMemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not is_memory_shortage(error):
+                raise
             raise self._too_large(len(staged)) from None
         vectors = features[0] if isinstance(features, tuple) else features
         return vectors.float().cpu().numpy()
@@ -69,7 +73,9 @@ class ImageEncoder:
             with torch.cuda.stream(stream):
                 staged = self._moved(images)
             stream.synchronize()
-        except torch.OutOfMemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not is_memory_shortage(error):
+                raise
             raise self._too_large(len(images)) from None
         return staged
 

@@ -7,6 +7,7 @@ __all__ = [
     "EmbeddingSizeError",
     "GenerateError",
     "ImageTextError",
+    "MemoryShortageError",
     "OutputError",
     "SamplingError",
     "SteeringError",
@@ -28,6 +29,10 @@ class EmbeddingSizeError(SteeringError):
 
 class SamplingError(GenerateError):
     """Images that cannot be computed: values that are not finite."""
+
+
+class MemoryShortageError(GenerateError):
+    """A model or a batch that does not fit into the memory of its device."""
 
 
 class CheckpointError(GenerateError):

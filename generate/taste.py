@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from visunex.base.arguments import described
+
+from .errors import UsageError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -22,7 +26,8 @@ class Taste:
     """An aesthetic embedding `[1, D_proj]` under a name, the Adam steps to take towards it, and their rate.
 
     `steps` 0 leaves prompts as they are; `path` is where its file lies, where the name does not say so,
-    `space` which CLIP's it is, where that is known. The embedding's direction is all that counts.
+    `space` which CLIP's it is, where that is known. The embedding's direction is all that counts: a tensor, an
+    array, a list or an `Embedding`. Raises UsageError for what is none, or steps that are no number.
     """
 
     name: str
@@ -31,6 +36,15 @@ class Taste:
     lr: float = LR
     path: str | None = None
     space: "Space | None" = None
+
+    def __post_init__(self) -> None:
+        from .steering.arguments import as_vector, check_steps  # here, as it loads torch
+
+        check_steps(self.steps, self.lr)
+        vector = as_vector(self.embedding)
+        if vector.ndim not in (1, 2) or not 2 <= vector.numel() == vector.shape[-1]:
+            raise UsageError(f"embedding is {described(vector)}: give one vector, D or 1xD")
+        object.__setattr__(self, "embedding", vector)
 
     @classmethod
     def load(cls, name: str | Path, *, steps: int = STEPS, lr: float = LR) -> "Taste":

@@ -1,14 +1,19 @@
 """Prompts and settings -> images, batch after batch, as the original script orders them."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from visunex.base.arguments import require
+
 from ..errors import SamplingError, UsageError
+from ..families.devices import enough_memory
 from ..families.sd1.model import Model, load
 from ..prompts import Conditioner
 from ..settings import DEFAULT_MODEL, Precision, SeedOf, Settings, TextEncoder
@@ -43,7 +48,7 @@ class Sampler:
     @classmethod
     def load(
         cls,
-        name: str = DEFAULT_MODEL,
+        name: str | Path = DEFAULT_MODEL,
         *,
         device: str = "auto",
         precision: Precision = "autocast",
@@ -58,7 +63,9 @@ class Sampler:
         files to take of a folder that has several, such as `fp16`. Raises CheckpointError for a model that is
         not there or not readable, UsageError for a device that is not there.
         """
-        model = load(name, device=device, precision=precision, lowvram=lowvram, variant=variant)
+        require(name, "name", (str, Path), "a Hub name, a folder or a file")
+        with enough_memory("the model", str(device), "a smaller model, or a machine with more memory"):
+            model = load(str(name), device=device, precision=precision, lowvram=lowvram, variant=variant)
         return cls(model, text_encoder=text_encoder)
 
     def sample(
@@ -83,10 +90,12 @@ class Sampler:
         size.
         """
         settings = settings or Settings()
+        _check(prompts, settings, taste)
         shape = latent_shape(self.model, settings)
         scheduler = build_scheduler(self.model, settings)
         noise = Noise(settings.seed, self._source(settings), self.model.device)
-        start = noise.draw(shape) if settings.fixed_code and seed_of == "run" else None
+        with self._enough_memory(shape):
+            start = noise.draw(shape) if settings.fixed_code and seed_of == "run" else None
         draws = draws_per_batch(scheduler, fixed_code=settings.fixed_code)
         for number, group in enumerate(groups(prompts, settings)):
             if only not in (None, number):
@@ -94,22 +103,31 @@ class Sampler:
                     noise.skip(shape, draws)
                 continue
             drawn = noise if seed_of == "run" else self._image_noise(settings, number)
-            latents = drawn.draw(shape) if start is None else start
-            cond = torch.cat([self.conditioner.prompt(text, taste, on_personalise) for text in group])
-            with self.model.on_device(self.model.unet) as unet:
-                latents = denoise(
-                    unet,
-                    build_scheduler(self.model, settings),
-                    latents,
-                    cond,
-                    self._uncond(settings, cond),
-                    guidance_scale=settings.guidance_scale,
-                    eta=settings.eta,
-                    noise=drawn,
-                    branch=number,
-                    on_step=on_step,
-                )
-            yield Batch(number, group, decode(self.model, latents))
+            with self._enough_memory(shape):
+                latents = drawn.draw(shape) if start is None else start
+                cond = torch.cat([self.conditioner.prompt(text, taste, on_personalise) for text in group])
+                with self.model.on_device(self.model.unet) as unet:
+                    latents = denoise(
+                        unet,
+                        build_scheduler(self.model, settings),
+                        latents,
+                        cond,
+                        self._uncond(settings, cond),
+                        guidance_scale=settings.guidance_scale,
+                        eta=settings.eta,
+                        noise=drawn,
+                        branch=number,
+                        on_step=on_step,
+                    )
+                images = decode(self.model, latents)
+            yield Batch(number, group, images)
+
+    def _enough_memory(self, shape: tuple[int, int, int, int]) -> AbstractContextManager[None]:
+        samples, _, height, width = shape
+        size = f"{height * self.model.factor}x{width * self.model.factor}"
+        less = [f"a smaller --H and --W than {size}"]
+        less = [f"a smaller --n_samples than {samples}", *less] if samples > 1 else less
+        return enough_memory(f"a batch of {samples} of {size}", str(self.model.device), *less)
 
     def evaluations(
         self, prompts: str | Sequence[str], settings: Settings, only: tuple[int, int] | None = None
@@ -129,6 +147,14 @@ class Sampler:
 
     def _source(self, settings: Settings) -> torch.device:
         return torch.device("cpu") if settings.rng == "cpu" else self.model.device
+
+
+def _check(prompts: object, settings: object, taste: object) -> None:
+    """Raise UsageError for arguments that are not what `sample` takes."""
+    for text in [prompts] if isinstance(prompts, str) or not isinstance(prompts, Sequence) else prompts:
+        require(text, "prompts", str, "a text, or a list of texts")
+    require(settings, "settings", Settings, "visunex.generate.Settings(...)")
+    require(taste, "taste", (Taste, type(None)), "visunex.generate.Taste.load(NAME)")
 
 
 def groups(prompts: str | Sequence[str], settings: Settings) -> Iterator[tuple[str, ...]]:

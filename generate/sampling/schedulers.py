@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from visunex.base.errors import first_line
 
@@ -39,11 +40,32 @@ def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
     if name == DDIM:
         scheduler = diffusers.DDIMScheduler.from_config(config, clip_sample=False, **_AS_ORIGINAL)
     elif name == PLMS:
-        scheduler = diffusers.PNDMScheduler.from_config(config, skip_prk_steps=True, **_AS_ORIGINAL)
+        scheduler = _plms(config)
     else:
         return _other(name, config, steps)
     scheduler.set_timesteps(steps)
     scheduler.timesteps = torch.from_numpy(_visited(name, original_timesteps(steps, trained)))
+    return scheduler
+
+
+def _plms(config: Mapping[str, Any]) -> Any:
+    """PLMS (Liu et al., arXiv 2202.09778), a multistep method over the noise; of v each step makes the noise.
+
+    diffusers' own averages v over several time steps and turns the average into noise at the last of them: on
+    an analytic example that is three to seven times as far from the exact course.
+    """
+    import diffusers
+
+    changes = {"skip_prk_steps": True, "prediction_type": "epsilon", **_AS_ORIGINAL}
+    scheduler = diffusers.PNDMScheduler.from_config(config, **changes)
+    if config.get("prediction_type") == PREDICTIONS["v"]:
+        step = scheduler.step
+
+        def step_of_v(v: Tensor, t: Tensor, latents: Tensor, **options: Any) -> Any:
+            share = float(scheduler.alphas_cumprod[int(t)])
+            return step(share**0.5 * v + (1 - share) ** 0.5 * latents, t, latents, **options)
+
+        scheduler.step = step_of_v
     return scheduler
 
 

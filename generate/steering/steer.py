@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import EmbeddingSizeError, SteeringError, UsageError
+from .arguments import as_ids, as_projection, as_vector, check_steps, text_model_of
 from .clip_text_encoder import MovingTextEncoder
 from .reference import aesthetic_gradients
 
@@ -40,9 +41,10 @@ def personalise(
 ) -> Tensor:
     """Return the conditioning `[1, L, D]` of one prompt, moved `steps` Adam steps towards `embedding`.
 
-    `text_encoder` is a transformers CLIP text model (any size, any dtype), `text_projection` its
-    `[D_proj, D]` projection weight, `input_ids` one padded prompt `[1, L]`, `embedding` `[1, D_proj]` or
-    `[D_proj]`, of which only the direction counts. `eos_token_id` is the tokenizer's own end of text, where
+    `text_encoder` is a transformers CLIP text model (any size, any dtype) or a wrapper of one,
+    `text_projection` its `[D_proj, D]` projection weight or layer, `input_ids` one padded prompt `[1, L]` or
+    what a tokenizer returns, `embedding` `[1, D_proj]` or `[D_proj]` as a tensor, an array, a list or an
+    `Embedding`, of which only the direction counts. `eos_token_id` is the tokenizer's own end of text, where
     CLIP reads the text feature; without it the text encoder's config has to know. The maths is fp32 whatever
     the model's dtype; the result has the model's dtype. The model is left bit-identical.
     `on_step(step, cosine)` gets the cosine before each step. The method is V. Gallego's (arXiv 2209.12330).
@@ -51,7 +53,11 @@ def personalise(
     rate that is not a positive number, or a prompt without an end of text, `SteeringError` if the steps ran
     away to values that are not numbers.
     """
-    _check(text_projection, input_ids, embedding, steps, lr)
+    check_steps(steps, lr)
+    text_encoder = text_model_of(text_encoder)
+    text_projection, embedding = as_projection(text_projection), as_vector(embedding)
+    input_ids = as_ids(input_ids, text_encoder)
+    _check(text_encoder, text_projection, embedding)
     if steps == 0:
         return conditioning(text_encoder, input_ids)
     method = _fast if method_on(input_ids.device.type) == "fast" else aesthetic_gradients
@@ -129,14 +135,12 @@ def _fp32_maths(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _check(text_projection: Tensor, input_ids: Tensor, embedding: Tensor, steps: int, lr: float) -> None:
-    if steps < 0:
-        raise UsageError(f"--aesthetic_steps is {steps}: give 0 (no personalisation) or more")
-    if not 0 < lr < float("inf"):
-        raise UsageError(f"--aesthetic_lr is {lr:g}: give a positive number (the paper's is 0.0001)")
-    if input_ids.ndim != 2 or input_ids.shape[0] != 1:
+def _check(text_encoder: Any, text_projection: Tensor, embedding: Tensor) -> None:
+    width = text_encoder.final_layer_norm.weight.shape[0]
+    if text_projection.shape[1] != width:
         raise UsageError(
-            f"prompts are personalised one by one: input_ids is {list(input_ids.shape)}, not [1, L]"
+            f"text_projection is {list(text_projection.shape)}: give [D_proj, {width}] for this text encoder"
+            + (", its transpose" if text_projection.shape[0] == width else "")
         )
     if embedding.shape not in {(text_projection.shape[0],), (1, text_projection.shape[0])}:
         raise EmbeddingSizeError(

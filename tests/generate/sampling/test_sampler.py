@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from visunex.generate import Sampler, Settings, Taste
-from visunex.generate.errors import EmbeddingSizeError, SamplingError, UsageError
+from visunex.generate.errors import EmbeddingSizeError, MemoryShortageError, SamplingError, UsageError
 from visunex.generate.sampling.denoise import denoise
 from visunex.generate.sampling.names import OTHERS, SPACED
 from visunex.generate.sampling.noise import Noise, seeds_of
@@ -401,3 +401,57 @@ def test_a_zero_terminal_snr_begins_at_pure_noise(sampler):
         UsageError, match="zero-terminal-SNR noise schedule, which plms cannot sample; there are ddim"
     ):
         build_scheduler(model, Settings(scheduler="plms"))
+
+
+def noise_and_v(x, alpha):
+    """What a perfect UNet would estimate for images that are all drawn from N(1.3, 0.4)."""
+    signal, noise = alpha**0.5, (1 - alpha) ** 0.5
+    image = 1.3 + signal * 0.16 / (alpha * 0.16 + noise**2) * (x - signal * 1.3)
+    eps = (x - signal * image) / noise
+    return eps, signal * eps - noise * image
+
+
+@pytest.mark.parametrize("steps", [10, 30])
+def test_plms_averages_the_noise_also_of_models_that_estimate_v(steps):
+    schedule = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    ends = []
+    for at, prediction in enumerate(("epsilon", "v_prediction")):
+        scheduler = build("plms", {**schedule, "prediction_type": prediction}, steps)
+        x = torch.linspace(-2, 2, 9).double()[None, None]
+        for t in scheduler.timesteps:
+            estimate = noise_and_v(x, float(scheduler.alphas_cumprod[t]))[at]
+            x = scheduler.step(estimate, t, x, return_dict=False)[0]
+        ends.append(x)
+    assert torch.allclose(*ends, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_does_not_suffice_says_what_takes_less(model_folder, monkeypatch, error):
+    sampler = Sampler.load(str(model_folder), device="cpu")
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(sampler.model.unet, "forward", fails)
+    with pytest.raises(
+        MemoryShortageError, match=r"a batch of 2 of 64x64 .* --n_samples than 2, .*--H and --W"
+    ):
+        next(sampler.sample("a castle", Settings(samples=2, steps=1)))
+    monkeypatch.setattr("visunex.generate.sampling.sampler.load", fails)
+    with pytest.raises(
+        MemoryShortageError, match=r"the model does not fit into the memory of cuda: .*--lowvram"
+    ):
+        Sampler.load(str(model_folder), device="cuda")
+
+
+def test_a_size_that_no_memory_holds_is_told(model_folder):
+    sampler = Sampler.load(str(model_folder), device="cpu")
+    with pytest.raises(MemoryShortageError, match="8000000x8000000 does not fit"):
+        next(sampler.sample("a castle", Settings(height=8_000_000, width=8_000_000, steps=1)))

@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from visunex.generate.errors import CheckpointError, UsageError
 from visunex.generate.families.devices import find_device
 from visunex.generate.families.sd1 import model as models
+from visunex.generate.steering.reference import aesthetic_gradients
+from visunex.generate.steering.steer import personalise
 from visunex.generate.tokens import clip_tokenizer
 
 PROMPTS = ["a portal", "It's 123 über-colourful 🎨 ...", "", "x" * 400]
@@ -156,11 +158,18 @@ def test_surplus_weights_do_not_stand_for_missing_ones(tmp_path, checkpoint_weig
 
 
 TEXT = "cond_stage_model.transformer.text_model."
+TOKENS = f"{TEXT}embeddings.token_embedding.weight"
 
 
 @pytest.mark.parametrize(
+    "added",
+    [0, 2],
+)
+@pytest.mark.parametrize(
     "layout",
     [
+        lambda name: name,
+        lambda name: name.replace(TEXT, "cond_stage_model.transformer.model.text_model."),
         lambda name: name.replace(TEXT, "cond_stage_model.transformer."),  # NovelAI's
         lambda name: name.replace(TEXT, "cond_stage_model.clip_l.transformer.text_model."),
         lambda name: name.replace(TEXT, "cond_stage_model.clip_l.text_model."),
@@ -169,11 +178,41 @@ TEXT = "cond_stage_model.transformer.text_model."
         lambda name: f"model.module.{name.replace(TEXT, 'cond_stage_model.transformer.')}",
     ],
 )
-def test_other_programs_names_give_the_same_model(tmp_path, checkpoint_weights, folder_model, layout):
-    save_file({layout(name): value for name, value in checkpoint_weights.items()}, tmp_path / "a.safetensors")
+def test_other_programs_names_give_the_same_model(tmp_path, checkpoint_weights, folder_model, layout, added):
+    rows = checkpoint_weights[TOKENS]
+    weights = checkpoint_weights | {TOKENS: torch.cat([rows, rows[:added]])}
+    half = {layout(name): value.half() if added else value for name, value in weights.items()}
+    save_file(half, tmp_path / "a.safetensors")
     model = models.load(str(tmp_path / "a.safetensors"), device="cpu")
-    assert model.fingerprint == folder_model.fingerprint
-    assert same_weights(model.text_encoder, folder_model.text_encoder)
+    if not added:
+        assert model.fingerprint == folder_model.fingerprint
+        assert_steered_as_by_the_reference(model)
+
+
+def assert_steered_as_by_the_reference(model):
+    """The fast method and the plain one agree, with tokens added behind the end of text."""
+    ids = model.tokenizer(
+        "a castle at night", padding="max_length", max_length=77, return_tensors="pt"
+    ).input_ids
+    end = ids[0].tolist().index(model.tokenizer.eos_token_id)
+    ids[0, 2] = model.text_encoder.config.vocab_size - 1  # the highest: an added token where there are any
+    generator = torch.Generator().manual_seed(5)
+    projection, embedding = (
+        torch.randn(64, 64, generator=generator),
+        torch.randn(1, 64, generator=generator),
+    )
+    end = 2 if ids[0, 2] == model.tokenizer.eos_token_id else end
+    expected = aesthetic_gradients(model.text_encoder, projection, ids, embedding, end=end, steps=3, lr=1e-3)
+    moved = personalise(
+        model.text_encoder,
+        projection,
+        ids,
+        embedding,
+        steps=3,
+        lr=1e-3,
+        eos_token_id=model.tokenizer.eos_token_id,
+    )
+    assert (moved - expected).abs().max() < 1e-4
 
 
 def as_variants(folder: Path, *variants: str, plain: bool = False) -> None:
