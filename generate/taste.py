@@ -5,11 +5,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from visunex.base.arguments import described
-
-from .errors import UsageError
+from visunex.base.arguments import described, numbers, require_number
+from visunex.base.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,13 +37,18 @@ class Taste:
     space: "Space | None" = None
 
     def __post_init__(self) -> None:
-        from .steering.arguments import as_vector, check_steps  # here, as it loads torch
+        import torch
 
-        check_steps(self.steps, self.lr)
-        vector = as_vector(self.embedding)
-        if vector.ndim not in (1, 2) or not 2 <= vector.numel() == vector.shape[-1]:
-            raise UsageError(f"embedding is {described(vector)}: give one vector, D or 1xD")
-        object.__setattr__(self, "embedding", vector)
+        require_number(self.steps, "steps", "a whole number, 0 or more", whole=True)
+        require_number(self.lr, "lr", "a positive number such as 0.0001")
+        given: Any = self.embedding
+        given = given.tensor() if hasattr(given, "provenance") else given
+        wanted = "one vector, D or 1xD: a tensor, an array, a list, or what load() returns"
+        vector = numbers(given, "embedding", wanted, UsageError)
+        if vector.ndim not in (1, 2) or not 2 <= vector.size == vector.shape[-1]:
+            raise UsageError(f"embedding is {described(vector)}: give {wanted}")
+        if not isinstance(given, torch.Tensor):
+            object.__setattr__(self, "embedding", torch.from_numpy(vector.astype("f4")))
 
     @classmethod
     def load(cls, name: str | Path, *, steps: int = STEPS, lr: float = LR) -> "Taste":

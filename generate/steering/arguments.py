@@ -1,4 +1,4 @@
-"""What `personalise` and `Taste` are given -> tensors of the right shape, or a sentence on what is wanted."""
+"""What `personalise` is given -> tensors of the right shape, or a sentence on what is wanted."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from visunex.base.arguments import described, require_number
 
-from ..errors import UsageError
+from ..errors import SteeringError, UsageError
 
 __all__ = ["as_ids", "as_projection", "as_vector", "text_model_of"]
 
@@ -20,8 +20,9 @@ def text_model_of(given: Any) -> Any:
     for each in (given, getattr(given, "text_model", None)):
         if isinstance(each, nn.Module) and all(hasattr(each, part) for part in PARTS):
             return each
-    raise UsageError(
-        f"text_encoder is {described(given)}: give transformers' CLIP text model, such as pipe.text_encoder"
+    raise SteeringError(
+        f"text_encoder is {described(given)}, no CLIP text model of transformers: give one, such as "
+        "pipe.text_encoder"
     )
 
 
