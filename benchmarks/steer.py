@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from visunex.base.memory import keep_memory
+from visunex.base.machine import keep_memory
 from visunex.generate.families.sd1.model import KEPT
 from visunex.generate.steering.reference import aesthetic_gradients
 from visunex.generate.steering.steer import personalise

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Literal, cast
 
 from visunex.base.errors import first_line
-from visunex.base.memory import keep_memory
+from visunex.base.machine import keep_memory
 
 from .errors import ModelError
 

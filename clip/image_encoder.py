@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.base.memory import is_memory_shortage
+from visunex.base.machine import is_memory_shortage
 
 from .devices import Precision
 from .errors import DeviceMemoryError

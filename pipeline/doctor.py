@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from visunex.base.cpu import cores
+from visunex.base.machine import cores
 
 Verdict = Literal["ok", "note", "fault"]
 

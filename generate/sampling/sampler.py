@@ -13,7 +13,6 @@ from torch import Tensor
 from visunex.base.arguments import require
 
 from ..errors import SamplingError, UsageError
-from ..families.devices import enough_memory
 from ..families.sd1.model import Model, load
 from ..prompts import Conditioner
 from ..settings import DEFAULT_MODEL, Precision, SeedOf, Settings, TextEncoder

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visunex.base.cpu import cores
+from visunex.base.machine import cores
 from visunex.images.resize import Resize
 from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from visunex.base.cpu import cores
+from visunex.base.machine import cores
 
 from .decode_pool import Decoders
 

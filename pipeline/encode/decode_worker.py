@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from visunex.base.memory import keep_memory
+from visunex.base.machine import keep_memory
 from visunex.clip.preprocess import Pixels, Preprocessing, Seen
 from visunex.images.errors import ImageError
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.base.cpu import cores
+from visunex.base.machine import cores
 from visunex.base.progress import NoProgress, ProgressLike
 from visunex.clip.image_encoder import ImageEncoder
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from visunex.base.memory import keep_memory
+from visunex.base.machine import keep_memory
 from visunex.demo import TINY_MODEL
 
 from ...checkpoint.reader import SUFFIXES

@@ -1,14 +1,20 @@
-"""How a process keeps the memory of large arrays it makes over and over; and whether it fell short."""
+"""The machine a process runs on: its cores, how it keeps memory, and whether that fell short."""
 
 import ctypes
+import os
 import sys
 
-__all__ = ["is_memory_shortage", "keep_memory"]
+__all__ = ["cores", "is_memory_shortage", "keep_memory"]
 
 _SHORTAGE = ("out of memory", "allocate memory", "not enough memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST = (2**25, 2**28)  # bytes of a block that is kept; older C libraries take no more than the first
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_memory(most: int = 2**28) -> None:
