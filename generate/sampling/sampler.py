@@ -20,6 +20,7 @@ from ..steering import steer
 from ..taste import Taste
 from . import schedulers
 from .denoise import OnStep, denoise
+from .memory import enough_memory
 from .noise import ImageNoise, Noise, seeds_of
 
 __all__ = ["Batch", "Sampler", "latent_shape"]
