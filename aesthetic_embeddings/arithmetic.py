@@ -6,7 +6,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.base.arguments import require
+from visunex.base.errors import require
 
 from .artefact import Embedding
 from .errors import EmbeddingError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visunex.base.arguments import numbers, require
+from visunex.base.errors import numbers, require
 from visunex.base.files import write_bytes, write_json
 from visunex.base.torch_files import WEIGHTS, TorchFileError, called_by
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
 
-from visunex.base.arguments import require
+from visunex.base.errors import require
 from visunex.base.suggest import did_you_mean
 
 from .errors import EmbeddingError

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from visunex.base.arguments import require
+from visunex.base.errors import require
 from visunex.base.folders import EMBEDDING, RUNS
 from visunex.base.proxies import is_offline
 from visunex.base.suggest import did_you_mean

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visunex.base.arguments import described, numbers, require
+from visunex.base.errors import described, numbers, require
 
 from .errors import EmbeddingError
 from .sums import Matrix, Sum

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from visunex.base.arguments import described, numbers, require_number
-from visunex.base.errors import UsageError
+from visunex.base.errors import UsageError, described, numbers, require_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,8 +24,8 @@ class Taste:
     """An aesthetic embedding `[1, D_proj]` under a name, the Adam steps to take towards it, and their rate.
 
     `steps` 0 leaves prompts as they are; `path` is where its file lies, where the name does not say so,
-    `space` which CLIP's it is, where that is known. The embedding's direction is all that counts: a tensor, an
-    array, a list or an `Embedding`. Raises UsageError for what is none, or steps that are no number.
+    `space` which CLIP's it is, where that is known. The embedding's direction is all that counts: a tensor,
+    an array, a list or an `Embedding`. Raises UsageError for what is none, or steps that are no number.
     """
 
     name: str

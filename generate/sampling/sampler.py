@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from visunex.base.arguments import require
+from visunex.base.errors import require
 
 from ..errors import SamplingError, UsageError
 from ..families.sd1.model import Model, load

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from visunex.base.arguments import described, require_number
+from visunex.base.errors import described, require_number
 
 from ..errors import SteeringError, UsageError
 
