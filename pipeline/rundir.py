@@ -179,6 +179,12 @@ class RunDir:
         found = self.reports().get("filter", {}).get("taken")
         return found if isinstance(found, dict) and found else None
 
+    @property
+    def license_column(self) -> str | None:
+        """What the selection calls the column with the images' licences, where the source has one."""
+        found = self.reports().get("filter", {}).get("license_column")
+        return found if isinstance(found, str) else None
+
     def _state_folder(self) -> Path:
         state = self.path / ".visunex"
         try:

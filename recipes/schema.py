@@ -28,7 +28,7 @@ Rank = Literal["likeness", "score"]
 Predictor = Literal["V1", "V2", "people"]
 
 _LIKE = ("like", "like_images")
-_LISTS = ("keywords", "exclude", *_LIKE)
+_LISTS = ("keywords", "exclude", "license", *_LIKE)
 
 
 class Filter(Section):
@@ -66,6 +66,11 @@ class Filter(Section):
     )
     max_pwatermark: Fraction | None = Field(
         default=None, description="Highest probability of a watermark, 0 to 1."
+    )
+    license: tuple[Text, ...] = Field(
+        default=(),
+        description="Keep pictures under one of these licences, as the source's column spells them, whatever "
+        "the case; comma-separated or repeated.",
     )
     where: Text | None = Field(
         default=None, description="A further condition: an SQL expression over the source's own columns."
@@ -192,8 +197,10 @@ class Download(Section):
     keep_placeholders: bool = Field(
         default=False, description="Keep pictures that three or more addresses serve byte for byte."
     )
-    verify_hash: Annotated[str, Field(pattern=r"^.+:(md5|sha256)$")] | None = Field(
-        default=None, description="COLUMN:md5 or COLUMN:sha256, the hash of the picture's file to insist on."
+    verify_hash: Annotated[str, Field(pattern=r"^(.+:(md5|sha256|sha512)|none)$")] | None = Field(
+        default=None,
+        description="COLUMN:md5, :sha256 or :sha512, the hash of the picture's file to insist on; none: no "
+        "hash (absent: that of sets of which `sources show` says so).",
     )
     exclude_urls: str | None = Field(
         default=None,

@@ -27,6 +27,7 @@ class Columns(Section):
     ratings: Text | None = Field(
         default=None, description="Column with the number of people who rated the picture."
     )
+    license: Text | None = Field(default=None, description="Column with the picture's licence.")
 
 
 class Made(Section):

@@ -1,5 +1,6 @@
 """The candidates of a download: the rows of `selected.parquet`, and what is said of them beforehand."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,20 +15,22 @@ from visunex.base.errors import first_line
 
 from ..errors import DownloadError, UsageError, parquet_errors
 from ..inside.location import LOCATION
+from ..metadata.catalog.entries import data_set
+from ..metadata.columns import NAMES
 from ..metadata.withdrawn import Withdrawn, withdrawn
 from ..shards.naming import fitting_shard_size, row_key
 
 if TYPE_CHECKING:
     from visunex.recipes import Download
 
-__all__ = ["Candidates", "load_candidates"]
+__all__ = ["Candidates", "load_candidates", "with_hash_of_set"]
 
 # img2dataset makes columns of these names itself (`dhash` is ours).
 _RESERVED = {
     "key", "status", "error_message", "exif", "md5", "sha256", "sha512", "dhash",
     "width", "height", "original_width", "original_height",
 }  # fmt: skip
-_HEX_DIGITS = {"md5": 32, "sha256": 64}
+_HEX_DIGITS = {"md5": 32, "sha256": 64, "sha512": 128}
 _WITHDRAWN = "excluded: withdrawn (--exclude-urls)"
 
 
@@ -107,6 +110,22 @@ def load_candidates(path: Path, settings: "Download") -> Candidates:
     expected = _expected(table, column, hash_type) if column else {}
     shard_size = fitting_shard_size(settings.shard_size, table.num_rows)
     return Candidates(table, shard_size, excluded, expected, hash_type, listed)
+
+
+def with_hash_of_set(settings: "Download", source: str, selected: Path) -> "Download":
+    """The settings, which insist on the hash that the catalogue says a set has of its pictures' files.
+
+    Where they name a hash, or none, that holds.
+    """
+    named = data_set(source)
+    if settings.verify_hash == "none":
+        return settings.model_copy(update={"verify_hash": None})
+    if settings.verify_hash is not None or named is None or named.hash is None or not selected.exists():
+        return settings
+    with contextlib.suppress(*parquet_errors()):  # what is wrong with the file is said when it is read
+        own = next((name for name in pq.read_schema(selected).names if name.lower() in NAMES["hash"]), None)
+        return settings.model_copy(update={"verify_hash": own and f"{own}:{named.hash}"})
+    return settings
 
 
 def _read(path: Path) -> tuple[pa.Table, list[str | None]]:

@@ -27,7 +27,7 @@ from ..inside.spool import FileSpool, Spool
 from ..metadata.sac import SCHEME
 from ..rundir import RunDir
 from ..shards.discard import discarded_tars
-from .candidates import Candidates, load_candidates
+from .candidates import Candidates, load_candidates, with_hash_of_set
 from .choose import PRECOMPUTED
 from .loop import Rounds, prepare
 from .plan import Plan, fetch_settings
@@ -70,7 +70,7 @@ def begin_download(
     run: RunDir, recipe: "Recipe", *, overwrite: bool = False, retry_failed: bool = False
 ) -> "Downloading":
     """What `download` does before anything is fetched: from here on the run is one of these candidates."""
-    settings = _as_begun(run, recipe.download)
+    settings = with_hash_of_set(_as_begun(run, recipe.download), recipe.source.data, run.selected)
     require_selection(run, recipe)
     candidates = load_candidates(run.selected, settings)
     before, made_from = run.made_from("download"), _made_from(run, settings)

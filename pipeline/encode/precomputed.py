@@ -33,7 +33,7 @@ from ..vectors.store import (
     write_part,
 )
 from .baseline import published_baseline
-from .reports import PrecomputedReport, count_gone, require_all_there
+from .reports import PrecomputedReport, count_gone, licenses_of, require_all_there
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,7 +96,11 @@ def encode_precomputed(
     _write(run.vectors, published, _part_provenance(settings, published.found, encoder))
     vectors, baseline = read_vectors(run.vectors), published_baseline(settings.baseline)
     vector = reduce_folder(vectors, settings.reduce, baseline)
-    made_of = {**_made_of(settings, recipe.source.data, counts), "taken": run.taken}
+    made_of = {
+        **_made_of(settings, recipe.source.data, counts),
+        "taken": run.taken,
+        "licenses": licenses_of(run),
+    }
     checks = check(
         vector,
         vectors,

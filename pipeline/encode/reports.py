@@ -10,6 +10,7 @@ from ..errors import EncodeError
 from ..reduce.embedding import EmbeddingReport
 from ..reduce.nearest_words import Word
 from ..rundir import RunDir
+from ..shards.sidecar import count_licenses
 
 __all__ = [
     "FROM_SHARD",
@@ -18,6 +19,7 @@ __all__ = [
     "PrecomputedReport",
     "VectorsReport",
     "count_gone",
+    "licenses_of",
     "require_all_there",
 ]
 
@@ -170,6 +172,11 @@ def _shortened(names: Sequence[object]) -> str:
     """The first of the names, and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(map(str, names[:_NAMED])) + more
+
+
+def licenses_of(run: RunDir) -> dict[str, int] | None:
+    """How many of a run's images are under each licence, where the source says it."""
+    return count_licenses(run.downloaded, run.license_column)
 
 
 def count_gone(failed: Mapping[str, int]) -> int:

@@ -39,7 +39,7 @@ from ..vectors.store import VectorFolder, read_vectors
 from .baseline import baseline_place, begin_baseline, encoded_baseline
 from .load import load_encoder
 from .partition_encoder import OutcomeCounts, count_chosen, encode_vectors
-from .reports import EncodeReport, count_gone, require_all_there
+from .reports import EncodeReport, count_gone, licenses_of, require_all_there
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
@@ -296,6 +296,7 @@ def _made_of(
     return {
         "source": None if names else source,
         "taken": None if names or request.run is None else request.run.taken,
+        "licenses": None if names or request.run is None else licenses_of(request.run),
         "pictures": names or None,
         "model": {
             "name": encoder.model,

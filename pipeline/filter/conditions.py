@@ -58,7 +58,11 @@ def conditions(wanted: Filter, roles: Roles, schema: Schema) -> list[Condition]:
 
     Raises SourceError for a column that is missing, UsageError for a keyword or `where` that makes no sense.
     """
-    return [*_bounds(wanted, roles, schema), *_on_captions(wanted, roles, schema)]
+    return [
+        *_bounds(wanted, roles, schema),
+        *_on_licenses(wanted, roles, schema),
+        *_on_captions(wanted, roles, schema),
+    ]
 
 
 def roles_in_use(wanted: Filter) -> set[Role]:
@@ -68,6 +72,8 @@ def roles_in_use(wanted: Filter) -> set[Role]:
         used.add("caption")
     if wanted.dedupe == "hash":
         used.add("hash")
+    if wanted.license:
+        used.add("license")
     return used | ({"score"} if wanted.ranked_by == "score" else set())
 
 
@@ -84,6 +90,12 @@ def _bounds(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]
         if (bound := getattr(wanted, key)) is not None:
             values = column(roles, schema, role, _option(key))
             yield Condition(key, getattr(values, comparison)(bound))
+
+
+def _on_licenses(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]:
+    if wanted.license:
+        own = column(roles, schema, "license", "--license").str.strip_chars().str.to_lowercase()
+        yield Condition("license", own.is_in([each.strip().lower() for each in wanted.license]))
 
 
 def _on_captions(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["FilterReport", "filter_rows"]
 
 _OF_LIKENESS = frozenset({"like", "like_images", "min_likeness", "rank"})
+_LICENSES = 20  # in a report
 SAMPLE_ROWS = 200_000  # captions looked through for words to suggest
 
 
@@ -124,11 +125,15 @@ def _made_from(
     source: Source, wanted: Filter, encode: Encode, shard_size: int | None, resolved: ResolvedSource | None
 ) -> dict[str, Any]:
     """What the selection depends on; without the source's contents when it cannot be looked at."""
-    columns: dict[str, Any] = {f"{role}_column": getattr(source.columns, role) for role in ROLES}
+    columns: dict[str, Any] = {
+        f"{role}_column": named
+        for role in ROLES
+        if (named := getattr(source.columns, role)) or role != "license"
+    }
     columns |= {"column_names": list(source.column_names)} if source.column_names else {}
     columns |= {"image_column": source.columns.image} if source.columns.image else {}
     columns |= {f"made_{role}": template for role, template in source.made.templates.items()}
-    settings = wanted.model_dump(mode="json") | columns
+    settings = wanted.model_dump(mode="json", exclude=None if wanted.license else {"license"}) | columns
     if shard_size is not None:
         settings |= {"shard_size": shard_size}
     contents = {"contents": resolved.identity} if resolved else {}
@@ -153,7 +158,8 @@ def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | Non
     report = run.reports().get("filter")
     if report is None:
         return None
-    report = {"remarks": [], "taken": {}, **report}  # earlier releases made none
+    of_earlier_releases: dict[str, Any] = {"remarks": [], "taken": {}, "licenses": {}, "license_column": None}
+    report = {**of_earlier_releases, **report}
     fields = FilterReport.__dataclass_fields__
     if not fields.keys() <= report.keys():
         return None
@@ -240,7 +246,7 @@ def _write(run: RunDir, rows: pl.DataFrame, digits: int) -> None:
 
 def _report(data: str, wanted: Filter, table: Table, result: ScanResult, seconds: float) -> FilterReport:
     rows, by = result.selected, wanted.ranked_by
-    record = taken(table, wanted)
+    record, license_column = taken(table, wanted), _license_column(table)
     places = {"best": 0, "top": min(wanted.top, rows.height) - 1, "last": -1}
     values: dict[str, Any] = {
         f"{place}_{column}": rows[by][at] if column == by else None
@@ -259,8 +265,31 @@ def _report(data: str, wanted: Filter, table: Table, result: ScanResult, seconds
         seconds=seconds,
         remarks=[*remarks_on(record, table), *table.source.remarks],
         taken=record,
+        licenses=_counted(rows.head(wanted.top), license_column),
+        license_column=license_column,
         **values,
     )
+
+
+def _license_column(table: Table) -> str | None:
+    """What the selection calls the column with the licence."""
+    own = table.roles.get("license")
+    return None if own is None else selected_names(table)[own]
+
+
+def _counted(rows: pl.DataFrame, name: str | None) -> dict[str, int]:
+    """How many rows there are of each value of a column, the commonest first; nothing without a column."""
+    if name is None:
+        return {}
+    values = rows[name].cast(pl.String).fill_null("no licence given")
+    found = values.value_counts(sort=True).sort(["count", name], descending=[True, False])
+    return dict(found.head(_LICENSES).iter_rows())
+
+
+def _licenses_there(table: Table) -> list[str]:
+    """The licences in the first rows, the commonest first."""
+    own = column(table.roles, table.schema, "license", "--license").alias("license")
+    return list(_counted(table.rows.select(own).head(SAMPLE_ROWS).collect(engine="streaming"), "license"))
 
 
 def _why_empty(data: str, wanted: Filter, table: Table, result: ScanResult) -> str:
@@ -269,6 +298,8 @@ def _why_empty(data: str, wanted: Filter, table: Table, result: ScanResult) -> s
         return f"{data} has no rows"
     drops = ", ".join(f"{name} {count:,}" for name, count in result.dropped.items() if count)
     message = f"none of the {result.rows:,} rows passes (dropped by {drops})"
+    if wanted.license and result.dropped["license"]:
+        message += f"\nLicences that do occur: {', '.join(_licenses_there(table))}"
     if not wanted.keywords or wanted.match == "regex" or not result.dropped["keywords"]:
         return message
     caption = column(table.roles, table.schema, "caption", "--keywords")

@@ -10,7 +10,8 @@ from visunex.recipes import Columns
 from ..errors import SourceError
 
 Role = Literal[
-    "url", "caption", "score", "width", "height", "similarity", "punsafe", "pwatermark", "hash", "ratings"
+    "url", "caption", "score", "width", "height", "similarity", "punsafe", "pwatermark", "hash", "ratings",
+    "license",
 ]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
 Roles = Mapping[Role, str]
@@ -34,8 +35,12 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
     "pwatermark": ("pwatermark", "p_watermark", "watermark_score"),
     "hash": ("hash", "md5", "sha256"),
     "ratings": ("ratings", "num_ratings", "rating_count", "total_votes"),
+    "license": (
+        "license", "licence", "license_type", "licensename", "license_name", "license_url", "licenseurl",
+        "share_license_status",
+    ),
 }  # fmt: skip
-TEXTS: frozenset[Role] = frozenset({"url", "caption"})
+TEXTS: frozenset[Role] = frozenset({"url", "caption", "license"})
 NUMBERS: frozenset[Role] = frozenset(ROLES) - TEXTS - {"hash"}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ __all__ = [
     "as_utf8",
     "chosen_count",
     "chosen_shards",
+    "count_licenses",
     "hashes_beside",
     "row_batches",
     "row_in_tar",
@@ -36,6 +38,20 @@ class Row:
     caption: str | None = None
     url: str | None = None
     score: float | None = None
+
+
+def count_licenses(table: Path, column: str | None) -> dict[str, int] | None:
+    """How many images that a run's table has chosen are under each licence; None where that is not known."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if column is None or not table.exists():
+        return None
+    try:
+        found = pq.read_table(table, columns=[column], filters=pc.field("chosen"))[column].to_pylist()
+    except parquet_errors():
+        return None
+    return dict(Counter("no licence given" if each is None else str(each) for each in found).most_common())
 
 
 def rows_of(shard: Path, chosen: Path | None, keys: Callable[[], Collection[str]]) -> dict[str, Row] | None:

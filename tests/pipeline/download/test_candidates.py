@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from visunex.pipeline.download.candidates import Candidates, load_candidates
+from visunex.pipeline.download.candidates import Candidates, load_candidates, with_hash_of_set
 from visunex.pipeline.errors import DownloadError, UsageError
 from visunex.pipeline.metadata.withdrawn import Withdrawn
 from visunex.recipes import Download
@@ -141,12 +141,32 @@ def test_a_list_of_withdrawn_links_that_cannot_be_read(tmp_path: Path) -> None:
         load(tmp_path, exclude_urls=str(tmp_path / "broken.parquet"))
 
 
-def test_hashes_of_files(tmp_path: Path) -> None:
-    hashes = ["A" * 32, None, "b" * 32, "", "c" * 32]
-    candidates = load(tmp_path, {"file_md5": hashes}, verify_hash="file_md5:md5")
-    assert candidates.expected == {0: "a" * 32, 2: "b" * 32, 4: "c" * 32}
+@pytest.mark.parametrize(("kind", "digits"), [("md5", 32), ("sha256", 64), ("sha512", 128)])
+def test_hashes_of_files(tmp_path: Path, kind: str, digits: int) -> None:
+    hashes = ["A" * digits, None, "b" * digits, "", "c" * digits]
+    candidates = load(tmp_path, {"file_hash": hashes}, verify_hash=f"file_hash:{kind}")
+    assert candidates.expected == {0: "a" * digits, 2: "b" * digits, 4: "c" * digits}
     assert candidates.of_shard(candidates.expected, 0) == candidates.expected
-    assert candidates.hash_type == "md5"
+    assert candidates.hash_type == kind
+
+
+@pytest.mark.parametrize(
+    ("source", "asked", "insisted"),
+    [
+        ("PD3M", None, "hash:md5"),
+        ("PD12M", None, "hash:md5"),
+        ("PD3M", "none", None),
+        ("PD3M", "hash:sha512", "hash:sha512"),
+        ("improved_aesthetics_6.5plus", None, None),
+        ("my/own.parquet", None, None),
+    ],
+)
+def test_hashes_that_the_catalogue_says_are_the_files(
+    tmp_path: Path, source: str, asked: str | None, insisted: str | None
+) -> None:
+    load(tmp_path, {"hash": ["a" * 32] * 5})
+    settings = Download(verify_hash=asked)
+    assert with_hash_of_set(settings, source, tmp_path / "selected.parquet").verify_hash == insisted
 
 
 @pytest.mark.parametrize(
