@@ -15,6 +15,7 @@ from visunex.net.range_file import RangedFile, as_file, coalesced
 
 from ..shards.members import Member
 from ..shards.zips import data_begin, member_range
+from .arrow_rows import is_arrow, values_in
 from .location import Location
 
 __all__ = ["Taken", "bytes_to_move", "images_at"]
@@ -44,6 +45,8 @@ def bytes_to_move(file: RangedFile, wanted: Sequence[Location]) -> int:
     moved = sum(end - begin for begin, end in coalesced(sorted(ranges), _GAP))
     if not rows:
         return moved
+    if is_arrow(file):
+        return moved + file.size
     table = _opened(file)
     for column in {each.column or "" for each in rows}:
         for group in _groups_of(table, [each.row or 0 for each in rows if each.column == column]):
@@ -121,6 +124,9 @@ def _unpacked(location: Location, data: bytes, size: int, most: int) -> bytes | 
 
 def _rows(file: RangedFile, column: str, wanted: Sequence[Location], most: int) -> Iterator[Taken]:
     """The values of a table's column in rows, which are in ascending order."""
+    if is_arrow(file):
+        yield from values_in(file, column, wanted, most)
+        return
     table = _opened(file)
     first, groups = 0, table.metadata.num_row_groups
     rest = list(wanted)

@@ -33,6 +33,8 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "struct": picture_sets.table(folder / "struct.parquet", found),
         "binary": picture_sets.table(folder / "binary.parquet", found, struct=False),
+        "stream": picture_sets.arrow(folder / "stream.arrow", found),
+        "feather": picture_sets.arrow(folder / "file.feather", found, stream=False),
         "tar": picture_sets.webdataset(folder / "set.tar", found),
         "zip": picture_sets.zipped(folder / "set.zip", found),
     }
@@ -50,14 +52,15 @@ def downloaded(source: str, run: Path) -> RunDir:
     return RunDir(run)
 
 
-def test_pictures_of_a_table_here(sets: dict[str, Path], tmp_path: Path) -> None:
-    run = downloaded(str(sets["binary"]), tmp_path / "run")
+@pytest.mark.parametrize("form", ["binary", "stream", "feather"])
+def test_pictures_of_a_table_here(form: str, sets: dict[str, Path], tmp_path: Path) -> None:
+    run = downloaded(str(sets[form]), tmp_path / "run")
     assert chosen(run) == expected()
     location = pq.read_table(run.selected)["location"].to_pylist()[0]
-    assert location.startswith(f"{sets['binary']}#row=")
+    assert location.startswith(f"{sets[form]}#row=")
 
 
-@pytest.mark.parametrize("form", ["struct", "tar", "zip"])
+@pytest.mark.parametrize("form", ["struct", "stream", "tar", "zip"])
 def test_pictures_behind_an_address(form: str, sets: dict[str, Path], tmp_path: Path) -> None:
     file = sets[form]
     with serving({f"/{file.name}": Page(file.read_bytes())}) as web:

@@ -3,21 +3,31 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ...inside.location import LOCATION, ROW_DIGITS, row_affixes
+from ..columns import NAMES, Schema
+from ..inside import ImageColumn, image_column
 from .records import Reading, Tally, require_columns
 
 __all__ = ["read", "read_parquet"]
 
 _BINARY = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
 _ROWS = 10_000  # of parquet at a time: one repeated value may make them large
+_KINDS = {
+    pa.string(): pl.String(), pa.large_string(): pl.String(), pa.string_view(): pl.String(),
+    pa.binary(): pl.Binary(), pa.large_binary(): pl.Binary(),
+}  # fmt: skip
 
 
 def read(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:
     """The record batches of an Arrow file, in the file form (Feather) or the stream form.
 
     Every offset and every text is checked before anything reads them: else a wrong one is read past its end.
+    Pictures in rows are not read: of each row there is a `location` that says where its picture lies.
     """
     with pa.memory_map(str(path)) as file:
         start = file.read(6)
@@ -26,9 +36,42 @@ def read(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:
             reader = pa.ipc.open_file(file)
             batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
         else:  # the stream form, as Hugging Face `datasets` keeps its files
-            batches = iter(pa.ipc.open_stream(file))
+            reader = pa.ipc.open_stream(file)
+            batches = iter(reader)
+        images = image_column(_schema(reader.schema), reading.columns, str(path))
         for batch in batches:
-            yield _checked(batch, reading, tally)
+            for rows in [batch] if images is None else _located(batch, images, reading.place(path), tally):
+                yield _checked(rows, reading, tally)
+
+
+def _schema(schema: pa.Schema) -> Schema:
+    """The columns' types as far as pictures are told by them: what is neither text nor bytes is null."""
+    return {each.name: _kind(each.type) for each in schema}
+
+
+def _kind(kind: pa.DataType) -> pl.DataType:
+    if pa.types.is_struct(kind):
+        return pl.Struct({each.name: _kind(each.type) for each in kind})
+    return _KINDS.get(kind, pl.Null())
+
+
+def _located(
+    batch: pa.RecordBatch, images: ImageColumn, place: str, tally: Tally
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a batch, some at a time, without pictures; each with where its picture lies."""
+    link = images.link or NAMES["url"][0]
+    kept = [each for each in batch.schema.names if each not in (*images.dropped, LOCATION, link)]
+    before, after = row_affixes(place, images.column)
+    for begin in range(0, batch.num_rows, _ROWS):
+        rows = batch.slice(begin, _ROWS)
+        numbers = range(tally.read, tally.read + rows.num_rows)
+        places = pa.array(f"{before}{number:0{ROW_DIGITS}d}{after}" for number in numbers)
+        links = places
+        if images.link is not None:
+            said = _text(rows.column(images.link), is_text=True).cast(pa.string())
+            links = pc.coalesce(said, places)
+        columns = {name: rows.column(name) for name in kept}
+        yield pa.record_batch({**columns, link: links, LOCATION: places})
 
 
 def read_parquet(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:

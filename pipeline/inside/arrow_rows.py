@@ -1,0 +1,74 @@
+"""Pictures in rows of Arrow files, in the file form and in the stream form, one record batch at a time."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from visunex.images.errors import ImageError
+from visunex.net.errors import FetchError
+from visunex.net.range_file import LocalFile, RangedFile, as_file
+
+from .location import Location
+
+__all__ = ["is_arrow", "values_in"]
+
+_PARQUET, _FILE_FORM, _STREAM_FORM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
+
+
+def is_arrow(file: RangedFile) -> bool:
+    """Whether a file begins as Arrow files do. Raises FetchError."""
+    return file.read(0, len(_FILE_FORM)).startswith((_FILE_FORM, _STREAM_FORM))
+
+
+def values_in(
+    file: RangedFile, column: str, wanted: Sequence[Location], most: int
+) -> Iterator[tuple[Location, bytes | ImageError]]:
+    """The values of a column (`jpg`, `image.bytes`) in rows, which are in ascending order.
+
+    A file on this machine is mapped, so that of its batches only the pictures that are wanted are read.
+    """
+    first, rest = 0, list(wanted)
+    try:
+        for batch in _batches(file):
+            here = [each for each in rest if (each.row or 0) < first + batch.num_rows]
+            values = _values(batch, column) if here else None
+            for each in here:
+                yield each, _value(values, (each.row or 0) - first, most)
+                rest.pop(0)
+            first += batch.num_rows
+            if not rest:
+                return
+        fault = "the file has fewer rows now"
+    except FetchError:
+        raise
+    except Exception as error:  # parsers of hostile bytes raise anything
+        fault = str(error)[:200] or type(error).__name__
+    for each in rest:
+        yield each, ImageError("unreadable", fault)
+
+
+def _batches(file: RangedFile) -> Iterator[Any]:
+    import pyarrow as pa
+
+    opened = pa.memory_map(file.name) if isinstance(file, LocalFile) else as_file(file)
+    if file.read(0, len(_FILE_FORM)) == _FILE_FORM:
+        reader = pa.ipc.open_file(opened)
+        return (reader.get_batch(index) for index in range(reader.num_record_batches))
+    return iter(pa.ipc.open_stream(opened))
+
+
+def _values(batch: Any, column: str) -> Any:
+    """The column of a batch, its offsets checked. Raises LookupError, ArrowException."""
+    name, _, inner = column.rpartition(".")
+    whole = column in batch.schema.names
+    values = batch.column(column) if whole else batch.column(name)
+    values.validate(full=True)
+    return values if whole else values.field(inner)
+
+
+def _value(values: Any, row: int, most: int) -> bytes | ImageError:
+    buffer = values[row].as_buffer()
+    if buffer is None:
+        return ImageError("empty", "the row has no bytes")
+    if buffer.size > most:
+        return ImageError("too_large", f"{buffer.size} bytes are more than {most}")
+    return bytes(buffer)
