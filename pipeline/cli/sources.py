@@ -46,7 +46,7 @@ def show_(name: str) -> None:
     found = data_sets().get(name)
     if found is None:
         raise UsageError(f"no data set is known as {name!r}; there are {', '.join(data_sets())}")
-    lines = [found.about, *(f"  {what}: {value}" for what, value in facts(found))]
+    lines = [found.about, *(f"  {what}: {value}" for what, value in facts(found) if value)]
     width = max(map(len, found.columns), default=0)
     lines += [f"    {column:<{width}}  {kind}" for column, kind in found.columns.items()]
     show(as_json(found), "\n".join(lines))

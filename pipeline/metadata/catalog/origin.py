@@ -51,7 +51,7 @@ class Origin:
 def first_found(named: DataSet, find: Callable[[str], T]) -> tuple[T, Origin]:
     """What `find` gives for the first address of a data set that can be read, and which that is.
 
-    Raises SourceError: none can be read, or one on the way is gated. Where the Hub is out of reach it is not
+    Raises SourceError: none can be read, or the original is gated. Where the Hub is out of reach it is not
     asked for each.
     """
     failures: dict[str, str] = {}
@@ -62,7 +62,7 @@ def first_found(named: DataSet, find: Callable[[str], T]) -> tuple[T, Origin]:
         try:
             found = find(address)
         except SourceError as error:
-            if _is_gated(error):
+            if kind == "original" and _is_gated(error):
                 raise SourceError(_gated(named, error)) from error
             failures[address] = str(error)
             hub_is_there = hub_is_there and not _is_out_of_reach(error)
@@ -108,9 +108,10 @@ def _nowhere(named: DataSet, failures: dict[str, str]) -> str:
     for address, failure in failures.items():
         places.setdefault(failure.removeprefix(f"{address}: "), []).append(address)
     reasons = "; ".join(f"{', '.join(at)}: {why}" for why, at in places.items())
+    larger = ", or a larger LAION-aesthetics set with --min-score 6.5" if named.predictor == "V2" else ""
+    command = f": {named.command}" if named.command and not named.addresses else ""
     parts = "".join(f"\nA part of it is {place}: {what}" for place, what in named.partial.items())
     return (
         f"{named.name} cannot be read{note}: {reasons or 'it has no address of its own'}.\n"
-        f"Give a local copy or a mirror instead (visunex-data filter PATH_OR_URL), or a larger "
-        f"LAION-aesthetics set with --min-score 6.5{parts}"
+        f"Give a local copy or a mirror instead (visunex-data filter PATH_OR_URL){larger}{command}{parts}"
     )

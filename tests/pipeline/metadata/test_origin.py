@@ -114,6 +114,7 @@ def test_where_the_original_is_gone_a_copy_is_taken(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    publish(hub, COPY, b"", status=403)  # a copy that is gated is passed over
     publish(hub, place, arrow(original()))
     publish(hub, LARGER, parquet(larger()))
     counts_as(monkeypatch, original().height)
