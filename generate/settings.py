@@ -1,12 +1,13 @@
-"""How images are sampled, and which model is meant when nobody names one: plain values, without torch."""
+"""How images are sampled: plain values, without torch."""
 
 from dataclasses import dataclass
 from typing import Literal
 
+from visunex.base.hub_cache import DEFAULT_MODEL
+
 __all__ = ["DEFAULT_MODEL", "SEEDS", "Precision", "Prediction", "SeedOf", "Settings", "TextEncoder"]
 
 SEEDS = 2**64  # so many there are
-DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 TextEncoder = Literal["model", "openai"]  # whose text encoder reads the prompts
 Prediction = Literal["epsilon", "v"]  # what the UNet estimates: the noise, or v (arXiv 2202.00512)

@@ -4,19 +4,23 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from visunex.base.hub_cache import DEFAULT_MODEL, DEFAULT_MODEL_FILES, look
 from visunex.base.machine import cores
+from visunex.base.proxies import is_offline
 
 Verdict = Literal["ok", "note", "fault"]
 
 _PACKAGES = ("torch", "open_clip_torch", "img2dataset", "webdataset", "polars", "transformers", "diffusers")
 _MARKS: dict[Verdict, str] = {"ok": "ok", "note": "note", "fault": "FAULT"}
 _HUB = "https://huggingface.co"
+_CLIP_FILES = {"open_clip_model.safetensors": 1_710_517_724}  # of ViT-L-14
 _ENOUGH_DISK = 5 * 1024**3  # 2000 pictures of about 1 MB, twice over
 
 
@@ -42,6 +46,7 @@ def examine(folder: Path, *, online: bool) -> Iterator[Finding]:
     yield _device()
     yield _disk(folder)
     yield _clip_weights()
+    yield _diffusion_weights()
     yield _img2dataset()
     if online:
         yield _hub()
@@ -80,7 +85,7 @@ def _device() -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
-    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    existing = _existing(folder)
     free = shutil.disk_usage(existing).free
     detail = f"{free / 1024**3:.0f} GiB free for {folder}"
     if not os.access(existing, os.W_OK):
@@ -92,18 +97,61 @@ def _disk(folder: Path) -> Finding:
     return Finding("disk", "ok", detail)
 
 
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+
+
 def _clip_weights() -> Finding:
     from visunex.clip.pretrained import cached
 
-    repository, file = cached("ViT-L-14", "openai")
-    if file is not None:
-        return Finding("CLIP ViT-L-14", "ok", f"weights cached ({repository})")
-    return Finding(
-        "CLIP ViT-L-14",
-        "note",
-        f"weights not cached; the first `encode` fetches 1.7 GB from {repository}",
-        f"without network: bring {repository}'s folder and use --model local-dir:PATH",
+    repository = cached("ViT-L-14", "openai")[0]
+    way = "use --model local-dir:FOLDER"
+    return _weights("CLIP ViT-L-14", "`encode`", repository, _CLIP_FILES, way)
+
+
+def _diffusion_weights() -> Finding:
+    command, way = "`visunex-generate`", "give the folder with --model"
+    return _weights("Stable Diffusion", command, DEFAULT_MODEL, DEFAULT_MODEL_FILES, way)
+
+
+def _weights(what: str, command: str, repository: str, files: Mapping[str, int], way: str) -> Finding:
+    """Whether a model's files are in the Hub's cache, and whole; else what `command` fetches, from where.
+
+    `way` is what to do with the repository's folder, brought from elsewhere.
+    """
+    there = look(repository, files)
+    if there.damaged:
+        path, why = next(iter(there.damaged.items()))
+        advice = f"remove it, and {command} fetches it again: rm {shlex.quote(str(path.resolve()))}"
+        return Finding(what, "fault", f"weights damaged: {path}: {why}", advice)
+    if not there.missing:
+        return Finding(what, "ok", f"weights cached and whole, {_gigabytes(there.size)} ({repository})")
+    lead = (
+        f"weights cached in part, without {', '.join(there.missing)}" if there.size else "weights not cached"
     )
+    hub = os.environ.get("HF_ENDPOINT", _HUB).rstrip("/")
+    fetched = f"the first {command} fetches {_gigabytes(there.to_fetch)} from {hub}/{repository}"
+    if is_offline():
+        fetched = f"{hub}/{repository} is not asked, as HF_HUB_OFFLINE is set"
+    bring = f"without network: hf download {repository} --local-dir FOLDER elsewhere, bring it and {way}"
+    return Finding(what, "note", f"{lead}; {fetched}", _no_room(there.to_fetch) or bring)
+
+
+def _no_room(size: int) -> str:
+    """What to do where the disk of the Hub's cache is too full for `size` bytes; nothing where it is not."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    free = shutil.disk_usage(_existing(Path(HF_HUB_CACHE))).free
+    if free > size:
+        return ""
+    return (
+        f"make room for it: {_gigabytes(free)} are free for {HF_HUB_CACHE}; or set HF_HOME to a larger disk"
+    )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
 
 
 def _img2dataset() -> Finding:

@@ -15,7 +15,8 @@ from .options import run_option
 def command(run: RunDir, online: bool) -> None:
     """Look over this machine: what works, what is missing, what to do.
 
-    Exit status 1 when something is missing without which nothing works.
+    Of the weights of CLIP and of Stable Diffusion it says whether they are here and whole, and else what is
+    fetched from where. Exit status 1 when something is missing or damaged without which a command fails.
 
     \b
     Example:
