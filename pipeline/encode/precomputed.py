@@ -96,20 +96,9 @@ def encode_precomputed(
     _write(run.vectors, published, _part_provenance(settings, published.found, encoder))
     vectors, baseline = read_vectors(run.vectors), published_baseline(settings.baseline)
     vector = reduce_folder(vectors, settings.reduce, baseline)
-    made_of = {
-        **_made_of(settings, recipe.source.data, counts),
-        "taken": run.taken,
-        "licenses": licenses_of(run),
-    }
-    checks = check(
-        vector,
-        vectors,
-        settings.reduce,
-        recipe.reference,
-        baseline=baseline,
-        wanted=wanted,
-        model=made_of["model"],
-    )
+    made_of = _made_of(run, settings, recipe.source.data, counts)
+    compared: dict[str, Any] = {"baseline": baseline, "wanted": wanted, "model": made_of["model"]}
+    checks = check(vector, vectors, settings.reduce, recipe.reference, **compared)
     made = provenance(RecipeIdentity.of(recipe), made_of, checks)
     report = PrecomputedReport(
         **asdict(counts),
@@ -294,7 +283,7 @@ def _is_ours(folder: Path, number: int) -> bool:
     return made is not None and "precomputed" not in made
 
 
-def _made_of(settings: "Encode", source: str, counts: _ImageCounts) -> dict[str, Any]:
+def _made_of(run: RunDir, settings: "Encode", source: str, counts: _ImageCounts) -> dict[str, Any]:
     """What `embedding.json` says that the embedding was made of."""
     names = ("name", "pretrained")
     return {
@@ -304,4 +293,6 @@ def _made_of(settings: "Encode", source: str, counts: _ImageCounts) -> dict[str,
         "reduction": settings.reduce,
         "baseline": settings.baseline,
         "images": asdict(counts),
+        "taken": run.taken,
+        "licenses": licenses_of(run),
     }
