@@ -19,6 +19,7 @@ DEFAULT_MODEL_FILES = {
     "text_encoder/config.json": 617,
     "tokenizer/vocab.json": 1_059_962,
     "tokenizer/merges.txt": 524_619,
+    "tokenizer/tokenizer_config.json": 806,
     "scheduler/scheduler_config.json": 308,
 }
 # What the same weights are called where they were saved by torch, and then loaded in their place.

@@ -17,6 +17,8 @@ from visunex.generate.families.sd1.folder import load_folder
 from visunex.pipeline import doctor
 from visunex.pipeline.cli import main
 
+COMMIT = "0123456789" * 4
+
 
 def test_doctor_finds_this_machine_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
@@ -64,13 +66,13 @@ def in_cache(cache: Path, monkeypatch: pytest.MonkeyPatch, leave_out: str = "-")
     """The Hub's cache with the default model's files, which here are those of `visunex-tiny`."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     folder = cache / f"models--{DEFAULT_MODEL.replace('/', '--')}"
-    snapshot = folder / "snapshots" / "abc"
+    snapshot = folder / "snapshots" / COMMIT
     for name in DEFAULT_MODEL_FILES:
         if leave_out not in name:
             (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(SD_FOLDER / name, snapshot / name)
     (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text("abc")
+    (folder / "refs" / "main").write_text(COMMIT)
     return snapshot
 
 
