@@ -31,3 +31,11 @@ def reference() -> Path:
     if not (folder / "README.md").exists():
         pytest.skip("the published reference data is not here; name its folder in $VISUNEX_REFERENCE")
     return folder
+
+
+LONG = ("test_kill_resume.py", "test_docs.py", "test_stage.py", "test_pretrained.py", "test_outage.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: else one process is left with one of them while the other has nothing to do."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))

@@ -27,7 +27,11 @@ def list_() -> None:
     rows = tuple(map(row, sets.values()))
     widths = [max(len(each[place]) for each in (COLUMNS, *rows)) for place in range(len(COLUMNS) - 1)]
     lines = ["  ".join([*map(str.ljust, each[:-1], widths), each[-1]]).rstrip() for each in (COLUMNS, *rows)]
-    show({name: as_json(each) for name, each in sets.items()}, "\n".join(lines), Table(COLUMNS, rows))
+    show(
+        {name: as_json(each) for name, each in sets.items()},
+        "\n".join(lines),
+        Table(COLUMNS[:-1], tuple(each[:-1] for each in rows)),
+    )
 
 
 @command.command("show", cls=Command)

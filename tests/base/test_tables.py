@@ -77,7 +77,7 @@ def _read(master: int) -> bytes:
     ("arguments", "head"),
     [
         (("recipes", "list"), ["recipe", "description"]),
-        (("sources", "list"), ["source", "scores", "about"]),
+        (("sources", "list"), ["source", "rows", "scores", "pictures", "vectors", "licence"]),
         (("embeddings", "list"), ["embedding", "kind", "description", "file"]),
     ],
 )
