@@ -4,7 +4,7 @@ import polars as pl
 
 from ..metadata.columns import Role, column
 from ..metadata.table import INDEX, Table
-from .top_rows import CANONICAL, own_text
+from .top_rows import CANONICAL
 
 __all__ = ["selected_columns", "selected_names"]
 
@@ -22,7 +22,7 @@ def selected_columns(table: Table, likeness: pl.Expr | None) -> list[pl.Expr]:
     canonical = [_canonical(table, role, kind).alias(role) for role, kind in _KINDS.items()]
     canonical += [] if likeness is None else [likeness.alias("likeness")]
     own = selected_names(table).items()
-    return canonical + [_own(table, name).alias(alias) for name, alias in own if alias not in _KINDS]
+    return canonical + [pl.col(name).alias(alias) for name, alias in own if alias not in _KINDS]
 
 
 def selected_names(table: Table) -> dict[str, str]:
@@ -45,9 +45,4 @@ def selected_names(table: Table) -> dict[str, str]:
 def _canonical(table: Table, role: Role, kind: pl.DataType) -> pl.Expr:
     if role != "url" and role not in table.roles:
         return pl.lit(None, kind)
-    values = column(table.roles, table.schema, role, "the selection").cast(kind, strict=False)
-    return own_text(values) if kind == pl.String else values
-
-
-def _own(table: Table, name: str) -> pl.Expr:
-    return own_text(pl.col(name)) if table.schema[name] == pl.String else pl.col(name)
+    return column(table.roles, table.schema, role, "the selection").cast(kind, strict=False)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from ..metadata.columns import short_text
 from ..metadata.table import Table
 from .bound import ScoreBound
 from .conditions import Condition
+from .pieces import pieces
 
 __all__ = ["CountingPredicate", "Counts", "Query", "passing", "root_names"]
 
@@ -59,7 +61,10 @@ class CountingPredicate:
 
     def __call__(self, batch: pl.Series) -> pl.Series:
         """Bool [n] for a batch of n rows, a struct of (at least) the columns that the query needs."""
-        rows, dropped = passing(batch.struct.unnest().with_row_index(_AT), self._conditions, self._needed)
+        return pl.concat([self._judged(piece) for piece in pieces(_with_short_texts(batch.struct.unnest()))])
+
+    def _judged(self, batch: pl.DataFrame) -> pl.Series:
+        rows, dropped = passing(batch.with_row_index(_AT), self._conditions, self._needed)
         if self._score is not None:
             rows = self._bound.keep(rows.select(_AT, self._score))
         self._count(len(batch), dropped)
@@ -77,6 +82,10 @@ class CountingPredicate:
         """What was counted so far."""
         with self._lock:
             return Counts(self._rows, dict(self._dropped))
+
+
+def _with_short_texts(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(short_text(pl.col(name), kind) for name, kind in rows.schema.items())
 
 
 def passing(

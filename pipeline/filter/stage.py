@@ -19,6 +19,7 @@ from visunex.recipes.schema import Dedupe, Encode, Filter, Score, Source
 from ..errors import FilterError, SourceError
 from ..metadata.columns import ROLES, column
 from ..metadata.filetypes import is_parquet
+from ..metadata.footers import swollen
 from ..metadata.resolve import ResolvedSource, resolve_source
 from ..metadata.table import (
     READ_ERRORS,
@@ -189,7 +190,10 @@ def _as_parquet(
     source: ResolvedSource, run: RunDir, settings: Source, *, anew: bool, also: Collection[str] = ()
 ) -> ResolvedSource:
     """The source, or what it is converted to; what can convert loads only when something is to be."""
-    if not (also or source.convert) and all("://" in path or is_parquet(path) for path in source.paths):
+    there = [path for path in source.paths if "://" not in path]
+    parquet = [path for path in there if is_parquet(path)]
+    also = {*also, *swollen(parquet)}
+    if not (also or source.convert) and len(parquet) == len(there):
         return source
     from ..metadata.convert import as_parquet
     from ..metadata.formats.records import Reading

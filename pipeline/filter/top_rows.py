@@ -9,10 +9,14 @@ from typing import Any
 
 import polars as pl
 
+from ..errors import SourceError
+from .pieces import PIECE, bytes_of, heaviest, pieces
+
 # The columns every batch has, in this order; others may follow.
 CANONICAL = ("url", "caption", "score", "width", "height")
 _WHY, _COUNT = "__why__", "__count__"
-SETTLE_AT = 1 << 16
+SETTLE_AT, SETTLE_AT_BYTES = 1 << 16, PIECE
+MOST_BYTES, MOST_OF_A_ROW = 512 << 20, 4096  # of what is kept: so much, or so much for each row
 
 
 class Selection:
@@ -26,16 +30,24 @@ class Selection:
         self.count, self.unique_by, self.by = count, unique_by, by
         self._kept: pl.DataFrame | None = None
         self._waiting: list[pl.DataFrame] = []
+        self._bytes = 0  # of those that wait
         self._left_out: list[pl.DataFrame] = []
 
     def add(self, batch: pl.DataFrame) -> None:
         """Take a batch of candidates: the columns of CANONICAL (`by` finite or null), and others.
 
-        Its texts should be its own (see `own_text`), as some of its rows are kept for long.
+        Raises SourceError when what is to be kept takes too much memory.
         """
+        for piece in pieces(batch):
+            self._add(piece)
+
+    def _add(self, piece: pl.DataFrame) -> None:
         last = self._last()
-        self._waiting.append(batch if last is None else batch.filter(_no_lower_than(last, self.by)))
-        if sum(frame.height for frame in self._waiting) > max(SETTLE_AT, 4 * self.count):
+        wanted = piece if last is None else piece.filter(_no_lower_than(last, self.by))
+        self._waiting.append(_with_own_texts(wanted))
+        self._bytes += int(bytes_of(wanted).sum())
+        many = sum(frame.height for frame in self._waiting) > max(SETTLE_AT, 4 * self.count)
+        if many or self._bytes > SETTLE_AT_BYTES:
             self._settle()
 
     def rows(self) -> pl.DataFrame | None:
@@ -62,7 +74,7 @@ class Selection:
     def _settle(self) -> None:
         """Rank what has arrived together with what was kept, and keep the best of both."""
         rows = pl.concat([*([] if self._kept is None else [self._kept]), *self._waiting])
-        self._waiting = []
+        self._waiting, self._bytes = [], 0
         enough = self.count + self.count // 4  # nearly always
         for part in (_best(rows, enough, self.by), rows):
             ranked = rank(part, self.by)
@@ -70,7 +82,7 @@ class Selection:
             kept = ranked.filter(reasons.is_null()).head(self.count)
             if kept.height == self.count or part.height == rows.height:
                 break
-        self._kept = _with_own_texts(kept)
+        self._kept = _with_own_texts(_bounded(kept))
         out = ranked.select(_rank(self.by)).with_columns(reasons, pl.lit(1).alias(_COUNT))
         self._leave_out(out.filter(reasons.is_not_null()))
 
@@ -108,6 +120,18 @@ def _rank(by: str) -> tuple[str, str, str]:
 
 def _sorted(rows: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
     return rows.sort(order, descending=[at == 0 for at in range(len(order))], nulls_last=True)
+
+
+def _bounded(rows: pl.DataFrame) -> pl.DataFrame:
+    whole = int(bytes_of(rows).sum())
+    if whole > max(MOST_BYTES, rows.height * MOST_OF_A_ROW):
+        name = heaviest(rows)
+        mean = int(bytes_of(rows.select(name)).sum()) // rows.height
+        raise SourceError(
+            f"the best {rows.height:,} rows take {whole >> 20:,} MiB, as the column {name!r} has "
+            f"{mean:,} bytes in each: ask for fewer rows, or give metadata without that column"
+        )
+    return rows
 
 
 def own_text(texts: pl.Expr) -> pl.Expr:

@@ -41,6 +41,8 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 TEXTS: frozenset[Role] = frozenset({"url", "caption", "license"})
+_LISTED = 50  # names of columns in a message
+LONGEST_TEXT = 1 << 16  # bytes: what is longer is no link and no caption
 NUMBERS: frozenset[Role] = frozenset(ROLES) - TEXTS - {"hash"}
 
 
@@ -56,7 +58,7 @@ def recognise(schema: Schema, overrides: Columns) -> dict[Role, str]:
 
 
 def column(roles: Roles, schema: Schema, role: Role, purpose: str) -> pl.Expr:
-    """The role's values: text as String, numbers as they are but null where not finite.
+    """The role's values: text as String, numbers as they are; null where too long or not finite.
 
     Raises SourceError, naming the columns there are, when there is none, or its values are of another kind.
     """
@@ -72,9 +74,24 @@ def column(roles: Roles, schema: Schema, role: Role, purpose: str) -> pl.Expr:
     return _number(values, kind, name, role) if role in NUMBERS else values
 
 
+def short_text(values: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """The values, null where a text or bytes are longer than LONGEST_TEXT: such would be copied row by row."""
+    if isinstance(kind, pl.String):
+        size = values.str.len_bytes()
+    elif isinstance(kind, pl.Binary):
+        size = values.bin.size()
+    elif isinstance(kind, pl.Categorical | pl.Enum):
+        size = values.cat.len_bytes()
+    else:
+        return values
+    return pl.when(size <= LONGEST_TEXT).then(values)
+
+
 def listed(schema: Schema) -> str:
     """The names of the columns, for a message."""
-    return ", ".join(schema) or "no columns at all"
+    names = [*schema]
+    more = [f"and {len(names) - _LISTED:,} more"] if len(names) > _LISTED else []
+    return ", ".join([*names[:_LISTED], *more]) or "no columns at all"
 
 
 def _override(schema: Schema, role: Role, name: str) -> str:
@@ -90,10 +107,10 @@ def _recognised(schema: Schema, role: Role) -> str | None:
 
 
 def _text(values: pl.Expr, kind: pl.DataType, name: str, role: Role) -> pl.Expr:
-    if kind == pl.String:
-        return values
+    if isinstance(kind, pl.String):
+        return short_text(values, kind)
     if isinstance(kind, pl.Categorical | pl.Enum | pl.Binary | pl.Null):
-        return values.cast(pl.String, strict=False)
+        return short_text(values, kind).cast(pl.String, strict=False)
     raise SourceError(f"column {name!r} cannot be the {role}: it holds {kind}, not text")
 
 

@@ -79,7 +79,14 @@ def _rows_beside(path: Path, keys: Collection[str]) -> dict[str, Row] | None:
 
     if "key" not in {name.lower() for name in pq.read_schema(path).names}:
         return None
-    return {key: row for batch in row_batches(path, keys) for key, row in batch if key is not None}
+    rows: dict[str, Row] = {}
+    missing = set(keys)
+    for batch in row_batches(path, missing):  # which looks at those that are still missing
+        rows.update((key, row) for key, row in batch if key is not None)
+        missing.difference_update(rows)
+        if not missing:
+            break
+    return rows
 
 
 def row_batches(path: Path, keys: Collection[str] | None = None) -> Iterator[list[tuple[str | None, Row]]]:

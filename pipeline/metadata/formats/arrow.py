@@ -1,6 +1,8 @@
 """Arrow files, and parquet that polars does not read, as tables: one record batch at a time, each checked."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ...errors import SourceError
 from ...inside.location import LOCATION, ROW_DIGITS, row_affixes
 from ..columns import NAMES, Schema
 from ..inside import ImageColumn, image_column
@@ -16,11 +19,14 @@ from .records import Reading, Tally, require_columns
 __all__ = ["read", "read_parquet"]
 
 _BINARY = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
-_ROWS = 10_000  # of parquet at a time: one repeated value may make them large
 _KINDS = {
     pa.string(): pl.String(), pa.large_string(): pl.String(), pa.string_view(): pl.String(),
     pa.binary(): pl.Binary(), pa.large_binary(): pl.Binary(),
 }  # fmt: skip
+_OF_BYTES = pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary
+_LEAST_BYTES, _BYTES_PER_BYTE = 2 << 30, 200  # that a file may hold
+_LONGEST = 1 << 20  # bytes of a text or a blob; what is longer is no metadata
+_ROWS, _BATCH = 10_000, 64 << 20  # of parquet at a time: so many rows, or bytes
 
 
 def read(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:
@@ -39,9 +45,9 @@ def read(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:
             reader = pa.ipc.open_stream(file)
             batches = iter(reader)
         images = image_column(_schema(reader.schema), reading.columns, str(path))
-        for batch in batches:
-            for rows in [batch] if images is None else _located(batch, images, reading.place(path), tally):
-                yield _checked(rows, reading, tally)
+        place = reading.place(path)
+        parts = ([batch] if images is None else _located(batch, images, place, tally) for batch in batches)
+        yield from _metadata_in(chain.from_iterable(parts), path.stat().st_size, reading, tally)
 
 
 def _schema(schema: pa.Schema) -> Schema:
@@ -76,14 +82,47 @@ def _located(
 
 def read_parquet(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:
     """The record batches of a parquet file."""
-    for batch in pq.ParquetFile(path).iter_batches(_ROWS):
-        yield _checked(batch, reading, tally)
+    file = pq.ParquetFile(path)
+    groups = map(file.metadata.row_group, range(file.num_row_groups))
+    heaviest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    batches = file.iter_batches(max(1, min(_ROWS, _BATCH // max(heaviest, 1))))
+    yield from _metadata_in(batches, path.stat().st_size, reading, tally)
+
+
+def _metadata_in(
+    batches: Iterable[pa.RecordBatch], size: int, reading: Reading, tally: Tally
+) -> Iterator[pa.Table]:
+    """The batches of a file of so many bytes, checked. Raises SourceError, ArrowException."""
+    cut: Counter[str] = Counter()
+    room = max(_LEAST_BYTES, _BYTES_PER_BYTE * size)
+    for batch in batches:
+        room -= batch.nbytes
+        if room < 0:
+            raise SourceError("it holds far more than its size explains: is it metadata?")
+        yield _checked(_without_long_values(batch, cut), reading, tally)
+    tally.remarks += [
+        f"{count:,} values of {name} are longer than {_LONGEST >> 20} MiB, read as empty"
+        for name, count in cut.items()
+    ]
+
+
+def _without_long_values(batch: pa.RecordBatch, cut: Counter[str]) -> pa.RecordBatch:
+    """The batch, null for texts and blobs that are too long for metadata, which are counted."""
+    require_columns(batch.num_columns)
+    batch.validate()
+    columns = list(batch.columns)
+    for place, values in enumerate(columns):
+        if not any(check(values.type) for check in _OF_BYTES):
+            continue
+        is_long = pc.greater(pc.binary_length(values), _LONGEST)
+        if count := is_long.true_count:
+            columns[place] = pc.if_else(pc.fill_null(is_long, False), pa.scalar(None, values.type), values)
+            cut[batch.schema.names[place]] += count
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _checked(batch: pa.RecordBatch, reading: Reading, tally: Tally) -> pa.Table:
     """The batch as a table, with U+FFFD for bytes of texts that are not UTF-8. Raises ArrowException."""
-    require_columns(batch.num_columns)
-    batch.validate()
     columns = [
         _text(column, reading.is_text(name))
         for name, column in zip(batch.schema.names, batch.columns, strict=True)

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -72,7 +72,9 @@ def _resident(pid: int) -> int:
 
 def _outcome(path: Path, code: int, said: bytes, too_large: bool) -> Tally:
     if too_large:
-        raise SourceError(f"{path} takes more than {MOST_MEMORY >> 30} GiB of memory to read")
+        raise SourceError(
+            f"{path} takes more than {MOST_MEMORY >> 30} GiB of memory to read: is it metadata?"
+        )
     try:
         answer = json.loads(said)
     except ValueError:
@@ -100,8 +102,10 @@ def _main(path: str, folder: str, asked: str) -> None:
     reading = Reading(
         Columns.model_validate(settings["columns"]), tuple(settings["names"]), settings["address"]
     )
+    answer: dict[str, Any]
     try:
-        answer = asdict(convert_here(Path(path), Path(folder), reading))
+        tally = convert_here(Path(path), Path(folder), reading)
+        answer = {"read": tally.read, "dropped": dict(tally.dropped), "remarks": tally.remarks}
     except SourceError as error:
         answer = {"error": str(error)}
     sys.stdout.write(json.dumps(answer))

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from downloads import QUICK, chosen, pictures, rows
+from filtering import select
 from pages import served
 from simulacra import SHAPE, Simulacra, add, simulacra
 
@@ -269,3 +270,18 @@ def test_the_recipe_makes_its_baseline_first(tmp_path: Path, monkeypatch: pytest
     np.testing.assert_allclose(load("runs/sac_8plus/embedding.pt").vector[0], means[0] - means[1], atol=1e-6)
     again = CliRunner().invoke(main, ["run", "sac_8plus_mean", *arguments])
     assert again.exit_code == 0, again.output
+
+
+def test_ids_that_come_again_and_again_are_counted_and_join_once(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "sac.sqlite") as database:
+        database.executescript(
+            "CREATE TABLE generations(id, method, prompt, verified); CREATE TABLE images(id, gid);"
+            "CREATE TABLE paths(iid, path); CREATE TABLE ratings(sid, iid, rating)"
+        )
+        again = [()] * 3000
+        database.executemany("INSERT INTO generations VALUES (1, 1, 'a flower', 1)", again)
+        database.executemany("INSERT INTO images VALUES (1, 1)", again)
+        database.executemany("INSERT INTO paths VALUES (1, 'a.png')", again)
+        database.executemany("INSERT INTO ratings VALUES (?, 1, 8)", [(n,) for n in range(3000)])
+    report, rows = select(tmp_path / "run", tmp_path / "sac.sqlite")
+    assert (report.dropped["double_id"], rows["ratings"].to_list()) == (2999, [3000])

@@ -1,0 +1,66 @@
+"""Rows in pieces of bounded size.
+
+A file may hold one long text for all of its rows: that is small as it is read, and endless once it is copied.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+__all__ = ["PIECE", "bytes_of", "heaviest", "pieces"]
+
+PIECE = 128 << 20  # bytes
+
+
+def pieces(rows: pl.DataFrame, most: int = PIECE) -> Iterator[pl.DataFrame]:
+    """The rows in order, in pieces of at most so many bytes or of one row; at least one piece."""
+    sizes = np.cumsum(bytes_of(rows).to_numpy())
+    start = 0
+    while start < rows.height and int(sizes[-1]) > most:
+        before = int(sizes[start - 1]) if start else 0
+        end = max(start + 1, int(np.searchsorted(sizes, before + most, "right")))
+        yield rows[start:end]
+        start = end
+    if start < rows.height or not start:
+        yield rows
+
+
+def bytes_of(rows: pl.DataFrame) -> pl.Series:
+    """Int64 [n]: the bytes of each row's texts, blobs and lists, each counted as if it were its own."""
+    sizes = [size for name, kind in rows.schema.items() if (size := _size(pl.col(name), kind)) is not None]
+    return rows.select(pl.sum_horizontal([pl.repeat(0, pl.len(), dtype=pl.Int64), *sizes])).to_series()
+
+
+def heaviest(rows: pl.DataFrame) -> str:
+    """The column that takes the most bytes."""
+    return max(rows.columns, key=lambda name: int(bytes_of(rows.select(name)).sum()))
+
+
+def _size(values: pl.Expr, kind: pl.DataType) -> pl.Expr | None:
+    """The bytes of each value; None for types of which every value is small."""
+    if isinstance(kind, pl.Array):
+        values, kind = values.arr.to_list(), pl.List(kind.inner)
+    if isinstance(kind, pl.String):
+        return _count(values.str.len_bytes())
+    if isinstance(kind, pl.Categorical | pl.Enum):
+        return _count(values.cat.len_bytes())
+    if isinstance(kind, pl.Binary):
+        return _count(values.bin.size())
+    if isinstance(kind, pl.Struct):
+        fields = (_size(values.struct.field(each.name), _made(each.dtype)) for each in kind.fields)
+        sizes = [size for size in fields if size is not None]
+        return pl.sum_horizontal(sizes) if sizes else None
+    if isinstance(kind, pl.List):
+        inner = _size(pl.element(), _made(kind.inner))
+        own = _count(values.list.len()) * 8
+        return own if inner is None else own + _count(values.list.eval(inner).list.sum())
+    return None
+
+
+def _count(sizes: pl.Expr) -> pl.Expr:
+    return sizes.cast(pl.Int64).fill_null(0)
+
+
+def _made(kind: "pl.DataType | type[pl.DataType]") -> pl.DataType:
+    return kind if isinstance(kind, pl.DataType) else kind()

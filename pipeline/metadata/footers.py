@@ -1,0 +1,54 @@
+"""What parquet files say of the sizes of what they hold, which a file of a few bytes can make endless."""
+
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import SourceError
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+__all__ = ["swollen"]
+
+_LEAST, _RATIO = 4 << 30, 200  # a file may hold so many bytes, or so many times as many as it has
+_GROUP, _GROUP_RATIO = 512 << 20, 20  # the same of a row group, which polars reads whole
+_BYTES = {"BYTE_ARRAY": 16, "FIXED_LEN_BYTE_ARRAY": 16, "BOOLEAN": 1, "INT32": 4, "FLOAT": 4}  # of a value
+
+
+def swollen(paths: Collection[str]) -> list[str]:
+    """Those of the parquet files here that are not to be read by whole row groups, so little as they take.
+
+    Raises SourceError for one that holds far more than its size explains.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(_is_swollen, paths)
+        return [path for path, is_so in zip(paths, found, strict=True) if is_so]
+
+
+def _is_swollen(path: str) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        sizes = list(_groups(pq.read_metadata(path)))
+    except (OSError, ValueError, pa.ArrowException):
+        return False  # polars, which reads it next, says what is wrong
+    held = sum(full for full, _ in sizes)
+    if held > max(_LEAST, _RATIO * Path(path).stat().st_size):
+        raise SourceError(f"{path} holds far more than its size explains ({held >> 30} GiB): is it metadata?")
+    return any(full > max(_GROUP, _GROUP_RATIO * packed) for full, packed in sizes)
+
+
+def _groups(footer: "pq.FileMetaData") -> Iterator[tuple[int, int]]:
+    """Of each row group how many bytes it takes in memory, and in the file."""
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        columns = [group.column(place) for place in range(group.num_columns)]
+        full = sum(each.total_uncompressed_size + each.num_values * _width(each) for each in columns)
+        yield full, sum(each.total_compressed_size for each in columns)
+
+
+def _width(column: "pq.ColumnChunkMetaData") -> int:
+    return _BYTES.get(column.physical_type, 8)
