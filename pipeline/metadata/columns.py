@@ -75,7 +75,7 @@ def column(roles: Roles, schema: Schema, role: Role, purpose: str) -> pl.Expr:
 
 
 def short_text(values: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    """The values, null where a text or bytes are longer than LONGEST_TEXT: such would be copied row by row."""
+    """The values, null where a text is longer than LONGEST_TEXT: it would be copied row by row."""
     if isinstance(kind, pl.String):
         size = values.str.len_bytes()
     elif isinstance(kind, pl.Binary):

@@ -14,6 +14,7 @@ __all__ = ["swollen"]
 
 _LEAST, _RATIO = 4 << 30, 200  # a file may hold so many bytes, or so many times as many as it has
 _GROUP, _GROUP_RATIO = 512 << 20, 20  # the same of a row group, which polars reads whole
+_CATEGORIES = 1 << 20  # bytes of a row group's
 _BYTES = {"BYTE_ARRAY": 16, "FIXED_LEN_BYTE_ARRAY": 16, "BOOLEAN": 1, "INT32": 4, "FLOAT": 4}  # of a value
 
 
@@ -32,13 +33,15 @@ def _is_swollen(path: str) -> bool:
     import pyarrow.parquet as pq
 
     try:
-        sizes = list(_groups(pq.read_metadata(path)))
+        footer = pq.read_metadata(path)
+        sizes = list(_groups(footer))
+        categories = _large_categories(footer)
     except (OSError, ValueError, pa.ArrowException):
         return False  # polars, which reads it next, says what is wrong
     held = sum(full for full, _ in sizes)
     if held > max(_LEAST, _RATIO * Path(path).stat().st_size):
         raise SourceError(f"{path} holds far more than its size explains ({held >> 30} GiB): is it metadata?")
-    return any(full > max(_GROUP, _GROUP_RATIO * packed) for full, packed in sizes)
+    return categories or any(full > max(_GROUP, _GROUP_RATIO * packed) for full, packed in sizes)
 
 
 def _groups(footer: "pq.FileMetaData") -> Iterator[tuple[int, int]]:
@@ -48,6 +51,24 @@ def _groups(footer: "pq.FileMetaData") -> Iterator[tuple[int, int]]:
         columns = [group.column(place) for place in range(group.num_columns)]
         full = sum(each.total_uncompressed_size + each.num_values * _width(each) for each in columns)
         yield full, sum(each.total_compressed_size for each in columns)
+
+
+def _large_categories(footer: "pq.FileMetaData") -> bool:
+    """Whether a column of categories may have long ones, each of which polars looks at in every row."""
+    import pyarrow as pa
+
+    schema = footer.schema.to_arrow_schema()
+    if not any(pa.types.is_dictionary(kind) for kind in schema.types):
+        return False
+    names = {
+        name for name, kind in zip(schema.names, schema.types, strict=True) if pa.types.is_dictionary(kind)
+    }
+    groups = map(footer.row_group, range(footer.num_row_groups))
+    chunks = (group.column(place) for group in groups for place in range(group.num_columns))
+    return any(
+        chunk.path_in_schema in names and chunk.total_uncompressed_size - 4 * chunk.num_values > _CATEGORIES
+        for chunk in chunks
+    )
 
 
 def _width(column: "pq.ColumnChunkMetaData") -> int:

@@ -112,13 +112,28 @@ def _without_long_values(batch: pa.RecordBatch, cut: Counter[str]) -> pa.RecordB
     batch.validate()
     columns = list(batch.columns)
     for place, values in enumerate(columns):
-        if not any(check(values.type) for check in _OF_BYTES):
-            continue
-        is_long = pc.greater(pc.binary_length(values), _LONGEST)
-        if count := is_long.true_count:
-            columns[place] = pc.if_else(pc.fill_null(is_long, False), pa.scalar(None, values.type), values)
-            cut[batch.schema.names[place]] += count
+        columns[place], count = _cut(values)
+        cut.update({batch.schema.names[place]: count} if count else {})
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _cut(values: pa.Array) -> tuple[pa.Array, int]:
+    """The values, null where longer than _LONGEST, and how many these are."""
+    if pa.types.is_dictionary(values.type):
+        values.validate(full=True)
+        own, count = _cut(values.dictionary)
+        if not count:
+            return values, 0
+        kept = pc.if_else(
+            own.is_valid().take(values.indices), values.indices, pa.scalar(None, values.indices.type)
+        )
+        shown = pc.fill_null(own, pa.scalar(b"", pa.binary()).cast(own.type))  # nulls there cannot be written
+        return pa.DictionaryArray.from_arrays(kept, shown), kept.null_count - values.null_count
+    if not any(check(values.type) for check in _OF_BYTES):
+        return values, 0
+    is_long = pc.fill_null(pc.greater(pc.binary_length(values), _LONGEST), False)
+    count = is_long.true_count
+    return (pc.if_else(is_long, pa.scalar(None, values.type), values) if count else values), count
 
 
 def _checked(batch: pa.RecordBatch, reading: Reading, tally: Tally) -> pa.Table:

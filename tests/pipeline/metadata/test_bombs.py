@@ -1,13 +1,13 @@
 """Small files that hold endlessly much: each is refused by name or read in bounded memory, and counted."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,33 +32,41 @@ def usual(count: int) -> dict[str, Any]:
     }
 
 
-def repeated(path: Path, column: str) -> None:
-    """One long text, which a dictionary gives to each of very many rows; polars reads it as a category."""
+def repeated(path: Path, column: str, *, category: bool = False) -> None:
+    """One long text, which a dictionary gives to each of very many rows."""
     values = pa.DictionaryArray.from_arrays(pa.array([0] * ROWS, pa.int32()), pa.array([LONG]))
     table = pa.table({**usual(ROWS), column: values})
-    pq.write_table(table, path, compression="zstd", dictionary_pagesize_limit=1 << 30, write_statistics=False)
+    pq.write_table(table, path, compression="zstd", dictionary_pagesize_limit=1 << 30, store_schema=category)
 
 
 def lists(path: Path) -> None:
-    """Rows that each have a list of a million zeros."""
-    zeros = pa.ListArray.from_arrays(
-        pa.array([0, 1_000_000], pa.int32()), pa.array(np.zeros(1_000_000, "i8"))
-    )
-    table = pa.table({**usual(1), "zeros": zeros})
+    """Rows that each have a list of a million nothings."""
+    offsets, count = pa.array([0, 1_000_000], pa.int32()), 1_000_000
+    table = pa.table({**usual(1), "nulls": pa.ListArray.from_arrays(offsets, pa.nulls(count, pa.string()))})
     with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
-        for _ in range(600):
+        for _ in range(300):
             writer.write_table(table)
+
+
+def limited() -> None:
+    """A fault here shall end the process, not the machine that tests it."""
+    resource.setrlimit(resource.RLIMIT_AS, (24 << 30, 24 << 30))
 
 
 @pytest.mark.parametrize(
     ("make", "asked", "said"),
     [
         (lambda path: repeated(path, "caption"), ("--keywords", "flower"), "none of the 100,000 rows passes"),
+        (
+            lambda path: repeated(path, "caption", category=True),
+            ("--keywords", "flower"),
+            "none of the 100,000 rows passes",
+        ),
         (lambda path: repeated(path, "caption"), ("--where", "upper(caption) = 'A'"), "none of the 100,000"),
         (lambda path: repeated(path, "other"), (), "the column 'other' has 10,485,760 bytes in each"),
         (lists, (), "holds far more than its size explains"),
     ],
-    ids=["caption", "where", "unused", "lists"],
+    ids=["caption", "category", "where", "unused", "lists"],
 )
 def test_parquet_that_holds_ten_gigabytes_and_more(
     make: Callable[[Path], None], asked: tuple[str, ...], said: str, tmp_path: Path
@@ -68,7 +76,7 @@ def test_parquet_that_holds_ten_gigabytes_and_more(
     program = "import sys; from visunex.pipeline.cli import main; sys.argv[0] = 'visunex-data'; main()"
     command = [sys.executable, "-c", program, "filter", str(path), *asked, "--run", str(tmp_path / "run")]
     with (tmp_path / "said").open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file)
+        process = subprocess.Popen(command, stdout=file, stderr=file, preexec_fn=limited)
         _, code, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(code)
     assert said in (tmp_path / "said").read_text(encoding="utf-8")
