@@ -4,9 +4,13 @@ A file may hold one long text for all of its rows: that is small as it is read, 
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 __all__ = ["PIECE", "bytes_of", "heaviest", "pieces"]
 
@@ -62,5 +66,5 @@ def _count(sizes: pl.Expr) -> pl.Expr:
     return sizes.cast(pl.Int64).fill_null(0)
 
 
-def _made(kind: "pl.DataType | type[pl.DataType]") -> pl.DataType:
+def _made(kind: "PolarsDataType") -> pl.DataType:
     return kind if isinstance(kind, pl.DataType) else kind()
