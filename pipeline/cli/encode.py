@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     "--images",
     multiple=True,
     metavar="PATH",
-    help="Pictures to encode instead of the run's: a folder, shards, tar, zip, parquet, picture, pattern or "
-    "run; repeat.",
+    help="Pictures to encode instead of the run's: a folder, shards, tar, zip, parquet, Arrow, picture, "
+    "pattern or run; repeat.",
+)
+@click.option(
+    "--image-column", metavar="NAME", help="Of --images whose rows have several pictures, the column to take."
 )
 @click.option(
     "--out",
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 def command(
     run: RunDir,
     images: tuple[str, ...],
+    image_column: str | None,
     out: Path | None,
     device: str,
     settings: tuple[str, ...],
@@ -55,12 +59,13 @@ def command(
         visunex-data encode --precomputed /data/laion2B-en/vectors
         visunex-data encode --reduce contrast --baseline runs/everything
     """
-    from visunex.recipes import override
+    from visunex.recipes import Override, override
 
     from ..api import encode_in
 
     own = _recipe(run)
-    recipe = override(own, [*overrides(own), *settings])
+    named = [Override("source.columns.image", image_column, "--image-column")] if image_column else []
+    recipe = override(own, [*overrides(own), *settings, *named])
     elsewhere = out is not None and not _run_was_named() and bool(images or recipe.encode.vectors)
     report = encode_in(
         None if elsewhere else run, recipe, images=images, out=out, overwrite=overwrite, device=device

@@ -119,7 +119,10 @@ def encode(
     _require_sense(run, out, discards=recipe.encode.discard_images, given=bool(images))
     if run is not None and not images:
         require_download(run, recipe)
-    repeats = find_repeats(sources(images), recipe.encode.dedupe_images) if images else None
+    repeats = None
+    if images:
+        places = sources(images, recipe.source.columns.image)
+        repeats = find_repeats(places, recipe.encode.dedupe_images)
     given = None if repeats is None else repeats.places
     request = EncodeRequest(run, given, tuple(map(str, images)), out, repeats)
     request.sources()  # where there is nothing to encode, no encoder need be loaded

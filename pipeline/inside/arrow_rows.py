@@ -7,16 +7,15 @@ from visunex.images.errors import ImageError
 from visunex.net.errors import FetchError
 from visunex.net.range_file import LocalFile, RangedFile, as_file
 
+from ..shards.arrow_batches import arrow_batches, begins_as_arrow, field_of
 from .location import Location
 
 __all__ = ["is_arrow", "values_in"]
 
-_PARQUET, _FILE_FORM, _STREAM_FORM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
-
 
 def is_arrow(file: RangedFile) -> bool:
     """Whether a file begins as Arrow files do. Raises FetchError."""
-    return file.read(0, len(_FILE_FORM)).startswith((_FILE_FORM, _STREAM_FORM))
+    return begins_as_arrow(file.read(0, 8))
 
 
 def values_in(
@@ -49,11 +48,7 @@ def values_in(
 def _batches(file: RangedFile) -> Iterator[Any]:
     import pyarrow as pa
 
-    opened = pa.memory_map(file.name) if isinstance(file, LocalFile) else as_file(file)
-    if file.read(0, len(_FILE_FORM)) == _FILE_FORM:
-        reader = pa.ipc.open_file(opened)
-        return (reader.get_batch(index) for index in range(reader.num_record_batches))
-    return iter(pa.ipc.open_stream(opened))
+    return arrow_batches(pa.memory_map(file.name) if isinstance(file, LocalFile) else as_file(file))
 
 
 def _values(batch: Any, column: str) -> Any:
@@ -62,7 +57,7 @@ def _values(batch: Any, column: str) -> Any:
     whole = column in batch.schema.names
     values = batch.column(column) if whole else batch.column(name)
     values.validate(full=True)
-    return values if whole else values.field(inner)
+    return values if whole else field_of(values, inner)
 
 
 def _value(values: Any, row: int, most: int) -> bytes | ImageError:

@@ -1,4 +1,4 @@
-"""Parquet files with the images inside, as Hugging Face and img2dataset make them: a few rows at a time."""
+"""Parquet and Arrow files with the images inside, as Hugging Face and img2dataset make them: row by row."""
 
 import threading
 from collections.abc import Iterator
@@ -9,10 +9,11 @@ from visunex.images.errors import ImageError
 from visunex.images.formats import SUFFIXES
 
 from ..errors import parquet_errors
+from .arrow_batches import arrow_batches, arrow_schema, field_of, is_arrow
 from .members import require_room
 from .sidecar import Row, row_batches
 
-__all__ = ["image_column", "image_in_row", "image_rows", "is_image_column_name"]
+__all__ = ["image_columns", "image_in_row", "image_rows", "is_image_column_name"]
 
 _NAMES = SUFFIXES | {"image", "img", "picture", "bytes", "image_bytes", "image_data"}
 _AT_ONCE = 1  # images that are read together: one value may be large, and repeated in few bytes
@@ -20,20 +21,25 @@ _SKIPPED = 512  # rows that are rather read than jumped over
 _BUFFER = 2**20  # bytes of a column that are read ahead
 
 
-def image_column(path: Path) -> str | None:
-    """The column that holds the images' files: `jpg`, or `image.bytes` of Hugging Face; None without one."""
-    import pyarrow as pa
+def image_columns(path: Path) -> list[str]:
+    """The columns that hold images' files: `jpg`, or `image.bytes` of Hugging Face; none of another file."""
     import pyarrow.parquet as pq
 
     try:
-        schema = pq.read_schema(path)
+        schema = arrow_schema(path) if is_arrow(path) else pq.read_schema(path)
     except parquet_errors():
-        return None
-    for each in schema:
-        if _is_binary(each.type) and is_image_column_name(each.name):
-            return each.name
-        if pa.types.is_struct(each.type) and (at := each.type.get_field_index("bytes")) >= 0:
-            return f"{each.name}.bytes" if _is_binary(each.type.field(at).type) else None
+        return []
+    return [inner for each in schema if (inner := _bytes_of(each)) is not None]
+
+
+def _bytes_of(column: Any) -> str | None:
+    """Of a column that holds images, where in it their bytes are; else None."""
+    import pyarrow as pa
+
+    if _is_binary(column.type) and is_image_column_name(column.name):
+        return str(column.name)
+    if pa.types.is_struct(column.type) and (at := column.type.get_field_index("bytes")) >= 0:
+        return f"{column.name}.bytes" if _is_binary(column.type.field(at).type) else None
     return None
 
 
@@ -76,7 +82,7 @@ def _reader(path: Path, column: str) -> "_Reader":
     asked = (path, column, state.st_size, state.st_mtime_ns)
     reader: _Reader | None = getattr(_here, "reader", None)
     if reader is None or reader.of != asked:
-        reader = _here.reader = _Reader(asked)
+        reader = _here.reader = _ArrowReader(asked) if is_arrow(path) else _Reader(asked)
     return reader
 
 
@@ -84,12 +90,15 @@ class _Reader:
     """A file that is read from a row on, `_AT_ONCE` images at a time."""
 
     def __init__(self, of: tuple[Path, str, int, int]) -> None:
-        import pyarrow.parquet as pq
-
         self.of, self._column = of, of[1]
-        self._file = pq.ParquetFile(of[0], buffer_size=_BUFFER, pre_buffer=False)
+        self._file = self._opened(of[0])
         self._batches: Iterator[Any] = iter(())
         self._values, self._first, self._end = None, 0, 0
+
+    def _opened(self, path: Path) -> Any:
+        import pyarrow.parquet as pq
+
+        return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
 
     def get(self, row: int) -> bytes:
         if row < self._first or row >= self._end + _SKIPPED or self._values is None:
@@ -119,4 +128,29 @@ class _Reader:
         batch = next(self._batches)
         values = batch.column(0)
         self._values = values.field("bytes") if "." in self._column and batch.num_columns else values
+        self._first, self._end = self._end, self._end + batch.num_rows
+
+
+class _ArrowReader(_Reader):
+    """The same of an Arrow file, mapped: of its batches only images that are asked for are read."""
+
+    def _opened(self, path: Path) -> Any:
+        import pyarrow as pa
+
+        return pa.memory_map(str(path))
+
+    def _go_to(self, row: int) -> None:
+        """Begin at the first batch; those before the row's are passed over unread."""
+        if row < self._first or self._values is None:
+            self._file.seek(0)
+            self._batches = arrow_batches(self._file)
+            self._first = self._end = 0
+
+    def _next(self) -> None:
+        batch = next(self._batches)
+        name, _, inner = self._column.rpartition(".")
+        whole = self._column in batch.schema.names
+        values = batch.column(self._column if whole else name)
+        values.validate(full=True)  # offsets that nobody vouches for
+        self._values = values if whole else field_of(values, inner)
         self._first, self._end = self._end, self._end + batch.num_rows

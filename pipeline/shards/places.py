@@ -9,7 +9,7 @@ from typing import Literal
 
 from ..errors import EncodeError
 from .discard import is_discarded
-from .image_tables import image_column
+from .image_tables import image_columns
 from .members import LeftOut, is_hidden, is_image_name, suffix_of
 from .naming import TAR, shard_number, tars_marked_done
 
@@ -17,7 +17,13 @@ __all__ = ["Kind", "Source", "container_kind", "run_sources", "sources", "walk"]
 
 Kind = Literal["tar", "zip", "table", "folder", "image"]
 
-_CONTAINERS: dict[str, Kind] = {"tar": "tar", "zip": "zip", "parquet": "table"}
+_CONTAINERS: dict[str, Kind] = {
+    "tar": "tar",
+    "zip": "zip",
+    "parquet": "table",
+    "arrow": "table",
+    "feather": "table",
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Source:
 
     `chosen` is the run's table that says which of a shard's are wanted, `keys` says so itself; those
     `without` (`where` and offset) are not. `shard` is its
-    number in the run that is at work.
+    number in the run that is at work. `column` holds the images of a table's rows.
     """
 
     path: Path
@@ -35,6 +41,7 @@ class Source:
     shard: int | None = None
     keys: frozenset[str] | None = None
     without: frozenset[tuple[str, int]] = frozenset()
+    column: str | None = None
 
     @property
     def discarded(self) -> bool:
@@ -42,13 +49,31 @@ class Source:
         return self.kind == "tar" and is_discarded(self.path)
 
 
-def sources(places: Iterable[str | Path]) -> list[Source]:
+def sources(places: Iterable[str | Path], column: str | None = None) -> list[Source]:
     """The places that a person may give: folders of shards or of images, tars, images, run folders.
 
-    Each place counts once. Raises EncodeError when one is not there.
+    Each place counts once. `column` names the one with the images, where rows of a table have several. Raises
+    EncodeError when a place is not there, or it is not known which of the images are meant.
     """
     found = [source for place in places for source in _sources(Path(place))]
-    return list({(source.path.resolve(), source.chosen): source for source in found}.values())
+    found = list({(source.path.resolve(), source.chosen): source for source in found}.values())
+    return [
+        replace(each, column=_column_of(each.path, column)) if each.kind == "table" else each
+        for each in found
+    ]
+
+
+def _column_of(path: Path, wanted: str | None) -> str:
+    """The column of a table that holds its images. Raises EncodeError."""
+    found = image_columns(path)
+    if wanted is not None:
+        found = [each for each in found if wanted.lower() in (each.lower(), each.rpartition(".")[0].lower())]
+    if len(found) == 1:
+        return found[0]
+    having = ", ".join(image_columns(path))
+    if not found:
+        raise EncodeError(f"{path} has no column {wanted!r} with pictures; there are {having}")
+    raise EncodeError(f"{path} has several pictures in a row: {having}; name one with --image-column")
 
 
 def run_sources(shards: Path, downloaded: Path) -> list[Source]:
@@ -99,7 +124,7 @@ def _kind_of(file: Path) -> Kind:
     """What a file that is named as a place with images is; a tar, if nothing else."""
     if is_image_name(file.name):
         return "image"
-    if suffix_of(file.name) == "parquet" and image_column(file) is None:
+    if _CONTAINERS.get(suffix_of(file.name)) == "table" and not image_columns(file):
         raise EncodeError(f"{file} has no column with pictures: binary `image`, `jpg`, ..., or `image.bytes`")
     return _CONTAINERS.get(suffix_of(file.name), "tar")
 
@@ -153,6 +178,6 @@ def _containers_in(folder: Path, names: Sequence[str]) -> Iterator[Source]:
 def container_kind(file: Path) -> Kind | None:
     """What of images a file is, besides an image itself; a parquet beside a tar is that shard's."""
     kind = _CONTAINERS.get(suffix_of(file.name))
-    if kind == "table" and (file.with_suffix(TAR).exists() or image_column(file) is None):
+    if kind == "table" and (file.with_suffix(TAR).exists() or not image_columns(file)):
         return None
     return kind

@@ -12,7 +12,7 @@ from visunex.images.errors import ImageError
 from ..errors import EncodeError
 from . import members
 from .discard import discarded_members
-from .image_tables import image_column, image_in_row, image_rows
+from .image_tables import image_in_row, image_rows
 from .members import (
     LeftOut,
     Member,
@@ -101,7 +101,7 @@ def partitions(places: Iterable[Source], left_out: LeftOut) -> Iterator[Partitio
             found = _member_samples(source.path, zip_members(source.path, left_out), None, left_out)
             yield from _cut(source.path.stem, _without(source, found))
         elif source.kind == "table":
-            yield from _cut(source.path.stem, _without(source, _table_samples(source.path, left_out)))
+            yield from _cut(source.path.stem, _without(source, _table_samples(source, left_out)))
         else:
             yield from _cut(source.path.name, _without(source, _images(source.path, left_out)))
 
@@ -202,9 +202,9 @@ def _member_samples(
         )
 
 
-def _table_samples(path: Path, left_out: LeftOut) -> Iterator[Sample]:
-    """The images of a parquet file; damage ends it, counted in `left_out`."""
-    column = image_column(path)
+def _table_samples(source: Source, left_out: LeftOut) -> Iterator[Sample]:
+    """The images of a parquet or Arrow file; damage ends it, counted in `left_out`."""
+    path, column = source.path, source.column
     try:
         for number, (key, row) in enumerate(image_rows(path)):
             where = f"{as_utf8(path.name)}/{number}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EncodeError, parquet_errors
+from .arrow_batches import arrow_batches, arrow_schema, is_arrow
 from .members import Member, stored_bytes
 from .naming import ROWS, SHARD_DIGITS, shard_number
 
@@ -97,17 +98,44 @@ def row_batches(path: Path, keys: Collection[str] | None = None) -> Iterator[lis
     """
     import pyarrow.parquet as pq
 
-    schema = pq.read_schema(path)
+    in_arrow = is_arrow(path)
+    schema = arrow_schema(path) if in_arrow else pq.read_schema(path)
     names = {name.lower(): name for name in reversed(schema.names)}
     key, *said = columns = [_first_of(names, each) for each in (("key",), _CAPTIONS, ("url",), _SCORES)]
     read = [name for name in columns if name is not None]
     texts = [name for name in columns[:3] if name is not None and _is_text(schema.field(name).type)]
-    file = pq.ParquetFile(path, read_dictionary=texts, buffer_size=2**20, pre_buffer=False)
-    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=read, use_threads=False):
+    if in_arrow:
+        batches = _arrow_rows(path, read)
+    else:
+        file = pq.ParquetFile(path, read_dictionary=texts, buffer_size=2**20, pre_buffer=False)
+        batches = file.iter_batches(_ROWS_AT_ONCE, columns=read, use_threads=False)
+    for batch in batches:
         yield [
             (_text(_value(batch, key, row)), _row(*(_value(batch, name, row) for name in said)))
             for row in _rows_with(batch, key, keys)
         ]
+
+
+def _arrow_rows(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """Rows of an Arrow file, some at a time, their offsets checked (but not that texts are UTF-8)."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as file:
+        for batch in arrow_batches(file):
+            chosen = {name: _as_bytes(batch.column(name)) for name in columns}
+            for values in chosen.values():
+                values.validate(full=True)
+            empty = {} if columns else {"": pa.nulls(batch.num_rows)}
+            rows = pa.record_batch({**chosen, **empty})
+            yield from (rows.slice(at, _ROWS_AT_ONCE) for at in range(0, rows.num_rows, _ROWS_AT_ONCE))
+
+
+def _as_bytes(values: Any) -> Any:
+    """Texts as bytes, which need not be UTF-8; other values as they are."""
+    import pyarrow as pa
+
+    kinds = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
+    return values.view(kinds[values.type]) if values.type in kinds else values
 
 
 def _rows_with(batch: Any, key: str | None, keys: Collection[str] | None) -> Sequence[int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import picture_sets
 import pyarrow.parquet as pq
 import pytest
+import torch
 from click.testing import CliRunner
 from downloads import pictures, rows
 from standin import Page, serving
@@ -12,7 +13,7 @@ from standin import Page, serving
 from visunex.pipeline.cli import main
 from visunex.pipeline.rundir import RunDir
 
-TOP = 6
+TOP, FEW = 6, 10
 
 
 def done(name: str, *arguments: str, run: Path) -> str:
@@ -78,3 +79,45 @@ def test_several_pictures_in_a_row_want_a_name(tmp_path: Path) -> None:
     assert "--image-column" in refused.output
     done(*asked[:2], "--top", "3", "--image-column", "thumb", run=tmp_path / "run")
     assert "thumb.bytes" in pq.read_table(RunDir(tmp_path / "run").selected)["location"].to_pylist()[0]
+    encoded = ["encode", "--images", str(tmp_path / "two.parquet"), "--model", "visunex-tiny"]
+    unnamed = CliRunner().invoke(main, [*encoded, "--out", str(tmp_path / "a.pt")])
+    assert unnamed.exit_code == 1
+    assert "image.bytes, thumb.bytes; name one with --image-column" in unnamed.output
+
+
+def test_the_same_pictures_give_the_same_embedding_wherever_they_lie(
+    sets: dict[str, Path], tmp_path: Path
+) -> None:
+    """By `encode --images` of each form, and by `download` out of a table and an archive."""
+    found = picture_sets.records(FEW)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number, each in enumerate(found):
+        (folder / f"{number:05d}.jpg").write_bytes(each["picture"])
+    forms = {
+        "parquet": picture_sets.table(tmp_path / "a.parquet", found, group=3),
+        "stream": picture_sets.arrow(tmp_path / "a.arrow", found),
+        "feather": picture_sets.arrow(tmp_path / "a.feather", found, stream=False),
+        "tar": picture_sets.webdataset(tmp_path / "a.tar", found),
+        "zip": picture_sets.zipped(tmp_path / "a.zip", found),
+    }
+    embeddings = {
+        name: embedding(tmp_path / f"{name}.pt", "--images", str(place), "--image-column", "image")
+        for name, place in {**forms, "folder": folder}.items()
+    }
+    for name in ("stream", "zip"):
+        run = tmp_path / "runs" / name
+        done("filter", str(forms[name]), "--top", str(FEW), run=run)
+        done("download", "--processes", "1", run=run)
+        embeddings[f"download {name}"] = embedding(tmp_path / f"run-{name}.pt", "--run", str(run))
+    assert {name: each == embeddings["folder"] for name, each in embeddings.items()} == dict.fromkeys(
+        embeddings, True
+    )
+
+
+def embedding(out: Path, *arguments: str) -> list[float]:
+    asked = ["encode", *arguments, "--out", str(out), "--model", "visunex-tiny", "--workers", "0"]
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 0, result.output
+    vector: list[float] = torch.load(out).flatten().tolist()
+    return vector

@@ -273,3 +273,20 @@ def test_nothing_is_written_while_reading(tmp_path: Path) -> None:
     before: dict[Path, Any] = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert len(found(tmp_path)) == 2
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("new", [pa.ipc.new_stream, pa.ipc.new_file])
+def test_rows_of_an_arrow_file_without_a_picture_are_told(new: Any, tmp_path: Path) -> None:
+    file, kind = tmp_path / "a.arrow", pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [{"bytes": JPEG}, None, {"path": "x.jpg"}]
+    table = pa.table({"image": pa.array(rows, kind), "caption": ["one", "two", None]})
+    with new(str(file), table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    first, *others = samples(sources([file]))
+    assert (first.read(), first.caption) == (JPEG, "one")
+    for each in others:
+        with pytest.raises(ImageError, match="the row has no bytes"):
+            each.read()
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(EncodeError, match=r"no column with pictures"):
+        sources([file])
