@@ -9,9 +9,10 @@ answers of any size; `dataset_info(timeout=1)` waits for ever for headers that d
 import contextlib
 import json
 import os
+import re
 import urllib.parse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from visunex.base.proxies import is_offline
@@ -26,19 +27,22 @@ __all__ = [
     "data_set",
     "files",
     "hub_folder",
-    "is_open",
     "pinned",
-    "signed",
+    "start_of",
 ]
 
 LISTING_SECONDS = 60.0  # for a page of a listing, once it begins
 _LARGEST_PAGE = 64 << 20  # bytes
 _MOST_PAGES = 1000  # of a thousand files each
+_COMMIT = re.compile(r"[0-9A-Za-z]{1,64}")
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set at one revision, as `address` named it, the `path` in it that is meant, and who we are."""
+    """A data set at one revision, as `address` named it, the `path` in it that is meant, and who we are.
+
+    Once it is `pinned`, `configs` are its configurations as its page describes them (JSON).
+    """
 
     address: str
     endpoint: str
@@ -46,6 +50,7 @@ class DataSet:
     revision: str
     path: str
     token: str | None
+    configs: Any = None
 
     def url(self, kind: str, path: str) -> str:
         """The URL of something of the data set at its revision."""
@@ -54,6 +59,10 @@ class DataSet:
     def url_of(self, path: str) -> str:
         """The URL of one of its files, or that the files of a folder begin with."""
         return f"{self.url('/datasets', 'resolve')}/{urllib.parse.quote(path)}"
+
+    def address_of(self, path: str) -> str:
+        """The hf:// address of one of its files; of one that is pinned a lasting one."""
+        return f"hf://datasets/{self.repository}@{self.revision}/{path}"
 
     @property
     def terms(self) -> str:
@@ -95,17 +104,25 @@ def data_set(address: str) -> DataSet:
     return DataSet(address, endpoint, repository, revision, path, _token())
 
 
-def pinned(address: str) -> tuple[str, str, str | None]:
-    """The OWNER/NAME that hf://datasets/OWNER/NAME[@REVISION] means, its commit now, and our token.
-
-    Raises FetchError.
-    """
-    found = data_set(address)
+def pinned(found: DataSet) -> DataSet:
+    """The data set at the commit that its revision is at now. Raises FetchError."""
     revision = urllib.parse.quote(found.revision, safe="")
-    url = f"{found.endpoint}/api/datasets/{found.repository}/revision/{revision}"
-    answer = _asked(url, found)
+    answer = _asked(f"{found.endpoint}/api/datasets/{found.repository}/revision/{revision}", found)
     with _expected_form(found):
-        return found.repository, str(json.loads(answer.body)["sha"]), found.token
+        said = json.loads(answer.body)
+        if not _COMMIT.fullmatch(said["sha"]):
+            raise ValueError("no commit")
+        configs = (said.get("cardData") or {}).get("configs")
+        return replace(found, revision=said["sha"], configs=configs)
+
+
+def start_of(found: DataSet, path: str, count: int) -> Answer:
+    """The first bytes of one of its files. Raises FetchError where the Hub refuses."""
+    part = {"Range": f"bytes=0-{count - 1}"}
+    answer = get(found.url_of(path), {**authorization(found.token), **part}, most=count)
+    if answer.status >= 400:
+        raise _refused(answer, found)
+    return answer
 
 
 def files(found: DataSet) -> Iterator[HubFile]:
@@ -147,30 +164,6 @@ def _next_page(link: str, endpoint: str) -> str | None:
     """The URL marked as next in a Link header; the token goes nowhere but to the endpoint."""
     pages = (part.split(">")[0].strip(" <") for part in link.split(",") if 'rel="next"' in part)
     return next((page for page in pages if page.startswith(f"{endpoint}/")), None)
-
-
-def is_open(url: str, found: DataSet) -> bool:
-    """Whether anyone can read a file of a data set, rather than our token alone.
-
-    Raises FetchError where neither can.
-    """
-    answer = get(url, {"Range": "bytes=0-3"}, most=4)
-    if answer.status >= 400 and found.token is None:
-        raise _refused(answer, found)
-    return answer.status < 400
-
-
-def signed(url: str, found: DataSet) -> str:
-    """The signed URL that a gated file's is exchanged for by the token. Raises FetchError.
-
-    It is what programs that do not know the token can read, in ranges, for as long as it is valid.
-    """
-    answer = get(url, authorization(found.token), most=0, redirect=False)
-    if answer.status >= 400:
-        raise _refused(answer, found)
-    if "Location" not in answer.headers:
-        raise _error(f"{found.address} is gated and can only be read whole; download it and give its path")
-    return urllib.parse.urljoin(url, answer.headers["Location"])
 
 
 def _parts(address: str) -> tuple[str, str, str]:

@@ -23,6 +23,7 @@ __all__ = ["LocalFile", "RangedFile", "RemoteFile", "Web", "as_file", "coalesced
 CONNECTIONS = 16
 PATIENCE = 30.0  # seconds for the beginning of an answer, and for each piece of a body
 _RETRIES = 3
+_WHOLE = "fetch them yourself"
 _MOST_DIGITS = 20  # of a length in bytes: Python reads no number of thousands
 
 
@@ -41,6 +42,9 @@ class RangedFile(Protocol):
 
     def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The bytes of each range [begin, end), in ascending order. Raises FetchError."""
+
+    def pieces(self, begin: int, end: int) -> Iterator[bytes]:
+        """The bytes [begin, end) as they come, at most CHUNK at a time. Raises FetchError."""
 
 
 class LocalFile:
@@ -71,6 +75,12 @@ class LocalFile:
         except OSError as error:
             raise self._unreadable(error) from None
 
+    def pieces(self, begin: int, end: int) -> Iterator[bytes]:
+        """The bytes [begin, end), some at a time."""
+        while begin < end and (data := self.read(begin, min(begin + CHUNK, end))):
+            yield data
+            begin += len(data)
+
     def _unreadable(self, error: OSError) -> FetchError:
         return FetchError("unreadable", f"{self.name} cannot be read: {error.strerror}")
 
@@ -86,6 +96,21 @@ class _Range:
     data: bytes = b""
     total: int | None = None
     version: str | None = None
+
+    def length(self, url: str, refused: str | None = None) -> int:
+        """The length of the file. Raises FetchError where there is no range, `refused` being why."""
+        if self.status == 200:
+            raise FetchError(
+                "no_ranges", f"{url}: the server sends files only whole (no range requests); {_WHOLE}"
+            )
+        if self.status in (401, 403) and refused:
+            raise FetchError(f"http_{self.status}", f"{url}: {refused}", status=self.status)
+        if self.status != 206:
+            message = f"{url}: the server answers with status {self.status}"
+            raise FetchError(f"http_{self.status}", message, status=self.status)
+        if self.total is None:
+            raise FetchError("bad_response", f"{url}: the server does not say how long the file is")
+        return self.total
 
 
 class Web:
@@ -114,7 +139,7 @@ class Web:
         while begin < end:
             try:
                 with self._opened(url, begin, end) as response:
-                    _require_part(response, (begin, end), total, url)
+                    _require_part(response, (begin, end), total, url, self.refused)
                     for piece in _pieces(response, end - begin, url):
                         yield piece
                         begin, tries = begin + len(piece), 0
@@ -157,13 +182,15 @@ def _length(response: Response) -> int | None:
     return int(total) if total.isdecimal() and len(total) < _MOST_DIGITS else None
 
 
-def _require_part(response: Response, wanted: tuple[int, int], total: int, url: str) -> None:
+def _require_part(
+    response: Response, wanted: tuple[int, int], total: int, url: str, refused: str | None
+) -> None:
     """Raise FetchError where an answer is not the part that was asked for; some send all of it as such."""
     if (failure := response.failure()).retryable:
         raise failure.about(url)
     is_all = response.status == 200 and wanted == (0, total)
-    length = total if is_all else _total(_Range(response.status, b"", _length(response)), url)
-    if length != total:
+    answer = _Range(response.status, b"", _length(response))
+    if not is_all and answer.length(url, refused) != total:
         raise FetchError("changed", f"{url} changed while it was read; run the command again")
 
 
@@ -188,7 +215,7 @@ class RemoteFile:
     buffer = 0  # each further request costs more than the memory
 
     def __init__(self, url: str, web: Web) -> None:
-        self.name, self._web = url, web
+        self.name, self.web = url, web
         self._size: int | None = None
         self.version: str | None = None  # what changes with its contents, once it was asked whether it exists
 
@@ -196,48 +223,33 @@ class RemoteFile:
     def size(self) -> int:
         """Its length in bytes, from the answer to a request for the first."""
         if self._size is None:
-            self._size = _total(self._web.get(self.name, 0, 1), self.name)
+            self._size = self.web.get(self.name, 0, 1).length(self.name, self.web.refused)
         return self._size
 
     def exists(self) -> bool:
         """Whether the server has it. Raises FetchError when it refuses, or sends files only whole."""
-        answer = self._web.get(self.name, 0, 1)
-        if answer.status in (401, 403) and self._web.refused:
-            raise FetchError(f"http_{answer.status}", f"{self.name}: {self._web.refused}")
-        if answer.status in (404, 403, 410):
+        answer = self.web.get(self.name, 0, 1)
+        if answer.status in (404, 410) or (answer.status == 403 and not self.web.refused):
             return False
-        self._size, self.version = _total(answer, self.name), answer.version
+        self._size, self.version = answer.length(self.name, self.web.refused), answer.version
         return True
 
     def read(self, begin: int, end: int) -> bytes:
         """The bytes [begin, end), fewer at the end of the file."""
         if begin >= end:
             return b""
-        answer = self._web.get(self.name, begin, end)
-        _total(answer, self.name)
+        answer = self.web.get(self.name, begin, end)
+        answer.length(self.name, self.web.refused)
         return answer.data
 
     def pieces(self, begin: int, end: int) -> Iterator[bytes]:
         """The bytes [begin, end) as they come, at most CHUNK at a time. Raises FetchError."""
-        return self._web.pieces(self.name, begin, end, self.size)
+        return self.web.pieces(self.name, begin, end, self.size)
 
     def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The bytes of each range, several at the same time."""
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             return list(pool.map(lambda each: self.read(*each), ranges))
-
-
-def _total(answer: _Range, url: str) -> int:
-    """The length of the file that a range is of. Raises FetchError where the server gives no range."""
-    if answer.status == 200:
-        raise FetchError(
-            "no_ranges", f"{url}: the server sends files only whole (no range requests); fetch them yourself"
-        )
-    if answer.status != 206:
-        raise FetchError(f"http_{answer.status}", f"{url}: the server answers with status {answer.status}")
-    if answer.total is None:
-        raise FetchError("bad_response", f"{url}: the server does not say how long the file is")
-    return answer.total
 
 
 class _Seekable(Positioned):

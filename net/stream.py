@@ -3,7 +3,7 @@
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -26,14 +26,16 @@ def is_address(place: str) -> bool:
 
 
 @contextmanager
-def opened_stream(place: str, settings: ClientSettings) -> Iterator[IO[bytes]]:
+def opened_stream(
+    place: str, settings: ClientSettings, headers: Mapping[str, str] | None = None
+) -> Iterator[IO[bytes]]:
     """The bytes of a path or address, gzip unpacked on the way; may be sought forwards, and a little back.
 
-    `settings` say which addresses are permitted. Raises FetchError, naming the place, when it cannot be
-    opened or (from a read) ends before it should.
+    `settings` say which addresses are permitted, `headers` (a token) go to the address' host alone. Raises
+    FetchError, naming the place, when it cannot be opened or (from a read) ends before it should.
     """
     with ExitStack() as stack:
-        plain = stack.enter_context(_opened(place, settings))
+        plain = stack.enter_context(_opened(place, settings, headers))
         start = plain.read(2)
         plain.seek(0)
         if start == b"\x1f\x8b":
@@ -43,9 +45,11 @@ def opened_stream(place: str, settings: ClientSettings) -> Iterator[IO[bytes]]:
             yield plain
 
 
-def _opened(place: str, settings: ClientSettings) -> AbstractContextManager[IO[bytes]]:
+def _opened(
+    place: str, settings: ClientSettings, headers: Mapping[str, str] | None
+) -> AbstractContextManager[IO[bytes]]:
     if is_address(place):
-        return _opened_address(place, settings)
+        return _opened_address(place, settings, headers)
     try:
         return Path(place).open("rb")
     except OSError as error:
@@ -53,18 +57,20 @@ def _opened(place: str, settings: ClientSettings) -> AbstractContextManager[IO[b
 
 
 @contextmanager
-def _opened_address(url: str, settings: ClientSettings) -> Iterator[IO[bytes]]:
+def _opened_address(
+    url: str, settings: ClientSettings, headers: Mapping[str, str] | None
+) -> Iterator[IO[bytes]]:
     client = Client(settings)
     try:
-        with _answer(client, url) as response:
+        with _answer(client, url, headers) as response:
             yield cast("IO[bytes]", ForwardReader(_Body(url, response).read))
     finally:
         client.close()
 
 
-def _answer(client: Client, url: str) -> Response:
+def _answer(client: Client, url: str, headers: Mapping[str, str] | None) -> Response:
     try:
-        response = client.open(url, Budget.of(PATIENCE))
+        response = client.open(url, Budget.of(PATIENCE), headers)
         if not response.whole:
             response.close()
             raise response.failure()
@@ -125,11 +131,11 @@ class Positioned(io.RawIOBase):
 
 
 class ForwardReader(Positioned):
-    """What `source` gives as a file that can be sought forwards, and back by up to 64 KiB."""
+    """What `source` gives as a file that can be sought forwards, and back by up to `keep` bytes."""
 
-    def __init__(self, source: Callable[[int], bytes]) -> None:
+    def __init__(self, source: Callable[[int], bytes], keep: int = _KEPT) -> None:
         super().__init__()
-        self._source = source
+        self._source, self._keep = source, keep
         self._end = 0
         self._kept = b""  # the last bytes before `_end`
 
@@ -153,7 +159,7 @@ class ForwardReader(Positioned):
             parts.append(data)
             missing -= len(data)
             self._end += len(data)
-            self._kept = (self._kept + data)[-_KEPT:]
+            self._kept = (self._kept + data)[-self._keep :]
         found = b"".join(parts)
         self._position += len(found)
         return found

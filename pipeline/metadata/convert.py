@@ -14,18 +14,17 @@ from typing import Any
 
 from visunex.base.files import fingerprint, write_json, write_text
 from visunex.base.progress import Progress
-from visunex.net.client import ClientSettings
 from visunex.net.errors import FetchError
-from visunex.net.stream import opened_stream
+from visunex.net.stream import is_address
 
 from ..errors import SourceError, fetch_errors_as
-from ..inside.opened import opened_file
+from ..inside.opened import opened_file, read_through, streamed
 from .filetypes import kind_by_name, kind_of
 from .formats.archive import read_tar, read_zip
 from .formats.reader_process import convert_file
 from .formats.records import AS_USUAL, Reading, Tally
 from .formats.to_parquet import convert_archive, parts_in, write_tables
-from .hf_datasets import SCHEME, tables
+from .hub.datasets import SCHEME, tables
 from .locate import LARGEST, require_fitting
 from .resolve import ResolvedSource
 
@@ -103,7 +102,7 @@ def _convert(path: str, place: Path, reading: Reading, most: int) -> Tally:
     if "://" not in path:
         return convert_file(Path(path), place, reading)
     reading = replace(reading, address=path)
-    if (kind := kind_by_name(urllib.parse.urlsplit(path).path)) in ("tar", "zip"):
+    if (kind := kind_by_name(_path_of(path))) in ("tar", "zip"):
         return _index(path, kind, place, reading)
     with fetched(path, place, most) as file:
         try:
@@ -112,13 +111,19 @@ def _convert(path: str, place: Path, reading: Reading, most: int) -> Tally:
             raise SourceError(str(error).replace(str(file), path)) from None
 
 
+def _path_of(address: str) -> str:
+    """The path in an address; only those of the web have queries."""
+    return urllib.parse.urlsplit(address).path if is_address(address) else address
+
+
 def _index(address: str, kind: str, place: Path, reading: Reading) -> Tally:
     """Where the pictures of an archive behind an address lie; nothing of it is kept."""
     place.mkdir(parents=True, exist_ok=True)
     tally = Tally()
     if kind == "zip":
         return convert_archive(read_zip(opened_file(address), address, tally), place, reading, tally)
-    with fetch_errors_as(SourceError), opened_stream(address, ClientSettings()) as stream:
+    with fetch_errors_as(SourceError):
+        stream = read_through(opened_file(address))
         return convert_archive(read_tar(stream, address, tally), place, reading, tally)
 
 
@@ -129,7 +134,7 @@ def fetched(url: str, folder: Path, most: int = LARGEST) -> Iterator[Path]:
     Raises SourceError: it cannot be fetched, has more than `most` bytes, or would fill the disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = urllib.parse.unquote(urllib.parse.urlsplit(url).path).rpartition("/")[2]
+    name = urllib.parse.unquote(_path_of(url)).rpartition("/")[2]
     target = folder / f"fetched-{re.sub(r'[^A-Za-z0-9._-]', '_', name)[-80:]}"
     try:
         _copy(url, target, most)
@@ -142,7 +147,7 @@ def _copy(url: str, target: Path, most: int) -> None:
     size = 0
     try:
         with (
-            opened_stream(url, ClientSettings()) as stream,
+            streamed(url) as stream,
             target.open("wb") as file,
             Progress("fetch", None, unit="MB") as shown,
         ):

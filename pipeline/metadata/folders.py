@@ -8,13 +8,16 @@ import glob
 import os
 import re
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeVar
 
 from .filetypes import FOLDER_KINDS
 
-__all__ = ["files_in", "hive_keys", "is_hidden", "matching"]
+__all__ = ["files_in", "hive_keys", "is_hidden", "matching", "most_common_kind", "of_first_kind"]
+
+T = TypeVar("T")
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _KEY = re.compile(r"([^=]+)=(.*)")
@@ -36,7 +39,28 @@ def hive_keys(path: str) -> dict[str, str | None]:
 def files_in(folder: Path) -> list[Path]:
     """A folder's metadata, in order: files of the first of FOLDER_KINDS that it has. Raises OSError."""
     files = [path for path in _walk(folder) if not is_hidden(path.relative_to(folder).as_posix())]
-    return next(filter(None, (_named_so(files, suffixes) for suffixes in FOLDER_KINDS)), [])
+    return sorted(of_first_kind(files, lambda path: path.name))
+
+
+def of_first_kind(files: Iterable[T], name: Callable[[T], str]) -> list[T]:
+    """Those of the files that are of the first of FOLDER_KINDS that any is of, by their names."""
+    by_kind = _by_kind(files, name)
+    return next((by_kind[suffixes] for suffixes in FOLDER_KINDS if suffixes in by_kind), [])
+
+
+def most_common_kind(files: Iterable[T], name: Callable[[T], str]) -> list[T]:
+    """Those of the files that are of the kind that most are of, the first of FOLDER_KINDS where two are."""
+    by_kind = _by_kind(files, name)
+    return max((by_kind[suffixes] for suffixes in FOLDER_KINDS if suffixes in by_kind), key=len, default=[])
+
+
+def _by_kind(files: Iterable[T], name: Callable[[T], str]) -> dict[tuple[str, ...], list[T]]:
+    found: dict[tuple[str, ...], list[T]] = {}
+    for file in files:
+        kind = next((suffixes for suffixes in FOLDER_KINDS if name(file).lower().endswith(suffixes)), None)
+        if kind is not None:
+            found.setdefault(kind, []).append(file)
+    return found
 
 
 def matching(pattern: str) -> tuple[Path, list[Path]]:
@@ -53,10 +77,6 @@ def matching(pattern: str) -> tuple[Path, list[Path]]:
 
 def _is_key(part: str) -> bool:
     return _KEY.fullmatch(part) is not None
-
-
-def _named_so(files: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
-    return sorted(path for path in files if path.name.lower().endswith(suffixes))
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -1,10 +1,9 @@
-"""Metadata that lies elsewhere: found on the web, in S3 or on the Hub, and given as URLs to read.
+"""Metadata that lies elsewhere: found on the web or in S3, and given as addresses to read.
 
 Each address is looked at first, with short timeouts. polars reads http(s) by `relay`; objects in S3 it reads
 itself, as they take its credentials.
 """
 
-import fnmatch
 import hashlib
 import os
 import re
@@ -19,17 +18,15 @@ import click
 
 from visunex.base.progress import Progress
 from visunex.base.text import printable
-from visunex.net import hub
 from visunex.net.client import ClientSettings
 from visunex.net.probe import SECONDS, Answer, get, refusal
 from visunex.net.stream import opened_stream
 from visunex.recipes import Source
 
 from ..errors import SourceError, fetch_errors_as
-from .filetypes import MAGIC_BYTES, kind_behind, kind_by_name, stand_in
-from .folders import hive_keys, is_hidden
+from .filetypes import MAGIC_BYTES, Kind, kind_behind, stand_in
 
-__all__ = ["LARGEST", "Remote", "locate_in_bucket", "locate_on_hub", "locate_on_web", "require_fitting"]
+__all__ = ["LARGEST", "Remote", "kind_at", "locate_in_bucket", "locate_on_web", "require_fitting"]
 
 _SIGNED_IN = (
     "AWS_ACCESS_KEY_ID",
@@ -38,13 +35,12 @@ _SIGNED_IN = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
 LARGEST: int = Source.model_fields["max_bytes"].default  # bytes of a file that is read whole
-_PATTERN = frozenset("*?[")
 _CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
 class Remote:
-    """URLs that polars can read with `options`, and an identity (JSON) that changes with their contents.
+    """Addresses that last, read with `options`, and an identity (JSON) that changes with their contents.
 
     `convert`: they hold no parquet, and are to be fetched and converted first. `keys`: of each the columns
     that its folders are (`score=7/`).
@@ -73,19 +69,28 @@ def _look(url: str) -> tuple[dict[str, Any], bool]:
     answer = get(url, {"Range": f"bytes=0-{MAGIC_BYTES - 1}"}, most=MAGIC_BYTES)
     if answer.status >= 300:
         raise SourceError(f"{url}: {refusal(answer)}")
-    kind = kind_behind(urllib.parse.urlsplit(url).path, answer.body)
+    kind = kind_at(url, urllib.parse.urlsplit(url).path, answer)
+    whole = answer.headers.get("Content-Length") if answer.status == 200 else None
+    size = whole or answer.headers.get("Content-Range", "").rpartition("/")[2]
+    return {"url": url, "size": size, **_version(url, answer)}, kind == "parquet"
+
+
+def kind_at(address: str, path: str, answer: Answer) -> Kind:
+    """The kind of a file by its name and by the answer to a request for its first bytes.
+
+    Raises SourceError: of no kind that is read, or parquet on a server that does not send files in parts.
+    """
+    kind = kind_behind(path, answer.body)
     if kind is None:
         sent = answer.headers.get("Content-Type", "something")
         what = stand_in(answer.body)
         said = f": it {what}" if what else ""
-        raise SourceError(f"{url} is not a parquet file (the server sends {sent}){said}")
+        raise SourceError(f"{address} is not a parquet file (the server sends {sent}){said}")
     if kind == "parquet" and answer.status != 206:
         raise SourceError(
-            f"{url}: the server sends files only whole (no range requests); download it, give its path"
+            f"{address}: the server sends files only whole (no range requests); download it, give its path"
         )
-    whole = answer.headers.get("Content-Length") if answer.status == 200 else None
-    size = whole or answer.headers.get("Content-Range", "").rpartition("/")[2]
-    return {"url": url, "size": size, **_version(url, answer)}, kind == "parquet"
+    return kind
 
 
 def _version(url: str, answer: Answer) -> dict[str, str | None]:
@@ -179,43 +184,3 @@ def _objects(address: str, options: Mapping[str, str]) -> list[list[str | int]] 
 def _region(answer: Answer) -> str:
     named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return named or answer.headers.get("x-amz-bucket-region") or "us-east-1"
-
-
-@fetch_errors_as(SourceError)
-def locate_on_hub(address: str) -> Remote:
-    """The files of hf://datasets/OWNER/NAME[@REVISION][/PATH], PATH a file, a folder or a pattern.
-
-    Those of a gated set that the token opens are given by signed URLs. Raises SourceError: not there, gone,
-    gated (with what to do), or out of reach.
-    """
-    found = hub.data_set(address)
-    files = [file for file in hub.files(found) if _is_meant(file.path, found.path)]
-    if not files:
-        raise SourceError(f"{address}: the data set is there, but no such parquet file in it")
-    urls = [found.url_of(file.path) for file in files]
-    identity = [{"path": file.path, "oid": file.oid} for file in files]
-    keys = tuple(hive_keys(_below(found.path, file.path)) for file in files)
-    if hub.is_open(urls[0], found):
-        return Remote(tuple(urls), identity, convert=not _look(urls[0])[1], keys=keys)
-    signed = (hub.signed(url, found) for url in urls)
-    return Remote(tuple(signed), identity, convert=kind_by_name(urls[0]) is not None, keys=keys)
-
-
-def _below(path: str, file: str) -> str:
-    """What of a file's path lies below the folder that `path` (a file, folder or pattern) begins with."""
-    place = re.split(r"[*?\[]", path, maxsplit=1)[0]
-    folder = place if place == path and file.startswith(f"{place}/") else place.rpartition("/")[0]
-    return file.removeprefix(folder).lstrip("/")
-
-
-def _is_meant(file: str, path: str) -> bool:
-    """Whether `path` (a file, a folder or a pattern) means `file`: what is hidden, only by its name."""
-    if file == path:
-        return True
-    if is_hidden(_below(path, file)):
-        return False
-    if _PATTERN & set(path):  # as in a shell, * stays within a folder and ** does not
-        depth = "**" in path or file.count("/") == path.count("/")
-        return depth and fnmatch.fnmatchcase(file, path.replace("**/", "*"))
-    folder = f"{path.rstrip('/')}/" if path else ""
-    return file.startswith(folder) and file.lower().endswith(".parquet")

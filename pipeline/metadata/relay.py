@@ -18,6 +18,8 @@ from visunex.net.errors import FetchError
 from visunex.net.range_file import RemoteFile, Web
 from visunex.net.stream import is_address
 
+from ..inside.opened import remote_file
+
 __all__ = ["failure_of", "relayed"]
 
 _HOST = "127.0.0.1"
@@ -25,16 +27,20 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def relayed(place: str) -> str:
-    """The address to read what is at an http(s) address by; any other place is itself.
+    """The address to read what is at an http(s) or hf:// address by; any other place is itself.
 
-    That an earlier reader failed there is forgotten.
+    That an earlier reader failed there is forgotten. Raises FetchError for an address that means nothing.
     """
-    return _relay().address(place) if is_address(place) else place
+    return _relay().address(place) if _is_fetched(place) else place
 
 
 def failure_of(place: str) -> FetchError | None:
     """Why a place that was read by its `relayed` address could not be."""
-    return _relay().failures.get(place) if is_address(place) else None
+    return _relay().failures.get(place) if _is_fetched(place) else None
+
+
+def _is_fetched(place: str) -> bool:
+    return is_address(place) or place.startswith("hf://")
 
 
 @functools.cache
@@ -52,24 +58,24 @@ class _Relay(ThreadingHTTPServer):
         super().__init__((_HOST, 0), _Handler)
         self.failures: dict[str, FetchError] = {}
         self._secret = secrets.token_urlsafe(16)
-        self._web = Web({})
-        self._files: list[RemoteFile] = []
-        self._places: dict[str, int] = {}
+        self._files: list[tuple[str, RemoteFile]] = []
+        self._numbers: dict[tuple[str, str, Web], int] = {}
         self._lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True, name="visunex-relay").start()
 
-    def address(self, url: str) -> str:
+    def address(self, place: str) -> str:
         """Where a file is to be read here."""
         reached_directly(_HOST)
         with self._lock:
-            self.failures.pop(url, None)
-            place = self._places.setdefault(url, len(self._files))
-            if place == len(self._files):
-                self._files.append(RemoteFile(url, self._web))
-        return f"http://{_HOST}:{self.server_address[1]}/{self._secret}/{place}.parquet"
+            self.failures.pop(place, None)
+            file = remote_file(place)
+            number = self._numbers.setdefault((place, file.name, file.web), len(self._files))
+            if number == len(self._files):
+                self._files.append((place, file))
+        return f"http://{_HOST}:{self.server_address[1]}/{self._secret}/{number}.parquet"
 
-    def file(self, path: str) -> RemoteFile | None:
-        """The file that has an address."""
+    def file(self, path: str) -> tuple[str, RemoteFile] | None:
+        """The file that has an address, and its place."""
         found = re.fullmatch(r"/([\w-]+)/(\d+)\.parquet", path)
         if found is None or not secrets.compare_digest(found[1], self._secret):
             return None
@@ -86,19 +92,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """A range of a file, or why there is none: in words, with a status that is not asked again for."""
-        file = self.server.file(self.path)
-        if file is None:
+        found = self.server.file(self.path)
+        if found is None:
             self._refuse("no such file")
             return
+        place, file = found
         try:
-            if (failed := self.server.failures.get(file.name)) is not None:
+            if (failed := self.server.failures.get(place)) is not None:
                 raise failed
-            self._send(file)
+            self._send(place, file)
         except FetchError as error:
-            self.server.failures[file.name] = error
+            self.server.failures[place] = error
             self._refuse(error.message)
 
-    def _send(self, file: RemoteFile) -> None:
+    def _send(self, place: str, file: RemoteFile) -> None:
         begin, end = self._range(file.size)
         pieces = file.pieces(begin, end)
         first = next(pieces, b"")  # what fails at once can still be said in words
@@ -107,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{file.size}")
         self.end_headers()
         self.wfile.write(first)
-        with self._cut_at_failure(file):
+        with self._cut_at_failure(place):
             for piece in pieces:
                 self.wfile.write(piece)
 
@@ -120,12 +127,12 @@ class _Handler(BaseHTTPRequestHandler):
         return int(start or 0), min(int(last) + 1, size) if last else size
 
     @contextlib.contextmanager
-    def _cut_at_failure(self, file: RemoteFile) -> Iterator[None]:
+    def _cut_at_failure(self, place: str) -> Iterator[None]:
         """Within it, what fails ends the connection: the answer has begun."""
         try:
             yield
         except FetchError as error:
-            self.server.failures[file.name] = error
+            self.server.failures[place] = error
             self.close_connection = True
 
     def _refuse(self, message: str) -> None:

@@ -16,8 +16,9 @@ from .catalog.entries import DataSet, data_set, data_sets, partial_copy
 from .catalog.origin import Origin, first_found
 from .filetypes import FOLDER_SUFFIXES
 from .folders import files_in, hive_keys, matching
-from .hf_datasets import locate_data_set, saved_files
-from .locate import Remote, locate_in_bucket, locate_on_hub, locate_on_web
+from .hub.datasets import SCHEME, locate_data_set, saved_files
+from .hub.locate import locate_on_hub
+from .locate import Remote, locate_in_bucket, locate_on_web
 
 __all__ = ["ResolvedSource", "local_identity", "resolve_source"]
 
@@ -92,7 +93,7 @@ def _resolve_address(address: str, name: str) -> ResolvedSource:
         found = _SCHEMES[scheme](address)
         return ResolvedSource(name, found.urls, found.identity, found.options, found.convert, found.keys)
     if _is_hub_name(address):
-        return _resolve_address(f"datasets://{address}", name)
+        return _resolve_address(f"{SCHEME}{address}", name)
     root, files = _local_files(address)
     keys = _keys_below(root, files)
     identity: list[Any] = _local_identities(files)
@@ -101,7 +102,8 @@ def _resolve_address(address: str, name: str) -> ResolvedSource:
 
 
 def _is_hub_name(address: str) -> bool:
-    """Whether an address can only be OWNER/NAME, as Hugging Face `datasets` takes it."""
+    """Whether an address can only be OWNER/NAME on the Hub, or OWNER/NAME@REVISION?config=...&split=..."""
+    address = re.split(r"[@?]", address, maxsplit=1)[0]
     parts = address.split("/")
     named = len(parts) == 2 and all(re.fullmatch(r"\w[\w.-]{0,95}", part) for part in parts)
     return named and not address.lower().endswith(FOLDER_SUFFIXES) and not Path(parts[0]).exists()

@@ -11,7 +11,7 @@ from typing import IO
 
 from .members import MAX_MEMBER, LeftOut, Member, bad_name, is_hidden
 
-__all__ = ["archives", "headers", "members", "refusal"]
+__all__ = ["archives", "headers", "members", "refusal", "require_plain"]
 
 _MOST_ZEROS = 256 * 1024  # bytes behind a tar's end in which another's beginning is looked for
 _MAX_HEADER = 1024**2
@@ -44,11 +44,7 @@ def members(path: Path, left_out: LeftOut) -> Iterator[Member]:
 
 
 def _members(file: IO[bytes], left_out: LeftOut) -> Iterator[Member]:
-    unpack = _COMPRESSED.get(file.read(2))
-    if unpack is not None:
-        raise tarfile.ReadError(
-            f"a compressed tar, in which pictures cannot be looked up; run {unpack} on it first"
-        )
+    require_plain(file)
     end = file.seek(0, 2)
     for tar in archives(file):
         for info in headers(tar):
@@ -58,6 +54,16 @@ def _members(file: IO[bytes], left_out: LeftOut) -> Iterator[Member]:
                 left_out.members["cut_off"] += 1
                 raise tarfile.ReadError("the file ends before its last member does")
             yield Member(info.name, info.offset_data, info.size)
+
+
+def require_plain(file: IO[bytes]) -> None:
+    """Raise ReadError for a packed tar, of a file that is then at its beginning."""
+    unpack = _COMPRESSED.get(file.read(2))
+    file.seek(0)
+    if unpack is not None:
+        raise tarfile.ReadError(
+            f"a compressed tar, in which pictures cannot be looked up; run {unpack} on it first"
+        )
 
 
 def archives(file: IO[bytes]) -> Iterator[tarfile.TarFile]:

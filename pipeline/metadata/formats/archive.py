@@ -20,7 +20,7 @@ from ...errors import SourceError
 from ...inside.location import LOCATION, Location
 from ...shards.members import Found, LeftOut, Member, images_among, is_hidden, suffix_of
 from ...shards.sidecar import as_utf8
-from ...shards.tar import archives, headers, refusal
+from ...shards.tar import archives, headers, refusal, require_plain
 from ...shards.zips import listed_members, member_bytes, member_range
 from ..columns import NAMES
 from .records import BLOCK_VALUES, Block, Blocks, Tally, require_columns
@@ -42,6 +42,7 @@ def read_tar(file: IO[bytes], address: str, tally: Tally) -> Blocks:
     texts = _Texts()
     left_out = LeftOut()
     try:
+        require_plain(file)
         found = images_among(_members_of_tar(file, texts, left_out), left_out)
         yield from _blocks(_rows(found, texts, address, tally, zipped=False))
     except tarfile.ReadError as error:

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pytest
 from filtering import rows, select
 from standin import Page, StandIn, serving
+from standin_hub import publish
 
 from visunex.net import addresses
 from visunex.pipeline.errors import SourceError
@@ -153,10 +153,9 @@ def test_other_formats_on_the_hub(web: StandIn, tmp_path: Path, monkeypatch: pyt
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_ENDPOINT", web.address)
-    tree = [{"type": "file", "path": f"data/{name}.csv.gz", "oid": name} for name in "ab"]
-    web.pages["/api/datasets/someone/pictures/tree/main?recursive=true"] = Page(json.dumps(tree).encode())
-    for entry in tree:
-        page = Page(gzip.compress(CSV.replace(b"example.org", entry["oid"].encode())))
-        web.pages[f"/datasets/someone/pictures/resolve/main/{entry['path']}"] = page
+    files = {
+        f"data/{name}.csv.gz": gzip.compress(CSV.replace(b"example.org", name.encode())) for name in "ab"
+    }
+    publish(web, "someone/pictures", files)
     report, _ = select(tmp_path / "run", "hf://datasets/someone/pictures/data/*.csv.gz")
     assert (report.rows, report.files) == (8, 2)

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from filtering import rows, select
 from standin import Page, StandIn, serving
+from standin_hub import publish
 
 from visunex.pipeline.errors import SourceError
 from visunex.pipeline.metadata.resolve import resolve_source
@@ -114,7 +115,7 @@ def test_a_name_on_the_hub_is_pinned_to_its_commit(
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_ENDPOINT", web.address)
-    web.pages["/api/datasets/someone/pictures/revision/main"] = Page(b'{"sha": "abc"}')
+    publish(web, "someone/pictures", {"data/train.csv": CSV}, commit="abc")
     bare, named = resolve_source("someone/pictures"), resolve_source("datasets://someone/pictures")
     assert bare.identity == named.identity == [{"data set": "datasets://someone/pictures", "commit": "abc"}]
     with pytest.raises(SourceError, match="no such data set, or it is private"):

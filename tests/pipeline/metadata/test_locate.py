@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from filtering import rows, select
 from standin import Page, StandIn, serving
+from standin_hub import COMMIT
+from standin_hub import publish as publish_on_hub
 
 from visunex.pipeline.errors import SourceError
 from visunex.pipeline.metadata.catalog import entries
 from visunex.pipeline.metadata.resolve import resolve_source
 
-REPOSITORY = "/api/datasets/someone/pictures/tree/main?recursive=true"
+ABOUT = "/api/datasets/someone/pictures/revision/main"
+LISTING = f"/api/datasets/someone/pictures/tree/{COMMIT}"
 
 
 def parquet(*captions: str, **columns: Any) -> bytes:
@@ -45,12 +48,7 @@ def hub(web: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandI
 
 
 def publish(web: StandIn, files: dict[str, bytes], **page: Any) -> None:
-    tree = [{"type": "directory", "path": "data"}]
-    tree += [{"type": "file", "path": path, "lfs": {"oid": f"sha-{path}"}} for path in files]
-    tree += [{"type": "file", "path": "README.md", "oid": "x"}]
-    web.pages[REPOSITORY] = Page(json.dumps(tree).encode())
-    for path, body in files.items():
-        web.pages[f"/datasets/someone/pictures/resolve/main/{path}"] = Page(body, **page)
+    publish_on_hub(web, "someone/pictures", {**files, "README.md": b"# Pictures"}, **page)
 
 
 def fails(data: str, tmp_path: Path, seconds: float = 5) -> str:
@@ -159,52 +157,51 @@ def test_a_data_set_on_the_hub(path: str, count: int, hub: StandIn, tmp_path: Pa
 
 @pytest.mark.parametrize("revision", ["refs/convert/parquet", "~parquet"])
 def test_a_revision_with_slashes(revision: str, hub: StandIn, tmp_path: Path) -> None:
-    tree = [{"type": "file", "path": "default/train/0.parquet", "oid": "1"}]
-    hub.pages["/api/datasets/someone/pictures/tree/refs/convert/parquet?recursive=true"] = Page(
-        json.dumps(tree).encode()
-    )
-    base = "/datasets/someone/pictures/resolve/refs/convert/parquet"
-    hub.pages[f"{base}/default/train/0.parquet"] = Page(parquet("rose"))
+    files = {"default/train/0.parquet": parquet("rose")}
+    publish(hub, files, revision="refs/convert/parquet", commit="c0ffee")
     source = f"hf://datasets/someone/pictures@{revision}/default/**/*.parquet"
     assert select(tmp_path / "run", source)[0].rows == 1
-    assert any("/resolve/refs%2Fconvert%2Fparquet/default/" in path for path, _ in hub.asked)
+    assert any("/revision/refs%2Fconvert%2Fparquet" in path for path, _ in hub.asked)
+    assert resolve_source(source).paths == ("hf://datasets/someone/pictures@c0ffee/default/train/0.parquet",)
 
 
 def test_a_listing_of_several_pages(hub: StandIn, tmp_path: Path) -> None:
-    second = f"{hub.address}{REPOSITORY}&cursor=2"
-    hub.pages[REPOSITORY].headers["Link"] = f'<{second}>; rel="next"'
+    second = f"{hub.address}{LISTING}?recursive=true&cursor=2"
+    hub.pages[LISTING].headers["Link"] = f'<{second}>; rel="next"'
     more = [{"type": "file", "path": "data/c.parquet", "oid": "3"}]
     elsewhere = '<https://evil.invalid/x>; rel="next"'
-    hub.pages[REPOSITORY + "&cursor=2"] = Page(json.dumps(more).encode(), headers={"Link": elsewhere})
-    hub.pages["/datasets/someone/pictures/resolve/main/data/c.parquet"] = Page(parquet("oak", URL=["c"]))
+    hub.pages[f"{LISTING}?recursive=true&cursor=2"] = Page(
+        json.dumps(more).encode(), headers={"Link": elsewhere}
+    )
+    hub.pages[f"/datasets/someone/pictures/resolve/{COMMIT}/data/c.parquet"] = Page(parquet("oak", URL=["c"]))
     assert select(tmp_path / "run", "hf://datasets/someone/pictures", dedupe="none")[0].rows == 4
 
 
 def test_the_contents_on_the_hub_are_told_by_their_hashes(hub: StandIn) -> None:
-    assert resolve_source("hf://datasets/someone/pictures").identity == [
-        {"path": "data/a.parquet", "oid": "sha-data/a.parquet"},
-        {"path": "data/b.parquet", "oid": "sha-data/b.parquet"},
-    ]
+    found = resolve_source("hf://datasets/someone/pictures").identity
+    assert [each["path"] for each in found] == ["data/a.parquet", "data/b.parquet"]
+    assert len({each["oid"] for each in found}) == 2
 
 
 def test_a_gated_data_set_says_what_to_do(
     hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(hub, {"data/a.parquet": parquet("rose")}, token="good", location="/signed?s=1")
-    hub.pages["/signed?s=1"] = Page(parquet("rose"))
-    source = "hf://datasets/someone/pictures"
-    terms = f"accept its terms at {hub.address}/datasets/someone/pictures"
-    assert f"{terms}, then set HF_TOKEN" in fails(source, tmp_path)
-    monkeypatch.setenv("HF_TOKEN", "bad")
-    assert f"your token may not read it; {terms}" in fails(source, tmp_path)
-    monkeypatch.setenv("HF_TOKEN", "good")
-    hub.asked.clear()
-    assert select(tmp_path / "run", source)[0].rows == 1
-    assert all(token is None for path, token in hub.asked if path.startswith("/signed"))
+    with serving({"/signed?s=1": Page(parquet("rose"))}) as store:
+        publish(
+            hub, {"data/a.parquet": parquet("rose")}, token="good", location=f"{store.address}/signed?s=1"
+        )
+        source = "hf://datasets/someone/pictures"
+        terms = f"accept its terms at {hub.address}/datasets/someone/pictures"
+        assert f"{terms}, then set HF_TOKEN" in fails(source, tmp_path)
+        monkeypatch.setenv("HF_TOKEN", "bad")
+        assert f"your token may not read it; {terms}" in fails(source, tmp_path)
+        monkeypatch.setenv("HF_TOKEN", "good")
+        assert select(tmp_path / "run", source)[0].rows == 1
+        assert {token for _, token in store.asked} == {None}
 
 
 def test_a_token_is_found_where_the_hub_keeps_it(hub: StandIn, tmp_path: Path) -> None:
-    hub.pages[REPOSITORY].token = "kept"
+    hub.pages[ABOUT].token = "kept"
     assert "gated" in fails("hf://datasets/someone/pictures", tmp_path)
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / "token").write_text("kept\n")
@@ -214,7 +211,7 @@ def test_a_token_is_found_where_the_hub_keeps_it(hub: StandIn, tmp_path: Path) -
 def test_a_token_goes_to_no_other_host(hub: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_TOKEN", "mine")
     with serving({"/tree": Page(b"[]")}) as other:
-        hub.pages[REPOSITORY] = Page(location=f"{other.address}/tree")
+        hub.pages[LISTING] = Page(location=f"{other.address}/tree")
         assert "no such parquet file" in fails("hf://datasets/someone/pictures", tmp_path)
         assert other.asked == [("/tree", None)]
 
@@ -234,9 +231,10 @@ def test_a_token_goes_to_no_other_host(hub: StandIn, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_what_the_hub_may_say_instead(page: Page | None, said: str, hub: StandIn, tmp_path: Path) -> None:
-    del hub.pages[REPOSITORY]
+    asked = LISTING if page is not None and page.body.startswith(b"[") else ABOUT
+    del hub.pages[asked]
     if page is not None:
-        hub.pages[REPOSITORY] = page
+        hub.pages[asked] = page
     assert said in fails("hf://datasets/someone/pictures", tmp_path)
 
 

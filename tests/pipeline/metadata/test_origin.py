@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from filtering import rows, select
 from standin import Page, StandIn, serving
+from standin_hub import publish as publish_on_hub
 
 from visunex.pipeline.cli import main
 from visunex.pipeline.errors import SourceError
@@ -75,11 +76,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
 
 def publish(hub: StandIn, place: tuple[str, str], body: bytes, **page: Any) -> None:
     repository, path = place
-    tree = [{"type": "file", "path": path, "oid": "1"}, {"type": "file", "path": "README.md", "oid": "2"}]
-    hub.pages[f"/api/datasets/{repository}/tree/main?recursive=true"] = Page(
-        json.dumps(tree).encode(), **page
-    )
-    hub.pages[f"/datasets/{repository}/resolve/main/{path}"] = Page(body, **page)
+    publish_on_hub(hub, repository, {path: body, "README.md": b"# Pictures"}, **page)
 
 
 def counts_as(monkeypatch: pytest.MonkeyPatch, count: int) -> None:

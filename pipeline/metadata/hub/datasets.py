@@ -1,14 +1,15 @@
-"""Data sets through Hugging Face `datasets`, streamed from the Hub or a folder; and folders that it saved.
+"""Data sets that people name OWNER/NAME, and folders that Hugging Face `datasets` saved.
 
-`datasets` (the extra of that name) loads what has no parquet files of its own. Code of a data set's owner is
-never run: since version 4 `datasets` refuses loading scripts, and the extra asks for that version.
+Files of such a set are read as they are where they may hold pictures: parquet, Arrow, tars and zips. What has
+none of these is streamed through `datasets` (the extra of that name), as is a folder on this machine. Code of
+a set's owner is never run: since version 4 `datasets` refuses loading scripts, and the extra asks for that.
 """
 
 import importlib.metadata
 import importlib.util
 import json
 import urllib.parse
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from visunex.base.errors import first_line
 from visunex.base.files import identities
 from visunex.base.folders import expanded
-from visunex.net.hub import pinned
+from visunex.net import hub
 
-from ..errors import SourceError, fetch_errors_as
-from .locate import Remote
+from ...errors import SourceError, fetch_errors_as
+from ..locate import Remote
+from .locate import remote_files
+from .splits import choose, data_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,19 +64,27 @@ def _named(address: str) -> _Named:
 def locate_data_set(address: str) -> Remote:
     """The data set at datasets://OWNER/NAME[@REVISION] or datasets:///FOLDER, with ?config=...&split=...
 
-    Raises SourceError: it is not there, or the extra is missing.
+    Raises SourceError: it is not there, it is not said which of its parts is meant, or the extra is missing.
     """
     named = _named(address)
-    _require_library(address)
     if named.local is None:
-        _, commit, _ = pinned(f"hf://datasets/{named.path}")
-        return Remote((address,), [{"data set": address, "commit": commit}], convert=True)
+        return _on_hub(named)
+    _require_library(address)
     if not named.local.is_dir():
         raise SourceError(f"{address}: there is no folder {named.local}")
     files = sorted(path for path in named.local.rglob("*") if path.is_file())
     names = [str(path.relative_to(named.local)) for path in files]
     contents = list(zip(names, identities(files), strict=True))
     return Remote((address,), [{"data set": address, "files": contents}], convert=True)
+
+
+def _on_hub(named: _Named) -> Remote:
+    found = hub.pinned(hub.data_set(f"hf://datasets/{named.path}"))
+    files = data_files(list(hub.files(found)), found.configs, named.address, named.config, named.split)
+    if (remote := remote_files(found, files)) is not None:
+        return remote
+    _require_library(named.address)
+    return Remote((named.address,), [{"data set": named.address, "commit": found.revision}], convert=True)
 
 
 def _require_library(address: str) -> None:
@@ -118,20 +129,12 @@ def _stream(named: _Named) -> "Iterator[pa.Table]":
     settings: dict[str, Any] = {"path": str(named.local)}
     if named.local is None:
         with fetch_errors_as(SourceError):
-            repository, commit, token = pinned(f"hf://datasets/{named.path}")
-        settings = {"path": repository, "revision": commit, "token": token}
+            found = hub.pinned(hub.data_set(f"hf://datasets/{named.path}"))
+        settings = {"path": found.repository, "revision": found.revision, "token": found.token}
     splits = datasets.load_dataset(**settings, name=named.config, streaming=True)
-    rows = splits[_split(named.address, named.split, splits)].with_format("arrow")
+    rows = splits[choose(named.address, "split", named.split, splits)].with_format("arrow")
     for table in rows.iter(batch_size=_BATCH):
         yield _texts_and_numbers(table)
-
-
-def _split(address: str, wanted: str | None, splits: Collection[str]) -> str:
-    """The split to read: the one asked for, else `train`, else the only one."""
-    name = wanted or (next(iter(splits)) if len(splits) == 1 else "train")
-    if name not in splits:
-        raise SourceError(f"{address} has no split {name!r}: name one of {', '.join(splits)} (?split=...)")
-    return name
 
 
 def _texts_and_numbers(table: "pa.Table") -> "pa.Table":

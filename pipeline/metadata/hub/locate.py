@@ -1,0 +1,77 @@
+"""Files of data sets on the Hub, found by its listing, as hf:// addresses at the commit of today."""
+
+import re
+from collections.abc import Sequence
+
+from visunex.net import hub
+from visunex.net.range_file import as_file
+
+from ...errors import SourceError, fetch_errors_as
+from ...inside.opened import opened_file
+from ...shards.members import LeftOut, images_among
+from ...shards.zips import listed_members
+from ..filetypes import FOLDER_SUFFIXES, MAGIC_BYTES
+from ..folders import hive_keys, most_common_kind, of_first_kind
+from ..locate import Remote, kind_at
+from .splits import below, is_shown, matches
+
+__all__ = ["locate_on_hub", "remote_files"]
+
+_WITH_IMAGES = frozenset({"parquet", "arrow", "tar", "zip"})
+
+
+@fetch_errors_as(SourceError)
+def locate_on_hub(address: str) -> Remote:
+    """The files of hf://datasets/OWNER/NAME[@REVISION][/PATH], PATH a file, a folder or a pattern.
+
+    Of a folder those of the first kind that it has. Raises SourceError: not there, gone, gated (with what to
+    do), or out of reach.
+    """
+    found = hub.pinned(hub.data_set(address))
+    files = _meant(list(hub.files(found)), found.path)
+    if not files:
+        raise SourceError(
+            f"{address}: the data set is there, but no such parquet file in it, nor one of "
+            f"{', '.join(FOLDER_SUFFIXES)}"
+        )
+    return _remote(found, files)[0]
+
+
+def remote_files(found: hub.DataSet, files: Sequence[hub.HubFile]) -> Remote | None:
+    """Those of the files that are of the most common kind; None where that is none that holds pictures."""
+    files = most_common_kind(files, lambda each: each.path)
+    if not files:
+        return None
+    remote, kind = _remote(found, files)
+    if kind not in _WITH_IMAGES or (kind == "zip" and not _has_images(remote.urls[0])):
+        return None
+    return remote
+
+
+def _remote(found: hub.DataSet, files: Sequence[hub.HubFile]) -> tuple[Remote, str]:
+    """Files as addresses, and of which kind they are, by the first one's first bytes."""
+    first = files[0].path
+    kind = kind_at(found.address_of(first), first, hub.start_of(found, first, MAGIC_BYTES))
+    return Remote(
+        tuple(found.address_of(each.path) for each in files),
+        [{"path": each.path, "oid": each.oid} for each in files],
+        convert=kind != "parquet",
+        keys=tuple(hive_keys(below(found.path, each.path)) for each in files),
+    ), kind
+
+
+def _meant(files: Sequence[hub.HubFile], path: str) -> list[hub.HubFile]:
+    """The files that `path` (a file, a folder or a pattern) means: what is hidden, only by its name."""
+    named = [each for each in files if matches(each.path, path)]
+    if named or re.search(r"[*?\[]", path):
+        return named
+    folder = f"{path.rstrip('/')}/" if path else ""
+    inside = [each for each in files if each.path.startswith(folder) and is_shown(each.path, path)]
+    return of_first_kind(inside, lambda each: each.path)
+
+
+def _has_images(address: str) -> bool:
+    """Whether a zip has a picture among its members."""
+    left_out = LeftOut()
+    members = listed_members(as_file(opened_file(address)), left_out)
+    return next(iter(images_among(members, left_out)), None) is not None

@@ -1,0 +1,136 @@
+"""Data sets on the Hub with the pictures inside: chosen, downloaded and encoded as metadata of links is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import picture_sets
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from downloads import pictures, rows
+from standin import Page, StandIn, serving
+from standin_hub import COMMIT, publish
+
+from visunex.pipeline.cli import main
+from visunex.pipeline.rundir import RunDir
+
+TOP = 6
+FILES = 5
+
+
+@pytest.fixture(scope="module")
+def bodies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
+    """The files of each data set."""
+    folder, found = tmp_path_factory.mktemp("sets"), picture_sets.records()
+    parts = [found[at::FILES] for at in range(FILES)]
+    tables = [picture_sets.table(folder / f"{n}.parquet", part, group=4) for n, part in enumerate(parts)]
+    names = [f"data/train-{n:05d}-of-{FILES:05d}.parquet" for n in range(FILES)]
+    other = picture_sets.table(folder / "test.parquet", found[:4]).read_bytes()
+    halves = {f"{n}.tar": picture_sets.webdataset(folder / f"{n}.tar", found[n::2]) for n in range(2)}
+    return {
+        "struct": {**dict(zip(names, (each.read_bytes() for each in tables), strict=True)),
+                   "data/test-00000-of-00001.parquet": other, "README.md": b"# Pictures"},
+        "tar": {name: path.read_bytes() for name, path in halves.items()},
+        "zip": {"images/part-000001.zip": picture_sets.zipped(folder / "set.zip", found).read_bytes()},
+        "arrow": {"data-00000-of-00001.arrow": picture_sets.arrow(folder / "a.arrow", found).read_bytes()},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
+    """The Hub, asked without a token, with nothing on it."""
+    for name in ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "hub" / "token"))
+    monkeypatch.chdir(tmp_path)
+    with serving({}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        yield server
+
+
+def invoked(name: str, *arguments: str, run: Path, fails: bool = False) -> str:
+    result = CliRunner().invoke(main, [name, *arguments, "--run", str(run)])
+    assert result.exit_code == int(fails), result.output
+    return result.output
+
+
+def filtered(source: str, run: Path) -> list[str]:
+    """The locations of the candidates."""
+    invoked("filter", source, "--keywords", "flower", "--top", str(TOP), run=run)
+    return [str(each) for each in pq.read_table(RunDir(run).selected)["location"].to_pylist()]
+
+
+def chosen(run: Path) -> set[bytes]:
+    files = pictures(RunDir(run))
+    return {files[row["key"]] for row in rows(RunDir(run)) if row["chosen"]}
+
+
+def expected() -> set[bytes]:
+    flowers = [each for each in picture_sets.records() if "flower" in each["caption"]]
+    return {each["picture"] for each in sorted(flowers, key=lambda each: -each["aesthetic_score"])[:TOP]}
+
+
+@pytest.mark.parametrize(
+    ("form", "source"),
+    [
+        ("struct", "someone/pictures"),
+        ("struct", "hf://datasets/someone/pictures/data/train-*"),
+        ("tar", "someone/pictures"),
+        ("zip", "hf://datasets/someone/pictures/images"),
+        ("arrow", "datasets://someone/pictures?split=train"),
+    ],
+)
+def test_from_a_question_to_an_embedding(
+    form: str, source: str, bodies: dict[str, dict[str, bytes]], hub: StandIn, tmp_path: Path
+) -> None:
+    publish(hub, "someone/pictures", bodies[form])
+    run = tmp_path / "run"
+    places = filtered(source, run)
+    assert len(places) == 20
+    assert all(place.startswith(f"hf://datasets/someone/pictures@{COMMIT}/") for place in places)
+    hub.pages = {path: page for path, page in hub.pages.items() if "/main" not in path}  # it moved on
+    invoked("download", "--processes", "1", run=run)
+    assert chosen(run) == expected()
+    if source == "someone/pictures":
+        invoked("encode", "--model", "visunex-tiny", run=run)
+        assert (run / "embedding.pt").exists()
+
+
+def test_a_token_opens_a_gated_set_and_goes_to_the_hub_alone(
+    bodies: dict[str, dict[str, bytes]], hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, source = tmp_path / "run", "someone/pictures"
+    with serving({}) as store:
+        made = publish(hub, source, bodies["tar"], token="good")
+        for path, page in made.files.items():
+            store.pages[f"/{path}"] = Page(page.body)
+            page.location = f"{store.address}/{path}"
+        terms = f"accept its terms at {hub.address}/datasets/{source}"
+        assert f"{terms}, then set HF_TOKEN" in invoked("filter", source, run=run, fails=True)
+        monkeypatch.setenv("HF_TOKEN", "good")
+        assert filtered(source, run)
+        monkeypatch.setenv("HF_TOKEN", "bad")
+        refused = invoked("download", "--processes", "1", run=run, fails=True)
+        assert f"{terms}, with the account of your token" in refused
+        monkeypatch.setenv("HF_TOKEN", "good")
+        invoked("download", "--processes", "1", run=run)
+        assert {token for _, token in store.asked} == {None}
+    assert chosen(run) == expected()
+
+
+def test_the_hubs_own_client_reads_the_stand_in(
+    bodies: dict[str, dict[str, bytes]], hub: StandIn, tmp_path: Path
+) -> None:
+    """What the stand-in is asked for and answers is of the Hub's own interface."""
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    publish(hub, "someone/pictures", bodies["zip"])
+    api = huggingface_hub.HfApi(endpoint=hub.address, token=False)
+    assert api.dataset_info("someone/pictures", revision="main").sha == COMMIT
+    tree = api.list_repo_tree("someone/pictures", repo_type="dataset", recursive=True)
+    assert {each.path: each.lfs.size for each in tree if hasattr(each, "lfs")} == {
+        path: len(body) for path, body in bodies["zip"].items()
+    }
+    (path,) = bodies["zip"]
+    file = api.hf_hub_download("someone/pictures", path, repo_type="dataset", cache_dir=tmp_path / "cache")
+    assert Path(file).read_bytes() == bodies["zip"][path]
