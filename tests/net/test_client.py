@@ -73,7 +73,7 @@ USES: dict[str, tuple[type[Exception], Callable[[str, Path], object]]] = {
     "vectors": (EncodeError, lambda base, _: open_folder(base)),
     "metadata": (SourceError, lambda base, _: resolve.resolve_source(f"{base}/m.parquet")),
     "metadata to convert": (SourceError, read_converted),
-    "a listing": (SourceError, lambda _, __: resolve.resolve_source("hf://datasets/someone/pictures")),
+    "a listing": (FetchError, lambda _, __: list(hub.files(hub.data_set("hf://datasets/someone/pictures")))),
     "a revision": (FetchError, lambda _, __: hub.pinned(hub.data_set("hf://datasets/someone/pictures"))),
     "an embedding": (EmbeddingError, lambda base, _: fetch("fantasy", base)),
 }
