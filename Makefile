@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 PACKAGES := aesthetic_embeddings base clip demo generate images net pipeline recipes
 # one thread for torch in each of pytest's processes: more would wait for one another
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
-PYTEST := pytest -n 2 --dist loadfile
+# files in the order of tests/conftest.py, the long ones first
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-slow fuzz interop lint types format docs bench clean
 help:

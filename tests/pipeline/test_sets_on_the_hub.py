@@ -120,10 +120,11 @@ def test_a_token_opens_a_gated_set_and_goes_to_the_hub_alone(
 
 
 def test_the_hubs_own_client_reads_the_stand_in(
-    bodies: dict[str, dict[str, bytes]], hub: StandIn, tmp_path: Path
+    bodies: dict[str, dict[str, bytes]], hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the stand-in is asked for and answers is of the Hub's own interface."""
     huggingface_hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     publish(hub, "someone/pictures", bodies["zip"])
     api = huggingface_hub.HfApi(endpoint=hub.address, token=False)
     assert api.dataset_info("someone/pictures", revision="main").sha == COMMIT

@@ -192,7 +192,7 @@ def _listing(path: Path) -> None:
     probe.SECONDS, hub._MOST_PAGES = _SECONDS, 3
     os.environ.update(HF_ENDPOINT=f"http://127.0.0.1:{server.server_address[1]}", HF_HUB_OFFLINE="0")
     try:
-        hub.pinned("hf://datasets/a/b")
+        hub.pinned(hub.data_set("hf://datasets/a/b"))
     except FetchError:
         list(hub.files(hub.data_set("hf://datasets/a/b")))
 
