@@ -72,8 +72,10 @@ class FileSpool:
         try:
             with self.path.open("ab") as spool, Progress("take from files", len(wanted)) as shown:
                 for file in sorted(by_file):
-                    self._copy_from(file, by_file[file], spool, shown.update)
-                    self._keep(spool)
+                    try:
+                        self._copy_from(file, by_file[file], spool, shown.update)
+                    finally:  # what a file gave before it failed is not moved again
+                        self._keep(spool)
         except OSError as error:
             raise DownloadError(f"{self._folder}: {error.strerror or error}; what is done is kept") from None
 

@@ -97,6 +97,24 @@ def test_from_a_question_to_an_embedding(
         assert (run / "embedding.pt").exists()
 
 
+def test_a_download_that_breaks_off_in_a_file_goes_on_with_what_it_has(
+    bodies: dict[str, dict[str, bytes]], hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visunex.net.errors.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("visunex.pipeline.inside.reading._GAP", 0)
+    run, made = tmp_path / "run", publish(hub, "someone/pictures", bodies["tar"])
+    first_shard = filtered("someone/pictures", run)[:10]
+    last = made.files["1.tar"]
+    last.fails_after = last.requests + 2
+    assert "what is done is kept" in invoked("download", "--processes", "1", run=run, fails=True)
+    last.fails_after, moved = None, hub.sent
+    invoked("download", "--processes", "1", run=run)
+    assert chosen(run) == expected()
+    sizes = [int(place.partition("+")[2].partition("&")[0]) for place in first_shard if "/1.tar#" in place]
+    assert len(sizes) > 2
+    assert hub.sent - moved == sum(sizes[2:])
+
+
 def test_a_token_opens_a_gated_set_and_goes_to_the_hub_alone(
     bodies: dict[str, dict[str, bytes]], hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ class Page:
     """What is at a path: `token` (and none else) may read it, `location` redirects, `ranges` are served.
 
     Of what is larger than 1000 bytes, the first `cuts` answers break off in the middle, and after
-    `drips_after` answers a byte comes now and then.
+    `drips_after` answers a byte comes now and then. After `fails_after` requests all answers are 503.
     """
 
     body: bytes = b""
@@ -30,6 +30,8 @@ class Page:
     cuts: int = 0
     drips_after: int | None = None
     answers: int = 0
+    fails_after: int | None = None
+    requests: int = 0
 
 
 @dataclass
@@ -67,6 +69,9 @@ def serving(pages: Pages, host: str = "127.0.0.1") -> Iterator[StandIn]:
 
         def answer(self, page: Page) -> None:
             status, body, headers = page.status, page.body, dict(page.headers)
+            page.requests += 1
+            if page.fails_after is not None and page.requests > page.fails_after:
+                status, body = 503, b""
             if page.location:
                 status, body, headers["Location"] = 302, b"", page.location
             wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
