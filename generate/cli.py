@@ -80,6 +80,10 @@ def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
         check_same(record, job, sampler, named)
     remember(options.model)
     report = make(options, job, sampler)
+    if report.spelt:
+        from .output.labels import remark
+
+        click.echo(printable(remark(report.spelt)), err=True)
     seed = job.settings.seed
     show({**report.as_dict(), "seed": seed}, f"{summary(report)}\nseed {seed}")
 

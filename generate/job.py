@@ -3,9 +3,9 @@
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +15,7 @@ from PIL import Image
 
 from .errors import OutputError
 from .output.files import Writer
-from .output.grid import labelled_grid, tile
+from .output.grid import Grid, labelled_grid, tile
 from .output.png_text import ImageRecord, ModelRecord, TasteRecord, web_ui_text
 from .sampling.sampler import Batch, Sampler, latent_shape
 from .settings import SeedOf, Settings
@@ -62,13 +62,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run made: the number of images, of those blacked out, the files; and how long it took."""
+    """What a run made: the number of images, of those blacked out, the files; and how long it took.
+
+    `spelt` are labels of the grid whose letters no font here has, and what is written there instead.
+    """
 
     images: int
     flagged: int
     samples: tuple[str, ...]
     grids: tuple[str, ...]
     seconds: float
+    spelt: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON has it."""
@@ -126,8 +130,10 @@ def run(
                     writer.sample(each.image, each.record)
             columns[-1] += made
     samples = tuple(map(str, writer.written))
-    grids = (str(_write_grid(job, columns, writer)),) if job.grid and columns[0] else ()
-    return Report(sum(map(len, columns)), flagged, samples, grids, time.monotonic() - began)
+    grid = _grid(job, columns) if job.grid and columns[0] else None
+    grids = (str(writer.grid(grid.image, web_ui_text(columns[0][0].record))),) if grid else ()
+    spelt = grid.spelt if grid else {}
+    return Report(sum(map(len, columns)), flagged, samples, grids, time.monotonic() - began, spelt)
 
 
 @contextmanager
@@ -180,10 +186,6 @@ def record_of(
     )
 
 
-def _taste_record(taste: Taste) -> TasteRecord:
-    return TasteRecord(name=taste.name, sha256=taste.digest, steps=taste.steps, lr=taste.lr, path=taste.path)
-
-
 @cache
 def versions() -> dict[str, str]:
     """Versions of what decides about the bits of an image."""
@@ -191,16 +193,14 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **ours}
 
 
-def _write_grid(job: Job, columns: Sequence[Sequence[_Made]], writer: Writer) -> Path:
-    """Write the grid of the images in `columns`, one for each variant, with the text of the first image."""
+def _grid(job: Job, columns: Sequence[Sequence[_Made]]) -> Grid:
+    """The grid of the images in `columns`, one for each variant."""
     if len(job.variants) > 1:
-        image = _sweep_grid(job, columns)
-    else:
-        image = tile([made.image for made in columns[0]], job.per_row or job.settings.samples)
-    return writer.grid(image, web_ui_text(columns[0][0].record))
+        return _sweep_grid(job, columns)
+    return Grid(tile([made.image for made in columns[0]], job.per_row or job.settings.samples))
 
 
-def _sweep_grid(job: Job, columns: Sequence[Sequence[_Made]]) -> Image.Image:
+def _sweep_grid(job: Job, columns: Sequence[Sequence[_Made]]) -> Grid:
     by_row = [
         list(pairs)
         for _, pairs in groupby(zip(job.variants, columns, strict=True), key=lambda pair: pair[0].row)

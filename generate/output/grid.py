@@ -1,12 +1,15 @@
 """Grids of images: as the original drew them, and labelled, a column for each setting of a sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-__all__ = ["labelled_grid", "tile"]
+from .labels import Label, Scribe
 
-PAPER, INK = "white", "black"
+__all__ = ["Grid", "labelled_grid", "tile"]
+
+PAPER = "white"
 GAP = 4
 
 
@@ -25,46 +28,42 @@ def tile(images: Sequence[Image.Image], per_row: int, padding: int = 2) -> Image
     return grid
 
 
+@dataclass(frozen=True)
+class Grid:
+    """A grid; `spelt` are labels whose letters no font here has, and what is written instead."""
+
+    image: Image.Image
+    spelt: Mapping[str, str] = field(default_factory=dict)
+
+
 def labelled_grid(
     rows: Sequence[Sequence[Image.Image]], columns: Sequence[str], row_labels: Sequence[str] = ()
-) -> Image.Image:
+) -> Grid:
     """Draw `rows` of images under the headings `columns`; a row's label, if any, stands above its row.
 
-    All images are of one size. Labels that do not fit are shortened.
+    All images are of one size. Labels may be of any script; those that do not fit are shortened.
     """
     width, height = rows[0][0].size
-    font = ImageFont.load_default(size=max(11, min(28, height // 16)))
-    line = _line_height(font)
-    above = line if any(row_labels) else 0
     across = GAP + len(columns) * (width + GAP)
+    scribe = Scribe((*columns, *row_labels), max(11, min(28, height // 16)))
+    headings = [scribe.label(text, width) for text in columns]
+    beside = [scribe.label(text, across - 2 * GAP) for text in row_labels if any(row_labels)]
+    line, base = _line(scribe, headings)
+    above, row_base = _line(scribe, beside)
     grid = Image.new("RGB", (across, GAP + line + len(rows) * (above + height + GAP)), PAPER)
-    draw = ImageDraw.Draw(grid)
-    for column, label in enumerate(columns):
-        text = _shortened(label, width, font)
-        left = GAP + column * (width + GAP) + (width - font.getlength(text)) / 2
-        draw.text((left, GAP / 2), text, fill=INK, font=font)
+    for column, label in enumerate(headings):
+        left = GAP + column * (width + GAP) + (width - label.width) / 2
+        label.draw(grid, left, GAP / 2 + base)
     for number, row in enumerate(rows):
         top = GAP + line + number * (above + height + GAP)
-        if above and row_labels[number]:
-            draw.text((GAP, top), _shortened(row_labels[number], across - 2 * GAP, font), fill=INK, font=font)
+        if beside:
+            beside[number].draw(grid, GAP, top + row_base)
         for column, image in enumerate(row):
             grid.paste(image, (GAP + column * (width + GAP), top + above))
-    return grid
+    return Grid(grid, scribe.spelt)
 
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-def _line_height(font: Font) -> int:
-    box = font.getbbox("Ájgy")
-    return round(box[3]) + GAP
-
-
-def _shortened(text: str, width: int, font: Font) -> str:
-    """The text, or as much of it as fits `width` pixels with an ellipsis."""
-    text = " ".join(text.split())
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
+def _line(scribe: Scribe, labels: Sequence[Label]) -> tuple[int, int]:
+    """Height and baseline of a line of labels, with a gap below it; no room for none."""
+    height, baseline = scribe.line(labels)
+    return (height + GAP, baseline) if labels else (0, 0)

@@ -241,8 +241,11 @@ def test_a_sweeps_columns_are_those_of_its_heading(generate, embedding_file):
     samples = sorted(Path("outputs/samples").iterdir())
     assert [read_record(path).taste.steps for path in samples] == [0, 5]
     assert pixels("outputs/grid-0000.png").shape[1] == 2 * 68 + 4
-    both = generate(*sweep, "--sweep-embeddings", "day/fantasy.pt,night/fantasy.pt,day/fantasy.pt")
+    Path("\ue000").mkdir()  # which no font has
+    shutil.copy("night/fantasy.pt", "\ue000/fantasy.pt")
+    both = generate(*sweep, "--sweep-embeddings", "day/fantasy.pt,\ue000/fantasy.pt,day/fantasy.pt")
     assert both.exit_code == 0, both.output
+    assert both.stderr.count("\ue000/fantasy is <U+E000>/fantasy") == 1
     assert pixels("outputs/grid-0001.png").shape[1] == 2 * 68 + 4
 
 

@@ -204,7 +204,7 @@ def test_a_grid_is_laid_out_as_the_originals():
 def test_a_labelled_grid_holds_every_picture_untouched():
     rows = [[picture(10 * (row + 3 * column)) for column in range(3)] for row in range(2)]
     grid = np.asarray(
-        labelled_grid(rows, ["0 steps", "a label far too long for its picture", ""], ["up", "down"])
+        labelled_grid(rows, ["0 steps", "a label far too long for its picture", ""], ["up", "down"]).image
     )
     for row in rows:
         for image in row:
@@ -215,4 +215,5 @@ def test_a_labelled_grid_holds_every_picture_untouched():
 
 def test_rows_without_labels_take_no_room():
     rows = [[picture(), picture()]]
-    assert labelled_grid(rows, ["a", "b"]).height < labelled_grid(rows, ["a", "b"], ["row"]).height
+    plain, labelled = labelled_grid(rows, ["a", "b"]), labelled_grid(rows, ["a", "b"], ["row"])
+    assert plain.image.height < labelled.image.height
