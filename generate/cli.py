@@ -10,7 +10,7 @@ from visunex.base.console import Command, Program, show
 from visunex.base.progress import Progress, human_time
 from visunex.base.text import printable
 
-from .options import ELSEWHERE, generate_options
+from .options import ELSEWHERE, HEADINGS, generate_options
 
 if TYPE_CHECKING:
     from .again import Again
@@ -37,6 +37,23 @@ class GenerateProgram(Program, Command):
             if name in ELSEWHERE:
                 raise click.UsageError(f"{error.option_name} {ELSEWHERE[name]}", ctx) from None
             raise
+        except click.UsageError as error:
+            if error.message.startswith("Got unexpected extra argument"):
+                hint = "a prompt stands behind --prompt, in quotes; flags such as --plms take no value"
+                raise click.UsageError(f"{error.message}: {hint}", ctx) from None
+            raise
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options under headings."""
+        records: dict[str, list[tuple[str, str]]] = {}
+        heading = ""
+        for param in self.get_params(ctx):
+            heading = HEADINGS.get(param.name or "", heading)
+            if (record := param.get_help_record(ctx)) is not None:
+                records.setdefault(heading, []).append(record)
+        for heading, rows in records.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 @click.command(
@@ -46,11 +63,13 @@ class GenerateProgram(Program, Command):
 @click.version_option(package_name="visunex")
 @click.pass_context
 def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
-    """A prompt and an aesthetic embedding become pictures, with any Stable Diffusion 1.x model.
+    """A prompt becomes pictures in a taste, with any Stable Diffusion 1.x model.
 
-    The prompt is personalised by aesthetic gradients (arXiv 2209.12330): the model's text tower is moved a
-    few steps towards the embedding for this prompt alone, and is as it was afterwards. Every option may be
-    written with underscores or hyphens.
+    The taste is an aesthetic embedding: a small file that says which pictures somebody likes, published or
+    made by `visunex-data`. Without one the prompt is drawn as it is. With one it is personalised by
+    aesthetic gradients (arXiv 2209.12330): the model's text encoder is moved a few steps towards the
+    embedding for this prompt alone, and is as it was afterwards. Every option may be written with
+    underscores or hyphens.
 
     \b
     Examples:

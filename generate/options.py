@@ -11,7 +11,7 @@ from visunex.base.console import proxy_option
 
 from .settings import DEFAULT_MODEL
 
-__all__ = ["ELSEWHERE", "generate_options"]
+__all__ = ["ELSEWHERE", "HEADINGS", "generate_options"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,18 +33,43 @@ ELSEWHERE = {
     "aesthetic_weight": "is not there: steps and rate say how far, --aesthetic_steps and --aesthetic_lr.",
 }
 
-FILE = click.Path(path_type=Path, dir_okay=False)
-AT_LEAST_ONE, NOT_NEGATIVE = click.IntRange(min=1), click.IntRange(min=0)
+MOST_SAMPLES = 10_000  # in a batch; each has its noise drawn before memory can be seen not to suffice
 
 
-class Finite(click.FloatRange):
-    """A number that is neither infinite nor NaN."""
+class Whole(click.IntRange):
+    """A whole number within bounds; click would call it an integer range."""
+
+    name = "integer"
+
+
+class Folder(click.Path):
+    """A folder's path. An empty one, as of a variable that is not set, is not the working folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse `outputs`."""
+        if value == "":
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Finite(click.ParamType[float]):
+    """A number that is neither infinite nor NaN, and not below `least`."""
+
+    name = "number"
+
+    def __init__(self, least: float = -math.inf) -> None:
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse `7.5`."""
-        number = super().convert(value, param, ctx)
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number", param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number", param, ctx)
+        if number < self.least:
+            self.fail(f"{value!r} is less than {self.least:g}", param, ctx)
         return number
 
 
@@ -76,7 +101,14 @@ class Names(click.ParamType[tuple[str, ...]]):
         """Parse `a,b` into `("a", "b")`."""
         if isinstance(value, tuple):
             return value
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not names:
+            self.fail(f"{value!r} is not a list of names such as fantasy,sac_8plus", param, ctx)
+        return names
+
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+AT_LEAST_ONE, NOT_NEGATIVE = Whole(min=1), Whole(min=0)
 
 
 def option(
@@ -88,7 +120,8 @@ def option(
     """
     bare = name.removeprefix("--")
     twins = dict.fromkeys((name, "--" + bare.replace("_", "-"), "--" + bare.replace("-", "_"), *more))
-    shown = not settings.get("is_flag") and settings.get("default") not in (None, "")
+    said = settings.get("is_flag") or "[default:" in help_text
+    shown = not said and settings.get("default") not in (None, "")
     return click.option(
         *twins, field or bare.replace("-", "_"), help=help_text, show_default=shown, **settings
     )
@@ -100,7 +133,8 @@ WHAT = [
     option("--negative_prompt", "What the picture must not show.", default=""),
     option(
         "--model",
-        "Hub name, diffusers folder, .safetensors or .ckpt, visunex-tiny.",
+        "A Stable Diffusion 1.x model: a folder, a .safetensors or .ckpt file, or a name on the Hugging Face "
+        "Hub, fetched when first used (4 GB); visunex-tiny is a toy that needs no network.",
         "--ckpt",
         default=DEFAULT_MODEL,
     ),
@@ -116,12 +150,16 @@ WHAT = [
     option("--recipe", "Take defaults from the [generate] part of this recipe (name or file)."),
 ]
 TASTE = [
-    option("--aesthetic_embedding", "The taste: a path, or the name of a run or of a published embedding."),
+    option(
+        "--aesthetic_embedding",
+        "The taste: a path, or the name of a run or of a published embedding, fetched when first used "
+        "(`visunex-data embeddings list` names them).",
+    ),
     option("--aesthetic_steps", "Steps towards the taste; 0: none.", type=NOT_NEGATIVE, default=10),
     option("--aesthetic_lr", "Length of each such step.", type=Finite(), default=1e-4),
     option(
         "--text-encoder",
-        "The tower to personalise: the model's own, or OpenAI's as the original did.",
+        "The text encoder to personalise: the model's own, or OpenAI's as the original did.",
         type=click.Choice(["model", "openai"]),
         default="model",
     ),
@@ -139,7 +177,7 @@ SAMPLING = [
     option("--plms", "Sample with PLMS.", is_flag=True),
     option(
         "--scheduler",
-        "The sampler: ddim, plms, diffusers' or the web UI's names, e.g. 'Euler a', 'DPM++ 2M Karras'.",
+        "ddim, plms, or a sampler's name in diffusers or the web UI, e.g. 'Euler a', 'DPM++ 2M Karras'.",
         default="ddim",
     ),
     option(
@@ -147,18 +185,18 @@ SAMPLING = [
         "What the UNet estimates: noise or v.  [default: as the model says]",
         type=click.Choice(["epsilon", "v"]),
     ),
-    option("--ddim_eta", "Share of new noise in each DDIM step.", type=Finite(min=0), default=0.0),
+    option("--ddim_eta", "Share of new noise in each DDIM step.", type=Finite(0), default=0.0),
     option("--scale", "Guidance scale; 1: no guidance.", type=Finite(), default=7.5),
-    option("--H", "Height in pixels.  [default: the model's]", type=int, field="height"),
-    option("--W", "Width in pixels.  [default: the model's]", type=int, field="width"),
+    option("--H", "Height in pixels.  [default: the model's]", type=AT_LEAST_ONE, field="height"),
+    option("--W", "Width in pixels.  [default: the model's]", type=AT_LEAST_ONE, field="width"),
     option("--C", "Latent channels: the model's, or it is refused.", type=int, field="channels"),
     option("--f", "Pixels per latent: the model's, or it is refused.", type=int, field="factor"),
-    option("--n_samples", "Pictures in a batch.", type=AT_LEAST_ONE, default=1),
+    option("--n_samples", "Pictures in a batch.", type=Whole(1, MOST_SAMPLES), default=1),
     option("--n_iter", "Batches for each prompt.", type=AT_LEAST_ONE, default=1),
     option(
         "--seed",
         "Seed of the noise; -1: a random one, which is told.",
-        type=click.IntRange(-1, 2**64 - 1),
+        type=Whole(-1, 2**64 - 1),
         default=42,
     ),
     option(
@@ -176,7 +214,6 @@ SAMPLING = [
     ),
 ]
 MACHINE = [
-    proxy_option,
     option(
         "--precision",
         "full: fp32; autocast: fp16 on a GPU.",
@@ -186,18 +223,30 @@ MACHINE = [
     option("--device", "cpu, cuda, mps, ...; auto: a GPU if there is one.", default="auto"),
     option("--lowvram", "Keep only the part at work on the GPU, decode in tiles.", is_flag=True),
     option("--safety_checker", "Black out what the safety checker objects to.", is_flag=True),
+    proxy_option,
 ]
 OUTPUT = [
     option(
         "--outdir",
         "Folder for samples/00000.png and grid-0000.png.",
-        type=click.Path(path_type=Path),
+        type=Folder(path_type=Path),
         default="outputs",
     ),
     option("--n_rows", "Pictures in a row of the grid.  [default: n_samples]", type=NOT_NEGATIVE, default=0),
     option("--skip_grid", "Save no grid.", is_flag=True),
     option("--skip_save", "Save no single pictures.", is_flag=True),
 ]
+
+
+# What `--help` puts above the option of this field and those behind it.
+HEADINGS = {
+    "prompt": "What to draw",
+    "aesthetic_embedding": "The taste",
+    "ddim_steps": "How it is sampled",
+    "precision": "The machine",
+    "outdir": "What is written",
+    "version": "Other",
+}
 
 
 def generate_options(function: Function) -> Function:

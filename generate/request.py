@@ -110,6 +110,7 @@ def job_of(options: Options, record: ImageRecord | None = None) -> "Job":
     Raises UsageError and EmbeddingError for faults in the options.
     """
     settings = settings_of(options)
+    _check_text("--negative_prompt", options.negative_prompt)
     prompts = _prompts_again(options, record) if record else _prompts(options)
     check_device(options.device)
     check_name(options.model)
@@ -168,7 +169,14 @@ def _prompts(options: Options) -> str | tuple[str, ...]:
 def _prompt(options: Options) -> str:
     if options.prompt is None or not options.prompt.strip():
         raise UsageError("the prompt is empty: say with --prompt what the picture shows")
+    _check_text("--prompt", options.prompt)
     return options.prompt
+
+
+def _check_text(option: str, text: str) -> None:
+    """Raise UsageError for what a terminal gave in another encoding: halves of characters."""
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UsageError(f"{option} is not UTF-8 text: write it in UTF-8, or in a file for --from-file")
 
 
 def _prompts_in(path: Path) -> tuple[str, ...]:

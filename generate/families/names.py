@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from visunex.base.hub_cache import DEFAULT_MODEL
 from visunex.base.suggest import did_you_mean
 from visunex.demo import TINY_MODEL
 
@@ -10,11 +11,14 @@ from ..errors import CheckpointError, UsageError
 __all__ = ["check_device", "check_name"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "mtia", "npu", "mlu", "musa", "xla", "privateuseone")
+_GPUS = ("gpu", "nvidia", "amd", "rocm")  # what people call them
 _FILES = (".ckpt", ".safetensors")
 
 
 def check_name(name: str) -> None:
     """Raise CheckpointError for what is no folder or file here, nor could be a name on the Hub."""
+    if not name:
+        raise CheckpointError(f"the name of the model is empty; without --model it is {DEFAULT_MODEL}")
     path = Path(name)
     if name == TINY_MODEL or path.exists():
         return
@@ -23,7 +27,7 @@ def check_name(name: str) -> None:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise CheckpointError(
             f"no model {name!r}: {did_you_mean(name, [TINY_MODEL])}not a folder, not a file, not a Hub name "
-            f"(OWNER/NAME) and not {TINY_MODEL}"
+            f"(OWNER/NAME) and not {TINY_MODEL}; without --model it is {DEFAULT_MODEL}"
         )
 
 
@@ -31,4 +35,5 @@ def check_device(name: str) -> None:
     """Raise UsageError for a device of no kind that torch knows."""
     kind = name.partition(":")[0]
     if kind not in DEVICES:
-        raise UsageError(f"no device {name!r} here: {did_you_mean(kind, DEVICES)}cpu, cuda, mps or auto")
+        meant = "" if kind.lower() in _GPUS else did_you_mean(kind, DEVICES)
+        raise UsageError(f"no device {name!r} here: {meant}cpu, cuda (a GPU), mps (a Mac's) or auto")

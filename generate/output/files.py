@@ -91,7 +91,9 @@ def _named_errors(folder: Path, written: list[Path]) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         full = getattr(error, "errno", None) in _FULL
-        reason = "the disk is full" if full else getattr(error, "strerror", None) or str(error)
+        in_the_way = isinstance(error, (FileExistsError, NotADirectoryError))
+        reason = getattr(error, "strerror", None) or str(error)
+        reason = "the disk is full" if full else "a file is in its place" if in_the_way else reason
         way = f"{'make room, or ' if full else ''}give another folder with --outdir"
         said = f"no picture could be written to {folder}: {reason}{_kept(written)}; {way}"
         raise OutputError(said) from None

@@ -30,7 +30,7 @@ _STYLES = re.compile(
 _PLACEHOLDERS = re.compile(
     "lastresort|notdef|blank", re.IGNORECASE
 )  # a glyph for everything, a letter of nothing
-_PICTURE_SIZES = (109, 160, 96, 64, 32)  # of emoji that are pictures: Google's, Apple's
+_IMAGE_SIZES = (109, 160, 96, 64, 32)  # of emoji that are pictures: Google's, Apple's
 
 
 class Face:
@@ -41,10 +41,10 @@ class Face:
         self.scale = size / font.size
         self._plain = font.font_variant(layout_engine=ImageFont.Layout.BASIC)
         self._lacking = self._glyph(_NOWHERE)
-        self._known: dict[str, bool] = {}
+        self._found: dict[str, bool] = {}
 
     @property
-    def is_pictures(self) -> bool:
+    def has_one_size(self) -> bool:
         """Whether its glyphs are pictures of one size: emoji."""
         return self.scale != 1
 
@@ -58,12 +58,12 @@ class Face:
         return all(map(self._has, text))
 
     def _has(self, letter: str) -> bool:
-        if letter not in self._known:
-            self._known[letter] = needs_no_glyph(letter) or self._draws(letter)
-        return self._known[letter]
+        if letter not in self._found:
+            self._found[letter] = needs_no_glyph(letter) or self._draws(letter)
+        return self._found[letter]
 
     def _draws(self, letter: str) -> bool:
-        if self.is_pictures and letter < "\xa0":  # digits in emoji are parts of keys
+        if self.has_one_size and letter < "\xa0":  # digits in emoji are parts of keys
             return False
         glyph = self._glyph(letter)
         return glyph != self._lacking and any(glyph[1])
@@ -190,7 +190,7 @@ def _opened(path: Path, index: int, size: float) -> Face | None:
     """The font in a file, at `size` or the one size that it has; None for a file that is not usable."""
     if not path.is_file():  # a pipe would be waited for
         return None
-    for each in (size, *_PICTURE_SIZES):
+    for each in (size, *_IMAGE_SIZES):
         try:
             font = ImageFont.truetype(str(path), each, index=index)
             with suppress(OSError, NotImplementedError, ValueError):  # most have no variations

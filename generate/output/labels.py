@@ -57,7 +57,7 @@ class _Run:
 
     def draw(self, image: Image.Image, left: float, baseline: float) -> None:
         """Draw it from `left` on its baseline."""
-        if self.face.is_pictures:
+        if self.face.has_one_size:
             _paste(image, self, left, baseline)
             return
         draw = ImageDraw.Draw(image)
@@ -146,7 +146,7 @@ class Scribe:
         """The first face that has it, for each letter; a space is of the face of what is before it."""
         face = self.faces[0]
         for cluster in clusters:
-            if not (cluster.isspace() and not face.is_pictures):
+            if not (cluster.isspace() and not face.has_one_size):
                 face = next((each for each in self.faces if each.has(cluster)), self.faces[0])
             yield face
 

@@ -345,6 +345,18 @@ def test_faults_in_what_is_asked_for(generate, embedding_file):
     refused(generate(*castle, "--sweep-steps", "0,5"), 2, "--aesthetic_embedding")
     refused(generate(*castle, "--sweep-steps", "5,x"), 2, "0,5,8,20")
     refused(generate(*castle, "--device", "warp"), 2, "no device 'warp'")
+    refused(generate(*castle, "--device", "gpu"), 2, "no device 'gpu' here: cpu, cuda")
+    refused(generate("--prompt", "a\udcff"), 2, "--prompt is not UTF-8 text")
+    refused(generate(*castle, "--negative_prompt", "\udcff"), 2, "--negative_prompt is not UTF-8 text")
+    refused(generate("a", "castle"), 2, "--prompt, in quotes")
+    refused(generate(*castle, "--model", ""), 1, "name of the model is empty")
+    refused(generate(*castle, "--outdir", ""), 2, "'--outdir': it is empty")
+    refused(generate(*castle, "--sweep-embeddings", ","), 2, "',' is not a list of names")
+    refused(generate(*castle, "--n_samples", 1_000_000), 2, "1<=x<=10000")
+    refused(generate(*castle, "--W", -8), 2, "-8")
+    refused(generate(*castle, "--seed", 1.5), 2, "'1.5' is not a valid integer.")
+    refused(generate(*castle, "--scale", "x"), 2, "'x' is not a number")
+    refused(generate(*castle, "--ddim_eta", -1), 2, "'-1' is less than 0")
     refused(generate("--from-file", "missing.txt"), 2, "missing.txt")
     Path("empty.txt").write_text("\n\n", encoding="utf-8")
     refused(generate("--from-file", "empty.txt"), 2, "holds no prompt")
@@ -380,6 +392,8 @@ def test_help_has_examples_and_loads_nothing_heavy():
     command = [sys.executable, "-X", "importtime", "-m", "visunex.generate.cli", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "visunex-generate --prompt" in done.stdout
+    assert "\nThe taste:\n  --aesthetic_embedding" in done.stdout
+    assert "None" not in done.stdout
     loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert not {"torch", "diffusers", "transformers", "numpy", "PIL"} & loaded
 

@@ -176,7 +176,7 @@ def test_a_search_that_takes_too_long_ends(folder: Path, monkeypatch: pytest.Mon
 def test_pictures_of_one_size_are_scaled(folder: Path) -> None:
     path = make_font(folder / "Emoji.ttf", "🏰5")
     face = fonts.Face(ImageFont.truetype(str(path), 80), 20)
-    assert (face.is_pictures, face.has("🏰"), face.has("5")) == (True, True, False)
+    assert (face.has_one_size, face.has("🏰"), face.has("5")) == (True, True, False)
     scribe = Scribe(["a"], 20)
     scribe.faces.append(face)
     label = scribe.label("🏰5", 100)
