@@ -307,7 +307,7 @@ def test_a_strangers_numbers_are_checked_as_options_are(generate, ours):
     """Each is refused before a model is loaded, with the option that says it otherwise."""
     for values, said in [
         ({"height": 60_000, "width": 60_000}, "--n_samples, --H and --W"),
-        ({"n_samples": 100_000}, "--n_samples, --H and --W"),
+        ({"n_samples": 10_000}, "--n_samples, --H and --W"),
         ({"aesthetic_embedding": "x", "aesthetic_steps": 10**9}, "steps towards a taste"),
         ({"aesthetic_embedding": "x", "aesthetic_steps": -1}, "--aesthetic_steps"),
         ({"ddim_steps": 0}, "--ddim_steps"),
