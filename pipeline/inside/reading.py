@@ -11,14 +11,14 @@ from typing import Any
 
 from visunex.images.errors import ImageError
 from visunex.net.errors import FetchError
-from visunex.net.range_file import RangedFile, as_file, coalesced
+from visunex.net.range_file import RangedFile, as_file
 
 from ..shards.members import Member
 from ..shards.zips import data_begin, member_range
 from .arrow_rows import is_arrow, values_in
 from .location import Location
 
-__all__ = ["Taken", "bytes_to_move", "images_at"]
+__all__ = ["Taken", "images_at"]
 
 Taken = tuple[Location, bytes | ImageError]
 
@@ -36,22 +36,6 @@ def images_at(file: RangedFile, wanted: Sequence[Location], most: int) -> Iterat
     by_column = sorted((each for each in wanted if each.row is not None), key=_column_and_row)
     for column, rows in groupby(by_column, key=lambda each: each.column or ""):
         yield from _rows(file, column, list(rows), most)
-
-
-def bytes_to_move(file: RangedFile, wanted: Sequence[Location]) -> int:
-    """How many bytes of a file hold the pictures, at most. Raises FetchError, ImageError."""
-    rows = [each for each in wanted if each.row is not None]
-    ranges = [_range_of(file, each) for each in wanted if each.row is None]
-    moved = sum(end - begin for begin, end in coalesced(sorted(ranges), _GAP))
-    if not rows:
-        return moved
-    if is_arrow(file):
-        return moved + file.size
-    table = _opened(file)
-    for column in {each.column or "" for each in rows}:
-        for group in _groups_of(table, [each.row or 0 for each in rows if each.column == column]):
-            moved += _chunk(table, group, column).total_compressed_size
-    return moved
 
 
 def _column_and_row(location: Location) -> tuple[str, int]:
@@ -186,23 +170,3 @@ def _opened(file: RangedFile) -> Any:
         raise FetchError(
             "unreadable", f"{file.name} is not a parquet file that can be read: {said}"
         ) from None
-
-
-def _groups_of(table: Any, rows: Sequence[int]) -> Iterator[int]:
-    """The row groups that have any of the rows."""
-    first, wanted = 0, set(rows)
-    for group in range(table.metadata.num_row_groups):
-        end = first + table.metadata.row_group(group).num_rows
-        if any(first <= row < end for row in wanted):
-            yield group
-        first = end
-
-
-def _chunk(table: Any, group: int, column: str) -> Any:
-    """What the footer says of a column in a row group."""
-    described = table.metadata.row_group(group)
-    chunks = (described.column(at) for at in range(described.num_columns))
-    found = next((each for each in chunks if each.path_in_schema == column), None)
-    if found is None:
-        raise FetchError("unreadable", f"the file has no column {column} now")
-    return found

@@ -20,9 +20,10 @@ from .location import Location, parse
 from .opened import opened_file
 from .reading import images_at
 
-__all__ = ["SPOOL", "FileSpool", "Held", "Spool", "held_or"]
+__all__ = ["SPOOL", "FileSpool", "Held", "Spool"]
 
 Held = tuple[int, int] | str  # (begin, bytes) of an image in the spool, or why it is not there
+_NOWHERE = "no_location: the row does not say where its picture lies"
 SPOOL, _INDEX = "pictures", "index.json"  # in the folder of a spool
 
 
@@ -42,15 +43,16 @@ class Spool(Protocol):
 class FileSpool:
     """The pictures at the `locations` (by rank) inside tables, tars, zips and folders; see `Spool`.
 
-    What an interrupted download has copied into `folder` already is not read again.
+    What an interrupted download of the same selection (`made_from`) has copied into `folder` already is not
+    read again: the same place in a file may hold another picture by now.
     """
 
     left_out: Mapping[str, int] = {}
 
-    def __init__(self, locations: Sequence[str | None], folder: Path, most: int) -> None:
-        self._locations, self._folder, self._most = locations, folder, most
+    def __init__(self, locations: Sequence[str | None], folder: Path, most: int, made_from: str = "") -> None:
+        self._locations, self._folder, self._most, self._made_from = locations, folder, most, made_from
         self.path = folder / SPOOL
-        self._held: dict[str, Held] = _held_before(folder)
+        self._held: dict[str, Held] = _held_before(folder, made_from)
 
     def take(self, ranks: Sequence[int]) -> Mapping[int, Held]:
         """Of each candidate where its picture lies in the spool, or why not. Raises DownloadError."""
@@ -58,7 +60,7 @@ class FileSpool:
         missing = dict.fromkeys(text for text in texts.values() if text and text not in self._held)
         if missing:
             self._copy([parse(text) for text in missing])
-        return {rank: held_or(self._held, text) for rank, text in texts.items()}
+        return {rank: self._held.get(text or "", _NOWHERE) for rank, text in texts.items()}
 
     def close(self) -> None:
         """Remove what was copied."""
@@ -96,24 +98,18 @@ class FileSpool:
     def _keep(self, spool: IO[bytes]) -> None:
         """Remember what the spool has, for a download that goes on with it."""
         spool.flush()
-        write_json(self._folder / _INDEX, {"held": self._held})
+        write_json(self._folder / _INDEX, {"made_from": self._made_from, "held": self._held})
 
 
-def held_or(held: Mapping[str, Held], text: str | None) -> Held:
-    """Where a picture lies in the spool; a message where it does not."""
-    return held.get(text or "", "no_location: the row does not say where its picture lies")
-
-
-def _held_before(folder: Path) -> dict[str, Held]:
+def _held_before(folder: Path, made_from: str) -> dict[str, Held]:
+    """The pictures that a spool in a folder has; one of something else, or broken, is removed."""
     try:
         before = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         size = (folder / SPOOL).stat().st_size
-    except (OSError, ValueError):
-        shutil.rmtree(folder, ignore_errors=True)
-        return {}
-    found: dict[str, Held] = {}
-    for text, held in before["held"].items():
-        if isinstance(held, str) or held[0] + held[1] > size:
-            continue
-        found[text] = (held[0], held[1])
-    return found
+        if before["made_from"] == made_from:
+            places = {text: held for text, held in before["held"].items() if not isinstance(held, str)}
+            return {text: (begin, count) for text, (begin, count) in places.items() if begin + count <= size}
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    return {}

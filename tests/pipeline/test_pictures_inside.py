@@ -11,6 +11,7 @@ from downloads import pictures, rows
 from standin import Page, serving
 
 from visunex.pipeline.cli import main
+from visunex.pipeline.inside.spool import FileSpool
 from visunex.pipeline.rundir import RunDir
 
 TOP, FEW = 6, 10
@@ -121,3 +122,19 @@ def embedding(out: Path, *arguments: str) -> list[float]:
     assert result.exit_code == 0, result.output
     vector: list[float] = torch.load(out).flatten().tolist()
     return vector
+
+
+@pytest.mark.parametrize("index", ['{"stamp": "x", "places": {}}', "[1]", '{"made_from": "", "held": [1]}'])
+def test_a_spool_of_something_else_is_made_anew(index: str, tmp_path: Path) -> None:
+    """A download of tars leaves its index at the same place; a selection of other contents its pictures."""
+    file = tmp_path / "a.jpg"
+    spool = FileSpool([str(file)], tmp_path / "spool", 100, "one")
+    file.write_bytes(b"first")
+    assert spool.take([0]) == {0: (0, 5)}
+    assert FileSpool([str(file)], tmp_path / "spool", 100, "one").take([0]) == {0: (0, 5)}
+    file.write_bytes(b"second")
+    other = FileSpool([str(file)], tmp_path / "spool", 100, "two")
+    assert other.take([0]) == {0: (0, 6)}
+    assert other.path.read_bytes() == b"second"
+    (tmp_path / "spool" / "index.json").write_text(index, encoding="utf-8")
+    assert FileSpool([str(file)], tmp_path / "spool", 100, "two").take([0]) == {0: (0, 6)}
