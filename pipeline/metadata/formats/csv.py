@@ -2,19 +2,22 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...errors import SourceError
+from .native_csv import columns_of, is_plain, whole_records
 from .records import BLOCK_VALUES, Blocks, Reading, Tally, require_columns
-from .text import lines_of
+from .text import line_blocks, lines_of
 
 __all__ = ["read", "read_links", "read_tsv"]
 
 _BLOCK = 16 << 20  # characters of records looked at together
 _LONGEST_FIELD = 16 << 20
+Records: TypeAlias = Iterator[tuple[int, list[str]]]
 _END = "\0visunex: no more lines\0"  # a record of its own, unless a quote before it is never closed
 
 
@@ -24,22 +27,74 @@ def read(path: Path, reading: Reading, tally: Tally) -> Blocks:
     A quote inside a field that does not begin with one is a letter. A row with more or fewer fields than
     the header is left out and counted.
     """
-    csv.field_size_limit(_LONGEST_FIELD)
-    source = (f"{line.replace(chr(13), ' ')}\n" for line in lines_of(path))
-    records = csv.reader(chain(source, [_END]))
-    try:
-        yield from _blocks(_whole(records), reading, tally)
-    except csv.Error as error:
-        raise SourceError(
-            f"line {records.line_num:,}: {error}; perhaps a quote before it is never closed"
-        ) from None
+    blocks = map(_without_returns, line_blocks(path))
+    first = next(blocks, [])
+    names, begin = _names(_csv(first), reading)
+    line, waiting = begin + 1, first[begin:]
+    for lines in blocks:
+        count = whole_records(waiting)
+        text = "\n".join(waiting[:count])
+        if not count or not is_plain(text):
+            yield from _blocks(_csv(chain(waiting, lines, chain.from_iterable(blocks)), line), names, tally)
+            return
+        yield from _block(text, names, ",", tally, partial(_csv, waiting[:count], line))
+        line += count
+        waiting = waiting[count:] + lines
+    text = "\n".join(waiting)
+    if is_plain(text):
+        yield from _block(text, names, ",", tally, partial(_csv, waiting, line))
+    else:
+        yield from _blocks(_csv(waiting, line), names, tally)
 
 
 def read_tsv(path: Path, reading: Reading, tally: Tally) -> Blocks:
     """The rows of a TSV file, where a quote is a letter like any other."""
-    lines = (line.split("\t") for line in lines_of(path))
-    numbered = ((number, [] if fields == [""] else fields) for number, fields in enumerate(lines, 1))
-    yield from _blocks(numbered, reading, tally)
+    names: list[str] = []
+    line = 1
+    for number, lines in enumerate(line_blocks(path)):
+        rows, begin = lines, 0
+        if not number:
+            names, begin = _names(_tsv(lines), reading)
+            rows = lines[begin:]
+        yield from _block("\n".join(rows), names, "\t", tally, partial(_tsv, rows, line + begin))
+        line += len(lines)
+    if not names:
+        _names(iter(()), reading)
+
+
+def _without_returns(lines: list[str]) -> list[str]:
+    return [line.replace("\r", " ") for line in lines] if "\r" in "".join(lines) else lines
+
+
+def _block(
+    text: str, names: Sequence[str], separator: str, tally: Tally, exact: Callable[[], Records]
+) -> Blocks:
+    """The rows of lines that end with a record: read at once where they are simple, else record by record."""
+    columns = columns_of(text, names, separator) if text else None
+    if columns is None:
+        yield from _blocks(exact(), names, tally)
+        return
+    rows = len(next(iter(columns.values())))
+    tally.read += rows
+    if rows:
+        yield columns
+
+
+def _csv(lines: Iterable[str], first: int = 1) -> Records:
+    """The records of lines of CSV, with the lines that they begin at."""
+    csv.field_size_limit(_LONGEST_FIELD)
+    records = csv.reader(chain((f"{line}\n" for line in lines), [_END]))
+    try:
+        yield from _whole(records, first)
+    except csv.Error as error:
+        raise SourceError(
+            f"line {first - 1 + records.line_num:,}: {error}; perhaps a quote before it is never closed"
+        ) from None
+
+
+def _tsv(lines: Iterable[str], first: int = 1) -> Records:
+    for number, line in enumerate(lines, first):
+        yield number, line.split("\t") if line else []
 
 
 def read_links(path: Path, reading: Reading, tally: Tally) -> Blocks:
@@ -53,24 +108,32 @@ def read_links(path: Path, reading: Reading, tally: Tally) -> Blocks:
         lines = (
             (number, [line.strip()] if line.strip() else []) for number, line in enumerate(lines_of(path), 1)
         )
-        yield from _blocks(lines, Reading(reading.columns, reading.names or ("url",)), tally)
+        yield from _blocks(lines, reading.names or ("url",), tally)
 
 
-def _whole(records: Any) -> Iterator[tuple[int, list[str]]]:
+def _whole(records: Any, first: int) -> Records:
     """The records with the lines that they begin at. Raises SourceError for a quote that is never closed."""
-    line = 1
+    line = first
     for record in records:
         if record == [_END]:
             return
         if record and record[-1].endswith(_END):
             raise SourceError(f"line {line:,}: a quote is never closed")
         yield line, record
-        line = records.line_num + 1
+        line = first + records.line_num
 
 
-def _blocks(records: Iterator[tuple[int, list[str]]], reading: Reading, tally: Tally) -> Blocks:
-    names = list(reading.names) or _header(records)
+def _names(records: Records, reading: Reading) -> tuple[list[str], int]:
+    """The columns' names, and how many lines they take: none where the user gave them."""
+    if reading.names:
+        return list(reading.names), 0
+    line, record = next(((line, record) for line, record in records if record), (0, []))
+    names = _header(record)
     require_columns(len(names))
+    return names, line + sum(name.count("\n") for name in record)
+
+
+def _blocks(records: Records, names: Sequence[str], tally: Tally) -> Blocks:
     rows: list[list[str]] = []
     size = 0
     for line, record in records:
@@ -96,8 +159,8 @@ def _fits(record: list[str], count: int) -> bool:
     return len(record) == count
 
 
-def _header(records: Iterator[tuple[int, list[str]]]) -> list[str]:
-    names = next(([name.strip() for name in record] for _, record in records if record), [])
+def _header(record: list[str]) -> list[str]:
+    names = [name.strip() for name in record]
     if not names:
         raise SourceError("it is empty: its first line should name the columns")
     if any("://" in name for name in names):

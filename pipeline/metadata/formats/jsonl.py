@@ -1,17 +1,17 @@
 """JSON lines, packed or not: objects in blocks of bounded memory."""
 
 import json
-from collections.abc import Mapping
+import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...errors import SourceError
 from .records import BLOCK_VALUES, Blocks, Reading, Tally, require_columns
-from .text import lines_of
+from .text import line_blocks
 
 __all__ = ["read"]
 
-_BLOCK = 16 << 20  # characters of lines looked at together
+Row: TypeAlias = dict[str, Any]
 
 
 def read(path: Path, _reading: Reading, tally: Tally) -> Blocks:
@@ -19,25 +19,48 @@ def read(path: Path, _reading: Reading, tally: Tally) -> Blocks:
 
     Raises SourceError for a file that is one JSON value, or that has more keys than metadata has.
     """
-    rows: list[Mapping[str, Any]] = []
-    names: dict[str, None] = {}
-    size = 0
-    for number, line in enumerate(lines_of(path), 1):
-        row = _object(line, number, tally)
-        if row is None:
-            continue
-        rows.append(row)
-        names.update(dict.fromkeys(row))
-        require_columns(len(names))
-        size += len(line)
-        if size > _BLOCK or len(rows) * len(names) > BLOCK_VALUES:
-            yield _columns(rows, names)
-            rows, size = [], 0
-    if rows:
-        yield _columns(rows, names)
+    first, names = 1, dict[str, None]()
+    for lines in line_blocks(path):
+        rows = _at_once(lines, first) or _one_by_one(lines, first, tally)
+        tally.read += len(rows)
+        first += len(lines)
+        _add_names(rows, names)
+        for part in range(0, len(rows), most := max(1, BLOCK_VALUES // max(1, len(names)))):
+            yield {name: [row.get(name) for row in rows[part : part + most]] for name in names}
 
 
-def _object(line: str, number: int, tally: Tally) -> dict[str, Any] | None:
+def _add_names(rows: list[Row], names: dict[str, None]) -> None:
+    for row in rows:
+        if not row.keys() <= names.keys():
+            names.update(dict.fromkeys(row))
+            require_columns(len(names))
+
+
+def _at_once(lines: list[str], first: int) -> list[Row] | None:
+    """The objects of lines that are one object each, or blank; None where some may be something else.
+
+    They are parsed as one array, with a number between two that no line can know: so no line can pass for
+    two, nor two for one.
+    """
+    between = secrets.randbits(62)
+    full = [line for line in lines if line and not line.isspace()]
+    if first == 1 and full and full[0].lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(f"[{f',{between},'.join(full)}]")
+    except (ValueError, RecursionError):
+        return None
+    rows = found[::2]
+    alternate = len(found) == max(0, 2 * len(full) - 1) and all(each == between for each in found[1::2])
+    return rows if alternate and all(type(row) is dict and row for row in rows) else None
+
+
+def _one_by_one(lines: list[str], first: int, tally: Tally) -> list[Row]:
+    rows = (_object(line, number, tally) for number, line in enumerate(lines, first))
+    return [row for row in rows if row is not None]
+
+
+def _object(line: str, number: int, tally: Tally) -> Row | None:
     if not line.strip():
         return None
     if number == 1 and line.lstrip().startswith("["):
@@ -50,9 +73,7 @@ def _object(line: str, number: int, tally: Tally) -> dict[str, Any] | None:
     if not isinstance(row, dict):
         tally.drop(f"line {number:,} is no object")
         return None
-    tally.read += 1
+    if not row:
+        tally.drop(f"line {number:,} is an object without keys")
+        return None
     return row
-
-
-def _columns(rows: list[Mapping[str, Any]], names: Mapping[str, None]) -> dict[str, list[Any]]:
-    return {name: [row.get(name) for row in rows] for name in names}

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import polars as pl
+
 from visunex.recipes import Columns
 
 from ...errors import SourceError
@@ -13,7 +15,7 @@ from ..columns import NAMES, NUMBERS, TEXTS, Role
 
 __all__ = ["AS_USUAL", "Block", "Blocks", "Reading", "Tally", "require_columns"]
 
-Block: TypeAlias = Mapping[str, list[Any]]
+Block: TypeAlias = Mapping[str, pl.Series | list[Any]]  # a series is of text
 Blocks: TypeAlias = Iterator[Block]
 MOST_COLUMNS = 2000
 BLOCK_VALUES = 4 << 20  # of a block

@@ -5,6 +5,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, cast
 
@@ -15,9 +16,10 @@ from visunex.base.errors import first_line
 from ...errors import SourceError
 from ..filetypes import GZIP, ZSTD
 
-__all__ = ["LONGEST_LINE", "lines_of", "unpacked"]
+__all__ = ["LONGEST_LINE", "line_blocks", "lines_of", "unpacked"]
 
 LONGEST_LINE = 32 << 20  # characters
+_BLOCK = 8 << 20  # characters of lines that are read together
 _LEAST, _RATIO = 1 << 30, 200  # a file may become so large unpacked, or so many times as large as it is
 _LOOK = 1 << 16  # bytes of the start, which say how the text is written
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -59,8 +61,14 @@ class _Raw(io.RawIOBase):
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a file of text, without what ends them: UTF-8, or UTF-16 where its start says so.
+    """The lines of a file of text, as `line_blocks` gives them."""
+    return chain.from_iterable(line_blocks(path))
 
+
+def line_blocks(path: Path) -> Iterator[list[str]]:
+    """The lines of a file of text, many at a time, without what ends them.
+
+    The text is UTF-8, or UTF-16 where its start says so.
     Lines end at line feeds, or at carriage returns where there are no line feeds. Bytes that are no text
     become U+FFFD. Raises SourceError: it is damaged, no text, has a line longer than LONGEST_LINE, or
     unpacks to far more than its size explains.
@@ -76,19 +84,29 @@ def lines_of(path: Path) -> Iterator[str]:
             file, encoding="utf-16" if utf16 else "utf-8-sig", errors="replace", newline=line_end
         )
         try:
-            yield from _lines(text, path, room)
+            yield from _lines(text, line_end, path, room)
         finally:
             text.detach()  # else it closes what is not its own
 
 
-def _lines(text: io.TextIOWrapper, path: Path, room: int) -> Iterator[str]:
-    while line := text.readline(LONGEST_LINE):
-        if len(line) == LONGEST_LINE:
-            raise SourceError(f"{path} has a line of more than {LONGEST_LINE >> 20} MiB: is it metadata?")
-        room -= len(line)
+def _lines(text: io.TextIOWrapper, end: str, path: Path, room: int) -> Iterator[list[str]]:
+    rest = ""
+    while data := text.read(_BLOCK):
+        room -= len(data)
         if room < 0:
             raise SourceError(f"{path} unpacks to far more than its size explains")
-        yield line.rstrip("\r\n")
+        *lines, rest = (rest + data).split(end)
+        if len(rest) >= LONGEST_LINE or any(len(line) >= LONGEST_LINE for line in lines[:1]):
+            raise SourceError(f"{path} has a line of more than {LONGEST_LINE >> 20} MiB: is it metadata?")
+        if lines:
+            yield _stripped(lines)
+    if rest:
+        yield _stripped([rest])
+
+
+def _stripped(lines: list[str]) -> list[str]:
+    """The lines without further characters that end lines."""
+    return [line.rstrip("\r\n") if line and line[-1] in "\r\n" else line for line in lines]
 
 
 def _require_text(look: bytes, path: Path) -> None:

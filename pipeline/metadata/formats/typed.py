@@ -5,6 +5,7 @@ captions are text whatever they look like; scores and sizes are numbers, and wha
 null and is counted; other columns are numbers where text made of these would be the same.
 """
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -42,7 +43,9 @@ class _Column:
             finite = plain.cast(pl.Float64, strict=False).is_finite().fill_null(False)
             bad = plain.filter(~finite)
             self.no_numbers += len(bad)
-            self.examples = [*self.examples, *bad.unique(maintain_order=True).head(3)][:3]
+            self.examples = list(dict.fromkeys([*self.examples, *bad.unique(maintain_order=True).head(3)]))[
+                :3
+            ]
             self.codes = self.codes or bool(plain.str.contains(_NO_NUMBER).any())
             same = plain.cast(pl.Int64, strict=False).cast(pl.String) == plain
             self.whole = self.whole and bool(same.fill_null(False).all())
@@ -82,18 +85,31 @@ def _together(paths: list[Path]) -> pl.LazyFrame:
 def _written(blocks: Blocks, folder: Path, reading: Reading, seen: dict[str, _Column]) -> Iterator[Path]:
     for number, block in enumerate(blocks):
         path = folder / f"{number:06d}.parquet"
-        _as_text(block, reading, seen).write_parquet(path)
+        _as_text(block, reading, seen).write_parquet(path, compression="lz4", statistics=False)
         yield path
 
 
 def _as_text(block: Block, reading: Reading, seen: dict[str, _Column]) -> pl.DataFrame:
     columns = {}
     for own, values in block.items():
-        kinds, name = set(map(type, values)) - {type(None)}, _plain(own)
-        text = pl.Series(name, [None if value is None else _text_of(value) for value in values], pl.String)
+        name = _plain(own)
+        kinds, text = _text(values)
         seen.setdefault(name, _Column()).see(text, kinds, reading.is_number(name))
-        columns[name] = text
+        columns[name] = text.alias(name)
     return pl.DataFrame(columns)
+
+
+def _text(values: pl.Series | list[Any]) -> tuple[set[type], pl.Series]:
+    """The types that a column's values have, and the values as text."""
+    if isinstance(values, pl.Series):
+        return {str}, values
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds <= {str}:
+        with contextlib.suppress(UnicodeError):  # halves of characters, which a text here cannot hold
+            return kinds, pl.Series(values, dtype=pl.String)
+    if kinds <= {int, float}:
+        return kinds, pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
+    return kinds, pl.Series([None if value is None else _text_of(value) for value in values], dtype=pl.String)
 
 
 def _text_of(value: Any) -> str | None:
