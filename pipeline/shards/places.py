@@ -11,7 +11,7 @@ from ..errors import EncodeError
 from .discard import is_discarded
 from .image_tables import image_columns
 from .members import LeftOut, is_hidden, is_image_name, suffix_of
-from .naming import TAR, shard_number, tars_marked_done
+from .naming import ROWS, SHARD_DIGITS, STATS, TAR, shard_number, stats_of, tars_marked_done
 
 __all__ = ["Kind", "Source", "container_kind", "run_sources", "sources", "walk"]
 
@@ -32,7 +32,8 @@ class Source:
 
     `chosen` is the run's table that says which of a shard's are wanted, `keys` says so itself; those
     `without` (`where` and offset) are not. `shard` is its
-    number in the run that is at work. `column` holds the images of a table's rows.
+    number in the run that is at work. `column` holds the images of a table's rows. `unfinished` says why
+    nothing is taken of a shard.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Source:
     keys: frozenset[str] | None = None
     without: frozenset[tuple[str, int]] = frozenset()
     column: str | None = None
+    unfinished: str | None = None
 
     @property
     def discarded(self) -> bool:
@@ -159,7 +161,7 @@ def _sources_under(place: Path) -> Iterator[Source]:
     has_images, others = False, 0
     for folder, names in walk(place, LeftOut()):
         for found in _containers_in(folder, names):
-            others += 1
+            others += found.unfinished is None
             yield found
         has_images = has_images or any(map(is_image_name, names))
     if has_images or not others:
@@ -167,12 +169,34 @@ def _sources_under(place: Path) -> Iterator[Source]:
 
 
 def _containers_in(folder: Path, names: Sequence[str]) -> Iterator[Source]:
-    for tar in _finished(folder):
+    finished = _finished(folder)
+    tars = [path for path in _files(folder, TAR) if path not in finished]
+    for tar in sorted([*finished, *(each for each in tars if shard_number(each.stem) is None)]):
         yield Source(tar, "tar")
+    for tar in tars:
+        if shard_number(tar.stem) is not None:
+            why = f"left out as not finished: no {stats_of(tar).name} is beside it, as beside other shards"
+            yield Source(tar, "tar", unfinished=why)
     for name in names:
         kind = container_kind(folder / name)
         if kind not in (None, "tar"):
             yield Source(folder / name, kind)
+    yield from _without_tar(folder, names)
+
+
+def _without_tar(folder: Path, names: Sequence[str]) -> Iterator[Source]:
+    """The shards of img2dataset whose rows or statistics are here, and not their pictures in any form."""
+    ends = [(name, end) for name in names for end in (ROWS, STATS) if name.endswith(end)]
+    stems = {name.removesuffix(end): name for name, end in ends if _is_shard(name.removesuffix(end))}
+    for stem, name in sorted(stems.items()):
+        tar = folder / f"{stem}{TAR}"
+        elsewhere = (folder / stem).is_dir() or container_kind(tar.with_suffix(ROWS)) is not None
+        if not (tar.exists() or is_discarded(tar) or elsewhere):
+            yield Source(folder / name, "tar", unfinished=f"left out: the shard's {tar.name} is not there")
+
+
+def _is_shard(name: str) -> bool:
+    return shard_number(name) is not None and len(name) >= SHARD_DIGITS
 
 
 def container_kind(file: Path) -> Kind | None:

@@ -95,7 +95,9 @@ class Partition:
 def partitions(places: Iterable[Source], left_out: LeftOut) -> Iterator[Partition]:
     """All images, a shard or PARTITION of them at a time; `left_out` counts what is left out."""
     for source in places:
-        if source.kind == "tar":
+        if source.unfinished is not None:
+            left_out.damaged[str(source.path)] = source.unfinished
+        elif source.kind == "tar":
             yield from _tar_partitions(source, left_out)
         elif source.kind == "zip":
             found = _member_samples(source.path, zip_members(source.path, left_out), None, left_out)

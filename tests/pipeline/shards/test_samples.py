@@ -48,12 +48,23 @@ def test_img2dataset_shards_give_their_pictures_with_what_the_parquet_says(tmp_p
     assert {each.read() for each in all_samples} == {JPEG}
 
 
-def test_unfinished_shards_are_left_alone(tmp_path: Path) -> None:
-    img2dataset_shard(tmp_path, 0, 2)
-    img2dataset_shard(tmp_path, 1, 2, done=False)
-    assert [each.key[:5] for each in found(tmp_path)] == ["00000", "00000"]
-    (tmp_path / "00000_stats.json").unlink()
-    assert len(found(tmp_path)) == 4  # no markers at all: not img2dataset's, all count
+def test_unfinished_shards_are_left_out_and_named(tmp_path: Path) -> None:
+    for number in range(5):
+        img2dataset_shard(tmp_path, number, 2, done=number != 1)
+    for gone in ("00002.tar", "00003.tar", "00003.parquet", "00004.parquet"):
+        (tmp_path / gone).unlink()
+    (tmp_path / "00000_stats.json").write_text('{"coun')  # it is begun when the tar is whole
+    tar(tmp_path / "more.tar", {"a.jpg": JPEG})
+    left_out = LeftOut()
+    given = found(tmp_path, left_out=left_out)
+    assert [each.key[:5] for each in given] == ["00000", "00000", "00004", "00004", "a"]
+    said = {Path(path).name: why for path, why in left_out.damaged.items()}
+    assert said.keys() == {"00001.tar", "00002_stats.json", "00003_stats.json"}
+    assert "no 00001_stats.json" in said["00001.tar"]
+    assert "00003.tar is not there" in said["00003_stats.json"]
+    for stats in tmp_path.glob("*_stats.json"):
+        stats.unlink()
+    assert len(found(tmp_path)) == 7  # no markers at all: not img2dataset's, all count
 
 
 def test_other_webdatasets_say_it_in_json_and_txt(tmp_path: Path) -> None:
