@@ -12,12 +12,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from visunex.base.errors import first_line
 from visunex.base.progress import Progress
 
 from ..errors import SourceError, UsageError
 from ..metadata.columns import column
-from ..metadata.table import Table, broken_file
+from ..metadata.table import Table, broken_file, words_of
 from .bound import SCORE, ScoreBound
 from .columns import selected_columns
 from .conditions import Condition
@@ -149,5 +148,5 @@ def _explained(table: Table, conditions: Sequence[Condition], error: BaseExcepti
     if broken := broken_file(table):
         return SourceError(broken)
     if any(condition.name == "where" for condition in conditions):
-        return UsageError(f"--where fails on some row: {first_line(error)}")
-    return SourceError(f"{table.source.name} cannot be read: {first_line(error)}")
+        return UsageError(f"--where fails on some row: {words_of(error)}")
+    return SourceError(f"{table.source.name} cannot be read: {words_of(error)}")

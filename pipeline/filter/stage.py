@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import polars as pl
 
-from visunex.base.errors import UsageError, first_line
+from visunex.base.errors import UsageError
 from visunex.base.files import atomic, write_text
 from visunex.base.streams import native_messages_held
 from visunex.base.text import printable
@@ -29,6 +29,7 @@ from ..metadata.table import (
     not_utf8,
     open_table,
     require_predictor,
+    words_of,
 )
 from ..rundir import RunDir
 from ..shards.naming import fitting_shard_size, key_digits
@@ -311,6 +312,6 @@ def _why_empty(data: str, wanted: Filter, table: Table, result: ScanResult) -> s
         try:
             sample = table.rows.select(caption).head(SAMPLE_ROWS).collect(engine="streaming").to_series()
         except READ_ERRORS as error:
-            raise SourceError(broken_file(table) or f"{data} cannot be read: {first_line(error)}") from None
+            raise SourceError(broken_file(table) or f"{data} cannot be read: {words_of(error)}") from None
     near = nearest_words(sample, wanted.keywords)
     return f"{message}\nWords that do occur: {', '.join(near)}" if near else message

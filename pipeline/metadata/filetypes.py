@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import SourceError
+from .formats.unread import READ, is_text, unread
 
 __all__ = [
     "FOLDER_KINDS",
@@ -18,7 +19,8 @@ __all__ = [
     "kind_by_magic",
     "kind_by_name",
     "kind_of",
-    "stand_in",
+    "no_parquet",
+    "why_not",
 ]
 
 Kind = Literal["parquet", "arrow", "sqlite", "csv", "tsv", "jsonl", "txt", "tar", "zip"]
@@ -48,37 +50,42 @@ FOLDER_KINDS: tuple[tuple[str, ...], ...] = (
     (".tar",),
     (".zip",),
 )
+_PACKABLE = frozenset({"csv", "tsv", "txt", "jsonl", "tar"})  # a packed tar is refused by what reads tars
 FOLDER_SUFFIXES = tuple(suffix for kind in FOLDER_KINDS for suffix in kind)
-_LFS = b"version https://git-lfs"
-_PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<script")
 
 
 def kind_of(path: Path) -> Kind:
     """The kind of a local file, by its first bytes where these say it, else by its name, else parquet.
 
-    Raises SourceError for a file that cannot be read, and for one that only stands in for the real one.
+    Raises SourceError for a file that cannot be read, and for one of a kind that is not.
     """
     start = _start(path, MAGIC_BYTES)
-    if (what := stand_in(start)) is not None:
+    if (what := why_not(start)) is not None:
         raise SourceError(f"{path} {what}")
-    return kind_by_magic(start) or kind_by_name(path.name) or "parquet"
+    kind = kind_by_magic(start) or kind_by_name(path.name) or "parquet"
+    if start.startswith((GZIP, ZSTD)) and kind not in _PACKABLE:
+        how, unpack = ("gzip", "gunzip -k") if start.startswith(GZIP) else ("zstd", "unzstd")
+        raise SourceError(
+            f"{path} is packed by {how}, and by its name no text: unpack it first ({unpack}); text is to be "
+            "called .csv.gz, .tsv.gz, .jsonl.gz or .txt.gz, or the same with .zst"
+        )
+    return kind
 
 
-def stand_in(start: bytes) -> str | None:
-    """What a file that begins so is, and what to do, when it stands in for the real one; else None."""
-    if not start:
-        return "is empty: the copying or the download of it failed; fetch it again, or remove it"
-    if start.startswith(_LFS):
+def no_parquet(path: str) -> str | None:
+    """What a local file is that was taken for parquet; None where it looks like it. Raises SourceError."""
+    start = _start(path, MAGIC_BYTES)
+    if kind_by_magic(start) == "parquet":
+        with open(path, "rb") as file:  # noqa: PTH123 - a text, as polars takes it
+            file.seek(-min(4, file.seek(0, 2)), 2)
+            whole = kind_by_magic(file.read()) == "parquet"
+        return None if whole else "is parquet that was cut short, as its end is not there: fetch it again"
+    if is_text(start):
         return (
-            "is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned, or download "
-            "the file (of a page on the Hub: /resolve/ in place of /blob/ or /raw/)"
+            "is text, and its name does not say of which form: call it .csv, .tsv, .jsonl, or .txt for a "
+            "list of links"
         )
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGES):
-        return (
-            "is a web page under that name, not the file: download it again (of a page on the Hub: /resolve/ "
-            "in place of /blob/; a set that is gated needs a token)"
-        )
-    return None
+    return f"is of no kind that is read; {READ}"
 
 
 def is_parquet(path: str | Path) -> bool:
@@ -106,9 +113,14 @@ def kind_behind(path: str, start: bytes) -> Kind | None:
 
     A web page under such a name ("not found", say) is of no use.
     """
-    if kind := kind_by_magic(start):
-        return kind
-    return None if stand_in(start) or start.lstrip().startswith(b"<") else kind_by_name(path)
+    if why_not(start):
+        return None
+    return kind_by_magic(start) or (None if start.lstrip().startswith(b"<") else kind_by_name(path))
+
+
+def why_not(start: bytes) -> str | None:
+    """What a file that begins so is, and what to do, where it is of no kind that is read; else None."""
+    return unread(start) if kind_by_magic(start) in (None, "zip") else None
 
 
 def _start(path: str | Path, count: int) -> bytes:

@@ -8,14 +8,25 @@ import glob
 import os
 import re
 import urllib.parse
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
-from .filetypes import FOLDER_KINDS
+from .filetypes import FOLDER_KINDS, FOLDER_SUFFIXES
+from .formats.unread import unread_ending
 
-__all__ = ["files_in", "hive_keys", "is_hidden", "matching", "most_common_kind", "of_first_kind"]
+__all__ = [
+    "data_in",
+    "hive_keys",
+    "is_hidden",
+    "matching",
+    "most_common_kind",
+    "not_read",
+    "of_first_kind",
+    "passed_over",
+]
 
 T = TypeVar("T")
 
@@ -36,10 +47,30 @@ def hive_keys(path: str) -> dict[str, str | None]:
     return {urllib.parse.unquote(name): None if value == _NULL else value for name, value in pairs}
 
 
-def files_in(folder: Path) -> list[Path]:
-    """A folder's metadata, in order: files of the first of FOLDER_KINDS that it has. Raises OSError."""
+def data_in(folder: Path) -> tuple[list[Path], str]:
+    """A folder's metadata, in order: files of the first of FOLDER_KINDS that it has; see `passed_over`.
+
+    Raises OSError.
+    """
     files = [path for path in _walk(folder) if not is_hidden(path.relative_to(folder).as_posix())]
-    return sorted(of_first_kind(files, lambda path: path.name))
+    found = sorted(of_first_kind(files, lambda path: path.name))
+    return found, passed_over(map(str, files), map(str, found))
+
+
+def passed_over(there: Iterable[str], taken: Iterable[str]) -> str:
+    """What of the data among paths is not taken, by the endings of its names: "2 .csv, 1 .orc"; else "".
+
+    A tar or zip beside a file that is taken and named as it is holds the pictures of these rows.
+    """
+    taken = set(taken)
+    stems = {path.rpartition(".")[0] for path in taken}
+    counts: Counter[str] = Counter()
+    for path in there:
+        ending = next(filter(path.lower().endswith, FOLDER_SUFFIXES), None) or unread_ending(path)
+        of_a_row = ending in (".tar", ".zip") and path.rpartition(".")[0] in stems
+        if ending and path not in taken and not of_a_row:
+            counts[ending] += 1
+    return ", ".join(f"{count:,} {ending}" for ending, count in sorted(counts.items()))
 
 
 def of_first_kind(files: Iterable[T], name: Callable[[T], str]) -> list[T]:
@@ -63,16 +94,28 @@ def _by_kind(files: Iterable[T], name: Callable[[T], str]) -> dict[tuple[str, ..
     return found
 
 
-def matching(pattern: str) -> tuple[Path, list[Path]]:
+def matching(pattern: str) -> tuple[Path, list[Path], str]:
     """The folder that a pattern begins with, and the files that match it or lie in folders that do, in order.
 
-    What is hidden matches where the pattern names it: `_old/*.parquet`.
+    What is hidden matches where the pattern names it: `_old/*.parquet`. Of folders see `passed_over`, too.
     """
     root = _root(pattern)
     found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - absolute too
     shown = [path for path in found if not _is_hidden_from(pattern, path.relative_to(root).as_posix())]
     files = [path for path in shown if path.is_file()]
-    return root, files or sorted({file for path in shown if path.is_dir() for file in files_in(path)})
+    if files:
+        return root, files, ""
+    found = [data_in(path) for path in shown if path.is_dir()]
+    others = ", ".join(filter(None, (also for _, also in found)))
+    return root, sorted({file for inside, _ in found for file in inside}), others
+
+
+def not_read(address: str, others: str) -> str:
+    """Says to a person what else lies at an address (see `passed_over`)."""
+    return (
+        f"{address} has files of several kinds, of which one is taken; not read: {others} (a pattern, such "
+        "as 'FOLDER/*.csv', names others)"
+    )
 
 
 def _is_key(part: str) -> bool:

@@ -24,7 +24,7 @@ from visunex.net.stream import opened_stream
 from visunex.recipes import Source
 
 from ..errors import SourceError, fetch_errors_as
-from .filetypes import MAGIC_BYTES, Kind, kind_behind, stand_in
+from .filetypes import MAGIC_BYTES, Kind, kind_behind, why_not
 
 __all__ = ["LARGEST", "Remote", "kind_at", "locate_in_bucket", "locate_on_web", "require_fitting"]
 
@@ -43,7 +43,7 @@ class Remote:
     """Addresses that last, read with `options`, and an identity (JSON) that changes with their contents.
 
     `convert`: they hold no parquet, and are to be fetched and converted first. `keys`: of each the columns
-    that its folders are (`score=7/`).
+    that its folders are (`score=7/`). `remarks` say what else lies there.
     """
 
     urls: tuple[str, ...]
@@ -51,6 +51,7 @@ class Remote:
     options: Mapping[str, str] = field(default_factory=dict)
     convert: bool = False
     keys: tuple[Mapping[str, str | None], ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @fetch_errors_as(SourceError)
@@ -83,7 +84,7 @@ def kind_at(address: str, path: str, answer: Answer) -> Kind:
     kind = kind_behind(path, answer.body)
     if kind is None:
         sent = answer.headers.get("Content-Type", "something")
-        what = stand_in(answer.body)
+        what = why_not(answer.body)
         said = f": it {what}" if what else ""
         raise SourceError(f"{address} is not a parquet file (the server sends {sent}){said}")
     if kind == "parquet" and answer.status != 206:

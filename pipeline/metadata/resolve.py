@@ -15,7 +15,8 @@ from ..errors import SourceError
 from .catalog.entries import DataSet, data_set, data_sets, partial_copy
 from .catalog.origin import Origin, first_found
 from .filetypes import FOLDER_SUFFIXES
-from .folders import files_in, hive_keys, matching
+from .folders import data_in, hive_keys, matching, not_read
+from .formats.unread import READ
 from .hub.datasets import SCHEME, locate_data_set, saved_files
 from .hub.locate import locate_on_hub
 from .locate import Remote, locate_in_bucket, locate_on_web
@@ -91,14 +92,23 @@ def _resolve_address(address: str, name: str) -> ResolvedSource:
                 f"{address}: {scheme}:// is not supported; there are https://, s3://, hf:// and datasets://"
             )
         found = _SCHEMES[scheme](address)
-        return ResolvedSource(name, found.urls, found.identity, found.options, found.convert, found.keys)
+        return ResolvedSource(
+            name,
+            found.urls,
+            found.identity,
+            found.options,
+            found.convert,
+            found.keys,
+            remarks=found.remarks,
+        )
     if _is_hub_name(address):
         return _resolve_address(f"{SCHEME}{address}", name)
-    root, files = _local_files(address)
+    root, files, others = _local_files(address)
     keys = _keys_below(root, files)
     identity: list[Any] = _local_identities(files)
     identity += [{"keys": [dict(each) for each in keys]}] if any(keys) else []
-    return ResolvedSource(name, tuple(map(str, files)), identity, keys=keys)
+    remarks = (not_read(address, others),) if others else ()
+    return ResolvedSource(name, tuple(map(str, files)), identity, keys=keys, remarks=remarks)
 
 
 def _is_hub_name(address: str) -> bool:
@@ -109,22 +119,28 @@ def _is_hub_name(address: str) -> bool:
     return named and not address.lower().endswith(FOLDER_SUFFIXES) and not Path(parts[0]).exists()
 
 
-def _local_files(address: str) -> tuple[Path | None, list[Path]]:
-    """The files that a path, folder or pattern names; and the folder below which folders are columns."""
+def _local_files(address: str) -> tuple[Path | None, list[Path], str]:
+    """The files that a path, folder or pattern names, and what else lies there.
+
+    First comes the folder below which folders are columns.
+    """
     path = expanded(address)
     try:
         if saved := saved_files(path):
-            return None, saved
+            return None, saved, ""
         if path.is_dir():
-            return path, _some(files_in(path), f"{address} is a folder without {', '.join(FOLDER_SUFFIXES)}")
+            files, others = data_in(path)
+            having = f"; it has {others}, which are not read: {READ}" if others else ""
+            without = f"{address} is a folder without {', '.join(FOLDER_SUFFIXES)}{having}"
+            return path, _some(files, without), others
         if path.exists():
-            return None, [path]
+            return None, [path], ""
         if not glob.has_magic(address):
             raise SourceError(_unknown(address))
-        root, files = matching(str(path))
+        root, files, others = matching(str(path))
     except (OSError, ValueError) as error:
         raise SourceError(f"{address!r} cannot be looked up: {error}") from None
-    return root, _some(files, f"no file matches {address} (names that begin with _ or . are hidden)")
+    return root, _some(files, f"no file matches {address} (names that begin with _ or . are hidden)"), others
 
 
 def _some(files: list[Path], complaint: str) -> list[Path]:

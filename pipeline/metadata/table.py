@@ -1,5 +1,6 @@
 """A source's files as one table: the types of its columns, and which column has which role."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from visunex.recipes import Columns
 from ..errors import SourceError
 from .catalog.entries import data_set
 from .columns import Role, Schema
+from .filetypes import no_parquet
 from .inside import ImageColumn, image_column
 from .made import MadeColumns, made_columns
 from .relay import failure_of, relayed
@@ -28,9 +30,13 @@ __all__ = [
     "not_utf8",
     "open_table",
     "require_predictor",
+    "words_of",
 ]
 
 INDEX = "__index_level_0__"  # pandas' row labels, no data
+_PANIC = re.compile(
+    r"unwrap\(\)|panic|assertion .* failed|index out of bounds|capacity overflow", re.IGNORECASE
+)
 READ_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _URL: tuple[Role, ...] = ("url",)
 NONE_MADE: Mapping[str, str] = {}
@@ -169,7 +175,17 @@ def _schema(path: str, options: Mapping[str, str]) -> Schema:
     except READ_ERRORS as error:
         if (failure := failure_of(path)) is not None:
             raise SourceError(failure.message) from None
-        raise SourceError(f"{path} is not a parquet file that can be read: {first_line(error)}") from None
+        what = no_parquet(path) if "://" not in path else None
+        said = f"is not a parquet file that can be read: {words_of(error)}"
+        raise SourceError(f"{path} {what or said}") from None
+
+
+def words_of(error: BaseException) -> str:
+    """What an error of polars says; of one in its own code, which damaged files lead to, that they do."""
+    said = first_line(error)
+    if isinstance(error, pl.exceptions.PanicException) or _PANIC.search(said):
+        return "what reads such files broke down on it, so it is damaged: fetch it again"
+    return said
 
 
 def _scan(paths: Sequence[str], options: Mapping[str, str]) -> pl.LazyFrame:
@@ -187,13 +203,24 @@ def broken_file(table: Table) -> str | None:
     if out_of_reach is not None:
         return out_of_reach.message
     for group in (single for each in table.file_groups for single in each.alone()):
-        rows = group.rows().select(table.roles.values())
-        try:
-            for _ in rows.collect_batches(maintain_order=False, engine="streaming"):
-                pass
-        except READ_ERRORS as error:
+        if (what := _failure_in(group, list(table.roles.values()))) is not None:
             failure = failure_of(group.paths[0])
-            return failure.message if failure else f"{group.paths[0]} is broken: {first_line(error)}"
+            return failure.message if failure else f"{group.paths[0]} is broken: {what}"
+    return None
+
+
+def _failure_in(file: FileGroup, first: Sequence[str]) -> str | None:
+    """What is wrong with the values of a file, of some columns `first`; None where all can be read."""
+    for rows in (file.rows().select(first), file.rows()):
+        count = 0
+        try:
+            expected = rows.select(pl.len()).collect(engine="streaming").item()
+            for batch in rows.collect_batches(maintain_order=False, engine="streaming"):
+                count += batch.height
+        except READ_ERRORS as error:
+            return words_of(error)
+        if count != expected:  # where its own code failed polars may end in silence
+            return f"{count:,} of its {expected:,} rows can be read: it is damaged, fetch it again"
     return None
 
 

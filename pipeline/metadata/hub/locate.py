@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from visunex.net import hub
 from visunex.net.range_file import as_file
@@ -11,7 +12,7 @@ from ...inside.opened import opened_file
 from ...shards.members import LeftOut, images_among
 from ...shards.zips import listed_members
 from ..filetypes import FOLDER_SUFFIXES, MAGIC_BYTES
-from ..folders import hive_keys, most_common_kind, of_first_kind
+from ..folders import hive_keys, most_common_kind, not_read, of_first_kind, passed_over
 from ..locate import Remote, kind_at
 from .splits import below, is_shown, matches
 
@@ -28,24 +29,32 @@ def locate_on_hub(address: str) -> Remote:
     do), or out of reach.
     """
     found = hub.pinned(hub.data_set(address))
-    files = _meant(list(hub.files(found)), found.path)
+    files, inside = _meant(list(hub.files(found)), found.path)
     if not files:
         raise SourceError(
             f"{address}: the data set is there, but no such parquet file in it, nor one of "
             f"{', '.join(FOLDER_SUFFIXES)}"
         )
-    return _remote(found, files)[0]
+    return _with_remark(_remote(found, files)[0], address, inside, files)
 
 
 def remote_files(found: hub.DataSet, files: Sequence[hub.HubFile]) -> Remote | None:
     """Those of the files that are of the most common kind; None where that is none that holds pictures."""
-    files = most_common_kind(files, lambda each: each.path)
+    listed, files = files, most_common_kind(files, lambda each: each.path)
     if not files:
         return None
     remote, kind = _remote(found, files)
     if kind not in _WITH_IMAGES or (kind == "zip" and not _has_images(remote.urls[0])):
         return None
-    return remote
+    return _with_remark(remote, found.repository, listed, files)
+
+
+def _with_remark(
+    remote: Remote, address: str, listed: Sequence[hub.HubFile], taken: Sequence[hub.HubFile]
+) -> Remote:
+    """The same, saying which files of other kinds are there."""
+    others = passed_over((each.path for each in listed), (each.path for each in taken))
+    return replace(remote, remarks=(not_read(address, others),)) if others else remote
 
 
 def _remote(found: hub.DataSet, files: Sequence[hub.HubFile]) -> tuple[Remote, str]:
@@ -60,14 +69,17 @@ def _remote(found: hub.DataSet, files: Sequence[hub.HubFile]) -> tuple[Remote, s
     ), kind
 
 
-def _meant(files: Sequence[hub.HubFile], path: str) -> list[hub.HubFile]:
-    """The files that `path` (a file, a folder or a pattern) means: what is hidden, only by its name."""
+def _meant(files: Sequence[hub.HubFile], path: str) -> tuple[list[hub.HubFile], list[hub.HubFile]]:
+    """The files that `path` (a file, a folder or a pattern) means; of a folder also all that is in it.
+
+    What is hidden is meant by its name only.
+    """
     named = [each for each in files if matches(each.path, path)]
     if named or re.search(r"[*?\[]", path):
-        return named
+        return named, []
     folder = f"{path.rstrip('/')}/" if path else ""
     inside = [each for each in files if each.path.startswith(folder) and is_shown(each.path, path)]
-    return of_first_kind(inside, lambda each: each.path)
+    return of_first_kind(inside, lambda each: each.path), inside
 
 
 def _has_images(address: str) -> bool:

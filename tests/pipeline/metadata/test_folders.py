@@ -1,5 +1,8 @@
 """What is metadata in a folder: hidden names, folders that are columns, links, files that only stand in."""
 
+import bz2
+import lzma
+import pickle
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,24 @@ def test_extensions_in_capitals_and_other_kinds(tmp_path: Path) -> None:
     assert named(tmp_path / "run2", tmp_path / "texts") == ["c"]
 
 
+def test_data_of_another_kind_than_is_read_is_said(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("b.parquet", "00000.parquet"):
+        put(data / name, name)
+    rows("rose", URL=["a"]).write_csv(data / "a.csv")
+    for name in ("00000.tar", "00001.tar", "c.orc", "README.md", "00000_stats.json", "_old.csv"):
+        (data / name).write_bytes(b"x")
+    report, selected = select(tmp_path / "run", data)
+    assert sorted(selected["url"]) == ["00000.parquet", "b.parquet"]
+    assert "not read: 1 .csv, 1 .orc, 1 .tar (" in " ".join(report.remarks)
+    for place in ("00000.parquet", "b.parquet", "a.csv"):
+        (data / place).unlink()
+    (data / "00001.tar").unlink()
+    (data / "00000.tar").unlink()
+    with pytest.raises(SourceError, match=r"it has 1 \.orc, which are not read: what is read: parquet"):
+        resolve_source(str(data))
+
+
 def test_linked_folders_are_followed_once(data: Path, tmp_path: Path) -> None:
     put(tmp_path / "far" / "c.parquet", "c")
     (data / "linked").symlink_to(tmp_path / "far")
@@ -88,6 +109,13 @@ def test_linked_folders_are_followed_once(data: Path, tmp_path: Path) -> None:
         (b"", "is empty"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html><html>not found", "is a web page"),
         (b"<html><body>", "is a web page"),
+        (b"ORC\x08\x03", r"is an Apache ORC file: .*what is read: parquet, Arrow"),
+        (b"Obj\x01\x04\x14avro.codec", "is an Apache Avro file"),
+        (bz2.compress(b"url\tcaption\n"), "is packed by bzip2: unpack it first"),
+        (lzma.compress(b"url\tcaption\n"), "is packed by xz"),
+        (b"PK\3\4" + bytes(26) + b"xl/workbook.xml<workbook/>", r"is an Excel workbook \(.xlsx\): save its"),
+        (pickle.dumps(["http://e.org"]), "is a Python pickle"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "is a picture"),
     ],
 )
 @pytest.mark.parametrize("name", ["b.parquet", "b.csv"])

@@ -204,6 +204,21 @@ def test_a_file_with_broken_pages_is_named(compression: Any, tmp_path: Path) -> 
     assert "a.parquet" not in str(caught.value)
 
 
+def test_damage_on_which_the_reader_itself_breaks_down(tmp_path: Path) -> None:
+    texts = pa.table(
+        {"URL": [f"http://x/{n}" for n in range(300)], "TEXT": [f"rose {n}" for n in range(300)]}
+    )
+    encoding = {"TEXT": "DELTA_LENGTH_BYTE_ARRAY", "URL": "PLAIN"}
+    path = tmp_path / "a.parquet"
+    pq.write_table(texts, path, use_dictionary=False, column_encoding=encoding, compression="none")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\x80\x01\x04\xac\x02")] = 0x81  # blocks of 129 values: polars asserts multiples of 128
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"a\.parquet is broken: .* it is damaged") as caught:
+        select(tmp_path / "run", path, keywords=["rose"])
+    assert "unwrap" not in str(caught.value)
+
+
 def test_scores_of_different_predictors_are_not_mixed(tmp_path: Path) -> None:
     pq.write_table(table(V2), tmp_path / "a.parquet")
     with pytest.raises(SourceError, match="scores of V2, the recipe's thresholds mean those of V1"):
