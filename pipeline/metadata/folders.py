@@ -105,9 +105,9 @@ def matching(pattern: str) -> tuple[Path, list[Path], str]:
     files = [path for path in shown if path.is_file()]
     if files:
         return root, files, ""
-    found = [data_in(path) for path in shown if path.is_dir()]
-    others = ", ".join(filter(None, (also for _, also in found)))
-    return root, sorted({file for inside, _ in found for file in inside}), others
+    folders = [data_in(path) for path in shown if path.is_dir()]
+    others = ", ".join(filter(None, (also for _, also in folders)))
+    return root, sorted({file for inside, _ in folders for file in inside}), others
 
 
 def not_read(address: str, others: str) -> str:
