@@ -11,11 +11,13 @@ import urllib.parse
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from visunex.base.errors import first_line
 from visunex.base.progress import Progress
 from visunex.base.text import printable
 from visunex.net.client import ClientSettings
@@ -24,7 +26,12 @@ from visunex.net.stream import opened_stream
 from visunex.recipes import Source
 
 from ..errors import SourceError, fetch_errors_as
-from .filetypes import MAGIC_BYTES, Kind, kind_behind, why_not
+from .filetypes import FOLDER_KINDS, MAGIC_BYTES, Kind, kind_behind, why_not
+from .folders import hive_keys, not_read, passed_over
+from .hub.splits import below, is_shown, matches
+
+if TYPE_CHECKING:
+    import pyarrow.fs as fs
 
 __all__ = ["LARGEST", "Remote", "kind_at", "locate_in_bucket", "locate_on_web", "require_fitting"]
 
@@ -36,6 +43,7 @@ _SIGNED_IN = (
 )
 LARGEST: int = Source.model_fields["max_bytes"].default  # bytes of a file that is read whole
 _CHUNK = 1 << 20  # bytes
+_MAGIC = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
@@ -128,11 +136,13 @@ def require_fitting(url: str, size: int, most: int) -> None:
 
 @fetch_errors_as(SourceError)
 def locate_in_bucket(address: str) -> Remote:
-    """An object or pattern in S3, known by sizes and times. Raises SourceError, saying why it fails.
+    """The parquet at an object, folder or pattern in S3, known by sizes and times, as of a folder here.
 
-    Without credentials in sight the bucket is read unsigned, as public ones are.
+    Without credentials in sight the bucket is read unsigned, as public ones are. Raises SourceError, saying
+    why it fails.
     """
-    bucket = address.removeprefix("s3://").partition("/")[0]
+    path = address.removeprefix("s3://")
+    bucket = path.partition("/")[0]
     if not bucket:
         raise SourceError(f"{address} is not of the form s3://BUCKET/PATH")
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -143,7 +153,18 @@ def locate_in_bucket(address: str) -> Remote:
     options["aws_region"] = _region(answer)
     if not any(map(os.environ.get, _SIGNED_IN)) and not _has_credentials_file():
         options["aws_skip_signature"] = "true"  # polars would search for credentials for long
-    return Remote((address,), [{"url": address, "objects": _objects(address, options)}], options)
+    listed, others = _objects(address, options), ""
+    if listed is not None and [each.path for each in listed] != [path]:
+        listed, others = _meant(address, listed)
+    names = [path] if listed is None else [each.path for each in listed]
+    states = None if listed is None else [[each.path, each.size, each.mtime_ns] for each in listed]
+    return Remote(
+        tuple(f"s3://{name}" for name in names),
+        [{"url": address, "objects": states}],
+        options,
+        keys=tuple(hive_keys(below(path, name)) for name in names),
+        remarks=(not_read(address, others),) if others else (),
+    )
 
 
 def _has_credentials_file() -> bool:
@@ -153,15 +174,14 @@ def _has_credentials_file() -> bool:
         return False
 
 
-def _objects(address: str, options: Mapping[str, str]) -> list[list[str | int]] | None:
-    """[name, bytes, time] of the object, or of all below the folder that a pattern begins with.
+def _objects(address: str, options: Mapping[str, str]) -> "list[fs.FileInfo] | None":
+    """The object, or those that a folder or pattern may mean, in order; None for one that cannot be seen.
 
-    None where they cannot be listed, or the pattern begins at the bucket itself, which may hold millions.
+    Raises SourceError where there are several and they cannot be listed.
     """
     import pyarrow.fs as fs
 
-    place = re.split(r"[*?\[]", address.removeprefix("s3://"), maxsplit=1)[0]
-    folder = place if place.endswith("/") else place.rpartition("/")[0]
+    path = address.removeprefix("s3://")
     endpoint = urllib.parse.urlsplit(options.get("aws_endpoint_url", ""))
     try:
         bucket = fs.S3FileSystem(
@@ -172,14 +192,58 @@ def _objects(address: str, options: Mapping[str, str]) -> list[list[str | int]] 
             connect_timeout=SECONDS,
             request_timeout=SECONDS,
         )
-        found = [bucket.get_file_info(place.rstrip("/"))]
-        if found[0].type != fs.FileType.File:
-            if not folder.partition("/")[2]:
-                return None
-            found = bucket.get_file_info(fs.FileSelector(folder.rstrip("/"), recursive=True))
-    except OSError:  # polars, which reads it next, says what is wrong
-        return None
-    return sorted([each.path, each.size, each.mtime_ns] for each in found if each.type == fs.FileType.File)
+        there = None if _MAGIC.search(path) else bucket.get_file_info(path.rstrip("/"))
+        if there is not None and there.type == fs.FileType.File:
+            return [there]
+        found = sorted(_listed(bucket, path), key=lambda each: each.path)
+        return found if found or not _may_be_one(path) else None
+    except OSError as error:
+        if not _may_be_one(path):
+            said = f"what is there cannot be listed ({first_line(error)}); name a file of it"
+            raise SourceError(f"{address}: {said}") from None
+        return None  # polars, which reads it next, says what is wrong
+
+
+def _may_be_one(path: str) -> bool:
+    """Whether a path may be that of an object, rather than of a folder or a pattern."""
+    return not (path.endswith("/") or _MAGIC.search(path))
+
+
+def _listed(bucket: "fs.S3FileSystem", path: str) -> "list[fs.FileInfo]":
+    """The objects in a folder, or that a pattern may mean, which is gone along folder by folder."""
+    import pyarrow.fs as fs
+
+    def inside(folder: str, *, recursive: bool) -> list[fs.FileInfo]:
+        found: list[fs.FileInfo] = bucket.get_file_info(fs.FileSelector(folder, recursive=recursive))
+        return [each for each in found if each.path.startswith(f"{folder}/")]
+
+    root = _MAGIC.split(path, maxsplit=1)[0]
+    root = root.rstrip("/") if root == path else root.rpartition("/")[0]
+    parts = path[len(root) :].strip("/").split("/") if root != path.rstrip("/") else []
+    if not parts or "**" in path:
+        return [each for each in inside(root, recursive=True) if each.type == fs.FileType.File]
+    folders, found = [root], list[fs.FileInfo]()
+    for part in parts:
+        found = [each for folder in folders for each in inside(folder, recursive=False)]
+        found = [each for each in found if fnmatchcase(each.base_name, part)]
+        folders = [each.path for each in found if each.type == fs.FileType.Directory]
+    return [each for each in found if each.type == fs.FileType.File]
+
+
+def _meant(address: str, listed: "list[fs.FileInfo]") -> "tuple[list[fs.FileInfo], str]":
+    """The parquet files among objects, without what is hidden, and what else is there (see `passed_over`).
+
+    Raises SourceError where there is none.
+    """
+    path = address.removeprefix("s3://")
+    is_meant = matches if _MAGIC.search(path) else is_shown
+    shown = [each for each in listed if is_meant(each.path, path)]
+    found = [each for each in shown if each.path.lower().endswith(FOLDER_KINDS[0])]
+    others = passed_over((each.path for each in shown), (each.path for each in found))
+    if not found:
+        having = f" (there is {others}; copy it here to have it read)" if others else ""
+        raise SourceError(f"{address}: no parquet file is there{having}; in a bucket only parquet is read")
+    return found, others
 
 
 def _region(answer: Answer) -> str:

@@ -189,11 +189,10 @@ def words_of(error: BaseException) -> str:
 
 
 def _scan(paths: Sequence[str], options: Mapping[str, str]) -> pl.LazyFrame:
-    # No patterns from here on: a path may hold brackets, a URL question marks. polars expands those of S3.
-    pattern = any(path.startswith("s3://") for path in paths)
+    # No patterns from here on: a path may hold brackets, a URL question marks.
     # Without statistics: polars would ask the filter's predicate about bounds of row groups, too.
     return pl.scan_parquet(
-        list(map(relayed, paths)), glob=pattern, storage_options=dict(options) or None, use_statistics=False
+        list(map(relayed, paths)), glob=False, storage_options=dict(options) or None, use_statistics=False
     )
 
 

@@ -271,7 +271,12 @@ def bucket(web: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sta
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", web.address)
     monkeypatch.setenv("HOME", str(tmp_path))
-    bodies = {"d/a.parquet": parquet("rose", "oak"), "d/b.parquet": parquet("Rosebud")}
+    filled(web, {"d/a.parquet": parquet("rose", "oak"), "d/b.parquet": parquet("Rosebud")})
+    return web
+
+
+def filled(web: StandIn, bodies: dict[str, bytes]) -> None:
+    """The bucket `pictures` with these objects."""
     listed = "".join(
         f"<Contents><Key>{key}</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified>"
         f"<ETag>x</ETag><Size>{len(body)}</Size></Contents>"
@@ -280,7 +285,6 @@ def bucket(web: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sta
     listing = f"<ListBucketResult><IsTruncated>false</IsTruncated>{listed}</ListBucketResult>"
     web.pages["/pictures"] = Page(listing.encode())
     web.pages.update({f"/pictures/{key}": Page(body) for key, body in bodies.items()})
-    return web
 
 
 def test_a_public_bucket_is_read_unsigned(bucket: StandIn, tmp_path: Path) -> None:
@@ -301,8 +305,36 @@ def test_the_contents_of_a_bucket_are_told_by_sizes_and_times(path: str, bucket:
     assert resolve_source(address).identity != first
 
 
-def test_what_cannot_be_listed_is_known_by_its_address_alone(bucket: StandIn) -> None:
-    assert resolve_source("s3://pictures/*.parquet").identity[0]["objects"] is None
+@pytest.mark.parametrize(
+    ("path", "selected"),
+    [("d/", "ab7"), ("d", "ab7"), ("d/**/*.parquet", "ab7"), ("d/*.parquet", "ab"), ("d/_temporary/", "t")],
+)
+def test_folders_of_a_bucket_follow_the_conventions_of_those_here(
+    path: str, selected: str, bucket: StandIn, tmp_path: Path
+) -> None:
+    names = {
+        "d/a.parquet": "a", "d/b.parquet": "b", "d/_SUCCESS": "", "d/c.csv": "", "d/.x/x.parquet": "x",
+        "d/_temporary/t.parquet": "t", "d/tag=7/a%20[1].parquet": "7",
+    }  # fmt: skip
+    filled(
+        bucket, {name: parquet("rose", URL=[caption]) if caption else b"x" for name, caption in names.items()}
+    )
+    report, found = select(tmp_path / "run", f"s3://pictures/{path}")
+    assert "".join(sorted(found["url"], key=lambda each: "ab7xt".index(each))) == selected
+    assert ("7" in selected) == ("tag" in found.columns)
+    assert ("not read: 1 .csv" in " ".join(report.remarks)) == (path in ("d", "d/"))
+
+
+def test_a_bucket_without_parquet_or_listing_is_told(bucket: StandIn) -> None:
+    filled(bucket, {"d/a.csv": b"url\n"})
+    with pytest.raises(SourceError, match=r"d/: no parquet file is there \(there is 1 \.csv; copy it here"):
+        resolve_source("s3://pictures/d/")
+    bucket.pages["/pictures"] = Page(status=403)
+    with pytest.raises(SourceError, match=r"what is there cannot be listed \(.*; name a file of it"):
+        resolve_source("s3://pictures/d/*.parquet")
+
+
+def test_what_cannot_be_looked_at_is_known_by_its_address_alone(bucket: StandIn) -> None:
     del bucket.pages["/pictures/d/a.parquet"]
     bucket.pages["/pictures"] = Page(status=403)
     assert resolve_source("s3://pictures/d/a.parquet").identity[0]["objects"] is None
