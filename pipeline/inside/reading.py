@@ -1,30 +1,26 @@
 """Pictures out of the files in which they lie, here or behind an address: only the bytes that hold them.
 
-Of a table's row groups each is read once, in order, as far as the last row that is wanted; of tars and zips
+Of a table the pages of each row group that hold rows which are wanted, once and in order; of tars and zips
 the members. A file is read by positions, so nothing of it is ever run or unpacked to disk.
 """
 
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 from visunex.images.errors import ImageError
-from visunex.net.errors import FetchError
-from visunex.net.range_file import RangedFile, as_file
+from visunex.net.range_file import RangedFile
 
 from ..shards.members import Member
 from ..shards.zips import data_begin, member_range
 from .arrow_rows import is_arrow, values_in
 from .location import Location
+from .parquet_rows import ParquetRows, Taken
 
 __all__ = ["Taken", "images_at"]
 
-Taken = tuple[Location, bytes | ImageError]
-
 _GAP = 64 * 1024  # bytes between two members that are rather read than asked around
 _AT_ONCE = 16 * 1024**2  # bytes of members that are asked for together
-_BUFFER = 4 * 1024**2  # bytes of a column that are read ahead
 
 
 def images_at(file: RangedFile, wanted: Sequence[Location], most: int) -> Iterator[Taken]:
@@ -111,62 +107,4 @@ def _rows(file: RangedFile, column: str, wanted: Sequence[Location], most: int) 
     if is_arrow(file):
         yield from values_in(file, column, wanted, most)
         return
-    table = _opened(file)
-    first, groups = 0, table.metadata.num_row_groups
-    rest = list(wanted)
-    for group in range(groups):
-        end = first + table.metadata.row_group(group).num_rows
-        here = [each for each in rest if (each.row or 0) < end]
-        rest = rest[len(here) :]
-        yield from _rows_of_group(table, group, column, first, here, most)
-        first = end
-    for each in rest:
-        yield each, ImageError("unreadable", "the file has fewer rows now")
-
-
-def _rows_of_group(
-    table: Any, group: int, column: str, first: int, wanted: Sequence[Location], most: int
-) -> Iterator[Taken]:
-    """The values in rows of one row group, one at a time: one may be large, and repeated in few bytes."""
-    batches: Iterator[Any] = iter(())
-    if wanted:
-        batches = table.iter_batches(1, row_groups=[group], columns=[column], use_threads=False)
-    at = first - 1
-    for number, each in enumerate(wanted):
-        try:
-            while at < (each.row or 0):
-                batch, at = next(batches), at + 1
-            yield each, _value(batch, most)
-        except FetchError:
-            raise
-        except Exception as error:  # parsers of hostile bytes raise anything
-            fault = str(error)[:200] or type(error).__name__
-            for lost in wanted[number:]:
-                yield lost, ImageError("unreadable", fault)
-            return
-
-
-def _value(batch: Any, most: int) -> bytes | ImageError:
-    values = batch.column(0)
-    values = values.field("bytes") if values.type.num_fields else values
-    buffer = values[0].as_buffer()
-    if buffer is None:
-        return ImageError("empty", "the row has no bytes")
-    if buffer.size > most:
-        return ImageError("too_large", f"{buffer.size} bytes are more than {most}")
-    return bytes(buffer)
-
-
-def _opened(file: RangedFile) -> Any:
-    """A table's file as pyarrow reads it. Raises FetchError."""
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.ParquetFile(as_file(file), buffer_size=_BUFFER, pre_buffer=False)
-    except FetchError:
-        raise
-    except Exception as error:  # parsers of hostile bytes raise anything
-        said = str(error)[:200] or type(error).__name__
-        raise FetchError(
-            "unreadable", f"{file.name} is not a parquet file that can be read: {said}"
-        ) from None
+    yield from ParquetRows(file).values(column, wanted, most)
