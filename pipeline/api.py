@@ -107,7 +107,8 @@ def encode_images(
 ) -> Encoded:
     """Turn pictures into CLIP vectors, and those into one aesthetic embedding.
 
-    `images` are pictures, folders, tars, shards or runs; without them, those that were downloaded into `run`
+    `images` are pictures, folders, tars, shards or runs, or addresses and data sets on the Hub;
+    without them, those that were downloaded into `run`
     (the default run where none is named). The embedding is put into the run, and also at `out`; of `images`
     and `out` without `run` nothing else is kept. `settings` are keys of the recipe's `[encode]`.
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="PATH",
     help="Pictures to encode instead of the run's: a folder, shards, tar, zip, parquet, Arrow, picture, "
-    "pattern or run; repeat.",
+    "pattern or run, an https:// or hf:// address of a file with pictures inside, or OWNER/NAME on the Hub; "
+    "repeat.",
 )
 @click.option(
     "--image-column", metavar="NAME", help="Of --images whose rows have several pictures, the column to take."
@@ -56,6 +57,7 @@ def command(
         visunex-data encode
         visunex-data encode --reduce mean --model ViT-L-14
         visunex-data encode --images my_pictures/ --out me.pt
+        visunex-data encode --images OWNER/NAME?split=test --out set.pt
         visunex-data encode --precomputed /data/laion2B-en/vectors
         visunex-data encode --reduce contrast --baseline runs/everything
     """

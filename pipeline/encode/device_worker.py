@@ -12,9 +12,8 @@ from typing import Any
 
 from visunex.base.errors import VisunexError
 
-from .load import load_encoder
 from .multi_device import Counted, Failed, Finished, Job
-from .partition_encoder import OutcomeCounts, PartitionEncoder
+from .partition_encoder import OutcomeCounts, PartitionEncoder, load_encoder
 
 
 class _Relay:
@@ -40,6 +39,7 @@ def main() -> None:
     try:
         encoder = load_encoder(job.settings, job.device)
         with PartitionEncoder(encoder, job.settings, job.folder, job.rank.world_size) as parts:
+            parts.first = job.first
             encoded_now = parts.encode(job.places, OutcomeCounts(), _Relay(connection), job.rank)
     except VisunexError as error:
         connection.send(Failed(str(error)))

@@ -58,13 +58,17 @@ ALONE = Rank()
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is to do: the partitions of `places` that its rank takes, on its device."""
+    """What a worker is to do: the partitions of `places` that its rank takes, on its device.
+
+    `first` is the number of the first one's part.
+    """
 
     places: tuple[Source, ...]
     folder: Path
     settings: "Encode"
     device: str
     rank: Rank
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,11 @@ class DeviceWorkers:
         encoder: "ImageEncoder",
         settings: "Encode",
         progress: ProgressLike,
+        first: int = 0,
     ) -> None:
         like_ours = settings.model_copy(update={"precision": encoder.precision})
         self._jobs = [
-            Job(tuple(places), folder, like_ours, device, Rank(rank, 1 + len(encoder.others)))
+            Job(tuple(places), folder, like_ours, device, Rank(rank, 1 + len(encoder.others)), first)
             for rank, device in enumerate(encoder.others, start=1)
         ]
         self._progress = progress

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from visunex.base.machine import cores
 from visunex.base.progress import NoProgress, ProgressLike
+from visunex.clip.factory import load_image_encoder
 from visunex.clip.image_encoder import ImageEncoder
 
 from ..errors import EncodeError
@@ -44,7 +45,10 @@ __all__ = [
     "PartitionEncoder",
     "count_chosen",
     "default_batch_size",
+    "encode_lots",
     "encode_vectors",
+    "load_encoder",
+    "require_some",
 ]
 
 
@@ -84,17 +88,47 @@ def encode_vectors(
 
     Returns what became of all images, and how many were encoded now.
     """
-    counts, encoded_now, shown = OutcomeCounts(), 0, progress
+    return encode_lots([places], folder, encoder, settings, progress)
+
+
+def encode_lots(
+    lots: Iterable[Sequence[Source]],
+    folder: Path,
+    encoder: ImageEncoder,
+    settings: "Encode",
+    progress: ProgressLike,
+) -> tuple[OutcomeCounts, int]:
+    """The same of one lot of places after another: those of one may be gone when the next is asked for."""
+    counts, encoded_now = OutcomeCounts(), 0
     with PartitionEncoder(encoder, settings, folder, 1 + len(encoder.others)) as parts:
-        if encoder.others and parts.missing(places) > parts.batch:  # else not worth loading them
-            with DeviceWorkers(places, folder, encoder, settings, progress) as workers:
-                own = parts.encode(places, OutcomeCounts(), progress, workers.own_rank)
-                encoded_now = own + workers.wait()
-            shown = Remaining(progress)
-        encoded_now += parts.encode(places, counts, shown)
+        for places in lots:
+            parts.first = max(parts.numbers, default=-1) + 1
+            encoded_now += _encode_lot(parts, places, counts, encoder, settings, progress)
+            _count_missing_shards(counts, places)
     remove_parts_but(folder, parts.numbers)
-    _count_missing_shards(counts, places)
     return counts, encoded_now
+
+
+def _encode_lot(
+    parts: "PartitionEncoder",
+    places: Sequence[Source],
+    counts: OutcomeCounts,
+    encoder: ImageEncoder,
+    settings: "Encode",
+    progress: ProgressLike,
+) -> int:
+    """Bring the parts of some places up to date, on all devices; how many images were encoded."""
+    encoded_now = 0
+    if encoder.others and parts.missing(places) > parts.batch:  # else not worth loading them
+        with DeviceWorkers(places, parts.folder, encoder, settings, progress, parts.first) as workers:
+            own = parts.encode(places, OutcomeCounts(), progress, workers.own_rank)
+            encoded_now = own + workers.wait()
+        progress = Remaining(progress)
+    encoded_now += parts.encode(places, counts, progress)
+    for each in places:
+        if each.address is not None and str(each.path) in counts.left_out.damaged:
+            counts.left_out.damaged[each.address] = counts.left_out.damaged.pop(str(each.path))
+    return encoded_now
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +149,8 @@ class _PartState:
 class PartitionEncoder:
     """An encoder and its decoders at work on a folder of vectors, for one call of `encode` after another.
 
-    `numbers` are those of the parts that are up to date; `batch` images are encoded at once. Of `processes`
+    `numbers` are those of the parts that are up to date, the `first` that is written where no shard's number
+    says it; `batch` images are encoded at once. Of `processes`
     that are at work on this machine it takes its part of the cores.
     """
 
@@ -129,8 +164,9 @@ class PartitionEncoder:
             else Decoders(how, fixed, two_batches)
         )
         self._splitter = CpuSplitter(self._decoders, encoder.device, own_cores) if fixed is None else None
-        self._encoder, self._folder = encoder, folder
+        self._encoder, self.folder = encoder, folder
         self.numbers: set[int] = set()
+        self.first = 0
 
     def __enter__(self) -> Self:
         self._decoders.__enter__()
@@ -168,12 +204,14 @@ class PartitionEncoder:
         self, places: Iterable[Source], counts: OutcomeCounts, progress: ProgressLike, rank: Rank
     ) -> Iterator[_PartState]:
         """The parts with images still to encode; the others are written and counted on the way."""
-        for index, (number, partition) in enumerate(_numbered(partitions(places, counts.left_out))):
+        for index, (number, partition) in enumerate(
+            _numbered(partitions(places, counts.left_out), self.first)
+        ):
             if not rank.takes(index):
                 continue
             if partition.missing:
                 counts.add_failed(FROM_SHARD, partition.missing)
-            part = part_paths(self._folder, number)
+            part = part_paths(self.folder, number)
             present = self._without_lost(part, partition, counts) if partition.discarded else partition
             if not present.samples:
                 continue
@@ -228,9 +266,8 @@ class PartitionEncoder:
         return write_results(state.part, state.partition.samples, results, self._encoder, state.made_from)
 
 
-def _numbered(found: Iterable[Partition]) -> Iterator[tuple[int, Partition]]:
-    """Each partition and the number of its part: its shard's, else the next one."""
-    number = 0
+def _numbered(found: Iterable[Partition], number: int) -> Iterator[tuple[int, Partition]]:
+    """Each partition and the number of its part: its shard's, else the next one from `number` on."""
     for each in found:
         yield number if each.shard is None else each.shard, each
         number += bool(each.samples)
@@ -241,6 +278,30 @@ def _vector(row: NDArray[np.float32], room: NDArray[np.float32]) -> Vector | str
     room[:] = row
     length = float(np.linalg.norm(row.astype(np.float64)))
     return Vector(room, length) if np.isfinite(length) and length else "no_vector"
+
+
+def require_some(counts: OutcomeCounts, places: Sequence[str]) -> None:
+    """Raise EncodeError, with the reasons, where no image could be encoded."""
+    if counts.encoded:
+        return
+    reasons = [f"{count} {kind}" for kind, count in counts.failed.most_common()]
+    reasons += [f"{count} left out: {kind}" for kind, count in counts.left_out.members.most_common()]
+    reasons += [f"{shard}: {reason}" for shard, reason in counts.left_out.damaged.items()]
+    where = ", ".join(places[:3]) + (", ..." if len(places) > 3 else "")
+    raise EncodeError(f"no picture in {where} could be encoded ({'; '.join(reasons) or 'there is none'})")
+
+
+def load_encoder(settings: "Encode", device: str = "auto") -> ImageEncoder:
+    """The image encoder that the section `encode` of a recipe asks for, on its device. Raises ModelError."""
+    return load_image_encoder(
+        settings.model,
+        settings.pretrained,
+        precision=settings.precision,
+        device=device,
+        exact_decode=settings.exact_decode,
+        preprocess=settings.preprocess,
+        compiled=settings.compile,
+    )
 
 
 def default_batch_size(device: str) -> int:

@@ -246,8 +246,7 @@ def _encode_rest(
     """Encode the images without a published vector; how many images come from where."""
     if rest is None:
         return None, _ImageCounts(len(published.hits))
-    from .load import load_encoder
-    from .partition_encoder import count_chosen, encode_vectors
+    from .partition_encoder import count_chosen, encode_vectors, load_encoder
 
     encoder = load_encoder(settings, device)
     theirs = published.found.provenance.get("identity")

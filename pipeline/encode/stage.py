@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visunex.base.errors import UsageError
+from visunex.base.files import fingerprint
 from visunex.base.progress import Progress
 from visunex.clip.factory import load_text_encoder
 from visunex.clip.image_encoder import ImageEncoder
@@ -33,12 +34,19 @@ from ..reduce.embedding import (
 from ..reduce.nearest_words import Word, captions_of, nearest_words
 from ..rundir import RunDir
 from ..shards.discard import discard_images
-from ..shards.repeats import Repeats, find_repeats
+from ..shards.repeats import Repeats, RunningRepeats, find_repeats
 from ..shards.samples import Source, listing, run_sources, sources
 from ..vectors.store import VectorFolder, read_vectors
 from .baseline import baseline_place, begin_baseline, encoded_baseline
-from .load import load_encoder
-from .partition_encoder import OutcomeCounts, count_chosen, encode_vectors
+from .elsewhere import Elsewhere, elsewhere
+from .partition_encoder import (
+    OutcomeCounts,
+    count_chosen,
+    encode_lots,
+    encode_vectors,
+    load_encoder,
+    require_some,
+)
 from .reports import EncodeReport, count_gone, licenses_of, require_all_there
 
 if TYPE_CHECKING:
@@ -52,15 +60,16 @@ __all__ = ["EncodeReport", "EncodeRequest", "Encoded", "begin_encode", "encode",
 class EncodeRequest:
     """Which images are encoded, and where their embedding goes: into the run, and to `out`.
 
-    The images are the run's, or those `given`, which the user calls `names`, with the `repeats` among
-    them. The caller holds the run's lock.
+    The images are the run's, or those `given` and in files `elsewhere`, which the user calls `names`, with
+    the `repeats` among them. The caller holds the run's lock.
     """
 
     run: RunDir | None
     given: tuple[Source, ...] | None = None
     names: tuple[str, ...] = ()
     out: Path | None = None
-    repeats: Repeats | None = None
+    repeats: Repeats | RunningRepeats | None = None
+    elsewhere: Elsewhere | None = None
 
     def sources(self) -> list[Source]:
         """Where the images are. Raises EncodeError where there are none."""
@@ -74,6 +83,16 @@ class EncodeRequest:
                 "with --images"
             )
         return found
+
+    def lots(self) -> Iterator[Sequence[Source]]:
+        """The images, those of each file that lies elsewhere apart; it is gone when the next is asked for."""
+        found = self.sources()
+        if self.elsewhere is None or not isinstance(self.repeats, RunningRepeats):
+            yield found
+            return
+        if found:
+            yield self.repeats.without(found)
+        yield from self.elsewhere.lots(self.run, self.repeats)
 
 
 @dataclass(frozen=True)
@@ -107,10 +126,9 @@ def encode(
 ) -> EncodeReport:
     """Encode the images of a run, or those in `images`, and reduce them to one embedding.
 
-    `images` are shards, tars, images' files, folders or run folders. With a `run` (whose lock the caller
-    holds) the vectors are kept in `run.vectors`, and a call after an interrupted one goes on partition by
-    partition; without, only the embedding at `out` is. An image that cannot be decoded is counted with its
-    reason.
+    `images` are shards, tars, images' files, folders, run folders, addresses or sets on the Hub. With a `run`
+    (whose lock the caller holds) the vectors are kept in `run.vectors`, and a call after an interrupted one
+    goes on by partitions; without, only the embedding at `out` is. What cannot be decoded is counted.
 
     Raises EncodeError (nothing to encode, nothing decodable, a decoder that died; chosen images that are
     gone, the others being encoded), ModelError, EmbeddingError, StaleRunError, UsageError.
@@ -119,15 +137,24 @@ def encode(
     _require_sense(run, out, discards=recipe.encode.discard_images, given=bool(images))
     if run is not None and not images:
         require_download(run, recipe)
-    repeats = None
-    if images:
-        places = sources(images, recipe.source.columns.image)
-        repeats = find_repeats(places, recipe.encode.dedupe_images)
-    given = None if repeats is None else repeats.places
-    request = EncodeRequest(run, given, tuple(map(str, images)), out, repeats)
+    request = _request_for(images, run, recipe, out) if images else EncodeRequest(run, out=out)
     request.sources()  # where there is nothing to encode, no encoder need be loaded
     encoder = begin_encode(request, recipe.encode, overwrite=overwrite, device=device)
     return finish_encode(request, recipe, Encoded(encoder), started=started)
+
+
+def _request_for(
+    images: Sequence[str | Path], run: RunDir | None, recipe: "Recipe", out: Path | None
+) -> EncodeRequest:
+    """The request for images that the user names."""
+    column, dedupe = recipe.source.columns.image, recipe.encode.dedupe_images
+    here, far = elsewhere(images, column)
+    places, names = sources(here, column), tuple(map(str, images))
+    if far is not None:
+        far.say()
+        return EncodeRequest(run, tuple(places), names, out, RunningRepeats(dedupe), far)
+    repeats = find_repeats(places, dedupe)
+    return EncodeRequest(run, repeats.places, names, out, repeats)
 
 
 def begin_encode(
@@ -166,7 +193,7 @@ def finish_encode(
     settings, encoder, places = recipe.encode, before.encoder, request.sources()
     wanted = None if request.given is not None or request.run is None else recipe.filter.top
     with _vectors_folder(request.run) as folder:
-        encoded = _encode_rest(places, folder, encoder, settings, progress)
+        encoded = _encode_rest(request, folder, encoder, settings, progress)
         reduced = _reduce(folder, encoder, settings, recipe.reference, wanted)
     if settings.discard_images and not count_gone(encoded.counts.failed):
         discard_images(place.path for place in places)
@@ -204,7 +231,8 @@ def _require_sense(run: RunDir | None, out: Path | None, *, discards: bool, give
 def _fingerprint_of_images(run: RunDir, request: EncodeRequest) -> str:
     """What the images are: those of the run's download, else files of these names, sizes and times."""
     own = run.identity("download") if request.given is None else None
-    return own or listing(request.sources())
+    own = own or listing(request.sources())
+    return own if request.elsewhere is None else fingerprint([own, *request.elsewhere.identity])
 
 
 @contextlib.contextmanager
@@ -218,31 +246,21 @@ def _vectors_folder(run: RunDir | None) -> Iterator[Path]:
 
 
 def _encode_rest(
-    places: Sequence[Source],
+    request: EncodeRequest,
     folder: Path,
     encoder: ImageEncoder,
     settings: "Encode",
     progress: Progress | None,
 ) -> Encoded:
     """Bring the vectors up to date. A `progress` that is at work already goes on and is not ended."""
-    began, total = time.monotonic(), count_chosen(places)
+    began = time.monotonic()
+    total = None if request.elsewhere else count_chosen(request.sources())
     if progress is not None:
         progress.total = None if total is None else total + progress.done
     with contextlib.nullcontext(progress) if progress is not None else Progress("encode", total) as shown:
-        counts, encoded_now = encode_vectors(places, folder, encoder, settings, shown)
-    _require_some(counts, places)
+        counts, encoded_now = encode_lots(request.lots(), folder, encoder, settings, shown)
+    require_some(counts, request.names or [str(place.path) for place in request.sources()])
     return Encoded(encoder, counts, encoded_now, time.monotonic() - began)
-
-
-def _require_some(counts: OutcomeCounts, places: Sequence[Source]) -> None:
-    """Raise EncodeError, with the reasons, where no image could be encoded."""
-    if counts.encoded:
-        return
-    reasons = [f"{count} {kind}" for kind, count in counts.failed.most_common()]
-    reasons += [f"{count} left out: {kind}" for kind, count in counts.left_out.members.most_common()]
-    reasons += [f"{shard}: {reason}" for shard, reason in counts.left_out.damaged.items()]
-    where = ", ".join(str(place.path) for place in places[:3]) + (", ..." if len(places) > 3 else "")
-    raise EncodeError(f"no picture in {where} could be encoded ({'; '.join(reasons) or 'there is none'})")
 
 
 def _reduce(
@@ -271,7 +289,7 @@ def _baseline(folder: Path, encoder: ImageEncoder, settings: "Encode") -> Vector
     begin_baseline(own, listing(places))
     with Progress("encode the baseline", count_chosen(places)) as shown:
         counts, _ = encode_vectors(places, own, encoder, settings, shown)
-    _require_some(counts, places)
+    require_some(counts, [str(place.path) for place in places])
     return read_vectors(own)
 
 

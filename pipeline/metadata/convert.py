@@ -18,6 +18,7 @@ from visunex.net.errors import FetchError
 from visunex.net.stream import is_address
 
 from ..errors import SourceError, fetch_errors_as
+from ..inside.copies import SPARE
 from ..inside.opened import opened_file, read_through, streamed
 from .filetypes import kind_by_name, kind_of
 from .formats.archive import read_tar, read_zip
@@ -30,7 +31,6 @@ from .resolve import ResolvedSource
 
 __all__ = ["as_parquet", "fetched"]
 
-SPARE = 1 << 30  # bytes that stay free on the disk
 _YOURSELF = "fetch what you need of it yourself and give its path"
 _CHUNK = 1 << 20
 _DONE, _LEFT_OUT = "done", "left_out.json"

@@ -12,6 +12,7 @@ from visunex.base.folders import expanded
 from visunex.base.suggest import did_you_mean
 
 from ..errors import SourceError
+from ..shards.members import is_image_name
 from .catalog.entries import DataSet, data_set, data_sets, partial_copy
 from .catalog.origin import Origin, first_found
 from .filetypes import FOLDER_SUFFIXES
@@ -21,7 +22,7 @@ from .hub.datasets import SCHEME, locate_data_set, saved_files
 from .hub.locate import locate_on_hub
 from .locate import Remote, locate_in_bucket, locate_on_web
 
-__all__ = ["ResolvedSource", "local_identity", "resolve_source"]
+__all__ = ["ResolvedSource", "files_elsewhere", "local_identity", "resolve_source"]
 
 _SCHEMES: Mapping[str, Callable[[str], Remote]] = {
     "http": locate_on_web,
@@ -67,6 +68,18 @@ def resolve_source(data: str) -> ResolvedSource:
     source = _resolve_address(data, data)
     part = partial_copy(data)
     return source if part is None else replace(source, remarks=(part,))
+
+
+def files_elsewhere(place: str) -> ResolvedSource | None:
+    """The files that an address, OWNER/NAME on the Hub or a known data set means; None for a place here.
+
+    Raises SourceError.
+    """
+    if Path(place).exists() or (glob.has_magic(place.partition("?")[0]) and "://" not in place):
+        return None
+    if "://" in place or data_set(place) is not None or (_is_hub_name(place) and not is_image_name(place)):
+        return resolve_source(place)
+    return None
 
 
 def local_identity(data: str) -> Any:

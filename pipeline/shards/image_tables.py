@@ -9,11 +9,11 @@ from visunex.images.errors import ImageError
 from visunex.images.formats import SUFFIXES
 
 from ..errors import parquet_errors
-from .arrow_batches import arrow_batches, arrow_schema, field_of, is_arrow
+from .arrow_batches import ARROW_MAGIC, arrow_batches, arrow_reader, begins_as_arrow, field_of, is_arrow
 from .members import require_room
 from .sidecar import Row, row_batches
 
-__all__ = ["image_columns", "image_in_row", "image_rows", "is_image_column_name"]
+__all__ = ["columns_with_images", "image_columns", "image_in_row", "image_rows", "is_image_column_name"]
 
 _NAMES = SUFFIXES | {"image", "img", "picture", "bytes", "image_bytes", "image_data"}
 _AT_ONCE = 1  # images that are read together: one value may be large, and repeated in few bytes
@@ -23,12 +23,20 @@ _BUFFER = 2**20  # bytes of a column that are read ahead
 
 def image_columns(path: Path) -> list[str]:
     """The columns that hold images' files: `jpg`, or `image.bytes` of Hugging Face; none of another file."""
-    import pyarrow.parquet as pq
-
     try:
-        schema = arrow_schema(path) if is_arrow(path) else pq.read_schema(path)
+        with path.open("rb") as file:
+            return columns_with_images(file)
     except parquet_errors():
         return []
+
+
+def columns_with_images(file: Any) -> list[str]:
+    """The same of an opened table. Raises what pyarrow raises."""
+    import pyarrow.parquet as pq
+
+    start = file.read(ARROW_MAGIC)
+    file.seek(0)
+    schema = arrow_reader(file).schema if begins_as_arrow(start) else pq.read_schema(file)
     return [inner for each in schema if (inner := _bytes_of(each)) is not None]
 
 

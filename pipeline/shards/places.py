@@ -33,7 +33,7 @@ class Source:
     `chosen` is the run's table that says which of a shard's are wanted, `keys` says so itself; those
     `without` (`where` and offset) are not. `shard` is its
     number in the run that is at work. `column` holds the images of a table's rows. `unfinished` says why
-    nothing is taken of a shard.
+    nothing is taken of a shard. A copy has the `address` of what it is one of.
     """
 
     path: Path
@@ -44,6 +44,7 @@ class Source:
     without: frozenset[tuple[str, int]] = frozenset()
     column: str | None = None
     unfinished: str | None = None
+    address: str | None = None
 
     @property
     def discarded(self) -> bool:

@@ -16,7 +16,7 @@ from .members import LeftOut
 from .places import Source
 from .samples import Sample, samples
 
-__all__ = ["Dedupe", "Repeats", "find_repeats"]
+__all__ = ["Dedupe", "Repeats", "RunningRepeats", "find_repeats"]
 
 Dedupe = Literal["exact", "near", "none"]
 
@@ -44,21 +44,49 @@ def find_repeats(places: Sequence[Source], dedupe: Dedupe) -> Repeats:
     return Repeats(tuple(replace(place, without=without) for place in places), len(found), True)
 
 
+class RunningRepeats:
+    """The same of places that come one after another and may be gone then: each image is read once more.
+
+    `count` are those so far that show the same as an earlier one.
+    """
+
+    def __init__(self, dedupe: Dedupe) -> None:
+        self.count, self.left_out = 0, dedupe != "none"
+        self._seen = _Seen(near=dedupe == "near")
+
+    def without(self, places: Sequence[Source]) -> Sequence[Source]:
+        """The next places, without images that came before where these are to be left out."""
+        found = frozenset((each.where, each.offset) for each in samples(places) if self._seen.has(each))
+        self.count += len(found)
+        return [replace(place, without=found) for place in places] if self.left_out else places
+
+
+class _Seen:
+    """Images that were seen, by their bytes and, where `near`, by what they show."""
+
+    def __init__(self, *, near: bool) -> None:
+        self._files, self._alike, self._near = set[bytes](), NearIndex(), near
+
+    def has(self, sample: Sample) -> bool:
+        """Whether an image was seen before; from now on it was. One that cannot be read never is."""
+        try:
+            data = sample.read()
+            digest, look = hashlib.sha256(data).digest(), difference_hash(data) if self._near else None
+        except ImageError:  # the encoder counts it
+            return False
+        before = digest in self._files or self._alike.has(look)
+        self._files.add(digest)
+        self._alike.add(look)
+        return before
+
+
 def _repeats(places: Sequence[Source], *, near: bool) -> Iterator[Sample]:
     marks = array("Q", (_mark(each) for each in samples(places, LeftOut())))
     often = {mark for mark, count in Counter(marks).items() if count > 1}
-    files, alike = set[bytes](), NearIndex()
+    seen = _Seen(near=near)
     for mark, sample in zip(marks, samples(places, LeftOut()), strict=False):
-        if mark in often or near:
-            try:
-                data = sample.read()
-                digest, look = hashlib.sha256(data).digest(), difference_hash(data) if near else None
-            except ImageError:  # the encoder counts it
-                continue
-            if digest in files or alike.has(look):
-                yield sample
-            files.add(digest)
-            alike.add(look)
+        if (mark in often or near) and seen.has(sample):
+            yield sample
 
 
 def _mark(sample: Sample) -> int:

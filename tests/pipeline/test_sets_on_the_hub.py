@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import picture_sets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -95,6 +96,48 @@ def test_from_a_question_to_an_embedding(
     if source == "someone/pictures":
         invoked("encode", "--model", "visunex-tiny", run=run)
         assert (run / "embedding.pt").exists()
+
+
+@pytest.mark.parametrize(("form", "files"), [("struct", FILES), ("tar", 2), ("zip", 1), ("arrow", 1)])
+def test_a_set_is_encoded_file_by_file(
+    form: str, files: int, bodies: dict[str, dict[str, bytes]], hub: StandIn, tmp_path: Path
+) -> None:
+    """The bytes are said before, one file at a time is on the disk, and the same comes of a folder."""
+    publish(hub, "someone/pictures", bodies[form])
+    folder, run = tmp_path / "folder", tmp_path / "run"
+    folder.mkdir()
+    for number, each in enumerate(picture_sets.records()):
+        (folder / f"{number}.jpg").write_bytes(each["picture"])
+    asked = ["--model", "visunex-tiny", "--workers", "0", "--dedupe-images", "exact"]
+    before = hub.sent
+    said = invoked("encode", "--images", "someone/pictures", *asked, run=run)
+    left_out = ("data/test-00000-of-00001.parquet", "README.md")
+    train = sum(len(body) for path, body in bodies[form].items() if path not in left_out)
+    assert f"{train / 1e6:,.1f} MB" in said
+    assert (f"{files} files" in said) == (files > 1)
+    assert "60 of 60 pictures" in said
+    assert train <= hub.sent - before < 1.1 * train + 20_000
+    assert not (run / ".visunex" / "copied").exists()
+    invoked("encode", "--images", str(folder), *asked, run=tmp_path / "other")
+    assert (run / "embedding.pt").read_bytes() == (tmp_path / "other" / "embedding.pt").read_bytes()
+    both = ["--images", "someone/pictures", "--images", str(folder), *asked]
+    assert "--overwrite" in invoked("encode", *both, run=run, fails=True)
+    assert "60 pictures" in invoked("encode", *both, "--overwrite", run=run)
+    assert (run / "embedding.pt").read_bytes() == (tmp_path / "other" / "embedding.pt").read_bytes()
+
+
+def test_what_has_no_pictures_inside_is_not_moved(hub: StandIn, tmp_path: Path) -> None:
+    links = tmp_path / "links.parquet"
+    pq.write_table(pa.table({"url": ["https://example.org/a.jpg"] * 9, "filler": ["x" * 99_999] * 9}), links)
+    text = b"url\nhttps://example.org/a.jpg\n"
+    publish(hub, "someone/links", {"a.parquet": links.read_bytes(), "b.csv": text})
+    for place in ("someone/links", "hf://datasets/someone/links/b.csv"):
+        before = hub.sent
+        refused = invoked("encode", "--images", place, run=tmp_path / "run", fails=True)
+        assert "a list of links is for `visunex-data filter` and `download`" in " ".join(refused.split())
+        assert hub.sent - before < 20_000
+    missing = invoked("encode", "--images", "someone/else", run=tmp_path / "run", fails=True)
+    assert "someone/else" in missing
 
 
 def test_a_download_that_breaks_off_in_a_file_goes_on_with_what_it_has(
