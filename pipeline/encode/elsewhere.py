@@ -41,9 +41,11 @@ class Elsewhere:
     def say(self) -> None:
         """Say how much is about to be moved."""
         sizes = [each.size for each in self.files]
-        known = f"{sum(filter(None, sizes)) / 1e6:,.1f} MB" if None not in sizes else "of unknown length"
+        length = f"{sum(filter(None, sizes)) / 1e6:,.1f} MB" if None not in sizes else "of unknown length"
         many = (
-            f"{len(sizes)} files, {known} together" if len(sizes) > 1 else f"{self.files[0].address}, {known}"
+            f"{len(sizes)} files, {length} together"
+            if len(sizes) > 1
+            else f"{self.files[0].address}, {length}"
         )
         click.echo(printable(f"encode: {many}: to be copied here, one file at a time"), err=True)
 
