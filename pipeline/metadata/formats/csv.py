@@ -18,6 +18,7 @@ __all__ = ["read", "read_links", "read_tsv"]
 _BLOCK = 16 << 20  # characters of records looked at together
 _LONGEST_FIELD = 16 << 20
 Records: TypeAlias = Iterator[tuple[int, list[str]]]
+_SEPARATORS = {"\t": ("tabs", ".tsv"), ";": ("semicolons", ""), "|": ("bars", ""), ",": ("commas", ".csv")}
 _END = "\0visunex: no more lines\0"  # a record of its own, unless a quote before it is never closed
 
 
@@ -29,7 +30,7 @@ def read(path: Path, reading: Reading, tally: Tally) -> Blocks:
     """
     blocks = map(_without_returns, line_blocks(path))
     first = next(blocks, [])
-    names, begin = _names(_csv(first), reading)
+    names, begin = _names(_csv(first), reading, ",")
     line, waiting = begin + 1, first[begin:]
     for lines in blocks:
         count = whole_records(waiting)
@@ -54,12 +55,12 @@ def read_tsv(path: Path, reading: Reading, tally: Tally) -> Blocks:
     for number, lines in enumerate(line_blocks(path)):
         rows, begin = lines, 0
         if not number:
-            names, begin = _names(_tsv(lines), reading)
+            names, begin = _names(_tsv(lines), reading, "\t")
             rows = lines[begin:]
         yield from _block("\n".join(rows), names, "\t", tally, partial(_tsv, rows, line + begin))
         line += len(lines)
     if not names:
-        _names(iter(()), reading)
+        _names(iter(()), reading, "\t")
 
 
 def _without_returns(lines: list[str]) -> list[str]:
@@ -123,11 +124,15 @@ def _whole(records: Any, first: int) -> Records:
         line = first + records.line_num
 
 
-def _names(records: Records, reading: Reading) -> tuple[list[str], int]:
+def _names(records: Records, reading: Reading, separator: str) -> tuple[list[str], int]:
     """The columns' names, and how many lines they take: none where the user gave them."""
     if reading.names:
         return list(reading.names), 0
-    line, record = next(((line, record) for line, record in records if record), (0, []))
+    full = ((line, record) for line, record in records if record)
+    line, record = next(full, (0, []))
+    if separator == "," and record == ["sep=", ""]:  # as Excel says which separator it has written
+        line, record = next(full, (0, []))
+    _require_separated(record, separator)
     names = _header(record)
     require_columns(len(names))
     return names, line + sum(name.count("\n") for name in record)
@@ -169,6 +174,18 @@ def _header(record: list[str]) -> list[str]:
             "in order, as in --column-names caption,url"
         )
     return _required(names)
+
+
+def _require_separated(record: list[str], separator: str) -> None:
+    """Raise SourceError where the first line has one field, and in it what other files separate fields by."""
+    others = [each for each in _SEPARATORS if len(record) == 1 and each != separator and each in record[0]]
+    if not others:
+        return
+    what, name = _SEPARATORS[others[0]]
+    wanted, own = _SEPARATORS[separator]
+    pandas = f"pandas.read_csv(FILE, sep={others[0]!r}, decimal=',').to_csv(OTHER, index=False)"
+    do = f"call it {name}" if name else f"write it with commas, and points in decimals ({pandas})"
+    raise SourceError(f"its fields are separated by {what}, those of a {own} file by {wanted}: {do}")
 
 
 def _required(names: list[str]) -> list[str]:

@@ -114,6 +114,34 @@ def test_files_without_a_header(tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / "run" / "selected.parquet")["url"].to_list() == ["http://h/2.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "a.csv",
+            "sep=;\nurl;caption;score\nhttp://x/1;rose;7,5\n",
+            "by semicolons, .* with commas, and points",
+        ),
+        (
+            "a.csv",
+            "url;caption;score\nhttp://x/1;rose, red;7,5\n",
+            "by semicolons, those of a .csv file by commas",
+        ),
+        ("a.csv", "url|caption\nhttp://x/1|rose\n", "by bars"),
+        ("a.csv", "url\tcaption\nhttp://x/1\trose\n", "by tabs, .*: call it .tsv"),
+        ("a.tsv", "url,caption\nhttp://x/1,rose\n", "by commas, .*: call it .csv"),
+        ("a.csv", "sep=,\nurl,caption\nhttp://x/1,rose\n", ""),
+    ],
+)
+def test_what_fields_are_separated_by(name: str, content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    if said:
+        with pytest.raises(SourceError, match=f"{name}: its fields are separated {said}"):
+            select(tmp_path / "run", tmp_path / name)
+    else:
+        assert select(tmp_path / "run", tmp_path / name)[0].rows == 1
+
+
 def test_a_plain_list_of_links(tmp_path: Path) -> None:
     path = tmp_path / "urls.txt.gz"
     path.write_bytes(gzip.compress(b"http://h/1.jpg?a,b\n\nhttp://h/2.jpg\n"))
