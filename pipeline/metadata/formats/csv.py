@@ -75,7 +75,7 @@ def _block(
     if columns is None:
         yield from _blocks(exact(), names, tally)
         return
-    rows = len(next(iter(columns.values())))
+    rows = len(next(iter(columns.values())).values)
     tally.read += rows
     if rows:
         yield columns

@@ -2,10 +2,12 @@
 
 import json
 import secrets
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...errors import SourceError
+from .native_jsonl import columns_of
 from .records import BLOCK_VALUES, Blocks, Reading, Tally, require_columns
 from .text import line_blocks
 
@@ -21,6 +23,13 @@ def read(path: Path, _reading: Reading, tally: Tally) -> Blocks:
     """
     first, names = 1, dict[str, None]()
     for lines in line_blocks(path):
+        full = [line for line in lines if line and not line.isspace()]
+        if (columns := columns_of(full)) is not None:
+            tally.read += len(full)
+            first += len(lines)
+            _add_names([columns], names)
+            yield columns
+            continue
         rows = _at_once(lines, first) or _one_by_one(lines, first, tally)
         tally.read += len(rows)
         first += len(lines)
@@ -29,7 +38,7 @@ def read(path: Path, _reading: Reading, tally: Tally) -> Blocks:
             yield {name: [row.get(name) for row in rows[part : part + most]] for name in names}
 
 
-def _add_names(rows: list[Row], names: dict[str, None]) -> None:
+def _add_names(rows: Iterable[Mapping[str, Any]], names: dict[str, None]) -> None:
     for row in rows:
         if not row.keys() <= names.keys():
             names.update(dict.fromkeys(row))

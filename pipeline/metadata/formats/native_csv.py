@@ -7,6 +7,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
+from .records import Texts
+
 __all__ = ["columns_of", "is_plain", "whole_records"]
 
 # A field in quotes as everybody writes it: from the start of the field to its end, quotes in it doubled.
@@ -28,7 +30,7 @@ def is_plain(text: str) -> bool:
     return '"' not in text or '"' not in _QUOTED.sub("", text)
 
 
-def columns_of(text: str, names: Sequence[str], separator: str) -> Mapping[str, pl.Series] | None:
+def columns_of(text: str, names: Sequence[str], separator: str) -> Mapping[str, Texts] | None:
     """The columns of lines with as many fields as there are names; None where they are not that simple.
 
     With commas they should be plain (see `is_plain`), with tabs a quote is a letter. Empty fields are null.
@@ -56,6 +58,6 @@ def columns_of(text: str, names: Sequence[str], separator: str) -> Mapping[str, 
     except pa.ArrowException:
         return None
     return {
-        name: pl.Series(name, table.column(place), pl.String)
+        name: Texts(pl.Series(name, table.column(place), pl.String))
         for name, place in zip(names, places, strict=True)
     }

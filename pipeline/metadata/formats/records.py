@@ -13,13 +13,23 @@ from visunex.recipes import Columns
 from ...errors import SourceError
 from ..columns import NAMES, NUMBERS, TEXTS, Role
 
-__all__ = ["AS_USUAL", "Block", "Blocks", "Reading", "Tally", "require_columns"]
+__all__ = ["AS_USUAL", "Block", "Blocks", "Reading", "Tally", "Texts", "require_columns"]
 
-Block: TypeAlias = Mapping[str, pl.Series | list[Any]]  # a series is of text
-Blocks: TypeAlias = Iterator[Block]
 MOST_COLUMNS = 2000
 BLOCK_VALUES = 4 << 20  # of a block
 _EARLY = 1000  # rows after which a file that is mostly unreadable is given up
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A column's values as Python writes them, and the types that they were of."""
+
+    values: pl.Series
+    kinds: frozenset[type] = frozenset({str})
+
+
+Block: TypeAlias = Mapping[str, Texts | list[Any]]
+Blocks: TypeAlias = Iterator[Block]
 
 
 @dataclass(frozen=True)

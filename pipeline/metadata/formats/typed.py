@@ -7,7 +7,7 @@ null and is counted; other columns are numbers where text made of these would be
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import polars as pl
 
 from visunex.base.files import atomic
 
-from .records import Block, Blocks, Reading, Tally
+from .records import Block, Blocks, Reading, Tally, Texts
 
-__all__ = ["write_typed"]
+__all__ = ["plain", "write_typed"]
 
 _PARTS = "text"
 _NO_NUMBER = r"^[+-]?(0[0-9]|[0-9]{17})"  # a code, not a quantity: as a number it would lose digits
@@ -35,10 +35,11 @@ class _Column:
     no_numbers: int = 0
     examples: list[str] = field(default_factory=list)
 
-    def see(self, text: pl.Series, kinds: set[type], count: bool) -> None:
-        self.kinds |= kinds
-        text = text.drop_nulls()
-        if count or self.number:
+    def see(self, text: pl.Series, kinds: Collection[type], *, count: bool, is_text: bool) -> None:
+        """Look at further values; only at their types where these alone say that the column `is_text`."""
+        self.kinds |= {*kinds}
+        if count or (self.number and not is_text):
+            text = text.drop_nulls()
             plain = text.str.strip_chars()
             finite = plain.cast(pl.Float64, strict=False).is_finite().fill_null(False)
             bad = plain.filter(~finite)
@@ -47,9 +48,13 @@ class _Column:
                 :3
             ]
             self.codes = self.codes or bool(plain.str.contains(_NO_NUMBER).any())
-            same = plain.cast(pl.Int64, strict=False).cast(pl.String) == plain
-            self.whole = self.whole and bool(same.fill_null(False).all())
+            self.whole = self.whole and {*kinds} != {float} and _are_whole(plain)
             self.number = self.number and not len(bad)
+
+
+def _are_whole(plain: pl.Series) -> bool:
+    same = plain.cast(pl.Int64, strict=False).cast(pl.String) == plain
+    return bool(same.fill_null(False).all())
 
 
 def write_typed(blocks: Blocks, folder: Path, reading: Reading, tally: Tally, *, typed: bool) -> int:
@@ -61,7 +66,7 @@ def write_typed(blocks: Blocks, folder: Path, reading: Reading, tally: Tally, *,
     parts = folder / _PARTS
     parts.mkdir(parents=True, exist_ok=True)
     try:
-        paths = list(_written(blocks, parts, reading, seen))
+        paths = list(_written(blocks, parts, reading, seen, typed))
         if not paths:
             return 0
         rows = _together(paths).select(_kinds(seen, reading, typed))
@@ -82,27 +87,30 @@ def _together(paths: list[Path]) -> pl.LazyFrame:
     return pl.concat([pl.scan_parquet(path, glob=False) for path in paths], how="diagonal")
 
 
-def _written(blocks: Blocks, folder: Path, reading: Reading, seen: dict[str, _Column]) -> Iterator[Path]:
+def _written(
+    blocks: Blocks, folder: Path, reading: Reading, seen: dict[str, _Column], typed: bool
+) -> Iterator[Path]:
     for number, block in enumerate(blocks):
         path = folder / f"{number:06d}.parquet"
-        _as_text(block, reading, seen).write_parquet(path, compression="lz4", statistics=False)
+        _as_text(block, reading, seen, typed).write_parquet(path, compression="lz4", statistics=False)
         yield path
 
 
-def _as_text(block: Block, reading: Reading, seen: dict[str, _Column]) -> pl.DataFrame:
+def _as_text(block: Block, reading: Reading, seen: dict[str, _Column], typed: bool) -> pl.DataFrame:
     columns = {}
     for own, values in block.items():
-        name = _plain(own)
+        name = plain(own)
         kinds, text = _text(values)
-        seen.setdefault(name, _Column()).see(text, kinds, reading.is_number(name))
+        is_text = reading.is_text(name) or (typed and str in kinds)
+        seen.setdefault(name, _Column()).see(text, kinds, count=reading.is_number(name), is_text=is_text)
         columns[name] = text.alias(name)
     return pl.DataFrame(columns)
 
 
-def _text(values: pl.Series | list[Any]) -> tuple[set[type], pl.Series]:
+def _text(values: Texts | list[Any]) -> tuple[Collection[type], pl.Series]:
     """The types that a column's values have, and the values as text."""
-    if isinstance(values, pl.Series):
-        return {str}, values
+    if isinstance(values, Texts):
+        return values.kinds, values.values
     kinds = set(map(type, values)) - {type(None)}
     if kinds <= {str}:
         with contextlib.suppress(UnicodeError):  # halves of characters, which a text here cannot hold
@@ -114,7 +122,7 @@ def _text(values: pl.Series | list[Any]) -> tuple[set[type], pl.Series]:
 
 def _text_of(value: Any) -> str | None:
     if isinstance(value, str):
-        return _plain(value)
+        return plain(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
     if isinstance(value, bool):
@@ -122,7 +130,7 @@ def _text_of(value: Any) -> str | None:
     return None if isinstance(value, dict | list) else str(value)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """The text, with U+FFFD for halves of characters (lone surrogates, as JSON can hold them)."""
     try:
         text.encode()
