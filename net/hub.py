@@ -27,6 +27,7 @@ __all__ = [
     "data_set",
     "files",
     "hub_folder",
+    "listed_folder",
     "pinned",
     "start_of",
 ]
@@ -35,6 +36,7 @@ LISTING_SECONDS = 60.0  # for a page of a listing, once it begins
 _LARGEST_PAGE = 64 << 20  # bytes
 _MOST_PAGES = 1000  # of a thousand files each
 _COMMIT = re.compile(r"[0-9A-Za-z]{1,64}")
+_WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,18 @@ class HubFolder:
 
 def hub_folder(address: str) -> HubFolder:
     """The folder hf://datasets/OWNER/NAME[@REVISION]/PATH. Raises FetchError, without asking the Hub."""
-    found = data_set(address)
+    return _folder(data_set(address))
+
+
+def listed_folder(address: str) -> tuple[HubFolder, list[str]]:
+    """The same at the commit of today, and the paths below it of its files. Raises FetchError."""
+    found = pinned(data_set(address))
+    above = f"{found.path.rstrip('/')}/" if found.path else ""
+    paths = (each.path for each in files(found))
+    return _folder(found), [path.removeprefix(above) for path in paths if path.startswith(above)]
+
+
+def _folder(found: DataSet) -> HubFolder:
     what_next = "with the account of your token" if found.token else "then set HF_TOKEN"
     refused = f"the Hub has no such data set, or it is private or gated: {found.terms}, {what_next}"
     return HubFolder(found.url_of(found.path).rstrip("/"), authorization(found.token), refused)
@@ -195,6 +208,8 @@ def _token() -> str | None:
 
 def _refused(answer: Answer, found: DataSet) -> FetchError:
     kind = "gated" if _is_gated(answer) else f"http_{answer.status}"
+    if answer.status == 404 and "X-Error-Code" not in answer.headers:
+        kind = "no_listing"  # of a mirror that has the files alone: the Hub says what it does not find
     return FetchError(kind, f"{found.address}: {_refusal(answer, found)}", status=answer.status)
 
 
@@ -212,7 +227,12 @@ def _refusal(answer: Answer, found: DataSet) -> str:
             return f"the data set is gated and your token may not read it; {found.terms}"
         return f"the data set is gated; {found.terms}, then set HF_TOKEN"
     if code == "RevisionNotFound":
-        return f"the data set has no revision {found.revision}"
+        gone = (
+            " (a commit that is gone was withdrawn by its owner)"
+            if _WHOLE_COMMIT.fullmatch(found.revision)
+            else ""
+        )
+        return f"the data set has no revision {found.revision}{gone}"
     if answer.status in (401, 404):  # the Hub says 401 where it will not tell whether a data set exists
         return f"the Hub has no such data set, or it is private (HTTP {answer.status})"
     return refusal(answer)

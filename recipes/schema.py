@@ -270,7 +270,7 @@ class Encode(Section):
     )
     precomputed: Text | None = Field(
         default=None,
-        description="Take the rows' vectors from this folder, https:// or hf:// address where it has them.",
+        description="Take the rows' vectors from this folder, https:// or hf:// address, or known data set.",
     )
     vectors: tuple[Text, ...] = Field(
         default=(),

@@ -21,7 +21,16 @@ from visunex.recipes.schema import Encode, Filter
 from ..errors import EncodeError
 from ..metadata.columns import Role, column
 from ..metadata.table import Table
-from ..vectors.remote_store import PublishedFolder, header, named, open_folder, opened, provenance_of
+from ..vectors.pairs import FOLDERS
+from ..vectors.remote_store import (
+    PublishedFolder,
+    address_of,
+    header,
+    named,
+    open_folder,
+    opened,
+    provenance_of,
+)
 
 __all__ = ["ClipQuery", "clip_query", "key", "made_from"]
 
@@ -81,9 +90,9 @@ def made_from(data: str, like_images: Sequence[str], encode: Encode) -> dict[str
 def _place(data: str, precomputed: str | None) -> str:
     """Where the vectors lie: `encode.precomputed`, or the source that is a folder of vectors itself."""
     if precomputed is not None:
-        return precomputed
+        return address_of(precomputed)
     source = expanded(data)
-    if (source / "img_emb").is_dir():
+    if any((source / name).is_dir() for name in FOLDERS if name != "metadata"):
         return str(source)
     raise UsageError(
         "--like compares published vectors of the rows: say where they lie with --precomputed (a folder, "
@@ -108,7 +117,7 @@ def _contents_behind(address: str) -> str:
 
 def _contents(folder: Path) -> str | None:
     """A hash of a local folder's files, by names and contents; None where there are none."""
-    files = sorted(path for name in ("img_emb", "metadata") for path in (folder / name).glob("*.*"))
+    files = sorted(path for name in FOLDERS for path in (folder / name).glob("*.*"))
     facts = zip((path.name for path in files), identities(files), strict=True)
     return fingerprint(list(facts)) if files else None
 

@@ -1,13 +1,14 @@
-"""The files of published vectors, wherever they lie: clip-retrieval's layout, opened and checked.
+"""The files of published vectors, wherever they lie: in pairs, opened and checked.
 
-`img_emb/img_emb_N.npy` stand beside `metadata/metadata_N.parquet`, in a folder, behind an address or on the
-Hub. The files are somebody else's: whatever they hold, an error names the one that is at fault.
+`img_emb/img_emb_N.npy` stand beside `metadata/metadata_N.parquet` (or other pairs, see `pairs`), in a folder,
+behind an address or on the Hub. The files are somebody else's: whatever they hold, an error names the one
+that is at fault.
 """
 
 import ast
 import functools
-import re
 import struct
+import urllib.parse
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +19,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from visunex.base.errors import first_line
-from visunex.net.hub import hub_folder
+from visunex.net.errors import FetchError
+from visunex.net.hub import hub_folder, listed_folder
 from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, Web, as_file
 
 from ..errors import EncodeError, fetch_errors_as, parquet_errors
+from ..metadata.catalog.entries import data_set, vectors_of_named
 from .npy import NPY_ERRORS
+from .pairs import FOLDERS, pairs
 from .store import provenance_in, without_partner
 
 __all__ = [
     "Header",
     "PublishedFolder",
     "PublishedPart",
+    "address_of",
     "as_plain_text",
     "header",
     "named",
@@ -50,11 +55,12 @@ _WIDEST = 1 << 16  # dimensions
 
 @dataclass(frozen=True)
 class PublishedPart:
-    """One pair of files, and the number in their names."""
+    """One pair of files, the number in their names, and what to do where they do not belong together."""
 
     vectors: RangedFile
     metadata: RangedFile
     number: int = 0
+    advice: str = "fetch both again"
 
 
 @dataclass(frozen=True)
@@ -71,40 +77,57 @@ class PublishedFolder:
         return sorted(set(range(min(numbers), max(numbers))) - numbers)
 
 
+def address_of(place: str) -> str:
+    """Where vectors lie: of a data set known by name that has some, their address; else the place itself."""
+    found = data_set(place)
+    return found.vectors_at if found is not None and found.vectors_at else place
+
+
 @fetch_errors_as(EncodeError)
 def open_folder(place: str) -> PublishedFolder:
-    """The parts of a folder, an http(s):// address or hf://datasets/OWNER/NAME/PATH.
+    """The parts of a folder, an http(s):// address, hf://datasets/OWNER/NAME/PATH or a data set by name.
 
     Raises EncodeError, also for an hf:// address that is none.
     """
-    if place.startswith("hf://"):
-        hub = hub_folder(place)
-        parts = tuple(_remote_parts(hub.url, Web(hub.headers, hub.refused)))
-    elif place.startswith(("http://", "https://")):
-        parts = tuple(_remote_parts(place.rstrip("/"), Web({})))
+    address = address_of(place)
+    if address.startswith("hf://"):
+        parts = tuple(_hub_parts(address))
+    elif address.startswith(("http://", "https://")):
+        parts = tuple(_remote_parts(address.rstrip("/"), Web({})))
     else:
-        parts = tuple(_local_parts(Path(place)))
+        parts = tuple(_local_parts(Path(address)))
     if not parts:
         raise EncodeError(
             f"{place} holds no img_emb/img_emb_N.npy with metadata/metadata_N.parquet, as clip-retrieval "
-            "lays them out"
+            "lays them out, nor embeddings/NAME.npy with metadata/NAME.parquet"
         )
     return PublishedFolder(place, parts)
 
 
 def _local_parts(folder: Path) -> Iterator[PublishedPart]:
-    vectors, tables = _numbered(folder / "img_emb", "npy"), _numbered(folder / "metadata", "parquet")
-    for number in sorted(vectors.keys() | tables.keys()):
-        part = vectors.get(number), tables.get(number)
-        if part[0] is None or part[1] is None:
-            raise without_partner(str(part[0] or part[1]), "img_emb" if part[1] else "metadata", number)
-        yield PublishedPart(LocalFile(part[0]), LocalFile(part[1]), number)
+    files = [path for name in FOLDERS for path in (folder / name).glob("*.*")]
+    for pair in pairs([f"{path.parent.name}/{path.name}" for path in files], lambda name: str(folder / name)):
+        yield PublishedPart(LocalFile(folder / pair.vectors), LocalFile(folder / pair.metadata), pair.number)
 
 
-def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
-    pattern = re.compile(rf"{folder.name}_(\d+)\.{suffix}")
-    found = {path: pattern.fullmatch(path.name) for path in folder.glob(f"*.{suffix}")}
-    return {int(match[1]): path for path, match in found.items() if match}
+def _hub_parts(address: str) -> Iterator[PublishedPart]:
+    try:
+        folder, paths = listed_folder(address)
+    except FetchError as error:
+        if error.kind != "no_listing":
+            raise
+        folder = hub_folder(address)
+        yield from _remote_parts(folder.url, Web(folder.headers, folder.refused))
+        return
+    web, fitting = Web(folder.headers, folder.refused), vectors_of_named(address)
+    advice = f"the set's files fit at {fitting}" if fitting else "at another revision they may fit"
+
+    def at(path: str) -> str:
+        return f"{folder.url}/{urllib.parse.quote(path)}"
+
+    for pair in pairs(paths, at, advice):
+        vectors, metadata = RemoteFile(at(pair.vectors), web), RemoteFile(at(pair.metadata), web)
+        yield PublishedPart(vectors, metadata, pair.number, advice)
 
 
 def _remote_parts(address: str, web: Web) -> Iterator[PublishedPart]:
@@ -121,7 +144,7 @@ def _remote_parts(address: str, web: Web) -> Iterator[PublishedPart]:
         there = metadata.exists(), vectors.exists()
         if any(there) and not all(there):
             found, missing = (metadata, "img_emb") if there[0] else (vectors, "metadata")
-            raise without_partner(found.name, missing, number)
+            raise without_partner(found.name, f"{missing}/{missing}_{number}")
         if all(there):
             last = number
             yield PublishedPart(vectors, metadata, number)
@@ -157,7 +180,7 @@ def require_same_count(part: PublishedPart, file: pq.ParquetFile) -> None:
     if count != rows:
         raise EncodeError(
             f"{part.vectors.name} holds {count} vectors, {part.metadata.name} {rows} rows: "
-            "they do not belong together; fetch both again"
+            f"they do not belong together; {part.advice}"
         )
 
 

@@ -139,8 +139,9 @@ def read_vectors(path: Path) -> VectorFolder:
             f"{path} holds no img_emb/img_emb_N.npy; give a folder that `encode` or clip-retrieval made"
         )
     for number in sorted(arrays.keys() ^ tables.keys() if tables else ()):
-        missing = "metadata" if number in arrays else "img_emb"
-        raise without_partner(str(arrays.get(number) or tables[number]), missing, number)
+        folder_of = "metadata" if number in arrays else "img_emb"
+        missing = f"{folder_of}/{folder_of}_{number}"
+        raise without_partner(str(arrays.get(number) or tables[number]), missing)
     folder = VectorFolder(path, tuple(Part(arrays[number], tables.get(number)) for number in sorted(arrays)))
     _check(folder)
     folder = replace(folder, parts=tuple(map(_judged, folder.parts)))
@@ -149,12 +150,10 @@ def read_vectors(path: Path) -> VectorFolder:
     return folder
 
 
-def without_partner(name: str, missing: str, number: int) -> EncodeError:
-    """The error for a file of a part whose other file, in the folder `missing`, is not there."""
-    return EncodeError(
-        f"{name} has no partner: {missing}/{missing}_{number} is not there; fetch it, or take this file "
-        "out of the folder"
-    )
+def without_partner(name: str, missing: str, advice: str = "") -> EncodeError:
+    """The error for a file of a part whose other file, called `missing`, is not there."""
+    what_next = advice or "fetch it, or take this file out of the folder"
+    return EncodeError(f"{name} has no partner: {missing} is not there; {what_next}")
 
 
 def part_numbers(folder: Path) -> list[int]:

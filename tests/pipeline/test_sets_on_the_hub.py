@@ -3,16 +3,20 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import picture_sets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from downloads import pictures, rows
+from published_vectors import unit_mean
 from standin import Page, StandIn, serving
 from standin_hub import COMMIT, publish
 
+from visunex.aesthetic_embeddings import load
 from visunex.pipeline.cli import main
+from visunex.pipeline.metadata.catalog import data_sets
 from visunex.pipeline.rundir import RunDir
 
 TOP = 6
@@ -178,6 +182,41 @@ def test_a_token_opens_a_gated_set_and_goes_to_the_hub_alone(
         invoked("download", "--processes", "1", run=run)
         assert {token for _, token in store.asked} == {None}
     assert chosen(run) == expected()
+
+
+def test_vectors_and_metadata_of_a_set_belong_together_at_the_revision_it_is_pinned_to(
+    hub: StandIn, tmp_path: Path
+) -> None:
+    """PD3M: later its metadata was cut into more files than its vectors; later still it may be withdrawn."""
+    name, found, run = "Spawning/PD3M", picture_sets.records(20), tmp_path / "run"
+    pinned = data_sets()["PD3M"].vectors_at.partition("@")[2]
+    vectors = np.random.default_rng(0).normal(size=(20, 768)).astype(np.float32)
+    at_first = picture_sets.linked(found, f"{hub.address}/pictures", vectors, 10)
+    publish(hub, name, at_first, revision=pinned, commit=pinned)
+    again = picture_sets.linked(found, f"{hub.address}/pictures", vectors, 5, source=["museum"] * 20)
+    later = {path: body for path, body in again.items() if path.startswith("metadata")}
+    kept = {path: body for path, body in at_first.items() if path.startswith("embeddings")}
+    publish(hub, name, later | kept)
+    for row, each in enumerate(found):
+        hub.pages[f"/pictures/{row}.jpg"] = Page(found[0]["picture"] if row == 3 else each["picture"])
+    del hub.pages["/pictures/6.jpg"]  # withdrawn; and the file of number 3 is another than it was
+    for each in (run, tmp_path / "pictures"):
+        invoked("filter", "PD3M", "--keywords", "flower", "--top", "7", run=each)
+    for place in ("PD3M", f"hf://datasets/{name}@{pinned}"):
+        invoked("encode", "--precomputed", place, "--model", "visunex-tiny", "--overwrite", run=run)
+        expected = unit_mean(vectors[::3])
+        np.testing.assert_allclose(load(run / "embedding.pt").vector[0], expected, atol=1e-6)
+    refused = invoked("encode", "--precomputed", f"hf://datasets/{name}", run=run, fails=True)
+    assert "pd3m.00.npy holds 10 vectors" in refused or "pd3m.02.parquet has no partner" in refused
+    assert f"the set's files fit at hf://datasets/{name}@{pinned}" in refused
+    run = tmp_path / "pictures"
+    invoked("download", "--processes", "1", "--allow-private", run=run)
+    assert chosen(run) == {found[row]["picture"] for row in (0, 9, 12, 15, 18)}
+    invoked("encode", "--model", "visunex-tiny", run=run)
+    for path in [path for path in hub.pages if pinned in path]:
+        hub.pages[path] = Page(b"", 404, {"X-Error-Code": "RevisionNotFound"})
+    gone = invoked("filter", "PD3M", run=tmp_path / "other", fails=True)
+    assert f"no revision {pinned} (a commit that is gone was withdrawn by its owner)" in gone
 
 
 def test_the_hubs_own_client_reads_the_stand_in(

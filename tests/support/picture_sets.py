@@ -1,5 +1,6 @@
 """One data set of pictures with captions and scores, in each form that such sets are published in."""
 
+import hashlib
 import io
 import json
 import tarfile
@@ -7,9 +8,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import odd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 COUNT = 60
 _SAID = ("caption", "aesthetic_score")
@@ -67,6 +70,37 @@ def zipped(path: Path, found: list[dict[str, Any]]) -> Path:
         for name, data in _members(found):
             archive.writestr(name, data)
     return path
+
+
+def linked(
+    found: list[dict[str, Any]], address: str, vectors: NDArray[np.float32], size: int, **more: list[Any]
+) -> dict[str, bytes]:
+    """Links with what PD3M says of each, and vectors, a row each, in files of so many rows."""
+    digests = [hashlib.md5(each["picture"], usedforsecurity=False).hexdigest() for each in found]
+    table = pa.table(
+        {
+            "id": [f"id-{row}" for row in range(len(found))],
+            "url": [f"{address}/{row}.jpg" for row in range(len(found))],
+            "caption": [each["caption"] for each in found],
+            "mime_type": ["image/jpeg"] * len(found),
+            "hash": digests,
+            "license": ["https://creativecommons.org/publicdomain/zero/1.0/"] * len(found),
+            **more,
+        }
+    )
+    files = {}
+    for number, begin in enumerate(range(0, len(found), size)):
+        for name, write in (
+            (
+                f"metadata/pd3m.{number:02d}.parquet",
+                lambda to, at=begin: pq.write_table(table[at : at + size], to),
+            ),
+            (f"embeddings/pd3m.{number:02d}.npy", lambda to, at=begin: np.save(to, vectors[at : at + size])),
+        ):
+            buffer = io.BytesIO()
+            write(buffer)
+            files[name] = buffer.getvalue()
+    return files
 
 
 def _members(found: list[dict[str, Any]]) -> list[tuple[str, bytes]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["DataSet", "Larger", "data_set", "data_sets", "partial_copy"]
+__all__ = ["DataSet", "Larger", "data_set", "data_sets", "partial_copy", "vectors_of_named"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class DataSet:
     max_punsafe: float | None = None
     images: Literal["links", "inside"] = "links"
     vectors: str = ""
+    vectors_at: str = ""
     licence: str = "not verified"
     gated: bool = False
     hash: Literal["md5", "sha256"] | None = None
@@ -75,6 +76,12 @@ def partial_copy(address: str) -> str | None:
             if asked == _repository(place):
                 return f"{asked} is a partial copy of {named.name}: {what}"
     return None
+
+
+def vectors_of_named(address: str) -> str | None:
+    """Where the vectors lie of a known set whose repository an address names, at the revision they fit."""
+    places = (named.vectors_at for named in data_sets().values() if named.vectors_at)
+    return next((place for place in places if _repository(place) == _repository(address)), None)
 
 
 def _repository(address: str) -> str:

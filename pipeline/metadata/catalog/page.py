@@ -38,6 +38,7 @@ def facts(named: DataSet) -> Iterator[tuple[str, str]]:
     yield "scores", _scores(named.predictor)
     yield "pictures", "links to the web" if named.images == "links" else "inside the files"
     yield "vectors", named.vectors or "none known"
+    yield "vectors at", named.vectors_at and f"{named.vectors_at} (--precomputed {named.name})"
     yield "licence", named.licence
     yield "gated", "yes: accept its terms on its page, then set HF_TOKEN" if named.gated else ""
     yield from (("at", address) for address in named.addresses)
@@ -68,6 +69,8 @@ def commands(named: DataSet) -> list[str]:
         return ["visunex-data run demo_flower"]
     score = " --min-score 6.5" if named.predictor == "V2" else ""
     begin = f"visunex-data filter {named.name} --keywords flower,garden{score} --top 2000"
+    if named.vectors_at:
+        return [named.command or begin, f"visunex-data encode --precomputed {named.name}"]
     return [named.command or begin, "visunex-data download", "visunex-data encode"]
 
 
