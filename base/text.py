@@ -1,16 +1,19 @@
-"""Text that comes from outside, made fit for a person's terminal."""
+"""Text that comes from outside, made fit for a person's terminal; sizes as people write and read them."""
 
 import json
 import os
 import re
 from typing import Any, TextIO
 
-__all__ = ["is_terminal", "lines_of", "printable", "printable_json"]
+__all__ = ["bytes_in", "is_terminal", "lines_of", "printable", "printable_json", "size_shown"]
 
 # Of C0, C1 and DEL all but tab and line feed; what turns the direction of writing; halves of a character.
 _CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
+_UNITS = ("", "k", "m", "g", "t")
 
 
 def printable(text: str) -> str:
@@ -39,3 +42,21 @@ def lines_of(text: str) -> list[str]:
 def is_terminal(stream: TextIO) -> bool:
     """Whether what is written to `stream` can be drawn over, and laid out for its width."""
     return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
+def bytes_in(text: str) -> int:
+    """How many bytes a text such as 10GB means (a kB is 1000, a KiB 1024). Raises ValueError."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("must be a size such as 500MB, 10GB or 1TB")
+    base = 1024 if found[3] else 1000
+    return round(float(found[1]) * base ** _UNITS.index((found[2] or "").lower()))
+
+
+def size_shown(count: float) -> str:
+    """Bytes as people read them: 1.3 GB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.5 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"

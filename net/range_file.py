@@ -23,6 +23,7 @@ __all__ = ["LocalFile", "RangedFile", "RemoteFile", "Web", "as_file", "coalesced
 CONNECTIONS = 16
 PATIENCE = 30.0  # seconds for the beginning of an answer, and for each piece of a body
 _RETRIES = 3
+_BEYOND = 416  # the status where a file ends before the range begins
 _WHOLE = "fetch them yourself"
 _MOST_DIGITS = 20  # of a length in bytes: Python reads no number of thousands
 
@@ -239,6 +240,8 @@ class RemoteFile:
         if begin >= end:
             return b""
         answer = self.web.get(self.name, begin, end)
+        if answer.status == _BEYOND:
+            return b""
         answer.length(self.name, self.web.refused)
         return answer.data
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from visunex.base.text import bytes_in
 from visunex.net.robots import DIRECTIVES, Directive
 
 from .section import Cosine, Count, Fraction, Number, Text
@@ -155,6 +156,10 @@ class Download(Section):
     min_images: Annotated[
         int, Field(ge=0, description="With fewer pictures than this the command fails.")
     ] = 1
+    max_remote_bytes: Text = Field(
+        default="100GB",
+        description="Most bytes moved from files behind addresses with the pictures inside: 500MB, 2TB.",
+    )
     shard_size: Literal[10, 100, 1000, 10000] | None = Field(
         default=None, description="Candidates in one shard; absent: 10, 100 or 1000, by how many there are."
     )
@@ -223,6 +228,15 @@ class Download(Section):
     def respected(self) -> tuple[Directive, ...]:
         """The directives that count."""
         return () if self.ignore_robots_tag else self.respect
+
+    @field_validator("max_remote_bytes", mode="before")
+    @classmethod
+    def _size(cls, value: object) -> object:
+        """A size as text; a number is one of bytes."""
+        size = str(value) if type(value) is int else value
+        if isinstance(size, str):
+            bytes_in(size)
+        return size
 
     @field_validator("respect", mode="before")
     @classmethod

@@ -35,6 +35,7 @@ def column_options(function: F) -> F:
 @section_options("filter")
 @section_options("encode", only=("precomputed", "model", "pretrained"))
 @section_options("source", only=("column_names",))
+@section_options("download", only=("max_remote_bytes",))
 @column_options
 @set_option
 @overwrite_option

@@ -212,7 +212,9 @@ def _spool(plan: Plan) -> Spool | None:
     folder, settings, candidates = plan.run.path / ".visunex" / "pictures", plan.settings, plan.candidates
     if candidates.locations is not None:
         made_from = fingerprint(plan.run.made_from("filter"))  # the contents of the files among it
-        return FileSpool(candidates.locations, folder, settings.max_bytes, made_from)
+        return FileSpool(
+            candidates.locations, folder, settings.max_bytes, made_from, settings.max_remote_bytes
+        )
     urls = candidates.table["url"].to_pylist()
     if settings.images is not None:
         return TarSpool(places_of(settings.images), urls, folder, fetch_settings(settings, 1))

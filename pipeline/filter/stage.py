@@ -80,7 +80,7 @@ def filter_rows(
         run.begin("filter", made_from=now, overwrite=overwrite)
         write_text(run.recipe, dumps(recipe))  # from here on it is what the run is asked for
 
-    convert = partial(_as_parquet, source, run, recipe.source, anew=overwrite)
+    convert = partial(_as_parquet, source, run, recipe, anew=overwrite)
     table, result = _scanned(convert, recipe, begin)
     if result.selected.is_empty():
         raise FilterError(_why_empty(recipe.source.data, wanted, table, result))
@@ -188,7 +188,7 @@ def _reused(run: RunDir, recipe: Recipe, before: FilterReport) -> FilterReport:
 
 
 def _as_parquet(
-    source: ResolvedSource, run: RunDir, settings: Source, *, anew: bool, also: Collection[str] = ()
+    source: ResolvedSource, run: RunDir, recipe: Recipe, *, anew: bool, also: Collection[str] = ()
 ) -> ResolvedSource:
     """The source, or what it is converted to; what can convert loads only when something is to be."""
     there = [path for path in source.paths if "://" not in path]
@@ -199,9 +199,10 @@ def _as_parquet(
     from ..metadata.convert import as_parquet
     from ..metadata.formats.records import Reading
 
-    reading = Reading(settings.columns, settings.column_names)
+    reading = Reading(recipe.source.columns, recipe.source.column_names)
+    most, most_moved = recipe.source.max_bytes, recipe.download.max_remote_bytes
     folder = run.path / ".visunex" / "source"
-    return as_parquet(source, folder, reading, also=also, anew=anew, most=settings.max_bytes)
+    return as_parquet(source, folder, reading, also=also, anew=anew, most=most, most_moved=most_moved)
 
 
 def _overrides(columns: Columns, score: Score) -> Columns:

@@ -15,7 +15,7 @@ from visunex.net.errors import FetchError
 from ..errors import EncodeError, fetch_errors_as
 from .opened import opened_file, streamed
 
-__all__ = ["SPARE", "FarFile", "copied", "far_files"]
+__all__ = ["SPARE", "FarFile", "copied", "far_files", "size_of"]
 
 SPARE = 1 << 30  # bytes that stay free on the disk
 _AT_ONCE = 8  # files that are asked for their length at the same time
@@ -34,11 +34,12 @@ class FarFile:
 def far_files(named: Sequence[tuple[str, str]]) -> list[FarFile]:
     """The files at addresses, and what their copies are to be called. Raises EncodeError."""
     with ThreadPoolExecutor(_AT_ONCE) as pool, fetch_errors_as(EncodeError):
-        sizes = list(pool.map(lambda each: _size_of(each[0]), named))
+        sizes = list(pool.map(lambda each: size_of(each[0]), named))
     return [FarFile(*each, size) for each, size in zip(named, sizes, strict=True)]
 
 
-def _size_of(address: str) -> int | None:
+def size_of(address: str) -> int | None:
+    """The length of a file behind an address, where its server says it. Raises FetchError."""
     try:
         return opened_file(address).size
     except FetchError as error:

@@ -7,8 +7,9 @@ it is given a file in which the column consists of the pages that are wanted.
 
 import contextlib
 import io
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,10 @@ class Page:
     is_dictionary: bool = False
     uses_dictionary: bool = False
 
+    def holds(self, rows: Sequence[int]) -> bool:
+        """Whether some of the rows, in ascending order, are of this page."""
+        return bisect_left(rows, self.first) < bisect_left(rows, self.first + self.rows)
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -66,6 +71,14 @@ class Chunk:
                 return pages
         return None
 
+    def amount(self, file: RangedFile, rows: Sequence[int]) -> int:
+        """How many bytes at most hold some of its rows, in ascending order. Raises FetchError."""
+        pages = self.indexed(file)
+        if pages is None:
+            return self.end - self.begin
+        held = sum(page.end - page.begin for page in pages if page.holds(rows))
+        return pages[0].begin - self.begin + held
+
     def _are_sane(self, pages: list[Page]) -> bool:
         ends = [self.begin, *(each.end for each in pages)]
         return (
@@ -91,6 +104,12 @@ class ReadAhead:
 
     def __init__(self, file: RangedFile) -> None:
         self._file, self._begin, self._data = file, 0, b""
+
+    def fork(self) -> "ReadAhead":
+        """Another reader, which has the same bytes."""
+        other = ReadAhead(self._file)
+        other._begin, other._data = self._begin, self._data
+        return other
 
     def read(self, begin: int, end: int, ahead: int = 0) -> bytes:
         """The bytes [begin, end), and as far as `ahead` for the next time. Raises FetchError."""

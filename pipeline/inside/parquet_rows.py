@@ -1,7 +1,6 @@
 """Pictures in rows of parquet files: only the pages of their column that hold the rows."""
 
 import contextlib
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,7 @@ from .pages import Chunk, Page, PagesAsFile, ReadAhead, with_header
 
 __all__ = ["Group", "ParquetRows", "Taken"]
 
-_TAIL = 64 * 1024  # bytes at the end of a file, most often all that says what is where
+_TAIL = 32 * 1024  # bytes at the end of a file, most often all that says what is where
 _LARGEST_FOOTER = 256 << 20
 _BUFFER = 4 << 20  # bytes of a column that are read ahead
 _STEP = 4096  # what passing over a row counts, beside its bytes
@@ -76,6 +75,13 @@ class ParquetRows:
         for each in wanted[taken:]:
             yield each, ImageError("unreadable", fault)
 
+    def amounts(self, column: str, wanted: Sequence[Location]) -> list[int]:
+        """Of each row group with rows that are wanted the bytes at most that hold them. Raises FetchError."""
+        try:
+            return [group.chunk.amount(self.file, rows) for group, rows in self.groups_of(column, wanted)]
+        except (LookupError, ValueError, OverflowError):  # it is said when the rows are read
+            return []
+
     def groups_of(self, column: str, wanted: Sequence[Location]) -> Iterator[tuple[Group, list[int]]]:
         """The row groups with rows that are wanted, and those rows' numbers within each."""
         rows = [each.row or 0 for each in wanted]
@@ -125,7 +131,7 @@ class _Column:
         self._source, self._shown = ReadAhead(table.file), PagesAsFile(table.file, group.chunk)
         opened = pq.ParquetFile(self._shown, metadata=table.metadata, buffer_size=_BUFFER, pre_buffer=False)
         self._batches = opened.iter_batches(1, row_groups=[group.number], columns=[column], use_threads=False)
-        self._dictionary: Page | None = None
+        self._dictionary: tuple[Page, ReadAhead] | None = None
         self._put = self._read = self._passed = (
             0  # rows of pages that were put on, rows that were read, bytes
         )
@@ -152,19 +158,19 @@ class _Column:
         if indexed is None:
             for page in self._chunk.walked(self._source):
                 if page.is_dictionary:
-                    self._dictionary = page
+                    self._dictionary = page, self._source.fork()
                 yield page
             return
         if indexed[0].begin > self._chunk.begin:
-            self._dictionary = Page(self._chunk.begin, indexed[0].begin, 0, 0)
+            self._dictionary = Page(self._chunk.begin, indexed[0].begin, 0, 0), ReadAhead(self._file)
         for page in indexed:
-            if bisect_left(rows, page.first) < bisect_left(rows, page.first + page.rows):
+            if page.holds(rows):
                 yield with_header(self._source, page)
 
     def _put_on(self, page: Page) -> None:
         if page.uses_dictionary and self._dictionary is not None:
-            source = ReadAhead(self._file)
-            self._shown.put(with_header(source, self._dictionary), source)
+            page_of_it, source = self._dictionary
+            self._shown.put(with_header(source, page_of_it), source)
             self._dictionary = None
         self._shown.put(page, self._source)
         self._put += page.rows

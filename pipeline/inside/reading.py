@@ -6,6 +6,7 @@ the members. A file is read by positions, so nothing of it is ever run or unpack
 
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import groupby
 
 from visunex.images.errors import ImageError
@@ -13,25 +14,67 @@ from visunex.net.range_file import RangedFile
 
 from ..shards.members import Member
 from ..shards.zips import data_begin, member_range
-from .arrow_rows import is_arrow, values_in
+from .amount import Amount
+from .arrow_rows import ArrowRows, is_arrow
 from .location import Location
 from .parquet_rows import ParquetRows, Taken
 
-__all__ = ["Taken", "images_at"]
+__all__ = ["ImageFile", "Taken", "images_at"]
 
-_GAP = 64 * 1024  # bytes between two members that are rather read than asked around
+_GAP = 64 * 1024  # bytes between two members that are rather read than asked around, unless they are
+_WASTED = 1 / 20  # more than this part of the members' own
 _AT_ONCE = 16 * 1024**2  # bytes of members that are asked for together
 
 
-def images_at(file: RangedFile, wanted: Sequence[Location], most: int) -> Iterator[Taken]:
-    """The picture at each location in one file, or why there is none: larger than `most` bytes, say.
+class ImageFile:
+    """A file with pictures in it, opened; what it says of where they lie is read once."""
 
-    Raises FetchError where the file cannot be read at all.
-    """
-    yield from _members(file, [each for each in wanted if each.row is None], most)
-    by_column = sorted((each for each in wanted if each.row is not None), key=_column_and_row)
-    for column, rows in groupby(by_column, key=lambda each: each.column or ""):
-        yield from _rows(file, column, list(rows), most)
+    def __init__(self, file: RangedFile) -> None:
+        self.file = file
+
+    def images(self, wanted: Sequence[Location], most: int) -> Iterator[Taken]:
+        """The picture at each location, or why there is none: larger than `most` bytes, say.
+
+        Raises FetchError where the file cannot be read at all.
+        """
+        yield from _members(self.file, [each for each in wanted if each.row is None], most)
+        for column, rows in _by_column(wanted):
+            if isinstance(self._table, ArrowRows):
+                yield from self._table.values(column, rows, most)
+            else:
+                yield from self._table.values(column, rows, most)
+
+    def amount(self, wanted: Sequence[Location], most: int) -> Amount:
+        """How many bytes at most `images` moves, and in how many pieces of the file. Raises FetchError."""
+        counted = Amount(files=1)
+        members = [(*_range_of(self.file, each), each) for each in wanted if each.row is None]
+        here = sorted(((begin, end, each) for begin, end, each in members if end - begin <= most), key=_span)
+        for some in _together(here):
+            counted += Amount(max(end for _, end, _ in some) - some[0][0], pieces=1)
+        for column, rows in _by_column(wanted):
+            table = self._table
+            sizes = table.amounts(rows) if isinstance(table, ArrowRows) else table.amounts(column, rows)
+            counted += Amount(sum(sizes), groups=len(sizes))
+        return counted
+
+    @cached_property
+    def _table(self) -> ArrowRows | ParquetRows:
+        return ArrowRows(self.file) if is_arrow(self.file) else ParquetRows(self.file)
+
+
+def images_at(file: RangedFile, wanted: Sequence[Location], most: int) -> Iterator[Taken]:
+    """The picture at each location in one file; see `ImageFile`. Raises FetchError."""
+    return ImageFile(file).images(wanted, most)
+
+
+def _by_column(wanted: Sequence[Location]) -> Iterator[tuple[str, list[Location]]]:
+    rows = sorted((each for each in wanted if each.row is not None), key=_column_and_row)
+    for column, some in groupby(rows, key=lambda each: each.column or ""):
+        yield column, list(some)
+
+
+def _span(piece: tuple[int, int, Location]) -> tuple[int, int]:
+    return piece[:2]
 
 
 def _column_and_row(location: Location) -> tuple[str, int]:
@@ -54,7 +97,7 @@ def _members(file: RangedFile, wanted: Sequence[Location], most: int) -> Iterato
             yield each, ImageError("too_large", f"{end - begin} bytes are more than {most}")
         else:
             here.append((begin, end, each))
-    here.sort(key=lambda each: each[:2])
+    here.sort(key=_span)
     for together in _together(here):
         first, last = together[0][0], max(end for _, end, _ in together)
         data = file.read(first, last)
@@ -68,10 +111,14 @@ def _members(file: RangedFile, wanted: Sequence[Location], most: int) -> Iterato
 def _together(here: Sequence[tuple[int, int, Location]]) -> Iterator[list[tuple[int, int, Location]]]:
     """Ranges, those together between which few bytes lie, up to `_AT_ONCE` bytes."""
     waiting: list[tuple[int, int, Location]] = []
+    own = 0
     for each in here:
-        if waiting and (each[0] - waiting[-1][1] > _GAP or each[1] - waiting[0][0] > _AT_ONCE):
-            yield waiting
-            waiting = []
+        own += each[1] - each[0]
+        if waiting:
+            gap, span = each[0] - waiting[-1][1], each[1] - waiting[0][0]
+            if gap > _GAP or span > _AT_ONCE or span - own > own * _WASTED:
+                yield waiting
+                waiting, own = [], each[1] - each[0]
         waiting.append(each)
     if waiting:
         yield waiting
@@ -100,11 +147,3 @@ def _unpacked(location: Location, data: bytes, size: int, most: int) -> bytes | 
     if unpacking.unconsumed_tail:
         return ImageError("too_large", f"unpacked it is more than {most} bytes")
     return found
-
-
-def _rows(file: RangedFile, column: str, wanted: Sequence[Location], most: int) -> Iterator[Taken]:
-    """The values of a table's column in rows, which are in ascending order."""
-    if is_arrow(file):
-        yield from values_in(file, column, wanted, most)
-        return
-    yield from ParquetRows(file).values(column, wanted, most)

@@ -4,27 +4,35 @@ From it the worker processes make shards as they do from the web, with the same 
 part of each file that holds the round's pictures.
 """
 
+import contextlib
+import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Protocol
 
 from visunex.base.files import write_json
 from visunex.base.progress import Progress
+from visunex.base.text import size_shown
 from visunex.images.errors import ImageError
 from visunex.net.errors import FetchError
+from visunex.net.range_file import CONNECTIONS
 
 from ..errors import DownloadError
+from .amount import MOST_MOVED, Allowance, Amount
+from .copies import SPARE
 from .location import Location, parse
-from .opened import opened_file
-from .reading import images_at
+from .opened import is_remote, opened_file
+from .reading import ImageFile
 
 __all__ = ["SPOOL", "FileSpool", "Held", "Spool"]
 
 Held = tuple[int, int] | str  # (begin, bytes) of an image in the spool, or why it is not there
 _NOWHERE = "no_location: the row does not say where its picture lies"
 SPOOL, _INDEX = "pictures", "index.json"  # in the folder of a spool
+_MOST_OPENED = 1000  # files
 
 
 class Spool(Protocol):
@@ -49,8 +57,18 @@ class FileSpool:
 
     left_out: Mapping[str, int] = {}
 
-    def __init__(self, locations: Sequence[str | None], folder: Path, most: int, made_from: str = "") -> None:
+    def __init__(
+        self,
+        locations: Sequence[str | None],
+        folder: Path,
+        most: int,
+        made_from: str = "",
+        most_moved: str = MOST_MOVED,
+    ) -> None:
         self._locations, self._folder, self._most, self._made_from = locations, folder, most, made_from
+        self._allowance = Allowance(most_moved, DownloadError)
+        self._opened: dict[str, ImageFile] = {}  # those behind addresses: what they say is moved once
+        self._same: dict[bytes, Held] = {}  # by hash: a file may repeat a picture for ever
         self.path = folder / SPOOL
         self._held: dict[str, Held] = _held_before(folder, made_from)
 
@@ -71,34 +89,65 @@ class FileSpool:
         for each in wanted:
             by_file.setdefault(each.file, []).append(each)
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._allow({file: some for file, some in by_file.items() if is_remote(file)})
         try:
             with self.path.open("ab") as spool, Progress("take from files", len(wanted)) as shown:
                 for file in sorted(by_file):
                     try:
-                        self._copy_from(file, by_file[file], spool, shown.update)
+                        self._copy_from(file, by_file[file], spool, shown)
                     finally:  # what a file gave before it failed is not moved again
                         self._keep(spool)
         except OSError as error:
             raise DownloadError(f"{self._folder}: {error.strerror or error}; what is done is kept") from None
 
-    def _copy_from(
-        self, file: str, wanted: Iterable[Location], spool: IO[bytes], show: Callable[[int], None]
-    ) -> None:
-        try:
-            for location, found in images_at(opened_file(file), list(wanted), self._most):
-                if isinstance(found, ImageError):
-                    self._held[str(location)] = found.described
-                else:
-                    self._held[str(location)] = (spool.tell(), len(found))
-                    spool.write(found)
-                show(len(self._held))
-        except FetchError as error:
-            raise DownloadError(f"{error.advice}; what is done is kept") from None
+    def _allow(self, by_file: Mapping[str, Sequence[Location]]) -> None:
+        """Say how much is to be moved from files behind addresses. Raises DownloadError: it is too much."""
+        if not by_file:
+            return
+        with _named_errors(), ThreadPoolExecutor(CONNECTIONS) as pool:
+            amounts = pool.map(lambda file: self._file(file).amount(by_file[file], self._most), by_file)
+            self._allowance.take(sum(amounts, Amount()), "to be moved")
+
+    def _file(self, file: str) -> ImageFile:
+        found = self._opened.get(file) or ImageFile(opened_file(file))
+        if is_remote(file) and len(self._opened) < _MOST_OPENED:
+            self._opened[file] = found
+        return found
+
+    def _copy_from(self, file: str, wanted: Sequence[Location], spool: IO[bytes], shown: Progress) -> None:
+        with _named_errors():
+            for location, found in self._file(file).images(wanted, self._most):
+                self._held[str(location)] = self._put(found, spool)
+                shown.update(len(self._held))
+
+    def _put(self, image: bytes | ImageError, spool: IO[bytes]) -> Held:
+        """Where an image lies in the spool, put at its end unless it is there; else why there is none."""
+        if isinstance(image, ImageError):
+            return image.described
+        same = hashlib.blake2b(image, digest_size=16).digest()
+        if same not in self._same:
+            if shutil.disk_usage(self._folder).free < SPARE + len(image):
+                raise DownloadError(
+                    f"the pictures would fill the disk of {self._folder}, of which {size_shown(SPARE)} stay "
+                    "free; what is done is kept"
+                )
+            self._same[same] = (spool.tell(), len(image))
+            spool.write(image)
+        return self._same[same]
 
     def _keep(self, spool: IO[bytes]) -> None:
         """Remember what the spool has, for a download that goes on with it."""
         spool.flush()
         write_json(self._folder / _INDEX, {"made_from": self._made_from, "held": self._held})
+
+
+@contextlib.contextmanager
+def _named_errors() -> Iterator[None]:
+    """Within it, a file that cannot be read is what ends a download."""
+    try:
+        yield
+    except FetchError as error:
+        raise DownloadError(f"{error.advice}; what is done is kept") from None
 
 
 def _held_before(folder: Path, made_from: str) -> dict[str, Held]:

@@ -8,6 +8,7 @@ import urllib.parse
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from typing import Any
 from visunex.base.files import fingerprint, write_json, write_text
 from visunex.base.progress import Progress
 from visunex.net.errors import FetchError
+from visunex.net.range_file import CONNECTIONS
 from visunex.net.stream import is_address
 
 from ..errors import SourceError, fetch_errors_as
-from ..inside.copies import SPARE
+from ..inside.amount import MOST_MOVED, Allowance, Amount
+from ..inside.copies import SPARE, size_of
 from ..inside.opened import opened_file, read_through, streamed
 from .filetypes import kind_by_name, kind_of
 from .formats.archive import read_tar, read_zip
@@ -45,12 +48,14 @@ def as_parquet(
     also: Collection[str] = (),
     anew: bool = False,
     most: int = LARGEST,
+    most_moved: str = MOST_MOVED,
 ) -> ResolvedSource:
     """The source with every file that is not parquet, and those `also` named, converted into `folder`, once.
 
     What is converted already is found again by the identity of the source and how it is read, unless all is
-    to be made `anew`. Of a file behind an address at most `most` bytes are fetched. What was left out of the
-    files is said in the source's `dropped` and `remarks`. Raises SourceError.
+    to be made `anew`. Of a file behind an address at most `most` bytes are fetched; of all with the pictures
+    inside that are read whole `most_moved` (10GB), which is said before. What was left out of the files is
+    said in the source's `dropped` and `remarks`. Raises SourceError.
     """
     to_convert = [
         path in also or (source.convert if "://" in path else kind_of(Path(path)) != "parquet")
@@ -62,6 +67,7 @@ def as_parquet(
     contents = fingerprint([source.identity, how])
     place = folder / contents[:16]
     if anew or not (place / _DONE).exists():
+        _allow(source, most_moved)
         shutil.rmtree(folder, ignore_errors=True)  # what another source left
         tallies = [
             (path, _convert(path, place / f"{number:05d}", reading, most))
@@ -87,6 +93,20 @@ def as_parquet(
         dropped=said["dropped"],
         remarks=(*source.remarks, *said["remarks"]),
     )
+
+
+def _allow(source: ResolvedSource, most_moved: str) -> None:
+    """Say how many bytes are to be read of tars and Arrow files behind addresses. Raises SourceError."""
+    kinds = {path: kind_by_name(_path_of(path)) for path in source.paths if "://" in path}
+    whole = [path for path, kind in kinds.items() if kind in ("tar", "arrow")]
+    if whole:
+        said = {each.get("url"): str(each.get("size")) for each in source.identity if isinstance(each, dict)}
+        sizes = [int(said[path]) for path in whole if said.get(path, "").isdecimal()]
+        with ThreadPoolExecutor(CONNECTIONS) as pool, fetch_errors_as(SourceError):
+            unsaid = [path for path in whole if not said.get(path, "").isdecimal()]
+            sizes += [size or 0 for size in pool.map(size_of, unsaid)]
+        amount = Amount(sum(sizes), files=len(whole))
+        Allowance(most_moved, SourceError).take(amount, "to be read, to know where the pictures are")
 
 
 def _left_out(tallies: list[tuple[str, Tally]]) -> dict[str, Any]:
