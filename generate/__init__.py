@@ -9,7 +9,7 @@
 
 `personalise` is the method on tensors, for pipelines of one's own. Reads models, embeddings and recipes;
 writes the images that the command `visunex-generate` is asked for. May import `aesthetic_embeddings`,
-`recipes`, `clip`, `demo` and `base`; never `pipeline`.
+`recipes`, `clip`, `demo`, `net` and `base`; never `pipeline`.
 """
 
 from typing import TYPE_CHECKING

@@ -186,10 +186,10 @@ def load(options: "Options", job: "Job") -> "Sampler":
 
 def check_same(record: "ImageRecord", job: "Job", sampler: "Sampler", named: set[str]) -> None:
     """Refuse to make an image again with something else under the same name."""
-    from .request import check_embedding, check_model
+    from .request import check_embedding, check_same_model
 
     if "model" not in named:
-        check_model(record, sampler.model)
+        check_same_model(record, sampler.model)
     if named.isdisjoint(TASTES):
         for variant in job.variants:
             check_embedding(record, variant.taste)

@@ -17,7 +17,8 @@ from .errors import OutputError
 from .output.files import Writer
 from .output.grid import Grid, labelled_grid, tile
 from .output.png_text import ImageRecord, ModelRecord, TasteRecord, web_ui_text
-from .sampling.sampler import Batch, Sampler, latent_shape
+from .sampling.sampler import Batch, Sampler
+from .sampling.sizes import latent_shape
 from .settings import SeedOf, Settings
 from .taste import Taste
 

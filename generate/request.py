@@ -11,9 +11,11 @@ from visunex.base.text import lines_of
 
 from .errors import GenerateError, UsageError
 from .families.names import check_device, check_name
+from .families.sd1.outline import check_model, outline
 from .output.files import SAMPLES, check_folder
 from .output.png_text import ImageRecord
 from .sampling.names import PLMS, canonical
+from .sampling.sizes import Sized, check_steps, latent_shape
 from .settings import Precision, Prediction, SeedOf, Settings, TextEncoder
 from .taste import Taste
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:  # torch is not loaded before all that can be wrong without it
 __all__ = [
     "Options",
     "check_embedding",
-    "check_model",
+    "check_same_model",
     "check_sizes",
     "job_of",
     "recipe_defaults",
@@ -114,7 +116,9 @@ def job_of(options: Options, record: ImageRecord | None = None) -> "Job":
     prompts = _prompts_again(options, record) if record else _prompts(options)
     check_device(options.device)
     check_name(options.model)
-    variants = _variants(options)
+    names = _tastes(options)
+    _check_model(options)
+    variants = _variants(options, names)
     check_folder(options.outdir if options.skip_save else options.outdir / SAMPLES)
     from .job import Job
 
@@ -198,14 +202,19 @@ def _prompts_again(options: Options, record: ImageRecord) -> tuple[str, ...]:
     return (*record.prompts[:position], _prompt(options), *record.prompts[position + 1 :])
 
 
-def _variants(options: Options) -> "tuple[Variant, ...]":
-    """The tastes to compare: steps across and embeddings down, or embeddings across when they are alone."""
+def _tastes(options: Options) -> tuple[str | None, ...]:
+    """The names of the embeddings that are asked for. Raises EmbeddingError for the first that is none."""
     names = tuple(dict.fromkeys(options.sweep_embeddings or ())) or (options.aesthetic_embedding,)
     if options.sweep_steps and names == (None,):
         raise UsageError("--sweep-steps needs a taste: give --aesthetic_embedding")
     if not 0 < options.aesthetic_lr < float("inf"):
         raise UsageError(f"--aesthetic_lr is {options.aesthetic_lr:g}: give a positive number such as 0.0001")
     _require_found(names)
+    return names
+
+
+def _variants(options: Options, names: Sequence[str | None]) -> "tuple[Variant, ...]":
+    """The tastes to compare: steps across and embeddings down, or embeddings across when they are alone."""
     tastes = [None if name is None else Taste.load(name, lr=options.aesthetic_lr) for name in names]
     labels = labels_of([taste.name if taste else "" for taste in tastes])
     steps = tuple(dict.fromkeys(options.sweep_steps or ())) or (options.aesthetic_steps,)
@@ -253,20 +262,27 @@ def _parts_of(name: str) -> tuple[str, ...]:
     )
 
 
-def check_sizes(options: Options, model: "Model") -> None:
-    """Raise UsageError where sizes that were asked for are not the loaded model's."""
+def _check_model(options: Options) -> None:
+    """Raise CheckpointError or UsageError for what is known to be wrong of the model before it is loaded."""
+    check_model(options.model)
+    found = outline(options.model)
+    if found is not None:
+        check_sizes(options, found)
+        check_steps(options.ddim_steps, found.steps)
+
+
+def check_sizes(options: Options, model: Sized) -> None:
+    """Raise UsageError where sizes that were asked for are not the model's."""
     for name, asked, own in (
         ("--C", options.channels, model.channels),
         ("--f", options.factor, model.factor),
     ):
         if asked not in (None, own):
-            raise UsageError(f"{name} is {asked}, but {model.name} has {own}; leave {name} out")
-    from .sampling.sampler import latent_shape
-
+            raise UsageError(f"{name} is {asked}, but {options.model} has {own}; leave {name} out")
     latent_shape(model, settings_of(options))
 
 
-def check_model(record: ImageRecord, model: "Model") -> None:
+def check_same_model(record: ImageRecord, model: "Model") -> None:
     """Raise GenerateError where the model is not the one that the image was made with."""
     before = record.model
     if model.fingerprint != before.fingerprint:

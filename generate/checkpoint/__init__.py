@@ -1,5 +1,7 @@
 """Single-file checkpoints of any layout: their weights, read without running what is in the file.
 
+And what files and folders hold, by configurations and headers, each number of which has its bounds.
+
 Which layout it is, and what its names mean, the families know. Reads one file, writes none. May import
 `errors` and `base`.
 """

@@ -1,25 +1,24 @@
 """What a folder is that holds no Stable Diffusion 1.x: told by its configurations, else by its weights."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ..errors import CheckpointError
-from .kinds import EMBEDDING, Kind, Shapes, kind_of, kind_of_class
-from .reader import SUFFIXES, read_weights
+from .configs import pipeline_of, read_json, shapes_of_unet
+from .kinds import EMBEDDING, Kind, kind_of, kind_of_class, kind_of_pipeline
 
-__all__ = ["kind_of_folder", "shapes_of_unet"]
+__all__ = ["kind_of_folder"]
 
-LARGEST = 1 << 20  # bytes of a configuration
 WHOLE = "give that file to --model"
 
 
 def kind_of_folder(folder: Path) -> Kind | None:
     """What a folder is, where it is something other than a whole Stable Diffusion 1.x; None where it is not
     told."""
-    if (folder / "unet" / "config.json").is_file():
-        return kind_of(shapes_of_unet(read_json(folder / "unet" / "config.json")))
+    pipeline, unet = pipeline_of(folder), folder / "unet" / "config.json"
+    if unet.is_file():
+        family = kind_of_pipeline(pipeline, has_unet=True)
+        return family or kind_of(shapes_of_unet(read_json(unet)))
     if (folder / "embedding.pt").is_file():
         return EMBEDDING
     if (folder / "snapshots").is_dir():
@@ -30,49 +29,23 @@ def kind_of_folder(folder: Path) -> Kind | None:
         return kind_of({"lora_A": ()})
     if (folder / "open_clip_config.json").is_file():
         return kind_of_class("open_clip")
-    return next(filter(None, map(kind_of_class, _classes(folder))), None) or _by_weights(folder)
-
-
-def shapes_of_unet(config: dict[str, Any]) -> Shapes:
-    """What tells a UNet's kind, as its weights would, from the configuration that diffusers writes."""
-    widths = config.get("cross_attention_dim")
-    width = widths[0] if isinstance(widths, list) and widths else widths
-    name = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
-    shapes: dict[str, tuple[int, ...]] = {
-        "unet.conv_in.weight": _sizes(config.get("in_channels", 4)),
-        "vae.": (),
-    }
-    shapes |= {f"unet.{name}": _sizes(width)}
-    if config.get("addition_embed_type") == "text_time":
-        shapes["unet.add_embedding.linear_1.weight"] = ()
-    return shapes
-
-
-def _sizes(second: Any) -> tuple[int, ...]:
-    return (0, second) if isinstance(second, int) else ()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A configuration; empty where there is none that can be read."""
-    try:
-        with path.open("rb") as file:
-            found = json.loads(file.read(LARGEST))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    found = next(filter(None, map(kind_of_class, _classes(folder))), None)
+    return found or kind_of_pipeline(pipeline, has_unet=False) or _by_weights(folder)
 
 
 def _classes(folder: Path) -> Iterator[str]:
-    for name in ("model_index.json", "config.json"):
-        config = read_json(folder / name)
-        named = config.get("architectures")
-        yield from map(str, [config.get("_class_name", ""), *(named if isinstance(named, list) else [])])
+    yield pipeline_of(folder)
+    config = read_json(folder / "config.json")
+    named = config.get("architectures")
+    yield from map(str, [config.get("_class_name", ""), *(named if isinstance(named, list) else [])])
     if (folder / "transformer").is_dir():
         yield "Transformer2DModel"
 
 
 def _by_weights(folder: Path) -> Kind | None:
     """What the only weights in a folder are; a whole model is to be given by its file."""
+    from .reader import SUFFIXES, read_weights
+
     files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES | {".bin", ".pth"}]
     for path in files[:1]:
         try:

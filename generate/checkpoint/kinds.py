@@ -8,7 +8,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-__all__ = ["Kind", "Shapes", "kind_of", "kind_of_class", "outline"]
+__all__ = ["WANTED", "Kind", "Shapes", "kind_of", "kind_of_class", "kind_of_pipeline", "outline"]
+
+WANTED = "only Stable Diffusion 1.x models are supported"
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -69,6 +71,21 @@ def kind_of(shapes: Shapes) -> Kind | None:
 def kind_of_class(name: str) -> Kind | None:
     """What a folder is whose configuration names this class of diffusers or transformers."""
     return next((kind for kind in kinds() if kind.classes and re.search(kind.classes, name)), None)
+
+
+def kind_of_pipeline(name: str, *, has_unet: bool) -> Kind | None:
+    """What a model is whose model_index.json names this pipeline of diffusers.
+
+    The many pipelines for Stable Diffusion 1 and 2 are told apart by the UNet. Where one is there (`has_unet`)
+    a pipeline that is not in the table may be one of them.
+    """
+    if re.match(r"StableDiffusion(?!XL|3)", name):
+        return None
+    kind = kind_of_class(name)
+    if kind or has_unet or not name.endswith("Pipeline"):
+        return kind
+    advice = next(each.advice for each in kinds() if each.classes and each.what == "a Flux model")
+    return Kind(f"a model of another family ({name.removesuffix('Pipeline')[:100]})", advice)
 
 
 def outline(found: Any) -> Shapes:

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from visunex.base.errors import first_line
+from visunex.base.machine import is_memory_shortage
 from visunex.base.torch_files import TorchFileError, stand_ins
 
 from ..errors import CheckpointError
 from .formats import format_of
-from .kinds import kind_of, outline
+from .kinds import WANTED, kind_of, outline
 
-__all__ = ["SUFFIXES", "WANTED", "Weights", "numbers_in", "read_weights"]
+__all__ = ["SUFFIXES", "Weights", "numbers_in", "read_weights"]
 
-WANTED = "a Stable Diffusion 1.x model is wanted"
 MOST_NESTED = 8  # dictionaries in one another
 NESTED = ("state_dict", "model_state_dict", "model", "module")  # what trainers call the weights
 SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt"})
@@ -41,6 +41,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except CheckpointError:
         raise
     except Exception as error:
+        if is_memory_shortage(error):
+            raise
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {_reason(path, error)}") from None
 
 

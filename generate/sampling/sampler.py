@@ -22,8 +22,9 @@ from . import schedulers
 from .denoise import OnStep, denoise
 from .memory import enough_memory
 from .noise import ImageNoise, Noise, seeds_of
+from .sizes import latent_shape
 
-__all__ = ["Batch", "Sampler", "latent_shape"]
+__all__ = ["Batch", "Sampler"]
 
 
 @dataclass(frozen=True)
@@ -166,24 +167,6 @@ def groups(prompts: str | Sequence[str], settings: Settings) -> Iterator[tuple[s
         chunks = [tuple(prompts[first : first + size]) for first in range(0, len(prompts), size)]
     for _ in range(settings.iterations):
         yield from chunks
-
-
-def latent_shape(model: Model, settings: Settings) -> tuple[int, int, int, int]:
-    """`(n, C, h, w)` of one batch's latents; raises UsageError for sizes that the VAE cannot have."""
-    own_height, own_width = model.size
-    height = own_height if settings.height is None else settings.height
-    width = own_width if settings.width is None else settings.width
-    for name, pixels in (("--H", height), ("--W", width)):
-        if pixels < model.factor or pixels % model.factor:
-            raise UsageError(
-                f"{name} is {pixels}: it must be a multiple of {model.factor}, {_near(pixels, model)}"
-            )
-    return settings.samples, model.channels, height // model.factor, width // model.factor
-
-
-def _near(pixels: int, model: Model) -> str:
-    below = max(pixels // model.factor, 0) * model.factor
-    return f"such as {below} or {below + model.factor}" if below else f"{model.factor} or more"
 
 
 def build_scheduler(model: Model, settings: Settings) -> Any:

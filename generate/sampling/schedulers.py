@@ -12,6 +12,7 @@ from visunex.base.errors import first_line
 
 from ..errors import UsageError
 from .names import DDIM, PLMS, canonical, kind_of, names, settings_of
+from .sizes import check_steps
 
 __all__ = ["PLMS", "PREDICTIONS", "build", "canonical", "is_original", "names", "original_timesteps"]
 
@@ -33,8 +34,7 @@ def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
 
     name = canonical(name)
     trained = int(config.get("num_train_timesteps", 1000))
-    if not 1 <= steps <= trained:
-        raise UsageError(f"--ddim_steps is {steps}: give 1 to {trained}")
+    check_steps(steps, trained)
     if config.get("rescale_betas_zero_snr"):
         return _zero_snr(name, config, steps)
     if name == DDIM:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
+from safetensors.torch import save_file
 
 from visunex.aesthetic_embeddings import Published, catalogue, save
 from visunex.generate.cli import main
@@ -414,12 +415,21 @@ def test_help_has_examples_and_loads_nothing_heavy():
         (("--config", "v1.yaml"), 2, "--config is not needed"),
         (("--laion400m",), 2, "older than Stable Diffusion"),
         (("--steps", "9"), 2, "--steps is --ddim_steps here"),
+        (("--model", "visunex-tiny", "--W", "513"), 2, "--W is 513: it must be a multiple of 4"),
+        (("--model", "visunex-tiny", "--ddim_steps", "1001"), 2, "--ddim_steps is 1001: give 1 to 1000"),
+        (("--model", "visunex-tiny", "--f", "9"), 2, "--f is 9"),
+        (("--model", "some/one", "--aesthetic_embedding", "mine.pt"), 1, "some/one is not on this machine"),
+        (("--model", "lora.safetensors"), 1, "is a LoRA, but only Stable Diffusion 1.x models are supported"),
+        (("--model", "flux"), 1, "is a Flux model, but only Stable Diffusion 1.x models are supported"),
     ],
 )
 def test_what_is_mistyped_is_told_before_torch_is_loaded(
     generate, embedding_file, monkeypatch, options, code, said
 ):
     shutil.copy(embedding_file, "mine.pt")
+    save_file({"lora_unet_x.lora_down.weight": torch.zeros(2, 2)}, "lora.safetensors")
+    Path("flux").mkdir()
+    Path("flux/model_index.json").write_text('{"_class_name": "FluxPipeline"}', encoding="utf-8")
     program = (
         "import atexit, sys; from visunex.generate.cli import main\n"
         "atexit.register(lambda: print({'torch', 'diffusers', 'transformers'} & set(sys.modules)))\n"

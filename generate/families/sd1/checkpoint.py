@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from visunex.base.errors import first_line
+from visunex.base.machine import is_memory_shortage
 
-from ...checkpoint.kinds import kind_of
-from ...checkpoint.reader import WANTED, Weights, numbers_in, read_weights
+from ...checkpoint.kinds import WANTED, kind_of
+from ...checkpoint.reader import Weights, numbers_in, read_weights
 from ...errors import CheckpointError
 from ...tokens import clip_tokenizer
 from .parts import Parts
@@ -56,6 +57,8 @@ def load_checkpoint(path: Path, dtype: torch.dtype) -> Parts:
             scheduler_config=noise_schedule(weights, path),
         )
     except (KeyError, ValueError, RuntimeError, StopIteration) as error:
+        if is_memory_shortage(error):
+            raise
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else first_line(error)
         raise CheckpointError(f"{path} is not a whole Stable Diffusion 1.x checkpoint: {reason}") from None
 

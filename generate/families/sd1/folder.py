@@ -1,6 +1,6 @@
 """Stable Diffusion 1.x as a diffusers folder, here or on the Hub -> the model's parts."""
 
-import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,21 @@ import torch
 from torch import Tensor
 
 from visunex.base.errors import first_line
+from visunex.base.machine import is_memory_shortage
 from visunex.demo import TINY_MODEL
 
-from ...checkpoint.folders import kind_of_folder, shapes_of_unet
-from ...checkpoint.kinds import kind_of
-from ...checkpoint.reader import WANTED
+from ...checkpoint.bounds import check_config
+from ...checkpoint.configs import CONFIGS, shapes_of_unet
+from ...checkpoint.headers import check_weights, only_variant
+from ...checkpoint.kinds import WANTED, kind_of
 from ...errors import CheckpointError
-from ..names import check_name
+from ..hub import cached_folder, unreachable
+from .outline import check_model
 from .parts import Parts
 
 __all__ = ["load_folder", "load_tiny"]
 
-# NAME.fp16.safetensors, and as shards NAME.fp16-00001-of-00002.safetensors
-_VARIANT = re.compile(r"[^.]+\.([A-Za-z][A-Za-z0-9_]*)(?:-\d+-of-\d+)?\.(?:safetensors|bin)")
+WEIGHTS = {"unet": "UNet", "vae": "VAE", "text_encoder": "text encoder"}  # folders of weights
 
 
 def load_tiny(dtype: torch.dtype) -> Parts:
@@ -44,44 +46,80 @@ def load_folder(name: str, dtype: torch.dtype, variant: str | None = None) -> Pa
     import diffusers
     from transformers import CLIPTokenizer
 
-    _check_folder(name)
+    check_model(name)
     try:
-        if kind := kind_of(
-            shapes_of_unet(diffusers.UNet2DConditionModel.load_config(name, subfolder="unet"))
-        ):
+        configs = _configs(name)
+        if kind := kind_of(shapes_of_unet(configs["unet"])):
             raise CheckpointError(f"{name} is {kind.what}, but {WANTED}: {kind.advice}")
-        config = diffusers.DDIMScheduler.load_config(name, subfolder="scheduler")
+        _check_weights(Path(name), variant)
         text_encoder, projection = _text_encoder(name, variant)
-        return Parts(
+        parts = Parts(
             unet=_part(diffusers.UNet2DConditionModel, name, "unet", dtype, variant),
             vae=_part(diffusers.AutoencoderKL, name, "vae", dtype, variant),
             text_encoder=text_encoder,
             own_projection=projection,
             tokenizer=CLIPTokenizer.from_pretrained(name, subfolder="tokenizer"),
-            scheduler_config={key: value for key, value in config.items() if not key.startswith("_")},
+            scheduler_config={
+                key: value for key, value in configs["scheduler"].items() if not key.startswith("_")
+            },
         )
+        if not Path(name).is_dir() and (folder := cached_folder(name)) is not None:
+            _check_weights(folder, variant)
+        return parts
     except CheckpointError:
         raise
     # diffusers, transformers, safetensors and the Hub's client each have their own
     except Exception as error:
+        if is_memory_shortage(error):
+            raise
         raise CheckpointError(_why(name, error)) from None
 
 
+def _configs(name: str) -> dict[str, dict[str, Any]]:
+    """The parts' configurations, each number within its bounds. Raises CheckpointError for others."""
+    import diffusers
+
+    configs = {}
+    for part in CONFIGS:
+        kind = diffusers.DDIMScheduler if part == "scheduler" else diffusers.UNet2DConditionModel
+        configs[part] = dict(kind.load_config(name, subfolder=part))
+        check_config(part, configs[part], f"{CONFIGS[part]} of {name}")
+    return configs
+
+
+def _check_weights(folder: Path, variant: str | None) -> None:
+    for part in WEIGHTS if folder.is_dir() else ():
+        check_weights(folder / part, variant or only_variant(folder / part))
+
+
 def _part(kind: Any, name: str, folder: str, dtype: torch.dtype, variant: str | None) -> Any:
-    variant = variant or _only_variant(Path(name) / folder)
-    return kind.from_pretrained(
-        name, subfolder=folder, torch_dtype=dtype, low_cpu_mem_usage=False, variant=variant
+    variant = variant or only_variant(Path(name) / folder)
+    part, info = kind.from_pretrained(
+        name,
+        subfolder=folder,
+        torch_dtype=dtype,
+        low_cpu_mem_usage=False,
+        variant=variant,
+        use_safetensors=False if _is_pickled(Path(name) / folder) else None,
+        output_loading_info=True,
     )
+    _require_all(info, WEIGHTS[folder], name)
+    return part
 
 
-def _only_variant(folder: Path) -> str | None:
-    """The variant (`fp16`) of a part's weights where its folder holds no plain ones; the first of several."""
-    files = [path.name for path in folder.glob("*.safetensors")] + [
-        path.name for path in folder.glob("*.bin")
-    ]
-    variants = {match[1] for name in files if (match := _VARIANT.fullmatch(name))}
-    plain = [name for name in files if not _VARIANT.fullmatch(name)]
-    return min(variants) if variants and not plain else None
+def _is_pickled(folder: Path) -> bool:
+    """Whether a folder here holds weights of torch alone: diffusers would complain of it."""
+    return folder.is_dir() and not any(folder.glob("*.safetensors*"))
+
+
+def _require_all(info: Mapping[str, Any], part: str, name: str) -> None:
+    """Raise CheckpointError where weights of a part are missing: the libraries would leave them random."""
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise CheckpointError(
+            f"the model in {name} is not whole: {len(missing)} weights of its {part} are missing, such as "
+            f"{missing[0]}; fetch it again"
+        )
 
 
 def _text_encoder(name: str, variant: str | None) -> tuple[Any, Tensor | None]:
@@ -91,30 +129,18 @@ def _text_encoder(name: str, variant: str | None) -> tuple[Any, Tensor | None]:
     config = CLIPTextConfig.from_pretrained(name, subfolder="text_encoder")
     projected = "CLIPTextModelWithProjection" in (config.architectures or [])
     kind = CLIPTextModelWithProjection if projected else CLIPTextModel
-    variant = variant or _only_variant(Path(name) / "text_encoder")
-    encoder = kind.from_pretrained(name, subfolder="text_encoder", dtype=torch.float32, variant=variant)
+    variant = variant or only_variant(Path(name) / "text_encoder")
+    encoder, info = kind.from_pretrained(
+        name, subfolder="text_encoder", dtype=torch.float32, variant=variant, output_loading_info=True
+    )
+    _require_all(info, "text encoder", name)
     return (encoder.text_model, encoder.text_projection.weight.detach()) if projected else (encoder, None)
-
-
-def _check_folder(name: str) -> None:
-    """Raise CheckpointError for what is no model folder, before the Hub is asked for a model of that name."""
-    path = Path(name)
-    if path.is_dir():
-        if kind := kind_of_folder(path):
-            raise CheckpointError(f"{name} is {kind.what}, but {WANTED}: {kind.advice}")
-        if not (path / "unet" / "config.json").is_file():
-            raise CheckpointError(
-                f"{name} is no diffusers folder: it has no unet/config.json. Give --model a folder that has, "
-                "a checkpoint's file, or a Hub name"
-            )
-    check_name(name)
 
 
 def _why(name: str, error: Exception) -> str:
     reason = first_line(error)
+    if reason.endswith(":"):  # what follows says what it is about
+        reason = " ".join(" ".join(str(error).split())[:300].split(" ")[:-1])
     if Path(name).is_dir():
         return f"the model in {name} cannot be read: {reason}"
-    return (
-        f"the model {name} is not on this machine and cannot be fetched from the Hub ({reason}); "
-        "check the name and the network, or give --model a folder or a file"
-    )
+    return unreachable(name, reason)

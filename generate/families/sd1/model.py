@@ -20,12 +20,12 @@ from ...tokens import check_tokenizer
 from ..devices import find_device, precision_on
 from .checkpoint import SCALING, load_checkpoint
 from .folder import load_folder, load_tiny
+from .outline import SAMPLE_SIZE
 from .parts import Parts
 from .text_encoder import CLIP_L, WIDTH, text_projection
 
 __all__ = ["Model", "load"]
 
-SAMPLE_SIZE = 64  # latents along a side, of Stable Diffusion 1, where a config does not say
 KEPT = 2**31 - 1  # bytes: a step of the UNet and the steering each take up to 1 GB, over and over
 
 

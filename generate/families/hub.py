@@ -1,0 +1,125 @@
+"""What the Hub says of a model's name before anything of it is fetched: is it there, and of which family.
+
+Nothing here loads torch. Where the Hub cannot be asked nothing is said: who fetches the model will tell.
+"""
+
+import json
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from visunex.base.hub_cache import DEFAULT_MODEL
+from visunex.base.proxies import is_offline
+from visunex.net.errors import FetchError
+from visunex.net.probe import authorization, get
+
+from ..checkpoint.configs import CONFIGS, pipeline_of
+from ..checkpoint.kinds import WANTED, Kind, kind_of, kind_of_pipeline
+from ..errors import CheckpointError
+
+__all__ = ["cached_folder", "check_hub", "unreachable"]
+
+LARGEST = 8 << 20  # bytes of what the Hub says of a model
+UNET = CONFIGS["unet"]
+SINGLE = (".safetensors", ".ckpt")
+# Files by which a repository is told that has no folder of a UNet, and what of that kind is told by in files.
+ADAPTERS = {
+    "adapter_config.json": "lora_A",
+    "pytorch_lora_weights.safetensors": "lora_A",
+    "learned_embeds.safetensors": "string_to_param",
+    "learned_embeds.bin": "string_to_param",
+}
+
+
+def cached_folder(name: str) -> Path | None:
+    """The folder of a model of that name in the Hub's cache, with what of it is there; None without one."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(name, UNET)
+    except (OSError, ValueError):  # a name that none can have, a cache that cannot be read
+        return None
+    return Path(found).parents[1] if isinstance(found, str) else None
+
+
+def check_hub(name: str) -> None:
+    """Raise CheckpointError, saying why, for a Hub name that is certainly no Stable Diffusion 1.x."""
+    folder = cached_folder(name)
+    if folder is not None:
+        _refuse(name, kind_of_pipeline(pipeline_of(folder), has_unet=True))
+        return
+    if is_offline():
+        raise CheckpointError(unreachable(name, "HF_HUB_OFFLINE is set"))
+    said = _asked(name)
+    if said is not None:
+        _refuse(name, _kind(said))
+
+
+def unreachable(name: str, reason: str) -> str:
+    """The sentence for a model that is neither here nor to be fetched."""
+    return (
+        f"the model {name} is not on this machine and cannot be fetched from the Hub ({reason}); "
+        "check the name and the network, or give --model a folder or a file"
+    )
+
+
+def _refuse(name: str, kind: Kind | None) -> None:
+    if kind is not None:
+        raise CheckpointError(f"{name} is {kind.what}, but {WANTED}: {kind.advice}")
+
+
+def _asked(name: str) -> dict[str, Any] | None:
+    """What the Hub says of a model; None where it does not answer in its own form."""
+    from huggingface_hub import constants, get_token
+
+    url = f"{constants.ENDPOINT.rstrip('/')}/api/models/{urllib.parse.quote(name)}"
+    try:
+        answer = get(url, authorization(get_token()), most=LARGEST)
+    except FetchError as error:
+        if error.kind in ("dns", "refused"):
+            raise CheckpointError(unreachable(name, str(error))) from None
+        return None
+    gated = answer.headers.get("X-Error-Code") == "GatedRepo"
+    if answer.status in (401, 404) and not gated:  # it says 401 where it will not tell whether there is one
+        raise CheckpointError(
+            f"the Hub has no model {name}, or it is private (HTTP {answer.status}): check the name; "
+            f"without --model it is {DEFAULT_MODEL}"
+        )
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _kind(said: dict[str, Any]) -> Kind | None:
+    """What a repository is, where it is something other than a folder of Stable Diffusion 1.x."""
+    files = [str(each.get("rfilename")) for each in said.get("siblings") or () if isinstance(each, dict)]
+    has_unet = not files or UNET in files
+    kinds = (kind_of_pipeline(each, has_unet=has_unet) for each in _classes(said))
+    if (kind := next(filter(None, kinds), None)) or has_unet:
+        return kind
+    if adapter := next((ADAPTERS[name] for name in files if name in ADAPTERS), None):
+        return kind_of({adapter: ()})
+    if any(name.endswith(".gguf") for name in files):
+        return Kind("a repository of GGUF files, whose weights are quantised", "take the model itself")
+    singles = [name for name in files if name.endswith(SINGLE) and "/" not in name]
+    if singles:
+        fetched = f"fetch one with `hf download {said.get('id', 'OWNER/NAME')} {singles[0]}`"
+        return Kind("a repository of single files", f"{fetched}, and give --model that file")
+    return Kind("a repository without a UNet", "name one that has unet/config.json")
+
+
+def _classes(said: dict[str, Any]) -> Iterator[str]:
+    """The classes of diffusers or transformers that a repository's page names."""
+    config = said.get("config")
+    config = config if isinstance(config, dict) else {}
+    diffusers, named = config.get("diffusers"), config.get("architectures")
+    if isinstance(diffusers, dict):
+        yield str(diffusers.get("_class_name", ""))
+    yield from map(str, named if isinstance(named, list) else ())
+    tags = said.get("tags")
+    for tag in map(str, tags if isinstance(tags, list) else ()):
+        if tag.startswith("diffusers:"):
+            yield tag.removeprefix("diffusers:")
