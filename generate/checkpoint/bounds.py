@@ -130,8 +130,8 @@ def check_config(part: str, config: Mapping[str, Any], place: str) -> None:
     for key, value in config.items():
         if fault := _fault(BOUNDS[part].get(key), value):
             raise CheckpointError(
-                f"{place} is not of a Stable Diffusion 1.x model: {key[:100]} {fault}; fetch it again, or give "
-                "--model another"
+                f"{place} is not of a Stable Diffusion 1.x model: {key[:100]} {fault}; fetch it again, or "
+                "give --model another"
             )
         if isinstance(value, dict) and key in ("text_config", "text_config_dict"):
             check_config(part, value, place)
@@ -143,8 +143,8 @@ def check_config(part: str, config: Mapping[str, Any], place: str) -> None:
         )
     if part == "unet" and (blocks := _blocks(config)) > MOST_BLOCKS:
         raise CheckpointError(
-            f"{place} is not of a Stable Diffusion 1.x model: transformer_layers_per_block, layers_per_block and "
-            f"block_out_channels ask for {blocks:,} transformers, of {MOST_BLOCKS} at most"
+            f"{place} is not of a Stable Diffusion 1.x model: transformer_layers_per_block, layers_per_block "
+            f"and block_out_channels ask for {blocks:,} transformers, of {MOST_BLOCKS} at most"
         )
 
 

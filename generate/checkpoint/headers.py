@@ -55,8 +55,8 @@ def header_of(path: Path) -> dict[str, Entry]:
             return {name: _entry(each) for name, each in found.items() if name != "__metadata__"}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise CheckpointError(
-                f"{path} cannot be read as a checkpoint: it is broken, cut off or another kind of file: fetch "
-                "it again"
+                f"{path} cannot be read as a checkpoint: it is broken, cut off or another kind of file: "
+                "fetch it again"
             ) from None
 
 
@@ -80,7 +80,7 @@ def _variant_of(name: str) -> str | None:
 
 
 def check_weights(folder: Path, variant: str | None = None) -> None:
-    """Raise CheckpointError where weights in a part's folder are no plain numbers, ask for code, or lack some.
+    """Raise CheckpointError where weights in a part's folder are no plain numbers, or lack some.
 
     Those of the `variant` are meant. An index of several files says which weight is in which; the libraries
     believe it.
@@ -96,8 +96,8 @@ def check_weights(folder: Path, variant: str | None = None) -> None:
         for tensor, entry in header.items():
             if not entry.is_float and not tensor.endswith(_POSITIONS):
                 raise CheckpointError(
-                    f"{folder / name} holds {tensor} as {entry.dtype}, not as floating-point numbers: take the "
-                    "model as it was before it was quantised"
+                    f"{folder / name} holds {tensor} as {entry.dtype}, not as floating-point numbers: "
+                    "take the model as it was before it was quantised"
                 )
 
 

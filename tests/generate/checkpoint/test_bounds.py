@@ -1,4 +1,4 @@
-"""Model folders that ask for endless time or memory, or are not whole: refused by the name of file and key."""
+"""Model folders that ask for endless time or memory, or are not whole: refused by file and key."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_what_models_have_passes(part: str) -> None:
 @pytest.mark.parametrize(
     ("part", "changes", "said"),
     [
-        ("unet", {"transformer_layers_per_block": 1_000_000}, "transformer_layers_per_block is 1000000, not 1"),
+        ("unet", {"transformer_layers_per_block": 1_000_000}, "transformer_layers_per_block is 1000000"),
         ("unet", {"block_out_channels": [10**9]}, "block_out_channels is 1000000000"),
         ("unet", {"block_out_channels": [[1, 2], [3]]}, "block_out_channels is a list, not a whole number"),
         ("unet", {"block_out_channels": [8] * 100}, "is a list of 100"),
@@ -42,7 +42,7 @@ def test_what_models_have_passes(part: str) -> None:
         ("unet", {"layers_per_block": -3}, "layers_per_block is -3"),
         ("unet", {"cross_attention_dim": "768"}, "cross_attention_dim is '768'"),
         ("unet", {"in_channels": True}, "in_channels is True"),
-        ("unet", {"block_out_channels": [8] * 8, "layers_per_block": 8, "transformer_layers_per_block": 8}, "512"),
+        ("unet", {"layers_per_block": 8, "transformer_layers_per_block": 8}, "ask for 256 transformers"),
         ("unet", {"something_new": 10**400}, "something_new is a number of more than 15 digits"),
         ("unet", {"something_new": [0] * 5000}, "something_new is a list of 5,000"),
         ("unet", {"something_new": {"a": {"b": {"c": {"d": {}}}}}}, "too deep"),

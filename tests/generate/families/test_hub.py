@@ -1,4 +1,4 @@
-"""What the Hub says of a model's name, by a stand-in: nothing is fetched of what is no Stable Diffusion 1.x."""
+"""What the Hub says of a model's name, by a stand-in: nothing is fetched of another family."""
 
 import json
 from collections.abc import Iterator
@@ -93,6 +93,6 @@ def test_a_server_that_is_not_there_is_told(hub: StandIn, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(
-        CheckpointError, match="cannot be fetched from the Hub .*check the name and the network"
+        CheckpointError, match=r"cannot be fetched from the Hub .*check the name and the network"
     ):
         check_hub("some/one")
