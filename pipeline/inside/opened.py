@@ -1,5 +1,6 @@
 """Files with pictures inside, opened for reading in parts: on this machine or behind an address."""
 
+import contextlib
 import functools
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,8 +11,11 @@ from visunex.net.hub import hub_folder
 from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, Web
 from visunex.net.stream import ForwardReader, opened_stream
 
+from .bucket import BucketFile
+
 __all__ = ["is_remote", "opened_file", "read_through", "remote_file", "streamed"]
 
+_BUCKETS = "s3://"
 _KEEP = 512 * 1024  # bytes that are gone back over at most: what may lie between two tars in a file
 
 
@@ -21,10 +25,12 @@ def is_remote(address: str) -> bool:
 
 
 def opened_file(address: str) -> RangedFile:
-    """The file at a path, or an https:// or hf://datasets/OWNER/NAME@REVISION/PATH address.
+    """The file at a path, or an https://, s3:// or hf://datasets/OWNER/NAME@REVISION/PATH address.
 
     Nothing of it is read yet. Raises FetchError for an address that means nothing.
     """
+    if address.startswith(_BUCKETS):
+        return BucketFile(address)
     return remote_file(address) if is_remote(address) else LocalFile(Path(address))
 
 
@@ -57,6 +63,8 @@ def streamed(address: str) -> AbstractContextManager[IO[bytes]]:
 
     Raises FetchError.
     """
+    if address.startswith(_BUCKETS):
+        return contextlib.nullcontext(read_through(BucketFile(address)))
     if address.startswith("hf://"):
         folder = hub_folder(address)
         return opened_stream(folder.url, ClientSettings(), folder.headers)

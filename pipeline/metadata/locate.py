@@ -5,14 +5,12 @@ itself, as they take its credentials.
 """
 
 import hashlib
-import os
 import re
 import urllib.parse
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,13 +19,14 @@ from visunex.base.errors import first_line
 from visunex.base.progress import Progress
 from visunex.base.text import printable
 from visunex.net.client import ClientSettings
-from visunex.net.probe import SECONDS, Answer, get, refusal
+from visunex.net.probe import Answer, get, refusal
 from visunex.net.stream import opened_stream
 from visunex.recipes import Source
 
 from ..errors import SourceError, fetch_errors_as
-from .filetypes import FOLDER_KINDS, MAGIC_BYTES, Kind, kind_behind, why_not
-from .folders import hive_keys, not_read, passed_over
+from ..inside.bucket import BucketFile, bucket_options, file_system
+from .filetypes import FOLDER_SUFFIXES, MAGIC_BYTES, Kind, kind_behind, why_not
+from .folders import hive_keys, not_read, of_first_kind, passed_over
 from .hub.splits import below, is_shown, matches
 
 if TYPE_CHECKING:
@@ -35,12 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGEST", "Remote", "kind_at", "locate_in_bucket", "locate_on_web", "require_fitting"]
 
-_SIGNED_IN = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_PROFILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)
 LARGEST: int = Source.model_fields["max_bytes"].default  # bytes of a file that is read whole
 _CHUNK = 1 << 20  # bytes
 _MAGIC = re.compile(r"[*?\[]")
@@ -92,14 +85,18 @@ def kind_at(address: str, path: str, answer: Answer) -> Kind:
     kind = kind_behind(path, answer.body)
     if kind is None:
         sent = answer.headers.get("Content-Type", "something")
-        what = why_not(answer.body)
-        said = f": it {what}" if what else ""
-        raise SourceError(f"{address} is not a parquet file (the server sends {sent}){said}")
+        raise SourceError(f"{address} is not a parquet file (the server sends {sent}){_what(answer.body)}")
     if kind == "parquet" and answer.status != 206:
         raise SourceError(
             f"{address}: the server sends files only whole (no range requests); download it, give its path"
         )
     return kind
+
+
+def _what(start: bytes) -> str:
+    """What a file that begins so is, where that is known."""
+    what = why_not(start)
+    return f": it {what}" if what else ""
 
 
 def _version(url: str, answer: Answer) -> dict[str, str | None]:
@@ -136,23 +133,12 @@ def require_fitting(url: str, size: int, most: int) -> None:
 
 @fetch_errors_as(SourceError)
 def locate_in_bucket(address: str) -> Remote:
-    """The parquet at an object, folder or pattern in S3, known by sizes and times, as of a folder here.
+    """The files at an object, folder or pattern in S3, known by sizes and times, as of a folder here.
 
     Without credentials in sight the bucket is read unsigned, as public ones are. Raises SourceError, saying
     why it fails.
     """
-    path = address.removeprefix("s3://")
-    bucket = path.partition("/")[0]
-    if not bucket:
-        raise SourceError(f"{address} is not of the form s3://BUCKET/PATH")
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    answer = get(endpoint or f"https://{bucket}.s3.amazonaws.com", most=0)
-    if answer.status == 404 and not endpoint:
-        raise SourceError(f"{address}: there is no such bucket")
-    options = {"aws_endpoint_url": endpoint, "aws_allow_http": "true"} if endpoint else {}
-    options["aws_region"] = _region(answer)
-    if not any(map(os.environ.get, _SIGNED_IN)) and not _has_credentials_file():
-        options["aws_skip_signature"] = "true"  # polars would search for credentials for long
+    path, options = address.removeprefix("s3://"), bucket_options(address)
     listed, others = _objects(address, options), ""
     if listed is not None and [each.path for each in listed] != [path]:
         listed, others = _meant(address, listed)
@@ -162,16 +148,10 @@ def locate_in_bucket(address: str) -> Remote:
         tuple(f"s3://{name}" for name in names),
         [{"url": address, "objects": states}],
         options,
+        convert=_kind_in_bucket(listed) != "parquet",
         keys=tuple(hive_keys(below(path, name)) for name in names),
         remarks=(not_read(address, others),) if others else (),
     )
-
-
-def _has_credentials_file() -> bool:
-    try:
-        return Path("~/.aws").expanduser().exists()
-    except RuntimeError:  # no home folder
-        return False
 
 
 def _objects(address: str, options: Mapping[str, str]) -> "list[fs.FileInfo] | None":
@@ -182,16 +162,8 @@ def _objects(address: str, options: Mapping[str, str]) -> "list[fs.FileInfo] | N
     import pyarrow.fs as fs
 
     path = address.removeprefix("s3://")
-    endpoint = urllib.parse.urlsplit(options.get("aws_endpoint_url", ""))
     try:
-        bucket = fs.S3FileSystem(
-            anonymous="aws_skip_signature" in options,
-            endpoint_override=endpoint.netloc or None,
-            scheme=endpoint.scheme or "https",
-            region=options["aws_region"],
-            connect_timeout=SECONDS,
-            request_timeout=SECONDS,
-        )
+        bucket = file_system(options)
         there = None if _MAGIC.search(path) else bucket.get_file_info(path.rstrip("/"))
         if there is not None and there.type == fs.FileType.File:
             return [there]
@@ -231,21 +203,31 @@ def _listed(bucket: "fs.S3FileSystem", path: str) -> "list[fs.FileInfo]":
 
 
 def _meant(address: str, listed: "list[fs.FileInfo]") -> "tuple[list[fs.FileInfo], str]":
-    """The parquet files among objects, without what is hidden, and what else is there (see `passed_over`).
+    """The files of the first kind among objects, without what is hidden, and what else is there.
 
     Raises SourceError where there is none.
     """
     path = address.removeprefix("s3://")
     is_meant = matches if _MAGIC.search(path) else is_shown
     shown = [each for each in listed if is_meant(each.path, path)]
-    found = [each for each in shown if each.path.lower().endswith(FOLDER_KINDS[0])]
+    found = of_first_kind(shown, lambda each: each.path)
     others = passed_over((each.path for each in shown), (each.path for each in found))
     if not found:
-        having = f" (there is {others}; copy it here to have it read)" if others else ""
-        raise SourceError(f"{address}: no parquet file is there{having}; in a bucket only parquet is read")
+        having = f" (there is {others})" if others else ""
+        raise SourceError(f"{address}: none of {', '.join(FOLDER_SUFFIXES)} is there{having}")
     return found, others
 
 
-def _region(answer: Answer) -> str:
-    named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return named or answer.headers.get("x-amz-bucket-region") or "us-east-1"
+def _kind_in_bucket(listed: "list[fs.FileInfo] | None") -> Kind:
+    """The kind of objects, by the bytes that the first begins with; parquet of what cannot be seen.
+
+    Raises SourceError for one that is not read, and FetchError.
+    """
+    if not listed:
+        return "parquet"
+    first = f"s3://{listed[0].path}"
+    start = BucketFile(first).read(0, MAGIC_BYTES)
+    kind = kind_behind(listed[0].path, start)
+    if kind is None:
+        raise SourceError(f"{first} is not a file that can be read{_what(start)}")
+    return kind

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from filtering import rows, select
 from standin import Page, StandIn, serving
+from standin_bucket import filled, unsigned
 from standin_hub import COMMIT
 from standin_hub import publish as publish_on_hub
 
@@ -267,24 +268,9 @@ def test_addresses_of_a_known_set_are_tried_in_order(
 
 @pytest.fixture
 def bucket(web: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", web.address)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    unsigned(monkeypatch, web, tmp_path)
     filled(web, {"d/a.parquet": parquet("rose", "oak"), "d/b.parquet": parquet("Rosebud")})
     return web
-
-
-def filled(web: StandIn, bodies: dict[str, bytes]) -> None:
-    """The bucket `pictures` with these objects."""
-    listed = "".join(
-        f"<Contents><Key>{key}</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified>"
-        f"<ETag>x</ETag><Size>{len(body)}</Size></Contents>"
-        for key, body in bodies.items()
-    )
-    listing = f"<ListBucketResult><IsTruncated>false</IsTruncated>{listed}</ListBucketResult>"
-    web.pages["/pictures"] = Page(listing.encode())
-    web.pages.update({f"/pictures/{key}": Page(body) for key, body in bodies.items()})
 
 
 def test_a_public_bucket_is_read_unsigned(bucket: StandIn, tmp_path: Path) -> None:
@@ -325,9 +311,14 @@ def test_folders_of_a_bucket_follow_the_conventions_of_those_here(
     assert ("not read: 1 .csv" in " ".join(report.remarks)) == (path in ("d", "d/"))
 
 
-def test_a_bucket_without_parquet_or_listing_is_told(bucket: StandIn) -> None:
-    filled(bucket, {"d/a.csv": b"url\n"})
-    with pytest.raises(SourceError, match=r"d/: no parquet file is there \(there is 1 \.csv; copy it here"):
+def test_a_bucket_has_other_kinds_too(bucket: StandIn, tmp_path: Path) -> None:
+    filled(bucket, {"d/a.csv": b"url,caption\nhttps://a.example/1.jpg,a rose\n", "d/b.csv": b"url,caption\n"})
+    assert select(tmp_path / "run", "s3://pictures/d/")[0].rows == 1
+
+
+def test_a_bucket_without_metadata_or_listing_is_told(bucket: StandIn) -> None:
+    filled(bucket, {"d/a.orc": b"ORC"})
+    with pytest.raises(SourceError, match=r"d/: none of \.parquet, .* is there \(there is 1 \.orc\)"):
         resolve_source("s3://pictures/d/")
     bucket.pages["/pictures"] = Page(status=403)
     with pytest.raises(SourceError, match=r"what is there cannot be listed \(.*; name a file of it"):

@@ -1,0 +1,48 @@
+"""Sets with the pictures inside in a bucket of S3, from a question to shards."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import picture_sets
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from downloads import pictures, rows
+from standin import StandIn, serving
+from standin_bucket import filled, unsigned
+
+from visunex.pipeline.cli import main
+from visunex.pipeline.rundir import RunDir
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
+    with serving({}) as web:
+        unsigned(monkeypatch, web, tmp_path)
+        yield web
+
+
+@pytest.mark.parametrize(("form", "signed"), [("parquet", False), ("tar", True), ("zip", False)])
+def test_pictures_in_a_bucket(
+    form: str, signed: bool, bucket: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"parquet": picture_sets.table, "tar": picture_sets.webdataset, "zip": picture_sets.zipped}[form]
+    found = picture_sets.records()
+    parts = {f"set/{n}.{form}": made(tmp_path / f"{n}.{form}", found[n::2]).read_bytes() for n in range(2)}
+    filled(bucket, {**parts, "set/LICENSE": b"CC0"})
+    if signed:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    run = RunDir(tmp_path / "run")
+    for asked in (["filter", "s3://pictures/set/", "--keywords", "flower", "--top", "6"],
+                  ["download", "--processes", "1"]):  # fmt: skip
+        result = CliRunner().invoke(main, [*asked, "--run", str(run.path)])
+        assert result.exit_code == 0, result.output
+    assert "to be moved: " in result.output
+    flowers = [each for each in found if "flower" in each["caption"]]
+    best = sorted(flowers, key=lambda each: -each["aesthetic_score"])[:6]
+    files = pictures(run)
+    assert {files[row["key"]] for row in rows(run) if row["chosen"]} == {each["picture"] for each in best}
+    places = pq.read_table(run.selected)["location"].to_pylist()
+    assert {place.partition("#")[0] for place in places} == {f"s3://pictures/{name}" for name in parts}
+    assert any("Credential=me/" in (token or "") for _, token in bucket.asked) == signed
