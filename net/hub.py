@@ -35,6 +35,7 @@ __all__ = [
 LISTING_SECONDS = 60.0  # for a page of a listing, once it begins
 _LARGEST_PAGE = 64 << 20  # bytes
 _MOST_PAGES = 1000  # of a thousand files each
+_LONGEST_LICENCE = 200  # characters
 _COMMIT = re.compile(r"[0-9A-Za-z]{1,64}")
 _WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -43,7 +44,8 @@ _WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}")
 class DataSet:
     """A data set at one revision, as `address` named it, the `path` in it that is meant, and who we are.
 
-    Once it is `pinned`, `configs` are its configurations as its page describes them (JSON).
+    Once it is `pinned`, `configs` are its configurations as its page describes them (JSON), and `licence` is
+    what its page says of that.
     """
 
     address: str
@@ -53,6 +55,7 @@ class DataSet:
     path: str
     token: str | None
     configs: Any = None
+    licence: str = ""
 
     def url(self, kind: str, path: str) -> str:
         """The URL of something of the data set at its revision."""
@@ -125,8 +128,15 @@ def pinned(found: DataSet) -> DataSet:
         said = json.loads(answer.body)
         if not _COMMIT.fullmatch(said["sha"]):
             raise ValueError("no commit")
-        configs = (said.get("cardData") or {}).get("configs")
-        return replace(found, revision=said["sha"], configs=configs)
+        card = said.get("cardData") or {}
+        licence = _licence(card.get("license"))
+        return replace(found, revision=said["sha"], configs=card.get("configs"), licence=licence)
+
+
+def _licence(said: Any) -> str:
+    """The licence that a page names, one or several; nothing where it is said in another form."""
+    names = said if isinstance(said, list) else [said]
+    return ", ".join(name for name in names if isinstance(name, str))[:_LONGEST_LICENCE]
 
 
 def start_of(found: DataSet, path: str, count: int) -> Answer:

@@ -180,6 +180,12 @@ class RunDir:
         return found if isinstance(found, dict) and found else None
 
     @property
+    def licence(self) -> str | None:
+        """The licence of the source itself, where the filter knew it."""
+        found = self.reports().get("filter", {}).get("licence")
+        return found if isinstance(found, str) else None
+
+    @property
     def license_column(self) -> str | None:
         """What the selection calls the column with the images' licences, where the source has one."""
         found = self.reports().get("filter", {}).get("license_column")

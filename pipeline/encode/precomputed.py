@@ -22,6 +22,7 @@ from ..reduce.embedding import RecipeIdentity, provenance, reduce_folder, save_e
 from ..rundir import RunDir
 from ..shards.discard import discard_images
 from ..shards.samples import Sample, run_sources
+from ..shards.sidecar import counted_licenses
 from ..vectors.lookup import Found, Hit, look_up, read_rows
 from ..vectors.remote_store import PublishedFolder, open_folder
 from ..vectors.store import (
@@ -33,7 +34,7 @@ from ..vectors.store import (
     write_part,
 )
 from .baseline import published_baseline
-from .reports import PrecomputedReport, count_gone, licenses_of, require_all_there
+from .reports import PrecomputedReport, count_gone, origin_of, require_all_there
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,7 +97,8 @@ def encode_precomputed(
     _write(run.vectors, published, _part_provenance(settings, published.found, encoder))
     vectors, baseline = read_vectors(run.vectors), published_baseline(settings.baseline)
     vector = reduce_folder(vectors, settings.reduce, baseline)
-    made_of = _made_of(run, settings, recipe.source.data, counts)
+    licenses = _licenses(run, rows, None if downloaded else published.ranks)
+    made_of = _made_of(run, settings, recipe.source.data, counts, licenses)
     compared: dict[str, Any] = {"baseline": baseline, "wanted": wanted, "model": made_of["model"]}
     checks = check(vector, vectors, settings.reduce, recipe.reference, **compared)
     made = provenance(RecipeIdentity.of(recipe), made_of, checks)
@@ -282,7 +284,17 @@ def _is_ours(folder: Path, number: int) -> bool:
     return made is not None and "precomputed" not in made
 
 
-def _made_of(run: RunDir, settings: "Encode", source: str, counts: _ImageCounts) -> dict[str, Any]:
+def _licenses(run: RunDir, rows: "pa.Table", ranks: Sequence[int] | None) -> dict[str, int] | None:
+    """How many of the images are under each licence: of all rows, or those of some ranks."""
+    if (column := run.license_column) is None or column not in rows.column_names:
+        return None
+    values = rows[column] if ranks is None else rows[column].take(list(ranks))
+    return counted_licenses(values.to_pylist())
+
+
+def _made_of(
+    run: RunDir, settings: "Encode", source: str, counts: _ImageCounts, licenses: dict[str, int] | None
+) -> dict[str, Any]:
     """What `embedding.json` says that the embedding was made of."""
     names = ("name", "pretrained")
     return {
@@ -292,6 +304,6 @@ def _made_of(run: RunDir, settings: "Encode", source: str, counts: _ImageCounts)
         "reduction": settings.reduce,
         "baseline": settings.baseline,
         "images": asdict(counts),
-        "taken": run.taken,
-        "licenses": licenses_of(run),
+        **origin_of(run),
+        "licenses": licenses,
     }

@@ -19,7 +19,7 @@ __all__ = [
     "PrecomputedReport",
     "VectorsReport",
     "count_gone",
-    "licenses_of",
+    "origin_of",
     "require_all_there",
 ]
 
@@ -174,9 +174,13 @@ def _shortened(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:_NAMED])) + more
 
 
-def licenses_of(run: RunDir) -> dict[str, int] | None:
-    """How many of a run's images are under each licence, where the source says it."""
-    return count_licenses(run.downloaded, run.license_column)
+def origin_of(run: RunDir | None) -> dict[str, Any]:
+    """What `embedding.json` says of where a run's images are from, and under which licences."""
+    return {
+        "taken": run and run.taken,
+        "licence": run and run.licence,
+        "licenses": run and count_licenses(run.downloaded, run.license_column),
+    }
 
 
 def count_gone(failed: Mapping[str, int]) -> int:

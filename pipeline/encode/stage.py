@@ -47,7 +47,7 @@ from .partition_encoder import (
     load_encoder,
     require_some,
 )
-from .reports import EncodeReport, count_gone, licenses_of, require_all_there
+from .reports import EncodeReport, count_gone, origin_of, require_all_there
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
@@ -316,8 +316,7 @@ def _made_of(
     names = list(request.names)
     return {
         "source": None if names else source,
-        "taken": None if names or request.run is None else request.run.taken,
-        "licenses": None if names or request.run is None else licenses_of(request.run),
+        **origin_of(None if names else request.run),
         "pictures": names or None,
         "model": {
             "name": encoder.model,

@@ -18,7 +18,7 @@ from ..metadata.resolve import ResolvedSource
 from ..metadata.table import Table
 from .conditions import Condition
 
-__all__ = ["as_named", "bounds_of_origin", "remarks_on", "taken"]
+__all__ = ["as_named", "bounds_of_origin", "licence_of", "remarks_on", "taken"]
 
 RELAION = (
     "this set is older than Re-LAION (August 2024), which removed links to suspected abuse of children: "
@@ -66,6 +66,14 @@ def taken(table: Table, wanted: Filter) -> dict[str, Any]:
     record |= {"min_score": origin.min_score} if origin.min_score is not None else {}
     record |= {"max_punsafe": unsafe} if unsafe is not None else {}
     return record | ({"verified": not doubts, "doubts": doubts} if origin.kind == "copy" else {})
+
+
+def licence_of(source: ResolvedSource) -> str | None:
+    """The licence of the data set itself, as the catalogue knows it, else as its page says it; else None."""
+    named = None if source.origin is None else data_set(source.origin.name)
+    if named is not None and not (source.licence and named.licence.startswith("not verified")):
+        return named.licence
+    return f"{source.licence}, says the page of the data set" if source.licence else None
 
 
 def remarks_on(record: dict[str, Any], table: Table) -> Iterator[str]:

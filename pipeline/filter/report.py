@@ -17,7 +17,8 @@ class FilterReport:
     `passed` counts the rows before those two. `no_vector` lack a published vector to tell their likeness.
     `unreadable` are no rows of the format; `remarks` say where, and what else could not be taken as it is.
     `taken` is which of its places a data set known by name was taken from, and whether that is verified.
-    `licenses` counts those of the rows wanted, as `license_column` of the selection has them.
+    `licence` is that of the data set, where it is known; `licenses` counts those of the rows wanted, as
+    `license_column` of the selection has them.
     Of the column `ranked_by` there are the values of the first row, the last wanted and the last in reserve.
     """
 
@@ -39,6 +40,7 @@ class FilterReport:
     reused: bool = False
     remarks: list[str] = field(default_factory=list)
     taken: dict[str, Any] = field(default_factory=dict)
+    licence: str | None = None
     licenses: dict[str, int] = field(default_factory=dict)
     license_column: str | None = None
 
@@ -58,6 +60,7 @@ class FilterReport:
             f"  {-count:>12,}  {name.replace('_', ' ')}" for name, count in self.dropped.items() if count
         ]
         lines += [f"  {remark}" for remark in self.remarks]
+        lines += [f"  licence of the data set: {self.licence}"] if self.licence else []
         lines += [f"  {count:>12,}  under {name}" for name, count in self.licenses.items()]
         wanted, spare = min(self.top, self.selected), max(0, self.selected - self.top)
         lines.append(f"  {self.selected:>12,}  selected: the {wanted:,} best, and {spare:,} in reserve")

@@ -36,7 +36,7 @@ from ..shards.naming import fitting_shard_size, key_digits
 from .columns import selected_names
 from .conditions import Condition, conditions, on_likeness, roles_in_use
 from .keywords import nearest_words
-from .origin import as_named, bounds_of_origin, remarks_on, taken
+from .origin import as_named, bounds_of_origin, licence_of, remarks_on, taken
 from .report import FilterReport
 from .scan import Ranking, ScanResult, hashes_of_passing, scan
 
@@ -160,7 +160,8 @@ def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | Non
     report = run.reports().get("filter")
     if report is None:
         return None
-    of_earlier_releases: dict[str, Any] = {"remarks": [], "taken": {}, "licenses": {}, "license_column": None}
+    of_earlier_releases: dict[str, Any] = {"remarks": [], "taken": {}, "licence": None, "licenses": {}}
+    of_earlier_releases |= {"license_column": None}
     report = {**of_earlier_releases, **report}
     fields = FilterReport.__dataclass_fields__
     if not fields.keys() <= report.keys():
@@ -271,6 +272,7 @@ def _report(data: str, wanted: Filter, table: Table, result: ScanResult, seconds
         seconds=seconds,
         remarks=[*remarks_on(record, table), *table.source.remarks],
         taken=record,
+        licence=licence_of(table.source),
         licenses=_counted(rows.head(wanted.top), license_column),
         license_column=license_column,
         **values,

@@ -44,7 +44,7 @@ class Remote:
     """Addresses that last, read with `options`, and an identity (JSON) that changes with their contents.
 
     `convert`: they hold no parquet, and are to be fetched and converted first. `keys`: of each the columns
-    that its folders are (`score=7/`). `remarks` say what else lies there.
+    that its folders are (`score=7/`). `remarks` say what else lies there, `licence` what a page says of that.
     """
 
     urls: tuple[str, ...]
@@ -53,6 +53,7 @@ class Remote:
     convert: bool = False
     keys: tuple[Mapping[str, str | None], ...] = ()
     remarks: tuple[str, ...] = ()
+    licence: str = ""
 
 
 @fetch_errors_as(SourceError)

@@ -40,7 +40,8 @@ class ResolvedSource:
     `convert`: what lies elsewhere is no parquet, and to be fetched and converted first (see `convert`).
     `keys`: of each path the columns that its folders are (`score=7/`), where there are any.
     `dropped`: rows that could not be read, by reason, and `remarks` on values, of files that were converted.
-    `origin` says which of its places a data set known by name was taken from.
+    `origin` says which of its places a data set known by name was taken from, `licence` is what the data
+    set's page says of that.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ResolvedSource:
     dropped: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     origin: Origin | None = None
+    licence: str = ""
 
     def keys_of(self, place: int) -> Mapping[str, str | None]:
         """The columns that the folders of a path are."""
@@ -67,7 +69,7 @@ def resolve_source(data: str) -> ResolvedSource:
         return _resolve_data_set(found)
     source = _resolve_address(data, data)
     part = partial_copy(data)
-    return source if part is None else replace(source, remarks=(part,))
+    return source if part is None else replace(source, remarks=(*source.remarks, part))
 
 
 def files_elsewhere(place: str) -> ResolvedSource | None:
@@ -113,6 +115,7 @@ def _resolve_address(address: str, name: str) -> ResolvedSource:
             found.convert,
             found.keys,
             remarks=found.remarks,
+            licence=found.licence,
         )
     if _is_hub_name(address):
         return _resolve_address(f"{SCHEME}{address}", name)

@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ __all__ = [
     "chosen_count",
     "chosen_shards",
     "count_licenses",
+    "counted_licenses",
     "hashes_beside",
     "row_batches",
     "row_in_tar",
@@ -52,7 +53,12 @@ def count_licenses(table: Path, column: str | None) -> dict[str, int] | None:
         found = pq.read_table(table, columns=[column], filters=pc.field("chosen"))[column].to_pylist()
     except parquet_errors():
         return None
-    return dict(Counter("no licence given" if each is None else str(each) for each in found).most_common())
+    return counted_licenses(found)
+
+
+def counted_licenses(values: Iterable[object]) -> dict[str, int]:
+    """How often each licence occurs, the commonest first."""
+    return dict(Counter("no licence given" if each is None else str(each) for each in values).most_common())
 
 
 def rows_of(shard: Path, chosen: Path | None, keys: Callable[[], Collection[str]]) -> dict[str, Row] | None:

@@ -1,7 +1,9 @@
 """Data sets on the Hub with the pictures inside: chosen, downloaded and encoded as metadata of links is."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import picture_sets
@@ -16,7 +18,7 @@ from standin_hub import COMMIT, publish
 
 from visunex.aesthetic_embeddings import load
 from visunex.pipeline.cli import main
-from visunex.pipeline.metadata.catalog import data_sets
+from visunex.pipeline.metadata.catalog import DataSet, data_sets, entries
 from visunex.pipeline.rundir import RunDir
 
 TOP = 6
@@ -71,6 +73,10 @@ def chosen(run: Path) -> set[bytes]:
     return {files[row["key"]] for row in rows(RunDir(run)) if row["chosen"]}
 
 
+def provenance(run: Path) -> dict[str, Any]:
+    return json.loads((run / "embedding.json").read_text())  # type: ignore[no-any-return]
+
+
 def expected() -> set[bytes]:
     flowers = [each for each in picture_sets.records() if "flower" in each["caption"]]
     return {each["picture"] for each in sorted(flowers, key=lambda each: -each["aesthetic_score"])[:TOP]}
@@ -89,7 +95,7 @@ def expected() -> set[bytes]:
 def test_from_a_question_to_an_embedding(
     form: str, source: str, bodies: dict[str, dict[str, bytes]], hub: StandIn, tmp_path: Path
 ) -> None:
-    publish(hub, "someone/pictures", bodies[form])
+    publish(hub, "someone/pictures", bodies[form], licence="cc-by-4.0")
     run = tmp_path / "run"
     places = filtered(source, run)
     assert len(places) == 20
@@ -97,9 +103,9 @@ def test_from_a_question_to_an_embedding(
     hub.pages = {path: page for path, page in hub.pages.items() if "/main" not in path}  # it moved on
     invoked("download", "--processes", "1", run=run)
     assert chosen(run) == expected()
-    if source == "someone/pictures":
-        invoked("encode", "--model", "visunex-tiny", run=run)
-        assert (run / "embedding.pt").exists()
+    invoked("encode", "--model", "visunex-tiny", run=run)
+    assert (run / "embedding.pt").exists()
+    assert provenance(run)["licence"] == "cc-by-4.0, says the page of the data set"
 
 
 @pytest.mark.parametrize(("form", "files"), [("struct", FILES), ("tar", 2), ("zip", 1), ("arrow", 1)])
@@ -182,6 +188,7 @@ def test_a_token_opens_a_gated_set_and_goes_to_the_hub_alone(
         invoked("download", "--processes", "1", run=run)
         assert {token for _, token in store.asked} == {None}
     assert chosen(run) == expected()
+    invoked("encode", "--model", "visunex-tiny", run=run)
 
 
 def test_vectors_and_metadata_of_a_set_belong_together_at_the_revision_it_is_pinned_to(
@@ -206,6 +213,9 @@ def test_vectors_and_metadata_of_a_set_belong_together_at_the_revision_it_is_pin
         invoked("encode", "--precomputed", place, "--model", "visunex-tiny", "--overwrite", run=run)
         expected = unit_mean(vectors[::3])
         np.testing.assert_allclose(load(run / "embedding.pt").vector[0], expected, atol=1e-6)
+        made = provenance(run)
+        assert made["licence"].startswith("cdla-permissive-2.0")
+        assert made["licenses"] == {"https://creativecommons.org/publicdomain/zero/1.0/": 7}
     refused = invoked("encode", "--precomputed", f"hf://datasets/{name}", run=run, fails=True)
     assert "pd3m.00.npy holds 10 vectors" in refused or "pd3m.02.parquet has no partner" in refused
     assert f"the set's files fit at hf://datasets/{name}@{pinned}" in refused
@@ -217,6 +227,34 @@ def test_vectors_and_metadata_of_a_set_belong_together_at_the_revision_it_is_pin
         hub.pages[path] = Page(b"", 404, {"X-Error-Code": "RevisionNotFound"})
     gone = invoked("filter", "PD3M", run=tmp_path / "other", fails=True)
     assert f"no revision {pinned} (a commit that is gone was withdrawn by its owner)" in gone
+
+
+def test_a_museums_links_are_put_together_from_the_ids_in_its_table(
+    hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the catalogue says of the set; its licence, which no column tells, is in the records."""
+    found, run = picture_sets.records(12), tmp_path / "run"
+    lines = [
+        f"{row},{json.dumps(each['caption'])},{f'id-{row}' if row else ''}" for row, each in enumerate(found)
+    ]
+    publish(hub, "museum/works", {"works.csv": "\n".join(["id,title,image_id", *lines]).encode()})
+    for row, each in enumerate(found):
+        hub.pages[f"/iiif/2/id-{row}/full/843,/0/default.jpg"] = Page(each["picture"])
+    link = f"{hub.address}/iiif/2/{{image_id}}/full/843,/0/default.jpg"
+    museum = DataSet(
+        "museum",
+        "a museum",
+        ("hf://datasets/museum/works/works.csv",),
+        roles={"caption": "title"},
+        made={"url": link},
+        licence="CC0 for the data",
+    )
+    monkeypatch.setattr(entries, "data_sets", lambda: {"museum": museum})
+    invoked("filter", "museum", "--keywords", "flower", "--top", "3", run=run)
+    invoked("download", "--processes", "1", "--allow-private", run=run)
+    assert chosen(run) == {found[row]["picture"] for row in (3, 6, 9)}
+    invoked("encode", "--model", "visunex-tiny", run=run)
+    assert provenance(run)["licence"] == "CC0 for the data"
 
 
 def test_the_hubs_own_client_reads_the_stand_in(

@@ -29,10 +29,11 @@ def publish(
     commit: str = COMMIT,
     configs: Any = None,
     token: str | None = None,
+    licence: str | None = None,
     **page: Any,
 ) -> Published:
     """Let the stand-in have a data set; of a gated one (`token`) anyone sees the listing, as on the Hub."""
-    card = {} if configs is None else {"configs": configs}
+    card = {name: said for name, said in (("configs", configs), ("license", licence)) if said is not None}
     names = [{"rfilename": path} for path in files]
     gated = "auto" if token else False
     about = {"_id": "1", "id": name, "sha": commit, "cardData": card, "siblings": names, "private": False,

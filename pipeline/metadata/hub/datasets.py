@@ -84,7 +84,12 @@ def _on_hub(named: _Named) -> Remote:
     if (remote := remote_files(found, files)) is not None:
         return remote
     _require_library(named.address)
-    return Remote((named.address,), [{"data set": named.address, "commit": found.revision}], convert=True)
+    return Remote(
+        (named.address,),
+        [{"data set": named.address, "commit": found.revision}],
+        convert=True,
+        licence=found.licence,
+    )
 
 
 def _require_library(address: str) -> None:

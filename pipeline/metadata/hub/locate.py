@@ -66,6 +66,7 @@ def _remote(found: hub.DataSet, files: Sequence[hub.HubFile]) -> tuple[Remote, s
         [{"path": each.path, "oid": each.oid} for each in files],
         convert=kind != "parquet",
         keys=tuple(hive_keys(below(found.path, each.path)) for each in files),
+        licence=found.licence,
     ), kind
 
 
