@@ -12,7 +12,9 @@ class Columns(Section):
 
     url: Text | None = Field(default=None, description="Column with the picture's address.")
     image: Text | None = Field(
-        default=None, description="Column with the picture itself, where a row has several."
+        default=None,
+        description="Column with the picture itself, where a row has several, or with the path of its file "
+        "under the folder of the metadata.",
     )
     caption: Text | None = Field(default=None, description="Column with the caption.")
     score: Text | None = Field(default=None, description="Column with the aesthetic score.")
@@ -38,6 +40,11 @@ class Made(Section):
     )
     caption: Text | None = Field(
         default=None, description="The caption from other columns: '{title}, {artist}'."
+    )
+    image: Text | None = Field(
+        default=None,
+        description="The picture's file under the folder of the metadata, or a member of a zip there: "
+        "'part-{part_id:06}.zip#member={image_name}'.",
     )
 
     @property

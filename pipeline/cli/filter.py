@@ -50,9 +50,10 @@ def command(
 ) -> None:
     """Choose the rows of a data set's metadata by caption, score and size.
 
-    SOURCE is a known name, a parquet file, a folder or a quoted pattern of such, or an https://, s3:// or
-    hf:// address; without it, LAION's improved_aesthetics_6.5plus. A keyword is found anywhere in a caption,
-    whatever its case. The best-scored rows are kept, and a reserve behind them: half of the links are dead.
+    SOURCE is a known name, a parquet file, a folder or a quoted pattern of such, a folder of pictures, or an
+    https://, s3:// or hf:// address; without it, LAION's improved_aesthetics_6.5plus. A keyword is found
+    anywhere in a caption, whatever its case. The best-scored rows are kept, and a reserve behind them: half
+    of the links are dead.
 
     --like and --like-image rank by what the pictures show instead, where their CLIP vectors are published
     (--precomputed: a folder in clip-retrieval's layout, which may be the SOURCE itself).

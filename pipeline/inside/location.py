@@ -4,12 +4,13 @@ import re
 import urllib.parse
 from dataclasses import dataclass
 
-__all__ = ["LOCATION", "ROW_DIGITS", "Location", "parse", "row_affixes"]
+__all__ = ["LOCATION", "ROW_DIGITS", "Location", "below", "parse", "row_affixes"]
 
 LOCATION = "location"  # the column of tables and selections that says where a row's picture lies
 ROW_DIGITS = _OFFSET_DIGITS = (
     14  # of a row's number and an offset, so that texts are in the order of the file
 )
+_FILE, _MEMBER = "#file=", "#member="
 _ROW = re.compile(r"row=(\d{1,18})&column=([^&#]+)")
 _PLACE = re.compile(r"(bytes|zip)=(\d{1,18})\+(\d{1,18})(&packed=deflate)?&name=([^&#]*)")
 
@@ -21,6 +22,9 @@ class Location:
     In a table it stands in a `row` of a `column` (`jpg`, `image.bytes`); in a tar it is `size` bytes from
     `offset` on, of a member called `name`; in a zip (`zipped`) the member's own header lies at `offset`, and
     the bytes behind it may be `deflated`. Without any of these it is the file.
+
+    Where metadata names pictures by paths, `file` is what it says, under the `folder` of the metadata, and
+    `member` the name of a member where that is a zip. Nothing of what it says is checked here.
     """
 
     file: str
@@ -31,8 +35,18 @@ class Location:
     zipped: bool = False
     deflated: bool = False
     name: str = ""
+    folder: str | None = None
+    member: str | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the picture is known by what metadata calls it."""
+        return self.folder is not None or self.member is not None
 
     def __str__(self) -> str:
+        if self.is_named:
+            before = "" if self.folder is None else f"{self.folder}{_FILE}"
+            return f"{before}{self.file}{'' if self.member is None else f'{_MEMBER}{self.member}'}"
         if self.row is not None:
             before, after = row_affixes(self.file, self.column or "")
             return f"{before}{self.row:0{ROW_DIGITS}d}{after}"
@@ -48,8 +62,17 @@ def row_affixes(file: str, column: str) -> tuple[str, str]:
     return f"{file}#row=", f"&column={urllib.parse.quote(column)}"
 
 
+def below(folder: str) -> str:
+    """What stands before a path in the text of a place that metadata in a folder names so."""
+    return f"{folder}{_FILE}"
+
+
 def parse(text: str) -> Location:
     """The location that a text names; one without a known form is a whole file."""
+    folder, mark, path = text.partition(_FILE)
+    named, inside_zip, member = (path if mark else text).partition(_MEMBER)
+    if mark or inside_zip:
+        return Location(named, folder=folder if mark else None, member=member if inside_zip else None)
     file, mark, inside = text.rpartition("#")
     if mark and (found := _ROW.fullmatch(inside)):
         return Location(file, int(found[1]), urllib.parse.unquote(found[2]))

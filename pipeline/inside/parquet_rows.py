@@ -184,10 +184,10 @@ class _Column:
             if self._passed > _MOST_PASSED + self._chunk.end - self._chunk.begin:
                 raise ValueError("the file repeats a picture for ever")
         values = self._batch.column(0)
-        values = values.field("bytes") if values.type.num_fields else values
-        buffer = values[0].as_buffer()
-        if buffer is None:
+        value = (values.field(0) if values.type.num_fields else values)[0]
+        if not value.is_valid:
             return ImageError("empty", "the row has no bytes")
+        buffer = value.as_buffer()
         if buffer.size > most:
             return ImageError("too_large", f"{buffer.size} bytes are more than {most}")
         return bytes(buffer)

@@ -24,8 +24,9 @@ from ..errors import DownloadError
 from .amount import MOST_MOVED, Allowance, Amount
 from .copies import SPARE
 from .location import Location, parse
+from .named import NamedImages, with_named
 from .opened import is_remote, opened_file
-from .reading import ImageFile
+from .reading import ImageFile, Taken
 
 __all__ = ["SPOOL", "FileSpool", "Held", "Spool"]
 
@@ -86,12 +87,19 @@ class FileSpool:
 
     def _copy(self, wanted: Sequence[Location]) -> None:
         by_file: dict[str, list[Location]] = {}
+        named = NamedImages([each for each in wanted if each.is_named], self._most)
         for each in wanted:
-            by_file.setdefault(each.file, []).append(each)
+            if not each.is_named:
+                by_file.setdefault(each.file, []).append(each)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._allow({file: some for file, some in by_file.items() if is_remote(file)})
+        self._allow({file: some for file, some in by_file.items() if is_remote(file)}, named)
         try:
             with self.path.open("ab") as spool, Progress("take from files", len(wanted)) as shown:
+                try:
+                    with _named_errors():
+                        self._keep_all(named.images(), spool, shown)
+                finally:
+                    self._keep(spool)
                 for file in sorted(by_file):
                     try:
                         self._copy_from(file, by_file[file], spool, shown)
@@ -100,13 +108,15 @@ class FileSpool:
         except OSError as error:
             raise DownloadError(f"{self._folder}: {error.strerror or error}; what is done is kept") from None
 
-    def _allow(self, by_file: Mapping[str, Sequence[Location]]) -> None:
+    def _allow(self, by_file: Mapping[str, Sequence[Location]], named: NamedImages) -> None:
         """Say how much is to be moved from files behind addresses. Raises DownloadError: it is too much."""
-        if not by_file:
-            return
         with _named_errors(), ThreadPoolExecutor(CONNECTIONS) as pool:
             amounts = pool.map(lambda file: self._file(file).amount(by_file[file], self._most), by_file)
-            self._allowance.take(sum(amounts, Amount()), "to be moved")
+            self._take(sum(amounts, named.amount()))
+
+    def _take(self, amount: Amount) -> None:
+        if amount != Amount():
+            self._allowance.take(amount, "to be moved")
 
     def _file(self, file: str) -> ImageFile:
         found = self._opened.get(file) or ImageFile(opened_file(file))
@@ -116,9 +126,14 @@ class FileSpool:
 
     def _copy_from(self, file: str, wanted: Sequence[Location], spool: IO[bytes], shown: Progress) -> None:
         with _named_errors():
-            for location, found in self._file(file).images(wanted, self._most):
-                self._held[str(location)] = self._put(found, spool)
-                shown.update(len(self._held))
+            taken = self._file(file).images(wanted, self._most)
+            taken = with_named(taken, self._file(file), file, self._most, self._take)
+            self._keep_all(taken, spool, shown)
+
+    def _keep_all(self, taken: Iterator[Taken], spool: IO[bytes], shown: Progress) -> None:
+        for location, found in taken:
+            self._held[str(location)] = self._put(found, spool)
+            shown.update(len(self._held))
 
     def _put(self, image: bytes | ImageError, spool: IO[bytes]) -> Held:
         """Where an image lies in the spool, put at its end unless it is there; else why there is none."""

@@ -38,6 +38,7 @@ _YOURSELF = "fetch what you need of it yourself and give its path"
 _CHUNK = 1 << 20
 _DONE, _LEFT_OUT = "done", "left_out.json"
 _REMARKS = 20  # of all files
+_FORM = 2  # of what is kept; another one is made anew
 
 
 def as_parquet(
@@ -63,7 +64,7 @@ def as_parquet(
     ]
     if not any(to_convert):
         return source
-    how = [reading.columns.model_dump(exclude_none=True), reading.names, sorted(also)]
+    how = [reading.columns.model_dump(exclude_none=True), reading.names, sorted(also), _FORM]
     contents = fingerprint([source.identity, how])
     place = folder / contents[:16]
     if anew or not (place / _DONE).exists():
@@ -77,18 +78,23 @@ def as_parquet(
         write_json(place / _LEFT_OUT, _left_out(tallies))
         write_text(place / _DONE, contents)
     paths: list[str] = []
+    places: list[str] = []
     keys: list[Mapping[str, str | None]] = []
     for number, path in enumerate(source.paths):
         parts = parts_in(place / f"{number:05d}") if to_convert[number] else [path]
         paths += parts
+        places += [source.place_of(path)] * len(parts)
         keys += [source.keys_of(number)] * len(parts)
     if not paths:
         raise SourceError(f"{source.name} has no rows")
     said = json.loads((place / _LEFT_OUT).read_text(encoding="utf-8"))
+    located = [path for path, made_from in zip(paths, places, strict=True) if made_from in said["located"]]
     return replace(
         source,
         paths=tuple(paths),
         keys=tuple(keys),
+        places=tuple(places),
+        indexes=frozenset(located),
         convert=False,
         dropped=said["dropped"],
         remarks=(*source.remarks, *said["remarks"]),
@@ -113,7 +119,8 @@ def _left_out(tallies: list[tuple[str, Tally]]) -> dict[str, Any]:
     """What was left out of all files, as JSON: how many rows by reason, and what a person should know."""
     dropped = sum((tally.dropped for _, tally in tallies), Counter[str]())
     said = [f"{Path(path).name}: {remark}" for path, tally in tallies for remark in tally.remarks]
-    return {"dropped": dict(dropped), "remarks": said[:_REMARKS]}
+    located = [path for path, tally in tallies if tally.located]
+    return {"dropped": dict(dropped), "remarks": said[:_REMARKS], "located": located}
 
 
 def _convert(path: str, place: Path, reading: Reading, most: int) -> Tally:

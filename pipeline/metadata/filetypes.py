@@ -23,7 +23,7 @@ __all__ = [
     "why_not",
 ]
 
-Kind = Literal["parquet", "arrow", "sqlite", "csv", "tsv", "jsonl", "txt", "tar", "zip"]
+Kind = Literal["parquet", "arrow", "sqlite", "csv", "tsv", "jsonl", "txt", "tar", "zip", "folder"]
 
 _MAGIC: Mapping[bytes, Kind] = {
     b"PAR1": "parquet",
@@ -57,8 +57,11 @@ FOLDER_SUFFIXES = tuple(suffix for kind in FOLDER_KINDS for suffix in kind)
 def kind_of(path: Path) -> Kind:
     """The kind of a local file, by its first bytes where these say it, else by its name, else parquet.
 
-    Raises SourceError for a file that cannot be read, and for one of a kind that is not.
+    A folder that is a source itself is one of pictures. Raises SourceError for a file that cannot be read,
+    and for one of a kind that is not.
     """
+    if path.is_dir():
+        return "folder"
     start = _start(path, MAGIC_BYTES)
     if (what := why_not(start)) is not None:
         raise SourceError(f"{path} {what}")
@@ -90,7 +93,7 @@ def no_parquet(path: str) -> str | None:
 
 def is_parquet(path: str | Path) -> bool:
     """Whether a local file begins as parquet does. Raises SourceError for one that cannot be read."""
-    return kind_by_magic(_start(path, 4)) == "parquet"
+    return not Path(path).is_dir() and kind_by_magic(_start(path, 4)) == "parquet"
 
 
 def kind_by_magic(start: bytes) -> Kind | None:

@@ -14,12 +14,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
+from ..shards.members import is_image_name
 from .filetypes import FOLDER_KINDS, FOLDER_SUFFIXES
 from .formats.unread import unread_ending
 
 __all__ = [
     "data_in",
     "hive_keys",
+    "images_in",
     "is_hidden",
     "matching",
     "most_common_kind",
@@ -55,6 +57,13 @@ def data_in(folder: Path) -> tuple[list[Path], str]:
     files = [path for path in _walk(folder) if not is_hidden(path.relative_to(folder).as_posix())]
     found = sorted(of_first_kind(files, lambda path: path.name))
     return found, passed_over(map(str, files), map(str, found))
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The files of a folder with pictures, in order, without links; none of one without. Raises OSError."""
+    shown = (path for path in _walk(folder) if not is_hidden(path.relative_to(folder).as_posix()))
+    files = sorted(path for path in shown if not path.is_symlink() and path.is_file())
+    return files if any(is_image_name(path.name) for path in files) else []
 
 
 def passed_over(there: Iterable[str], taken: Iterable[str]) -> str:

@@ -9,12 +9,13 @@ import polars as pl
 from visunex.recipes import Columns
 
 from ..errors import SourceError
-from ..inside.location import LOCATION, ROW_DIGITS, row_affixes
+from ..inside.location import LOCATION, ROW_DIGITS, below, row_affixes
 from ..shards.image_tables import is_image_column_name
 from .columns import NAMES, Schema
 
-__all__ = ["ImageColumn", "image_column"]
+__all__ = ["FILE_NAME", "ImageColumn", "PathColumn", "image_column", "names_paths", "path_column"]
 
+FILE_NAME = "file_name"  # the column of paths in `metadata.csv` and the like of a folder of pictures
 _ROW = "__row_in_file__"
 
 
@@ -46,6 +47,49 @@ class ImageColumn:
         return rows.drop(_ROW, *self.dropped)
 
 
+@dataclass(frozen=True)
+class PathColumn:
+    """The `column` with the paths of the rows' pictures, which lie under the `folder` of the metadata.
+
+    `link` is the column with their addresses on the web, where there is one.
+    """
+
+    column: str
+    folder: str
+    link: str | None
+
+    def schema(self, found: Schema) -> Schema:
+        """The columns, a link and a location among them."""
+        return {self.link or NAMES["url"][0]: pl.String(), **found, LOCATION: pl.String()}
+
+    def located(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """The rows; a row's link, where it has none, is its location."""
+        path = pl.col(self.column)
+        place = pl.concat_str(pl.lit(below(self.folder)), pl.when(path.str.len_bytes() > 0).then(path))
+        own = [] if self.link is None else [pl.col(self.link).cast(pl.String)]
+        return rows.with_columns(
+            place.alias(LOCATION), pl.coalesce(*own, place).alias(self.link or NAMES["url"][0])
+        )
+
+
+def path_column(schema: Schema, overrides: Columns, place: str) -> PathColumn | None:
+    """The column with paths of pictures of a table at a path or address; None where it has none.
+
+    It is one of texts that is named as the column with the pictures, else `file_name` (a folder of pictures
+    as Hugging Face has it) where there is no link.
+    """
+    texts = _texts(schema)
+    link, wanted = _link(texts, overrides), texts.get((overrides.image or "").lower())
+    column = wanted if wanted is not None or link is not None else texts.get(FILE_NAME)
+    folder = place.rpartition("/")[0] if "://" in place else str(Path(place).absolute().parent)
+    return None if column is None else PathColumn(column, folder, None if link == column else link)
+
+
+def names_paths(schema: Schema, overrides: Columns) -> bool:
+    """Whether the column that is named as the one with the pictures holds texts."""
+    return (overrides.image or "").lower() in _texts(schema)
+
+
 def image_column(schema: Schema, overrides: Columns, where: str) -> ImageColumn | None:
     """The pictures that a table of these columns holds; None where it holds none.
 
@@ -67,11 +111,19 @@ def image_column(schema: Schema, overrides: Columns, where: str) -> ImageColumn 
             f"{where} has several pictures in a row: {', '.join(found)}; name one with --image-column"
         )
     (inner,) = found.values()
-    links = {own.lower(): own for own in reversed(list(schema)) if schema[own] == pl.String}
-    names = NAMES["url"] if overrides.url is None else (overrides.url.lower(),)
-    link = next((links[each] for each in names if each in links), None)
     binary = [own for own, kind in schema.items() if _bytes_of(own, kind) or kind == pl.Binary]
-    return ImageColumn(inner, tuple(binary), link)
+    return ImageColumn(inner, tuple(binary), _link(_texts(schema), overrides))
+
+
+def _texts(schema: Schema) -> dict[str, str]:
+    """The columns of text: lower-case name -> own name."""
+    return {own.lower(): own for own in reversed(list(schema)) if schema[own] == pl.String}
+
+
+def _link(texts: Mapping[str, str], overrides: Columns) -> str | None:
+    """The column of text with the pictures' addresses."""
+    names = NAMES["url"] if overrides.url is None else (overrides.url.lower(),)
+    return next((texts[each] for each in names if each in texts), None)
 
 
 def _bytes_of(name: str, kind: pl.DataType) -> str | None:
@@ -80,7 +132,8 @@ def _bytes_of(name: str, kind: pl.DataType) -> str | None:
         return name
     if isinstance(kind, pl.Struct):
         fields: Mapping[str, object] = {each.name: each.dtype for each in kind.fields}
-        return f"{name}.bytes" if fields.get("bytes") == pl.Binary else None
+        by_path = fields.get("bytes") == pl.Null and fields.get("path") == pl.String
+        return f"{name}.bytes" if by_path or fields.get("bytes") == pl.Binary else None
     return None
 
 

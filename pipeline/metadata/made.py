@@ -11,7 +11,7 @@ from .columns import Schema, listed
 
 __all__ = ["MadeColumns", "made_columns"]
 
-_PART = re.compile(r"\{([^{}]*)\}")
+_PART = re.compile(r"\{([^{}:]*)(?::0(\d{1,2}))?\}")
 
 
 @dataclass(frozen=True)
@@ -33,33 +33,38 @@ class MadeColumns:
         return made.drop(*(name for name in self.moved if name not in self.columns))
 
 
-def made_columns(schema: Schema, templates: Mapping[str, str], where: str) -> MadeColumns | None:
+def made_columns(
+    schema: Schema, templates: Mapping[str, str], where: str, reserved: str | None = None
+) -> MadeColumns | None:
     """The columns that `templates` (role -> text with columns in braces) make of a file's; None: none.
 
-    A row in which a part is null or empty has none. Raises SourceError for a part that is no column.
+    `{part:06}` fills a number up with zeros. A column of the name `reserved` is called something else. A row
+    in which a part is null or empty has none. Raises SourceError for a part that is no column.
     """
-    if not templates:
+    foreign = [name for name in schema if name.lower() == reserved]
+    if not templates and not foreign:
         return None
     columns = {role: _filled(template, schema, role, where) for role, template in templates.items()}
-    taken = {name: f"source_{name}" for name in schema if name.lower() in columns}
+    taken = {name: f"source_{name}" for name in schema if name.lower() in columns or name in foreign}
     return MadeColumns(columns, taken)
 
 
 def _filled(template: str, schema: Schema, role: str, where: str) -> pl.Expr:
-    pieces = _PART.split(template)  # text, name, text, name, ..., text
+    pieces = _PART.split(template)  # text, name, digits, text, name, digits, ..., text
     if len(pieces) == 1:
         raise SourceError(
             f"--made-{role} {template!r} names no column in braces, as 'https://host/{{id}}.jpg'"
         )
     own = {name.lower(): name for name in reversed(list(schema))}
     parts = [pl.lit(pieces[0])]
-    for name, text in zip(pieces[1::2], pieces[2::2], strict=True):
+    for name, digits, text in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
         if name.lower() not in own:
             raise SourceError(
                 f"--made-{role} needs a column {name!r}, and {where} has none: there are {listed(schema)}"
             )
         column = own[name.lower()] if name not in schema else name
-        parts += [_as_text(column, schema[column], where), pl.lit(text)]
+        value = _as_text(column, schema[column], where)
+        parts += [value if digits is None else value.str.zfill(int(digits)), pl.lit(text)]
     return pl.concat_str(parts)
 
 

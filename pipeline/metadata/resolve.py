@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from visunex.base.files import identities
+from visunex.base.files import fingerprint, identities
 from visunex.base.folders import expanded
 from visunex.base.suggest import did_you_mean
 
@@ -16,7 +16,7 @@ from ..shards.members import is_image_name
 from .catalog.entries import DataSet, data_set, data_sets, partial_copy
 from .catalog.origin import Origin, first_found
 from .filetypes import FOLDER_SUFFIXES
-from .folders import data_in, hive_keys, matching, not_read
+from .folders import data_in, hive_keys, images_in, matching, not_read
 from .formats.unread import READ
 from .hub.datasets import SCHEME, locate_data_set, saved_files
 from .hub.locate import locate_on_hub
@@ -41,7 +41,8 @@ class ResolvedSource:
     `keys`: of each path the columns that its folders are (`score=7/`), where there are any.
     `dropped`: rows that could not be read, by reason, and `remarks` on values, of files that were converted.
     `origin` says which of its places a data set known by name was taken from, `licence` is what the data
-    set's page says of that.
+    set's page says of that. `places` are those
+    that the paths were converted from; of these, `indexes` say themselves where their rows' pictures lie.
     """
 
     name: str
@@ -54,6 +55,12 @@ class ResolvedSource:
     remarks: tuple[str, ...] = ()
     origin: Origin | None = None
     licence: str = ""
+    places: tuple[str, ...] = ()
+    indexes: frozenset[str] = frozenset()
+
+    def place_of(self, path: str) -> str:
+        """Where the rows of a path came from: itself, or what it was converted from."""
+        return self.places[self.paths.index(path)] if self.places else path
 
     def keys_of(self, place: int) -> Mapping[str, str | None]:
         """The columns that the folders of a path are."""
@@ -146,6 +153,8 @@ def _local_files(address: str) -> tuple[Path | None, list[Path], str]:
             return None, saved, ""
         if path.is_dir():
             files, others = data_in(path)
+            if not files and images_in(path):
+                return None, [path], ""
             having = f"; it has {others}, which are not read: {READ}" if others else ""
             without = f"{address} is a folder without {', '.join(FOLDER_SUFFIXES)}{having}"
             return path, _some(files, without), others
@@ -183,7 +192,16 @@ def _local_identities(files: Sequence[Path]) -> list[Any]:
     logs = [file.with_name(f"{file.name}-wal") for file in files]  # where SQLite keeps what is not yet merged
     every = [*files, *(log for log in logs if log.exists())]
     try:
+        if files and files[0].is_dir():
+            return [_identity_of_folder(each) for each in files]
         found = identities(every)
     except OSError as error:
         raise SourceError(f"{error.filename} cannot be read: {error.strerror}") from None
     return [{"file": file.name, **each} for file, each in zip(every, found, strict=True)]
+
+
+def _identity_of_folder(folder: Path) -> dict[str, str]:
+    """What changes when one of the pictures of a folder does, or what is said beside it. Raises OSError."""
+    files = images_in(folder)
+    names = [str(file.relative_to(folder)) for file in files]
+    return {"folder": folder.name, "files": fingerprint([names, identities(files)])}

@@ -11,10 +11,11 @@ from visunex.base.errors import first_line
 from visunex.recipes import Columns
 
 from ..errors import SourceError
+from ..inside.location import LOCATION
 from .catalog.entries import data_set
 from .columns import Role, Schema
 from .filetypes import no_parquet
-from .inside import ImageColumn, image_column
+from .inside import ImageColumn, PathColumn, image_column, names_paths, path_column
 from .made import MadeColumns, made_columns
 from .relay import failure_of, relayed
 from .resolve import ResolvedSource
@@ -54,6 +55,7 @@ class FileGroup:
     columns: Sequence[pl.Expr] | None
     images: ImageColumn | None = None
     made: MadeColumns | None = None
+    named: PathColumn | None = None
 
     def rows(self) -> pl.LazyFrame:
         """Their rows as the table's."""
@@ -68,7 +70,8 @@ class FileGroup:
 
     def _located(self, part: pl.LazyFrame) -> pl.LazyFrame:
         part = part if self.images is None else self.images.located(part, self.paths[0])
-        return part if self.made is None else self.made.rows(part)
+        part = part if self.made is None else self.made.rows(part)
+        return part if self.named is None else self.named.located(part)
 
     def alone(self) -> "Iterable[FileGroup]":
         """Each file by itself."""
@@ -117,7 +120,7 @@ def open_table(
     kinds = _kinds(source, overrides.model_copy(update={role: role for role in made}), made)
     found = unified(kinds, needed)
     groups = [
-        FileGroup(kind.paths, source.options, columns, kind.images, kind.made)
+        FileGroup(kind.paths, source.options, columns, kind.images, kind.made, kind.named)
         for kind, columns in zip(kinds, found.columns, strict=True)
     ]
     rows = _together([group.rows() for group in groups])
@@ -129,17 +132,21 @@ def _kinds(source: ResolvedSource, overrides: Columns, made: Mapping[str, str]) 
     types = typed_keys(source.keys, overrides)
     kinds: dict[tuple[object, ...], FileKind] = {}
     for place, (path, schema) in enumerate(zip(source.paths, _schemas(source), strict=True)):
-        images = image_column(schema, overrides, path)
+        by_path = "image" in made or names_paths(schema, overrides)
+        images = None if by_path else image_column(schema, overrides, path)
         schema = schema if images is None else images.schema(schema)
-        put_together = made_columns(schema, made, path)
+        is_ours = images is not None or path in source.indexes
+        put_together = made_columns(schema, made, path, reserved=None if is_ours else LOCATION)
         schema = schema if put_together is None else put_together.schema(schema)
+        named = None if is_ours else path_column(schema, overrides, source.place_of(path))
+        schema = schema if named is None else named.schema(schema)
         there = set(map(str.lower, schema))
         keys = {name: value for name, value in source.keys_of(place).items() if name.lower() not in there}
-        same = (*schema.items(), *keys.items(), None if images is None else path)
+        same = (*schema.items(), *keys.items(), named if images is None else path)
         before = kinds.get(same)
         columns = {**schema, **{name: types[name] for name in keys}}
         paths = (path,) if before is None else (*before.paths, path)
-        kinds[same] = FileKind(paths, columns, keys, overrides, images, put_together)
+        kinds[same] = FileKind(paths, columns, keys, overrides, images, put_together, named)
     return list(kinds.values())
 
 

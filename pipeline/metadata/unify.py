@@ -16,7 +16,7 @@ from visunex.recipes import Columns
 
 from ..errors import SourceError
 from .columns import NAMES, ROLES, Role, Schema, listed, recognise
-from .inside import ImageColumn
+from .inside import ImageColumn, PathColumn
 from .made import MadeColumns
 
 __all__ = ["FileKind", "Unified", "predictor_of", "typed_keys", "unified"]
@@ -29,7 +29,7 @@ _TEXTS = frozenset({*NAMES["url"], *NAMES["caption"]})
 class FileKind:
     """Files with the same columns, those that their folders are (`keys`) among them.
 
-    A file with `images` inside is one by itself.
+    A file with `images` inside is one by itself; those whose pictures are `named` by paths lie in one folder.
     """
 
     paths: tuple[str, ...]
@@ -38,6 +38,7 @@ class FileKind:
     overrides: Columns
     images: ImageColumn | None = None
     made: MadeColumns | None = None
+    named: PathColumn | None = None
 
     @cached_property
     def roles(self) -> dict[Role, str]:

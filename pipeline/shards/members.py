@@ -1,5 +1,6 @@
 """Files that lie inside another: where their bytes are, which are images, and what is said of those."""
 
+import os
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ __all__ = [
     "images_among",
     "is_hidden",
     "is_image_name",
+    "path_under",
     "require_room",
     "stored_bytes",
     "suffix_of",
@@ -93,6 +95,23 @@ def bad_name(name: str) -> str | None:
     if ".." in parts:
         return "name_with_dots"
     return "no_name" if not parts or "\0" in name else None
+
+
+def path_under(folder: Path, name: str) -> Path:
+    """The file that a path in somebody's metadata names, under a folder.
+
+    Raises ImageError: it leads out of the folder, is not there, or is no plain file.
+    """
+    if (reason := bad_name(name)) is not None:
+        raise ImageError(reason, f"{name[:100]!r} does not lie under {folder}")
+    root = Path(os.path.realpath(folder))
+    path = Path(os.path.realpath(root / name))
+    if not path.is_relative_to(root):
+        raise ImageError("link", f"{name[:100]!r} is a link that leads out of {folder}")
+    if not path.is_file():
+        reason = "device" if path.exists() else "missing"
+        raise ImageError(reason, f"there is no file {name[:100]!r} under {folder}")
+    return path
 
 
 def images_among(members: Iterable[Member], left_out: LeftOut) -> Iterator[Found]:

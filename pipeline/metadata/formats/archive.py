@@ -1,4 +1,4 @@
-"""Tars and zips of pictures as metadata: a row for each picture, with where it lies and what is said of it.
+"""Tars, zips and folders of pictures as metadata: a row for each, with where it lies and what is said of it.
 
 A tar is gone through once, in order, a zip by its directory. What stands in the `.txt` and `.json` beside a
 picture (WebDataset) are the row's columns.
@@ -6,26 +6,29 @@ picture (WebDataset) are the row's columns.
 
 import contextlib
 import json
+import os
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import IO, Any
 
 from visunex.base.progress import Progress
+from visunex.images.errors import ImageError
 from visunex.net.range_file import RangedFile, as_file
 
 from ...errors import SourceError
-from ...inside.location import LOCATION, Location
-from ...shards.members import Found, LeftOut, Member, images_among, is_hidden, suffix_of
+from ...inside.location import LOCATION, Location, below
+from ...shards.members import Found, LeftOut, Member, images_among, is_hidden, path_under, suffix_of
 from ...shards.sidecar import as_utf8
 from ...shards.tar import archives, headers, refusal, require_plain
 from ...shards.zips import listed_members, member_bytes, member_range
 from ..columns import NAMES
 from .records import BLOCK_VALUES, Block, Blocks, Tally, require_columns
 
-__all__ = ["read_tar", "read_zip"]
+__all__ = ["read_folder", "read_tar", "read_zip"]
 
 _TEXTS = frozenset({"json", "txt"})
 _LARGEST_TEXT = 1 << 20  # bytes
@@ -59,6 +62,13 @@ def read_zip(file: RangedFile, address: str, tally: Tally) -> Blocks:
             yield from _blocks(_rows(some, _texts_of(file, some), address, tally, zipped=True))
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise SourceError(f"it is no whole zip: {error}") from None
+    _tell(tally, left_out)
+
+
+def read_folder(folder: Path, tally: Tally) -> Blocks:
+    """The pictures under a folder, by their names. What links lead out of it is left out, and counted."""
+    left_out = LeftOut()
+    yield from _blocks(_rows_of_folder(folder, left_out, tally))
     _tell(tally, left_out)
 
 
@@ -117,6 +127,7 @@ def _members_of_tar(file: IO[bytes], texts: _Texts, left_out: LeftOut) -> Iterat
 
 
 def _rows(found: Iterable[Found], texts: _Texts, address: str, tally: Tally, *, zipped: bool) -> Rows:
+    tally.located = True
     for each in found:
         tally.read += 1
         image = each.image
@@ -129,6 +140,36 @@ def _rows(found: Iterable[Found], texts: _Texts, address: str, tally: Tally, *, 
             name=as_utf8(image.name),
         )
         yield _row(each, texts, str(place))
+
+
+def _rows_of_folder(folder: Path, left_out: LeftOut, tally: Tally) -> Rows:
+    tally.located = True
+    before = below(str(folder.absolute()))
+    for each in images_among(_members_of_folder(folder, left_out), left_out):
+        tally.read += 1
+        texts = _Texts()
+        for member in each.sidecars.values():
+            if member.size <= _LARGEST_TEXT:
+                with contextlib.suppress(OSError, ImageError):  # it costs what is said of the picture
+                    texts.put(member, path_under(folder, member.name).read_bytes()[:_LARGEST_TEXT])
+        yield _row(each, texts, before + each.image.name)
+
+
+def _members_of_folder(folder: Path, left_out: LeftOut) -> Iterator[Member]:
+    """The files under a folder in the order of their paths, numbered; links to folders are not followed."""
+    number = 0
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        shown = [name for name in (*folders, *names) if not is_hidden(name)]
+        left_out.members["hidden"] += len(folders) + len(names) - len(shown)
+        left_out.members["link"] += len(links)
+        folders[:] = sorted(name for name in folders if name in shown and name not in links)
+        for path in (Path(place, name) for name in sorted(names) if name in shown):
+            name, number = path.relative_to(folder).as_posix(), number + 1
+            try:
+                yield Member(name, number, path_under(folder, name).stat().st_size)
+            except ImageError as error:
+                left_out.members[error.kind] += 1
 
 
 def _row(found: Found, texts: _Texts, place: str) -> dict[str, Any]:
@@ -171,6 +212,8 @@ def _blocks(rows: Rows) -> Iterator[Block]:
 
 def _tell(tally: Tally, left_out: LeftOut) -> None:
     """Say what of an archive is no picture, by reason."""
-    said = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.members.items())
+    said = ", ".join(
+        f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.members.items() if count
+    )
     if said:
         tally.remarks.append(f"members left out: {said}")

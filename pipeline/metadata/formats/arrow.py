@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from ...errors import SourceError
 from ...inside.location import LOCATION, ROW_DIGITS, row_affixes
 from ..columns import NAMES, Schema
-from ..inside import ImageColumn, image_column
+from ..inside import ImageColumn, image_column, names_paths
 from .records import Reading, Tally, require_columns
 
 __all__ = ["read", "read_parquet"]
@@ -44,7 +44,10 @@ def read(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:
         else:  # the stream form, as Hugging Face `datasets` keeps its files
             reader = pa.ipc.open_stream(file)
             batches = iter(reader)
-        images = image_column(_schema(reader.schema), reading.columns, str(path))
+        schema = _schema(reader.schema)
+        by_path = names_paths(schema, reading.columns)
+        images = None if by_path else image_column(schema, reading.columns, str(path))
+        tally.located = images is not None
         place = reading.place(path)
         parts = ([batch] if images is None else _located(batch, images, place, tally) for batch in batches)
         yield from _metadata_in(chain.from_iterable(parts), path.stat().st_size, reading, tally)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _outcome(path: Path, code: int, said: bytes, too_large: bool) -> Tally:
         raise SourceError(f"{path} is damaged: what reads such files broke down on it ({ended})") from None
     if "error" in answer:
         raise SourceError(answer["error"])
-    return Tally(answer["read"], Counter(answer["dropped"]), answer["remarks"])
+    return Tally(answer["read"], Counter(answer["dropped"]), answer["remarks"], answer["located"])
 
 
 def convert_to(path: Path, target: Path, reading: Reading = AS_USUAL) -> Tally:
@@ -105,7 +106,7 @@ def _main(path: str, folder: str, asked: str) -> None:
     answer: dict[str, Any]
     try:
         tally = convert_here(Path(path), Path(folder), reading)
-        answer = {"read": tally.read, "dropped": dict(tally.dropped), "remarks": tally.remarks}
+        answer = {**asdict(tally), "dropped": dict(tally.dropped)}
     except SourceError as error:
         answer = {"error": str(error)}
     sys.stdout.write(json.dumps(answer))

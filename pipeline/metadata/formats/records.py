@@ -70,11 +70,15 @@ AS_USUAL = Reading()
 
 @dataclass
 class Tally:
-    """What became of a file's rows: those `read`, those left out by reason, and remarks for a person."""
+    """What became of a file's rows: those `read`, those left out by reason, and remarks for a person.
+
+    Where they are `located`, it is us who say where their pictures lie, not the file.
+    """
 
     read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     remarks: list[str] = field(default_factory=list)
+    located: bool = False
 
     def drop(self, what: str) -> None:
         """Leave out a row that cannot be read; `what` says which it is, and why."""

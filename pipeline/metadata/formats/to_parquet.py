@@ -33,8 +33,13 @@ def _zip(path: Path, reading: Reading, tally: Tally) -> Blocks:
     return archive.read_zip(LocalFile(path), reading.place(path), tally)
 
 
+def _folder(path: Path, _: Reading, tally: Tally) -> Blocks:
+    return archive.read_folder(path, tally)
+
+
 _RECORDS: Mapping[Kind, Callable[[Path, Reading, Tally], Blocks]] = {
     "csv": csv.read,
+    "folder": _folder,
     "jsonl": jsonl.read,
     "sqlite": sqlite.read,
     "tar": _tar,
@@ -46,7 +51,7 @@ _TABLES: Mapping[Kind, Callable[[Path, Reading, Tally], Iterator[pa.Table]]] = {
     "arrow": arrow.read,
     "parquet": arrow.read_parquet,
 }
-_TYPED = frozenset({"jsonl", "sqlite", "tar", "zip"})
+_TYPED = frozenset({"folder", "jsonl", "sqlite", "tar", "zip"})
 # What the libraries behind the readers raise on damaged files, each found by feeding it some.
 _FAULTS = (
     FetchError,
