@@ -39,7 +39,10 @@ _FILTER_KEYS = {
     "made": "source.made",
 }
 _DOWNLOAD_KEYS = {name: f"download.{name}" for name in Download.model_fields}
-_ENCODE_KEYS = {name: f"encode.{name}" for name in Encode.model_fields}
+_ENCODE_KEYS = {
+    **{name: f"encode.{name}" for name in Encode.model_fields},
+    "max_remote_bytes": "download.max_remote_bytes",
+}
 _RECIPE_KEYS = {name: name for name in Recipe.model_fields}
 
 

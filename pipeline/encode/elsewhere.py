@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import click
-
-from visunex.base.text import printable
+from visunex.base.text import bytes_in
 from visunex.net.range_file import as_file
 
 from ..errors import EncodeError, SourceError, fetch_errors_as, parquet_errors
+from ..inside.amount import Allowance, Amount
 from ..inside.copies import FarFile, copied, far_files
 from ..inside.opened import opened_file
 from ..metadata.filetypes import kind_by_name
@@ -32,28 +31,26 @@ _KINDS = (*_TABLES, "tar", "zip")
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """The `files` that the places with images mean, what tells their contents, and the column with images."""
+    """The `files` that the places with images mean, what tells their contents, and the column with images.
+
+    `most` bytes (10GB) may be moved.
+    """
 
     files: tuple[FarFile, ...]
     identity: tuple[str, ...]
     column: str | None
+    most: str
 
-    def say(self) -> None:
-        """Say how much is about to be moved."""
-        sizes = [each.size for each in self.files]
-        length = f"{sum(filter(None, sizes)) / 1e6:,.1f} MB" if None not in sizes else "of unknown length"
-        many = (
-            f"{len(sizes)} files, {length} together"
-            if len(sizes) > 1
-            else f"{self.files[0].address}, {length}"
-        )
-        click.echo(printable(f"encode: {many}: to be copied here, one file at a time"), err=True)
+    def allow(self) -> None:
+        """Say how much is about to be moved. Raises EncodeError where that is too much."""
+        amount = Amount(sum(each.size or 0 for each in self.files), len(self.files))
+        Allowance(self.most, EncodeError).take(amount, "to be copied here, one file at a time")
 
     def lots(self, run: RunDir | None, repeats: RunningRepeats) -> Iterator[list[Source]]:
         """The images of one file after another; each file is gone when the next is asked for."""
         with _folder(run) as folder:
             for file in self.files:
-                with copied(file, folder) as copy:
+                with copied(file, folder, bytes_in(self.most)) as copy:
                     yield list(repeats.without(_sources(file, copy, self.column)))
 
 
@@ -79,7 +76,9 @@ def _sources(file: FarFile, copy: Path, column: str | None) -> list[Source]:
         raise EncodeError(str(error).replace(str(copy), file.address)) from None
 
 
-def elsewhere(places: Sequence[str | Path], column: str | None) -> tuple[list[str | Path], Elsewhere | None]:
+def elsewhere(
+    places: Sequence[str | Path], column: str | None, most: str
+) -> tuple[list[str | Path], Elsewhere | None]:
     """The places on this machine, and the files that the others mean. Raises EncodeError."""
     here: list[str | Path] = []
     found: list[ResolvedSource] = []
@@ -92,9 +91,8 @@ def elsewhere(places: Sequence[str | Path], column: str | None) -> tuple[list[st
     if not found:
         return here, None
     named = {path: _called(number, path, each) for each in found for number, path in enumerate(each.paths)}
-    far = Elsewhere(
-        tuple(far_files(list(named.items()))), tuple(repr(each.identity) for each in found), column
-    )
+    files, identity = far_files(list(named.items())), (repr(each.identity) for each in found)
+    far = Elsewhere(tuple(files), tuple(identity), column, most)
     for first in (each.paths[0] for each in found):
         _require_images(first, named[first])
     return here, far

@@ -148,10 +148,10 @@ def _request_for(
 ) -> EncodeRequest:
     """The request for images that the user names."""
     column, dedupe = recipe.source.columns.image, recipe.encode.dedupe_images
-    here, far = elsewhere(images, column)
+    here, far = elsewhere(images, column, recipe.download.max_remote_bytes)
     places, names = sources(here, column), tuple(map(str, images))
     if far is not None:
-        far.say()
+        far.allow()
         return EncodeRequest(run, tuple(places), names, out, RunningRepeats(dedupe), far)
     repeats = find_repeats(places, dedupe)
     return EncodeRequest(run, repeats.places, names, out, repeats)

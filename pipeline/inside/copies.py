@@ -49,14 +49,19 @@ def size_of(address: str) -> int | None:
 
 
 @contextlib.contextmanager
-def copied(file: FarFile, folder: Path) -> Iterator[Path]:
-    """The copy of a file, in `folder` for the length of the block. Raises EncodeError."""
+def copied(file: FarFile, folder: Path, most: int) -> Iterator[Path]:
+    """The copy of a file, in `folder` for the length of the block.
+
+    Raises EncodeError: it cannot be copied, would fill the disk, or turns out to have more than `most` bytes.
+    """
     target = folder / file.called
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as copy, Progress("copy", None, unit="MB") as shown:
             for size in _written(file, copy):
                 shown.update(size >> 20)
+                if size > most:
+                    raise EncodeError(f"{file.address} has more than {most} bytes (--max-remote-bytes)")
                 _require_room(file, target)
         yield target
     finally:

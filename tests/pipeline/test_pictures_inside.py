@@ -106,6 +106,9 @@ def test_the_same_pictures_give_the_same_bytes_wherever_they_lie(tmp_path: Path)
             for where, place in ((" here", str(file)), (" there", f"{web.address}/{file.name}")):
                 out = tmp_path / f"{name}{where}.pt"
                 made[name + where] = embedding(out, "--images", place, "--image-column", "image")
+        web.pages["/a.tar"].ranges = False
+        made["tar whole"] = embedding(tmp_path / "whole.pt", "--images", f"{web.address}/a.tar")
+        web.pages["/a.tar"].ranges = True
         downloaded = {name: str(forms[name]) for name in ("parquet", "zip")} | {"tar": f"{web.address}/a.tar"}
         for name, source in downloaded.items():
             run = tmp_path / "runs" / name

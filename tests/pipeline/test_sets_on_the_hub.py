@@ -17,6 +17,7 @@ from standin import Page, StandIn, serving
 from standin_hub import COMMIT, publish
 
 from visunex.aesthetic_embeddings import load
+from visunex.base.text import size_shown
 from visunex.pipeline.cli import main
 from visunex.pipeline.metadata.catalog import DataSet, data_sets, entries
 from visunex.pipeline.rundir import RunDir
@@ -119,12 +120,14 @@ def test_a_set_is_encoded_file_by_file(
     for number, each in enumerate(picture_sets.records()):
         (folder / f"{number}.jpg").write_bytes(each["picture"])
     asked = ["--model", "visunex-tiny", "--workers", "0", "--dedupe-images", "exact"]
+    few = ["--max-remote-bytes", "9000", *asked]
+    refused = invoked("encode", "--images", "someone/pictures", *few, run=run, fails=True)
+    assert "no more than 9000 may be: --max-remote-bytes" in " ".join(refused.split())
     before = hub.sent
     said = invoked("encode", "--images", "someone/pictures", *asked, run=run)
     left_out = ("data/test-00000-of-00001.parquet", "README.md")
     train = sum(len(body) for path, body in bodies[form].items() if path not in left_out)
-    assert f"{train / 1e6:,.1f} MB" in said
-    assert (f"{files} files" in said) == (files > 1)
+    assert f"one file at a time: {size_shown(train)} of {files} file" in said
     assert "60 of 60 pictures" in said
     assert train <= hub.sent - before < 1.1 * train + 20_000
     assert not (run / ".visunex" / "copied").exists()
