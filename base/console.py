@@ -126,10 +126,16 @@ def explain(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under `columns`, for a terminal; the last column gives way where it is narrow."""
+    """Rows of text under `columns`, for a terminal; the last column gives way where it is narrow.
+
+    Where that is not enough, and the last one is `spare`, it is left out. Where the others do not fit either,
+    each row is a block of lines, in which values stand with their columns' names if they are to be `named`.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    spare: bool = False
+    named: bool = False
 
 
 def show(report: Mapping[str, Any], text: str, table: Table | None = None) -> None:
@@ -142,6 +148,6 @@ def show(report: Mapping[str, Any], text: str, table: Table | None = None) -> No
     elif table is not None and is_terminal(sys.stdout):
         from .terminal import print_table
 
-        print_table(table.columns, table.rows)
+        print_table(table.columns, table.rows, spare=table.spare, named=table.named)
     else:
         click.echo(printable(text))

@@ -167,19 +167,26 @@ display = Display()
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console | None = None
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    console: Console | None = None,
+    *,
+    spare: bool = False,
+    named: bool = False,
 ) -> None:
-    """Print a table on stdout; where its words do not fit beside each other, each row as a block of lines."""
+    """Print a table on stdout; where its words do not fit beside each other, each row as a block of lines.
+
+    See `console.Table` for `spare` and `named`.
+    """
     console = console or Console(force_terminal=True, highlight=False)
     columns, *shown = [[printable(text) for text in row] for row in (columns, *rows)]
-    widths = [
-        max(cell_len(word) for row in (columns, *shown) for word in row[place].split() or [""])
-        for place in range(len(columns) - 1)
-    ]
-    if sum(widths) + 2 * len(widths) + _NARROWEST_COLUMN > console.width:
+    widths = _widths(columns, shown)
+    if spare and not _fits(widths, console):
+        columns, shown, widths = columns[:-1], [row[:-1] for row in shown], widths[:-1]
+    if not _fits(widths, console):
         for first, *others in shown:
             console.print(Text(first, "bold", overflow="fold"))
-            for line in filter(None, others):
+            for line in _named(columns[1:], others) if named else filter(None, others):
                 console.print(Text("\n".join(_indented(line, console.width)), overflow="fold"))
         return
     grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
@@ -188,6 +195,22 @@ def print_table(
     for row in shown:
         grid.add_row(*map(Text, row))
     console.print(grid)
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """The longest word of each column but the last."""
+    return [
+        max(cell_len(word) for row in (columns, *rows) for word in row[place].split() or [""])
+        for place in range(len(columns) - 1)
+    ]
+
+
+def _fits(widths: Sequence[int], console: Console) -> bool:
+    return sum(widths) + 2 * len(widths) + _NARROWEST_COLUMN <= console.width
+
+
+def _named(columns: Sequence[str], values: Sequence[str]) -> list[str]:
+    return [", ".join(f"{name} {value}" for name, value in zip(columns, values, strict=True))]
 
 
 def _indented(text: str, width: int) -> list[str]:

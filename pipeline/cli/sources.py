@@ -30,7 +30,7 @@ def list_() -> None:
     show(
         {name: as_json(each) for name, each in sets.items()},
         "\n".join(lines),
-        Table(COLUMNS[:-1], tuple(each[:-1] for each in rows)),
+        Table(COLUMNS, rows, spare=True, named=True),
     )
 
 

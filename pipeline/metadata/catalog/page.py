@@ -8,7 +8,6 @@ from .entries import DataSet
 
 __all__ = ["COLUMNS", "as_json", "commands", "facts", "page", "row"]
 
-# A terminal has room for all but the last.
 COLUMNS = ("source", "rows", "scores", "pictures", "vectors", "licence", "about")
 
 
