@@ -217,35 +217,47 @@ def _token() -> str | None:
 
 
 def _refused(answer: Answer, found: DataSet) -> FetchError:
-    kind = "gated" if _is_gated(answer) else f"http_{answer.status}"
-    if answer.status == 404 and "X-Error-Code" not in answer.headers:
-        kind = "no_listing"  # of a mirror that has the files alone: the Hub says what it does not find
-    return FetchError(kind, f"{found.address}: {_refusal(answer, found)}", status=answer.status)
+    kind, why = _refusal(answer, found)
+    return FetchError(kind, f"{found.address}: {why}", status=answer.status)
 
 
-def _is_gated(answer: Answer) -> bool:
-    """Whether a data set is there, but not for us: the Hub says 401 and RepoNotFound where none may know."""
-    code = answer.headers.get("X-Error-Code", "")
-    return code == "GatedRepo" or (answer.status in (401, 403) and code != "RepoNotFound")
+def _refusal(answer: Answer, found: DataSet) -> tuple[str, str]:
+    """Why the Hub refused, as a kind of failure and in words with what to do about it.
 
-
-def _refusal(answer: Answer, found: DataSet) -> str:
-    """Why the Hub refused, and what to do about it."""
-    code = answer.headers.get("X-Error-Code", "")
-    if _is_gated(answer):
-        if found.token:
-            return f"the data set is gated and your token may not read it; {found.terms}"
-        return f"the data set is gated; {found.terms}, then set HF_TOKEN"
+    Whom it does not know it tells 401 and "Invalid username or password" of a data set that does not exist.
+    """
+    code, said = answer.headers.get("X-Error-Code", ""), _said(answer)
+    if "is disabled" in said:
+        return "disabled", f"access to the data set is disabled on the Hub (HTTP {answer.status})"
+    if "Invalid credentials" in said:
+        return "bad_token", "the Hub does not know your token: renew HF_TOKEN, or unset it"
     if code == "RevisionNotFound":
-        gone = (
-            " (a commit that is gone was withdrawn by its owner)"
-            if _WHOLE_COMMIT.fullmatch(found.revision)
-            else ""
-        )
-        return f"the data set has no revision {found.revision}{gone}"
-    if answer.status in (401, 404):  # the Hub says 401 where it will not tell whether a data set exists
-        return f"the Hub has no such data set, or it is private (HTTP {answer.status})"
-    return refusal(answer)
+        commit = _WHOLE_COMMIT.fullmatch(found.revision) is not None
+        gone = " (a commit that is gone was withdrawn by its owner)" if commit else ""
+        return f"http_{answer.status}", f"the data set has no revision {found.revision}{gone}"
+    unknown = code == "RepoNotFound" or said.startswith(
+        ("Invalid username or password", "Repository not found")
+    )
+    if unknown or answer.status == 404:
+        # A mirror that has the files alone gives no code with its 404.
+        kind = f"http_{answer.status}" if unknown or code else "no_listing"
+        return kind, f"the Hub has no such data set, or it is private (HTTP {answer.status})"
+    if code == "GatedRepo" or answer.status in (401, 403):
+        if found.token:
+            return "gated", f"the data set is gated and your token may not read it; {found.terms}"
+        return "gated", f"the data set is gated; {found.terms}, then set HF_TOKEN"
+    return f"http_{answer.status}", refusal(answer)
+
+
+def _said(answer: Answer) -> str:
+    """What the Hub says of why it refused: in a header, else in the body."""
+    if said := answer.headers.get("X-Error-Message", ""):
+        return said
+    try:
+        said = json.loads(answer.body)["error"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    return said if isinstance(said, str) else ""
 
 
 def _error(message: str) -> FetchError:

@@ -3,6 +3,7 @@
 An address that a person named may be of a private network (see `Hosts.NAMED`).
 """
 
+import contextlib
 import functools
 import time
 import urllib.parse
@@ -19,6 +20,7 @@ __all__ = ["Answer", "authorization", "get", "get_bytes", "reason", "refusal"]
 
 SECONDS = 10.0  # until a server begins to answer, and for a small answer
 _HEADROOM = 512 * 1024  # bytes of headers and redirects allowed beside the body
+_REFUSAL = 4096  # bytes
 _STATUSES = {
     401: "sign-in wanted",
     403: "access refused",
@@ -30,7 +32,7 @@ _STATUSES = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said: `body` is cut to what was asked for, and empty where the server refused."""
+    """What a server said: `body` is cut to what was asked for, or of a refusal the first few bytes."""
 
     status: int
     headers: Mapping[str, str]
@@ -59,7 +61,7 @@ def get(
         with _opened(url, headers, most, redirect=redirect) as response:
             if seconds is not None:
                 response.budget.renew(seconds)
-            body = response.read(most) if most and response.status < 300 else b""
+            body = response.read(most) if most and response.status < 300 else _refusal_of(response)
             return Answer(response.status, response.headers, body)
     except FetchError as error:
         if error.status is not None and 300 <= error.status < 400:
@@ -68,6 +70,15 @@ def get(
             raise error.about(without_userinfo(url)) from None
         host = urllib.parse.urlsplit(without_userinfo(url)).netloc or without_userinfo(url)
         raise FetchError(error.kind, f"{host} cannot be reached: {reason(error, url)}") from None
+
+
+def _refusal_of(response: Response) -> bytes:
+    """What a server says of why it refused, as far as it can be read."""
+    if response.status < 400:
+        return b""
+    with contextlib.suppress(FetchError):
+        return response.read(_REFUSAL)
+    return b""
 
 
 def get_bytes(url: str, *, most: int, seconds: float) -> bytes:

@@ -222,6 +222,12 @@ def test_a_token_goes_to_no_other_host(hub: StandIn, monkeypatch: pytest.MonkeyP
     [
         (None, "the Hub has no such data set, or it is private (HTTP 404)"),
         (Page(status=401, headers={"X-Error-Code": "RepoNotFound"}), "no such data set, or it is private"),
+        (Page(b'{"error": "Invalid username or password."}', status=401), "no such data set, or it is"),
+        (
+            Page(status=403, headers={"X-Error-Message": "Access to this resource is disabled."}),
+            "is disabled",
+        ),
+        (Page(b'{"error": "Invalid credentials in Authorization header"}', status=401), "renew HF_TOKEN"),
         (Page(status=404, headers={"X-Error-Code": "RevisionNotFound"}), "has no revision main"),
         (Page(status=403), "the data set is gated"),
         (Page(status=503), "the server failed (HTTP 503)"),

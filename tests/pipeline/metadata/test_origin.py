@@ -111,6 +111,10 @@ def test_where_the_original_is_gone_a_copy_is_taken(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    about = f"/api/datasets/{ORIGINAL[0]}/revision/main"
+    disabled = Page(b"", 403, {"X-Error-Message": "Access to this resource is disabled."})
+    missing = Page(b'{"error": "Invalid username or password."}', 401)  # as is said without a token
+    hub.pages[about] = missing if place == COPY else disabled
     publish(hub, COPY, b"", status=403)  # a copy that is gated is passed over
     publish(hub, place, arrow(original()))
     publish(hub, LARGER, parquet(larger()))
@@ -120,7 +124,7 @@ def test_where_the_original_is_gone_a_copy_is_taken(
     taken = report.taken
     assert (taken["kind"], taken["verified"], taken["doubts"]) == ("copy", True, [])
     assert place[0] in taken["address"]
-    assert "no such data set" in taken["passed_over"][0]
+    assert ("no such data set" if place == COPY else "is disabled") in taken["passed_over"][0]
     assert "a verified mirror" in report.as_text()
 
 
