@@ -1,11 +1,11 @@
 """Whether what a stage reads was made of what is asked for now, through all stages before it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from visunex.base.files import sha256_file
+from visunex.base.files import fingerprint, sha256_file
 
-from .errors import StaleRunError
+from .errors import SourceError, StaleRunError
 from .rundir import RunDir
 from .shards.made import is_made
 from .shards.naming import TAR, shard_name
@@ -14,8 +14,9 @@ from .shards.sidecar import chosen_shards
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
 
-__all__ = ["broken_shards", "require_download", "require_selection"]
+__all__ = ["broken_shards", "require_download", "require_places", "require_selection", "require_unchanged"]
 
+_CHANGING = ("http://", "https://", "s3://")  # those of the Hub hold a commit
 _NAMED = 3  # shards that a message names
 
 
@@ -62,6 +63,44 @@ def _is_comparable(file: Any) -> bool:
 
 def _contents(file: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in file.items() if name != "ctime_ns"}
+
+
+def require_places(run: RunDir, places: Collection[str]) -> None:
+    """Raise StaleRunError where pictures lie in files that filter did not select from.
+
+    A selection that was changed by hand could name any file of this machine, and any address.
+    """
+    selected_from = run.places
+    if selected_from is None:
+        raise StaleRunError(
+            f"{run.selected} says where pictures lie (`location`), and was not made by filter; {_filter(run)}"
+        )
+    if strange := sorted(set(places) - selected_from):
+        raise StaleRunError(
+            f"{run.selected} was changed since filter made it: its pictures do not lie in "
+            f"{strange[0][:200]}; {_filter(run)}"
+        )
+
+
+def require_unchanged(run: RunDir, places: Collection[str]) -> None:
+    """Raise StaleRunError where files of the web or of a bucket changed since the selection was made.
+
+    What cannot be looked at now is named when it is read.
+    """
+    from .metadata.resolve import resolve_source
+
+    noted = run.made_from("filter") or {}
+    if "contents" not in noted or not any(place.startswith(_CHANGING) for place in places):
+        return
+    try:
+        now = resolve_source(str(noted["source"]))
+    except SourceError:
+        return
+    is_there = not {*places}.isdisjoint(now.paths)
+    if is_there and fingerprint(now.identity) != fingerprint(noted["contents"]):
+        raise StaleRunError(
+            f"{noted['source']} has changed since {run.selected} was made of it; {_filter(run)}"
+        )
 
 
 def require_download(run: RunDir, recipe: "Recipe") -> None:

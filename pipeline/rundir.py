@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -150,6 +150,16 @@ class RunDir:
     def note_mirror(self, mirror: str) -> None:
         """Note it, for the run to go on by its folder alone."""
         write_json(self._state_folder() / "run.json", {"mirror": mirror})
+
+    @property
+    def places(self) -> frozenset[str] | None:
+        """The files (or folders) in which the selection's pictures lie, where filter noted them."""
+        found = (_read_object(self.path / ".visunex" / "places.json") or {}).get("places")
+        return frozenset(map(str, found)) if isinstance(found, list) else None
+
+    def note_places(self, places: Iterable[str]) -> None:
+        """Note them: a selection that was changed since may name any file."""
+        write_json(self._state_folder() / "places.json", {"places": sorted(places)})
 
     def identity(self, stage: Stage) -> str | None:
         """A hash of what `stage` was made from, for the next stage to be made from."""

@@ -21,8 +21,9 @@ from visunex.base.files import fingerprint, sha256_file
 from visunex.base.progress import Progress
 from visunex.net.robots import DIRECTIVES
 
-from ..chain import require_selection
+from ..chain import require_places, require_selection, require_unchanged
 from ..errors import DownloadError, FewerImagesError, UsageError
+from ..inside.location import place_of
 from ..inside.spool import FileSpool, Spool
 from ..metadata.sac import SCHEME
 from ..rundir import RunDir
@@ -211,9 +212,16 @@ def _spool(plan: Plan) -> Spool | None:
     """The candidates' pictures inside files; None when they come from the web."""
     folder, settings, candidates = plan.run.path / ".visunex" / "pictures", plan.settings, plan.candidates
     if candidates.locations is not None:
+        places = {place_of(text) for text in candidates.locations if text}
+        require_places(plan.run, places)
         made_from = fingerprint(plan.run.made_from("filter"))  # the contents of the files among it
         return FileSpool(
-            candidates.locations, folder, settings.max_bytes, made_from, settings.max_remote_bytes
+            candidates.locations,
+            folder,
+            settings.max_bytes,
+            made_from,
+            settings.max_remote_bytes,
+            partial(require_unchanged, plan.run, places),
         )
     urls = candidates.table["url"].to_pylist()
     if settings.images is not None:

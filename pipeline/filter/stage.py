@@ -17,6 +17,7 @@ from visunex.recipes import Columns, Recipe, RecipeError, dumps, load
 from visunex.recipes.schema import Dedupe, Encode, Filter, Score, Source
 
 from ..errors import FilterError, SourceError
+from ..inside.location import LOCATION, place_of
 from ..metadata.columns import ROLES, column
 from ..metadata.filetypes import is_parquet
 from ..metadata.footers import swollen
@@ -246,6 +247,8 @@ def _likeness(query: "ClipQuery", table: Table, asked: Sequence[Condition]) -> p
 
 def _write(run: RunDir, rows: pl.DataFrame, digits: int) -> None:
     """Write `selected.parquet`: the rows with their ranks, as keys of so many digits, before them."""
+    if LOCATION in rows.columns:
+        run.note_places({place_of(text) for text in rows[LOCATION].drop_nulls()})
     ranks = pl.int_range(rows.height, dtype=pl.Int64, eager=True).cast(pl.String)
     with atomic(run.selected) as path:
         rows.insert_column(0, ranks.str.zfill(digits).alias("key")).write_parquet(path)

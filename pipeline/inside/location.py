@@ -4,7 +4,7 @@ import re
 import urllib.parse
 from dataclasses import dataclass
 
-__all__ = ["LOCATION", "ROW_DIGITS", "Location", "below", "parse", "row_affixes"]
+__all__ = ["LOCATION", "ROW_DIGITS", "Location", "below", "parse", "place_of", "row_affixes"]
 
 LOCATION = "location"  # the column of tables and selections that says where a row's picture lies
 ROW_DIGITS = _OFFSET_DIGITS = (
@@ -87,3 +87,9 @@ def parse(text: str) -> Location:
             name=urllib.parse.unquote(name),
         )
     return Location(text)
+
+
+def place_of(text: str) -> str:
+    """The file that a location is in, or the folder under which metadata names it by a path."""
+    found = parse(text)
+    return found.file if found.folder is None else found.folder

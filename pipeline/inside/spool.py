@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Protocol
@@ -52,8 +52,8 @@ class Spool(Protocol):
 class FileSpool:
     """The pictures at the `locations` (by rank) inside tables, tars, zips and folders; see `Spool`.
 
-    What an interrupted download of the same selection (`made_from`) has copied into `folder` already is not
-    read again: the same place in a file may hold another picture by now.
+    `begin` is called before files are read. What an interrupted download of the same selection (`made_from`)
+    has copied into `folder` already is not read again: the same place in a file may hold another picture.
     """
 
     left_out: Mapping[str, int] = {}
@@ -65,9 +65,10 @@ class FileSpool:
         most: int,
         made_from: str = "",
         most_moved: str = MOST_MOVED,
+        begin: Callable[[], object] = lambda: None,
     ) -> None:
         self._locations, self._folder, self._most, self._made_from = locations, folder, most, made_from
-        self._allowance = Allowance(most_moved, DownloadError)
+        self._allowance, self._begin = Allowance(most_moved, DownloadError), begin
         self._opened: dict[str, ImageFile] = {}  # those behind addresses: what they say is moved once
         self._same: dict[bytes, Held] = {}  # by hash: a file may repeat a picture for ever
         self.path = folder / SPOOL
@@ -78,6 +79,7 @@ class FileSpool:
         texts = {rank: self._locations[rank] for rank in ranks}
         missing = dict.fromkeys(text for text in texts.values() if text and text not in self._held)
         if missing:
+            self._begin()
             self._copy([parse(text) for text in missing])
         return {rank: self._held.get(text or "", _NOWHERE) for rank, text in texts.items()}
 

@@ -67,11 +67,13 @@ class _Relay(ThreadingHTTPServer):
         """Where a file is to be read here."""
         reached_directly(_HOST)
         with self._lock:
-            self.failures.pop(place, None)
+            failed = self.failures.pop(place, None)
             file = remote_file(place)
             number = self._numbers.setdefault((place, file.name, file.web), len(self._files))
             if number == len(self._files):
                 self._files.append((place, file))
+            elif failed is not None:  # it may have changed, and its length with it
+                self._files[number] = (place, file)
         return f"http://{_HOST}:{self.server_address[1]}/{self._secret}/{number}.parquet"
 
     def file(self, path: str) -> tuple[str, RemoteFile] | None:
