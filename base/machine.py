@@ -1,6 +1,7 @@
 """The machine a process runs on: its cores, how it keeps memory, and whether that fell short."""
 
 import ctypes
+import errno
 import os
 import sys
 
@@ -33,7 +34,9 @@ def keep_memory(most: int = 2**28) -> None:
 
 
 def is_memory_shortage(error: BaseException) -> bool:
-    """Whether memory did not suffice: Python's, or torch's on any device, which says so in words alone."""
+    """Whether memory did not suffice: Python's, the system's, or torch's on any device in words alone."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _SHORTAGE)
     )

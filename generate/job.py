@@ -13,17 +13,19 @@ from typing import Any
 
 from PIL import Image
 
-from .errors import OutputError
+from .errors import MemoryShortageError, OutputError
 from .output.files import Writer
 from .output.grid import Grid, labelled_grid, tile
 from .output.png_text import ImageRecord, ModelRecord, TasteRecord, web_ui_text
+from .sampling.memory import enough_memory
 from .sampling.sampler import Batch, Sampler
 from .sampling.sizes import latent_shape
-from .settings import SeedOf, Settings
+from .settings import SEEDS, SeedOf, Settings
 from .taste import Taste
 
 __all__ = ["Job", "Report", "Variant", "run"]
 
+LESS = ("--skip_grid", "a smaller --n_samples", "a smaller --H and --W")  # what takes less memory
 VERSIONS = ("visunex", "torch", "diffusers", "transformers")
 
 
@@ -109,32 +111,59 @@ def run(
     `on_step` and `on_personalise` are called as by `Sampler.sample`. Raises what that and `Writer` raise;
     images already made stay where they are.
     """
-    began, writer, flagged = time.monotonic(), Writer(job.folder), 0
-    columns: list[list[_Made]] = []
-    for variant in job.variants:
-        columns.append([])
-        batches = sampler.sample(
-            job.prompts,
-            job.settings,
-            variant.taste,
-            on_step=on_step,
-            on_personalise=on_personalise,
-            only=job.only[0] if job.only else None,
-            seed_of=job.seed_of,
-        )
-        for batch in batches:
-            images, objections = check(batch.images) if check else (batch.images, 0)
-            flagged += objections
-            made = _wanted(job, replace(batch, images=images), variant.taste, sampler)
-            for each in made if job.save else ():
-                with _ways_on(job, each.record):
-                    writer.sample(each.image, each.record)
-            columns[-1] += made
-    samples = tuple(map(str, writer.written))
-    grid = _grid(job, columns) if job.grid and columns[0] else None
-    grids = (str(writer.grid(grid.image, web_ui_text(columns[0][0].record))),) if grid else ()
-    spelt = grid.spelt if grid else {}
-    return Report(sum(map(len, columns)), flagged, samples, grids, time.monotonic() - began, spelt)
+    began, writer = time.monotonic(), Writer(job.folder)
+    with _what_is_kept(job, writer), enough_memory("the run", str(sampler.model.device), *LESS):
+        columns, count, flagged = list[list[_Made]](), 0, 0
+        for variant in job.variants:
+            columns.append([])
+            batches = sampler.sample(
+                job.prompts,
+                job.settings,
+                variant.taste,
+                on_step=on_step,
+                on_personalise=on_personalise,
+                only=job.only[0] if job.only else None,
+                seed_of=job.seed_of,
+            )
+            for batch in batches:
+                images, objections = check(batch.images) if check else (batch.images, 0)
+                flagged += objections
+                made = _wanted(job, replace(batch, images=images), variant.taste, sampler)
+                _save(job, writer, made)
+                count += len(made)
+                columns[-1] += made if job.grid else []
+        samples = tuple(map(str, writer.written))
+        grid = _grid(job, columns) if columns[0] else None
+        grids = (str(writer.grid(grid.image, web_ui_text(columns[0][0].record))),) if grid else ()
+        spelt = grid.spelt if grid else {}
+    return Report(count, flagged, samples, grids, time.monotonic() - began, spelt)
+
+
+def _save(job: Job, writer: Writer, made: Sequence[_Made]) -> None:
+    for each in made if job.save else ():
+        with _ways_on(job, each.record):
+            writer.sample(each.image, each.record)
+
+
+@contextmanager
+def _what_is_kept(job: Job, writer: Writer) -> Iterator[None]:
+    """Say in an error of memory what was drawn before, and how the run goes on."""
+    try:
+        yield
+    except MemoryShortageError as error:
+        if not (count := len(writer.written)):
+            raise
+        way = f", --seed {(job.settings.seed + count) % SEEDS} goes on" if _counts_up(job) else ""
+        kept = f"{count} picture{'s' if count > 1 else ''} in {job.folder}"
+        raise MemoryShortageError(
+            f"{error}; {kept} from before {'are' if count > 1 else 'is'} kept{way}"
+        ) from None
+
+
+def _counts_up(job: Job) -> bool:
+    """Whether the seeds of a run's images follow one another."""
+    simple = isinstance(job.prompts, str) and len(job.variants) == 1 and job.only is None
+    return simple and job.seed_of == "image" and not job.settings.fixed_code
 
 
 @contextmanager
@@ -143,8 +172,7 @@ def _ways_on(job: Job, record: ImageRecord) -> Iterator[None]:
     try:
         yield
     except OutputError as error:
-        simple = isinstance(job.prompts, str) and len(job.variants) == 1 and job.only is None
-        if simple and record.own_seed and not job.settings.fixed_code:
+        if _counts_up(job):
             raise OutputError(f"{error}; --seed {record.seed} begins with the picture that was not") from None
         raise
 

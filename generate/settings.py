@@ -1,11 +1,25 @@
 """How images are sampled: plain values, without torch."""
 
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from math import inf
+from sys import float_info
+from typing import Any, Literal
 
+from visunex.base.errors import UsageError, described
 from visunex.base.hub_cache import DEFAULT_MODEL
 
-__all__ = ["DEFAULT_MODEL", "SEEDS", "Precision", "Prediction", "SeedOf", "Settings", "TextEncoder"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "SEEDS",
+    "Precision",
+    "Prediction",
+    "SeedOf",
+    "Settings",
+    "SettingsError",
+    "TextEncoder",
+]
 
 SEEDS = 2**64  # so many there are
 
@@ -14,6 +28,67 @@ Prediction = Literal["epsilon", "v"]  # what the UNet estimates: the noise, or v
 # What a seed stands for: an image's noise (its own seed is counted up from the run's), or all of a run's.
 SeedOf = Literal["image", "run"]
 Precision = Literal["full", "autocast"]  # fp32, or fp16 on a GPU
+
+
+class SettingsError(UsageError, ValueError):
+    """A value of `Settings` that is of another type, or that nothing could be sampled with."""
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)  # numpy's count, 4.0 does not
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool | str | bytes):
+        raise TypeError
+    return value if isinstance(value, int) else float(value)
+
+
+def _one_of(*values: object) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if not isinstance(value, str | bool | None) or value not in values:
+            raise ValueError
+        return value
+
+    return check
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _pixels(value: Any) -> int | None:
+    return None if value is None else _whole(value)
+
+
+# What each field takes: a function that gives the value back or raises, and the words for it.
+_TAKES: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+    "negative_prompt": (_text, "a text"),
+    "seed": (_whole, "a whole number from 0 to 2^64 - 1"),
+    "scheduler": (_text, "a sampler's name such as 'ddim'"),
+    "steps": (_whole, "a whole number"),
+    "eta": (_number, "a finite number, 0 or more"),
+    "guidance_scale": (_number, "a finite number"),
+    "height": (_pixels, "a whole number of pixels, or None"),
+    "width": (_pixels, "a whole number of pixels, or None"),
+    "samples": (_whole, "a whole number, 1 or more"),
+    "iterations": (_whole, "a whole number, 1 or more"),
+    "fixed_code": (_one_of(True, False), "True or False"),
+    "rng": (_one_of("device", "cpu"), "'device' or 'cpu'"),
+    "prediction": (_one_of("epsilon", "v", None), "'epsilon', 'v' or None"),
+}
+# Bounds that do not depend on the model.
+_BOUNDS = {
+    "seed": (0, SEEDS - 1),
+    "samples": (1, inf),
+    "iterations": (1, inf),
+    "eta": (0, float_info.max),
+    "guidance_scale": (-float_info.max, float_info.max),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +107,8 @@ class Settings:
     - `fixed_code`: the same starting noise for every batch
     - `prediction`: what the model's UNet estimates, where the model does not say so or says it wrongly
     - `rng`: noise is drawn on the sampler's `device`, or on the `cpu`: the same images on every machine
+
+    Raises SettingsError, a ValueError, that names the field for a value of another type.
     """
 
     negative_prompt: str = ""
@@ -47,3 +124,18 @@ class Settings:
     fixed_code: bool = False
     rng: Literal["device", "cpu"] = "device"
     prediction: Prediction | None = None
+
+    def __post_init__(self) -> None:
+        for name, (check, wanted) in _TAKES.items():
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, check(value))
+            except (TypeError, ValueError):
+                raise SettingsError(f"{name} is {described(value)}: give {wanted}") from None
+
+    def check(self) -> None:
+        """Raise SettingsError, naming the field, for a value that nothing can be sampled with."""
+        for name, (least, most) in _BOUNDS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise SettingsError(f"{name} is {described(value)}: give {_TAKES[name][1]}")

@@ -18,7 +18,7 @@ def enough_memory(what: str, device: str, *less: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
         if not is_memory_shortage(error):
             raise
         on_gpu = () if device.startswith("cpu") else ("--lowvram", "--precision autocast", "--device cpu")

@@ -1,6 +1,7 @@
 """The safety checker of Stable Diffusion 1.x: images it objects to are blacked out."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import torch
 from PIL import Image
 
 from visunex.base.errors import first_line
+from visunex.base.machine import is_memory_shortage
 
 from ..errors import CheckpointError
 from ..families.sd1.model import Model
+from .memory import enough_memory
 
 __all__ = ["load_checker"]
 
@@ -24,10 +27,16 @@ def load_checker(model: Model) -> Callable[[Images], tuple[Images, int]]:
 
     It returns them, those objected to in black, and their number. Raises CheckpointError when there is none.
     """
-    checker, extractor = _load(model.name)
-    checker = checker.to("cpu" if model.lowvram else model.device)
+    enough = partial(enough_memory, "the safety checker", str(model.device), "leaving --safety_checker out")
+    with enough():
+        checker, extractor = _load(model.name)
+        checker = checker.to("cpu" if model.lowvram else model.device)
 
     def check(images: Images) -> tuple[Images, int]:
+        with enough("a smaller --n_samples"):
+            return verdict(images)
+
+    def verdict(images: Images) -> tuple[Images, int]:
         pixels = extractor(list(images), return_tensors="pt").pixel_values
         with torch.inference_mode(), model.on_device(checker) as there:
             # the checker blacks out the arrays it is given; only its verdicts are wanted
@@ -53,6 +62,8 @@ def _load(name: str) -> tuple[Any, Any]:
         checker = StableDiffusionSafetyChecker.from_pretrained(HUB_NAME)
         return checker.eval(), CLIPImageProcessor.from_pretrained(HUB_NAME)
     except (OSError, ValueError) as error:
+        if is_memory_shortage(error):
+            raise
         raise CheckpointError(
             f"the safety checker {HUB_NAME} is not on this machine and cannot be fetched "
             f"({first_line(error)}); bring it with `hf download {HUB_NAME}`, or leave --safety_checker out"

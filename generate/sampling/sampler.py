@@ -90,7 +90,7 @@ class Sampler:
         Raises UsageError for settings that do not fit the model, EmbeddingSizeError for a taste of another
         size.
         """
-        settings = settings or Settings()
+        settings = Settings() if settings is None else settings
         _check(prompts, settings, taste)
         shape = latent_shape(self.model, settings)
         scheduler = build_scheduler(self.model, settings)
@@ -150,11 +150,12 @@ class Sampler:
         return torch.device("cpu") if settings.rng == "cpu" else self.model.device
 
 
-def _check(prompts: object, settings: object, taste: object) -> None:
+def _check(prompts: object, settings: Settings, taste: object) -> None:
     """Raise UsageError for arguments that are not what `sample` takes."""
     for text in [prompts] if isinstance(prompts, str) or not isinstance(prompts, Sequence) else prompts:
         require(text, "prompts", str, "a text, or a list of texts")
     require(settings, "settings", Settings, "visunex.generate.Settings(...)")
+    settings.check()
     require(taste, "taste", (Taste, type(None)), "visunex.generate.Taste.load(NAME)")
 
 

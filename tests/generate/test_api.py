@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -30,6 +31,52 @@ def test_what_is_public_is_shown():
 def test_settings_load_no_torch():
     done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("negative_prompt", None),
+        ("seed", "42"),
+        ("scheduler", 3),
+        ("steps", 5.0),
+        ("steps", [5]),
+        ("eta", "0.5"),
+        ("guidance_scale", None),
+        ("guidance_scale", True),
+        ("height", "64"),
+        ("width", 64.5),
+        ("samples", True),
+        ("fixed_code", 1),
+        ("fixed_code", "yes"),
+        ("rng", "gpu"),
+        ("rng", ["cpu"]),
+        ("prediction", "sample"),
+    ],
+)
+def test_a_setting_of_another_type_is_named(field, value):
+    with pytest.raises(ValueError, match=f"^{field} is .*: give "):
+        Settings(**{field: value})
+
+
+@pytest.mark.parametrize(
+    "values", [{"seed": -1}, {"seed": 2**64}, {"eta": float("nan")}, {"samples": 0}, {"iterations": -1}]
+)
+def test_a_setting_that_nothing_is_sampled_with_is_named(values):
+    with pytest.raises(ValueError, match=f"^{next(iter(values))} is .*: give "):
+        Settings(**values).check()
+
+
+def test_numbers_of_numpy_are_settings():
+    settings = Settings(
+        steps=np.int64(4), guidance_scale=np.float32(7.5), seed=torch.tensor(3), height=np.int32(8)
+    )
+    assert settings == Settings(steps=4, guidance_scale=7.5, seed=3, height=8)
+    assert [type(each) for each in (settings.steps, settings.guidance_scale, settings.seed)] == [
+        int,
+        float,
+        int,
+    ]
 
 
 def test_a_taste_by_name_or_path(embedding_file, tmp_path, monkeypatch):

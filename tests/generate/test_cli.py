@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -477,6 +478,50 @@ def test_every_option_of_the_table_is_one():
 
     fields = {parameter.name for parameter in main.params}
     assert {field for row in TABLE for field in row[0]} <= fields
+
+
+@pytest.mark.parametrize(
+    ("place", "calls", "said"),
+    [
+        ("visunex.generate.sampling.sampler.decode", 2, "--seed 44 goes on"),
+        ("visunex.generate.job.tile", 0, "the run does not fit into the memory of cpu: try --skip_grid"),
+    ],
+)
+def test_memory_that_runs_out_keeps_what_was_made(generate, monkeypatch, place, calls, said):
+    module, _, name = place.rpartition(".")
+    whole, called = getattr(sys.modules[module], name), []
+
+    def fails(*given, **named):
+        called.append(1)
+        if len(called) > calls:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(*given, **named)
+
+    monkeypatch.setattr(place, fails)
+    result = generate("--prompt", "a castle", "--n_iter", 3, "--ddim_steps", 1)
+    assert result.exit_code == 1
+    kept = len(list(Path("outputs/samples").iterdir()))
+    assert kept == (calls or 3)
+    assert f"{kept} pictures in outputs from before are kept" in result.stderr
+    assert said in result.stderr
+
+
+def test_the_safety_checkers_memory_is_its_own(monkeypatch, tmp_path):
+    from visunex.generate.errors import MemoryShortageError
+    from visunex.generate.sampling import safety
+
+    def fails(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    model = SimpleNamespace(name="x", device="cpu", lowvram=False)
+    monkeypatch.setattr(safety, "_load", fails)
+    with pytest.raises(
+        MemoryShortageError, match=r"the safety checker does not fit .* leaving --safety_checker"
+    ):
+        safety.load_checker(model)
+    monkeypatch.setattr(safety, "_load", lambda name: (torch.nn.Identity(), fails))
+    with pytest.raises(MemoryShortageError, match="a smaller --n_samples"):
+        safety.load_checker(model)((Image.new("RGB", (8, 8)),))
 
 
 def test_a_full_disk_keeps_what_was_made(generate, monkeypatch, small_files_only):
