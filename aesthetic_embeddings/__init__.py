@@ -7,8 +7,7 @@ from .arithmetic import compare, mix
 from .artefact import Embedding, load, save
 from .catalogue import Published, catalogue
 from .errors import EmbeddingError
-from .fetching import fetch, get_bytes, is_url, mirror_given
-from .finding import find, find_published, findable
+from .finding import fetch, find, find_published, findable
 from .reduction import reduce
 
 __all__ = [
@@ -21,10 +20,7 @@ __all__ = [
     "find",
     "find_published",
     "findable",
-    "get_bytes",
-    "is_url",
     "load",
-    "mirror_given",
     "mix",
     "reduce",
     "save",

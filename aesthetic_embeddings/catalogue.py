@@ -10,6 +10,10 @@ from visunex.base.errors import require
 from visunex.base.suggest import did_you_mean
 
 from .errors import EmbeddingError
+from .fetching import PinnedFile
+
+FOLDER = "aesthetic_embeddings"  # of the publisher's repository, and of a mirror
+_MOST = 1 << 20  # bytes
 
 Kind = Literal["mean", "contrast", "unknown"]
 
@@ -24,6 +28,19 @@ class Published:
     shape: tuple[int, ...]
     kind: Kind
     description: str
+
+    @property
+    def file(self) -> PinnedFile:
+        """The published file."""
+        return PinnedFile(
+            self.name,
+            f"{FOLDER}/{self.name}.pt",
+            f"embeddings/{self.name}.pt",
+            self.url,
+            self.sha256,
+            _MOST,
+            "an embedding is a few kB",
+        )
 
 
 @functools.cache

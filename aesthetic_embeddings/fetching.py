@@ -1,72 +1,123 @@
-"""Published embeddings, brought once: from a mirror or their own address, checked against the catalogue."""
+"""Small published files known by their SHA-256: brought once, from a mirror or their own address, and kept.
+
+Embeddings, vectors and the weights of predictors are named so and never shipped.
+"""
 
 import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 from visunex.base.errors import VisunexError
 from visunex.base.files import sha256_file, write_bytes
 from visunex.base.folders import cache_folder
 
-from .artefact import Embedding, load
-from .catalogue import Published, published
 from .errors import EmbeddingError
 
+__all__ = ["MIRROR_VARIABLE", "PinnedFile", "mirror_given", "mirrored"]
+
 MIRROR_VARIABLE = "VISUNEX_MIRROR"
-FOLDER = "aesthetic_embeddings"  # of the publisher's repository
-MAX_BYTES = 1024**2  # published embeddings are a few kB
-TOTAL_SECONDS = 60.0
+TOTAL_SECONDS = 60.0  # for one file
 _MIRROR: ContextVar[str | None] = ContextVar("mirror", default=None)  # of the block at work
 
 
-def fetch(name: str, mirror: str | None = None) -> Embedding:
-    """Bring a published embedding, unless it is cached, and check its SHA-256.
+@dataclass(frozen=True)
+class PinnedFile:
+    """A published file of at most `most` bytes.
 
-    `mirror` (else `$VISUNEX_MIRROR`, else the publisher's own address) is a folder or a URL that holds
-    `aesthetic_embeddings/NAME.pt` or `NAME.pt`. Raises EmbeddingError when the name is unknown, the source
-    does not answer or answers something else than what was published.
+    `path` is its place in a mirror, FOLDER/FILE, and `kept` that in the cache; `name` is what a person calls
+    it, and `size` says in words how large such files are.
     """
-    entry = published(name)
-    cached = cached_file(entry)
-    if cached is not None:
-        return load(cached)
-    data, source = _bring(entry, mirror_given(mirror))
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != entry.sha256:
-        raise EmbeddingError(
-            f"{source} is not the published {name}: its SHA-256 is {digest[:12]}..., not "
-            f"{entry.sha256[:12]}...; "
-            "nothing was kept, try another mirror"
-        )
-    target = cache_folder("embeddings") / f"{name}.pt"
-    try:
-        write_bytes(target, data)
-    except OSError as error:
-        raise EmbeddingError(
-            f"{target} cannot be written: {error.strerror or error}; set XDG_CACHE_HOME"
-        ) from None
-    return load(target)
 
+    name: str
+    path: str
+    kept: str
+    url: str
+    sha256: str
+    most: int
+    size: str
 
-def cached_file(entry: Published) -> Path | None:
-    """The cached file of a published embedding when it is there and still what was published."""
-    try:
-        path = cache_folder("embeddings") / f"{entry.name}.pt"
-        return path if sha256_file(path) == entry.sha256 else None
-    except (OSError, VisunexError):  # no such file, or no place where it could be
-        return None
+    def cached(self) -> Path | None:
+        """The file in the cache when it is there and still what was published."""
+        try:
+            path = self._in_cache()
+            return path if sha256_file(path) == self.sha256 else None
+        except (OSError, VisunexError):  # no such file, or no place where it could be
+            return None
 
+    def in_mirror(self, mirror: str | None = None) -> Path | None:
+        """The file in a mirror that is a folder on this machine; None without one."""
+        place = mirror_given(mirror)
+        if not place or _is_url(place):
+            return None
+        candidates = (Path(place) / self.path, Path(place) / self._file)
+        return next((path for path in candidates if path.is_file()), None)
 
-def mirrored_file(entry: Published, mirror: str | None = None) -> Path | None:
-    """The file of a published embedding in a mirror that is a folder on this machine; None without one."""
-    place = mirror_given(mirror)
-    if not place or is_url(place):
-        return None
-    candidates = (Path(place) / FOLDER / f"{entry.name}.pt", Path(place) / f"{entry.name}.pt")
-    return next((path for path in candidates if path.is_file()), None)
+    def bring(self, mirror: str | None = None) -> Path:
+        """The file in the cache: if it is not there, brought and checked.
+
+        It comes from `mirror` (else `$VISUNEX_MIRROR`, else the publisher's address): a folder or a URL that
+        holds `path`; a folder may also hold the file itself. Raises EmbeddingError.
+        """
+        if (cached := self.cached()) is not None:
+            return cached
+        data, source = self._brought(mirror_given(mirror))
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != self.sha256:
+            raise EmbeddingError(
+                f"{source} is not the published {self.name}: its SHA-256 is {digest[:12]}..., not "
+                f"{self.sha256[:12]}...; nothing was kept, try another mirror"
+            )
+        target = self._in_cache()
+        try:
+            write_bytes(target, data)
+        except OSError as error:
+            raise EmbeddingError(
+                f"{target} cannot be written: {error.strerror or error}; set XDG_CACHE_HOME"
+            ) from None
+        return target
+
+    @property
+    def _file(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    def _in_cache(self) -> Path:
+        kind, _, file = self.kept.partition("/")
+        return cache_folder(kind) / file
+
+    def _brought(self, mirror: str | None) -> tuple[bytes, str]:
+        """The bytes, and the path or address that they came from."""
+        if not mirror or _is_url(mirror):
+            url = f"{mirror.rstrip('/')}/{self.path}" if mirror else self.url
+            return self._fetched(url), url
+        path = self.in_mirror(mirror)
+        if path is None:
+            raise EmbeddingError(f"the mirror {mirror} has no {self.path} and no {self._file}")
+        try:
+            with path.open("rb") as file:
+                return file.read(self.most), str(path)
+        except OSError as error:
+            raise EmbeddingError(f"{path} cannot be read: {error.strerror or error}") from None
+
+    def _fetched(self, url: str) -> bytes:
+        from visunex.net import FetchError, probe  # here, as few commands fetch
+
+        advice = f"check the network, or name a mirror with --mirror or ${MIRROR_VARIABLE}"
+        try:
+            return probe.get_bytes(url, most=self.most, seconds=TOTAL_SECONDS)
+        except FetchError as error:
+            if error.kind == "too_large":
+                message = f"{url} sends more than {self.most // 1024**2} MB; {self.size}"
+            elif error.kind == "timeout":
+                message = f"{url} took longer than {TOTAL_SECONDS:.0f} seconds; try again or another mirror"
+            elif error.status is not None:
+                message = f"{url} answers {error.message}; {advice}"
+            else:
+                message = f"{url} cannot be fetched: {error.message}; {advice}"
+            raise EmbeddingError(message) from None
 
 
 def mirror_given(mirror: str | None) -> str | None:
@@ -84,41 +135,6 @@ def mirrored(place: str | None) -> Iterator[None]:
         _MIRROR.reset(before)
 
 
-def is_url(place: str) -> bool:
+def _is_url(place: str) -> bool:
     """Whether a mirror is an address rather than a folder."""
     return place.startswith(("http://", "https://"))
-
-
-def _bring(entry: Published, mirror: str | None) -> tuple[bytes, str]:
-    if not mirror:
-        return get_bytes(entry.url), entry.url
-    if is_url(mirror):
-        url = f"{mirror.rstrip('/')}/{FOLDER}/{entry.name}.pt"
-        return get_bytes(url), url
-    path = mirrored_file(entry, mirror)
-    if path is None:
-        raise EmbeddingError(f"the mirror {mirror} has no {FOLDER}/{entry.name}.pt and no {entry.name}.pt")
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES), str(path)
-    except OSError as error:
-        raise EmbeddingError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def get_bytes(url: str) -> bytes:
-    """The body at `url`, within bounds of time and size. Raises EmbeddingError, with advice."""
-    from visunex.net import FetchError, probe  # here, as few commands fetch
-
-    advice = f"check the network, or name a mirror with --mirror or ${MIRROR_VARIABLE}"
-    try:
-        return probe.get_bytes(url, most=MAX_BYTES, seconds=TOTAL_SECONDS)
-    except FetchError as error:
-        if error.kind == "too_large":
-            message = f"{url} sends more than {MAX_BYTES // 1024**2} MB; an embedding is a few kB"
-        elif error.kind == "timeout":
-            message = f"{url} took longer than {TOTAL_SECONDS:.0f} seconds; try again or another mirror"
-        elif error.status is not None:
-            message = f"{url} answers {error.message}; {advice}"
-        else:
-            message = f"{url} cannot be fetched: {error.message}; {advice}"
-        raise EmbeddingError(message) from None

@@ -10,9 +10,19 @@ from visunex.base.proxies import is_offline
 from visunex.base.suggest import did_you_mean
 
 from .artefact import Embedding, load
-from .catalogue import catalogue, published
+from .catalogue import FOLDER, catalogue, published
 from .errors import EmbeddingError
-from .fetching import FOLDER, MIRROR_VARIABLE, cached_file, fetch, mirror_given, mirrored_file
+from .fetching import MIRROR_VARIABLE, mirror_given
+
+
+def fetch(name: str, mirror: str | None = None) -> Embedding:
+    """Bring a published embedding, unless it is cached, and check its SHA-256.
+
+    `mirror` (else `$VISUNEX_MIRROR`, else the publisher's own address) is a folder or a URL that holds
+    `aesthetic_embeddings/NAME.pt` or `NAME.pt`. Raises EmbeddingError when the name is unknown, the source
+    does not answer or answers something else than what was published.
+    """
+    return load(published(name).file.bring(mirror))
 
 
 def find(name_or_path: str | Path, mirror: str | None = None, runs: Path = RUNS) -> Embedding:
@@ -51,7 +61,7 @@ def findable(
 
     Published ones in the cache or in a mirror folder, those of the runs, and the `*.pt` files of `folders`.
     """
-    paths = [cached_file(entry) or mirrored_file(entry, mirror) for entry in catalogue().values()]
+    paths = [entry.file.cached() or entry.file.in_mirror(mirror) for entry in catalogue().values()]
     paths += run_files(runs)
     paths += [path for folder in folders for path in sorted(folder.glob("*.pt"))]
     seen = set()
@@ -91,8 +101,7 @@ def find_published(name: str, mirror: str | None = None) -> Embedding:
     Nothing else is asked for it. Raises EmbeddingError.
     """
     entry = published(name)
-    cached = cached_file(entry)
-    if cached is not None:
+    if (cached := entry.file.cached()) is not None:
         return load(cached)
     if not mirror_given(mirror):
         offline = ", and HF_HUB_OFFLINE is set" if is_offline() else ""

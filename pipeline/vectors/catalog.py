@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.aesthetic_embeddings import EmbeddingError, get_bytes, is_url, mirror_given
+from visunex.aesthetic_embeddings import EmbeddingError
+from visunex.aesthetic_embeddings.fetching import PinnedFile
 from visunex.base.errors import UsageError, first_line
-from visunex.base.files import write_bytes
-from visunex.base.folders import cache_folder
 
 from ..errors import EncodeError
 from .npy import NPY_ERRORS, as_float32, have_direction
@@ -61,12 +60,10 @@ def read_published(name: str) -> VectorFile:
     published, and checked by its SHA-256. Raises EncodeError, UsageError.
     """
     entry = catalogue().get(name)
-    if entry is not None:
-        return _read(_fetched(entry), name)
-    if not name.endswith(".npy"):
+    if entry is None and not name.endswith(".npy"):
         raise UsageError(f"there are no published vectors {name!r}: {', '.join(catalogue())}, or a .npy file")
     try:
-        with Path(name).open("rb") as file:
+        with (Path(name) if entry is None else _fetched(entry)).open("rb") as file:
             return _read(file.read(LARGEST + 1), name)
     except OSError as error:
         raise EncodeError(f"{name} cannot be read: {error.strerror}") from None
@@ -88,39 +85,15 @@ def _read(data: bytes, name: str) -> VectorFile:
     return VectorFile(rows[sound], tuple(f"{name} row {row}" for row in np.flatnonzero(~sound)))
 
 
-def _fetched(entry: PublishedVectors) -> bytes:
-    cached = cache_folder("vectors") / f"{entry.name}.npy"
-    if (data := _bytes(cached)) is not None and digest(data) == entry.sha256:
-        return data
-    data, place = _bring(entry)
-    if digest(data) != entry.sha256:
-        raise EncodeError(f"{place} is not the published {entry.name}: its SHA-256 is {digest(data)[:12]}...")
-    write_bytes(cached, data)
-    return data
-
-
-def _bring(entry: PublishedVectors) -> tuple[bytes, str]:
-    """The file, and the path or address it came from."""
-    mirror = mirror_given(None)
-    if not mirror or is_url(mirror):
-        url = f"{mirror.rstrip('/')}/{entry.name}.npy" if mirror else entry.url
-        try:
-            return get_bytes(url), url
-        except EmbeddingError as error:
-            raise EncodeError(str(error)) from None
-    paths = (Path(mirror) / f"{entry.name}.npy", Path(mirror) / f"{Path(entry.name).name}.npy")
-    for path in paths:
-        if (data := _bytes(path)) is not None:
-            return data, str(path)
-    raise EncodeError(f"the mirror {mirror} has no {entry.name}.npy and no {paths[1].name}")
-
-
-def _bytes(path: Path) -> bytes | None:
+def _fetched(entry: PublishedVectors) -> Path:
+    place = f"{entry.name}.npy"
+    file = PinnedFile(
+        entry.name, place, f"vectors/{place}", entry.url, entry.sha256, LARGEST, "vectors are a few kB"
+    )
     try:
-        with path.open("rb") as file:
-            return file.read(LARGEST + 1)
-    except OSError:
-        return None
+        return file.bring()
+    except EmbeddingError as error:
+        raise EncodeError(str(error)) from None
 
 
 def digest(data: bytes) -> str:

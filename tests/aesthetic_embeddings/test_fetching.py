@@ -19,10 +19,9 @@ from visunex.aesthetic_embeddings import (
     fetching,
     find,
     findable,
-    mirror_given,
     save,
 )
-from visunex.aesthetic_embeddings.fetching import mirrored
+from visunex.aesthetic_embeddings.fetching import mirror_given, mirrored
 
 
 @pytest.fixture(autouse=True)
