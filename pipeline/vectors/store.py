@@ -54,6 +54,11 @@ class Part:
     metadata: Path | None
     without_direction: tuple[int, ...] = ()
 
+    @property
+    def rows(self) -> int:
+        """The number of rows of its array."""
+        return len(_mapped(self))
+
 
 @dataclass(frozen=True)
 class VectorFolder:
@@ -64,7 +69,12 @@ class VectorFolder:
 
     def __len__(self) -> int:
         """The number of vectors."""
-        return sum(len(_mapped(part)) - len(part.without_direction) for part in self.parts)
+        return sum(part.rows - len(part.without_direction) for part in self.parts)
+
+    @property
+    def dimension(self) -> int:
+        """How long its vectors are."""
+        return int(_mapped(self.parts[0]).shape[1])
 
     @property
     def dropped(self) -> list[str]:

@@ -1,0 +1,164 @@
+"""The scores of all vectors of a folder, beside what its metadata says of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visunex.aesthetic_embeddings import Embedding
+from visunex.aesthetic_embeddings.space import Space, space_of, space_said
+from visunex.base.files import atomic
+from visunex.base.progress import Progress
+
+from ..errors import EncodeError, UsageError, parquet_errors
+from ..vectors.store import Part, VectorFolder
+from .catalog import Predictor
+from .head import Head
+from .published import load
+
+__all__ = ["Scores", "score_embedding", "score_folder"]
+
+_TOLD = ("key", "image_path", "url", "caption")  # columns of the metadata that are kept beside the scores
+_QUANTILES = {"lowest": 0.0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "highest": 1.0}
+_MARK = b"visunex.scores"
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """For each vector a row: `rows` of its metadata by column, and by each predictor's name its `scores`."""
+
+    rows: Mapping[str, Sequence[Any]]
+    scores: Mapping[str, NDArray[np.float64]]
+    dropped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of vectors."""
+        return len(next(iter(self.scores.values())))
+
+    def summary(self, name: str) -> dict[str, float]:
+        """The mean of a predictor's scores, and where they lie."""
+        values = self.scores[name]
+        places = zip(_QUANTILES, np.quantile(values, list(_QUANTILES.values())).tolist(), strict=True)
+        return {"mean": float(values.mean()), **dict(places)}
+
+    def extremes(self, name: str, count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The rows that score highest and lowest, each from the outermost inwards."""
+        order = np.argsort(-self.scores[name], kind="stable")
+        return [self._row(name, at) for at in order[:count]], [
+            self._row(name, at) for at in order[::-1][:count]
+        ]
+
+    def _row(self, name: str, at: int) -> dict[str, Any]:
+        told = {column: values[at] for column, values in self.rows.items() if values[at] is not None}
+        return {"row": int(at), **told, "score": float(self.scores[name][at])}
+
+    def write(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write them as a parquet file. Raises UsageError for a file that is there and none of ours."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if path.suffix.lower() != ".parquet" or path.is_dir():
+            raise UsageError(f"scores are written to a file NAME.parquet; {path} is none")
+        if path.exists() and not overwrite and not _is_ours(path):
+            raise UsageError(f"{path} is there already and holds no scores; --overwrite replaces it")
+        table = pa.table({**self.rows, **self.scores}).replace_schema_metadata({_MARK: b"1"})
+        with atomic(path) as temporary:
+            pq.write_table(table, temporary)
+
+
+def _is_ours(path: Path) -> bool:
+    import pyarrow.parquet as pq
+
+    try:
+        return _MARK in (pq.read_schema(path).metadata or {})
+    except parquet_errors():
+        return False
+
+
+def score_folder(folder: VectorFolder, predictors: Sequence[Predictor], mirror: str | None = None) -> Scores:
+    """Score all vectors of a folder by some predictors, each brought first if need be (see `load`).
+
+    Raises EncodeError: the vectors are of another model, or a predictor cannot be had.
+    """
+    said = [space_said(_model(each)) for each in folder.identities()]
+    dimension = folder.dimension
+    heads = _heads(predictors, dimension, str(folder.path), [each for each in said if each], mirror)
+    found = {name: np.empty(len(folder)) for name in heads}
+    begin = 0
+    with Progress("score", len(folder), unit="vectors") as progress:
+        for units in folder.units():
+            end = begin + len(units)
+            for name, head in heads.items():
+                found[name][begin:end] = head.scores(units)
+            begin = end
+            progress.advance(len(units))
+    return Scores(_rows(folder), found, tuple(folder.dropped))
+
+
+def score_embedding(
+    embedding: Embedding, predictors: Sequence[Predictor], mirror: str | None = None
+) -> Scores:
+    """Score an embedding's direction, as if it were a picture's. Raises EncodeError as `score_folder`."""
+    space = space_of(embedding)
+    spaces = [space] if space else []
+    heads = _heads(predictors, embedding.dimension, embedding.name, spaces, mirror)
+    wide = embedding.vector.astype(np.float64)
+    unit = (wide / np.linalg.norm(wide)).astype(np.float32)
+    return Scores({"embedding": [embedding.name]}, {name: head.scores(unit) for name, head in heads.items()})
+
+
+def _heads(
+    predictors: Sequence[Predictor],
+    dimension: int,
+    name: str,
+    spaces: Iterable[Space],
+    mirror: str | None,
+) -> dict[str, Head]:
+    """The heads by their names, when the vectors called `name` are such as they are for."""
+    spaces = list(spaces)
+    for predictor in predictors:
+        own = Space(*predictor.model)
+        others = [str(space) for space in spaces if space.differs(own)]
+        if others or dimension != predictor.dimension:
+            what = f"of {others[0]}" if others else f"of {dimension} dimensions"
+            raise EncodeError(
+                f"the vectors of {name} are {what}, and {predictor.name} scores those of {own} "
+                f"({predictor.dimension}); encode the pictures with --model {own.name} --pretrained "
+                f"{own.pretrained}"
+            )
+    return {predictor.name: load(predictor, mirror) for predictor in predictors}
+
+
+def _model(identity: Mapping[str, Any]) -> dict[str, Any]:
+    model = identity.get("model")
+    name, pretrained = model if isinstance(model, list) and len(model) == 2 else (model, "")
+    return {"name": name, "pretrained": pretrained, "weights": identity.get("weights")}
+
+
+def _rows(folder: VectorFolder) -> dict[str, list[Any]]:
+    """What the metadata says of the vectors, as columns as long as there are vectors."""
+    found: dict[str, list[Any]] = {name: [] for name in _TOLD}
+    for part in folder.parts:
+        for name, values in _columns(part).items():
+            found[name] += values
+    return {name: values for name, values in found.items() if any(value is not None for value in values)}
+
+
+def _columns(part: Part) -> dict[str, list[Any]]:
+    import pyarrow.parquet as pq
+
+    left_out = set(part.without_direction)
+    try:
+        file = None if part.metadata is None else pq.ParquetFile(part.metadata)
+        rows = part.rows if file is None else file.metadata.num_rows
+        there = [] if file is None else [name for name in _TOLD if name in file.schema_arrow.names]
+        table = file.read(columns=there).to_pydict() if file and there else {}
+    except parquet_errors() as error:
+        raise EncodeError(f"{part.metadata} cannot be read ({error}); make it again") from None
+    return {
+        name: [value for at, value in enumerate(table.get(name, [None] * rows)) if at not in left_out]
+        for name in _TOLD
+    }

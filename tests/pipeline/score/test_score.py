@@ -1,0 +1,209 @@
+"""Published predictors score vectors as they were published to, and refuse those of other models."""
+
+import io
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+
+from visunex.aesthetic_embeddings import load as load_embedding
+from visunex.aesthetic_embeddings import save
+from visunex.pipeline.cli import main
+from visunex.pipeline.errors import EncodeError
+from visunex.pipeline.score import load, named, predictors
+from visunex.pipeline.score.published import read_head
+
+EMBEDDINGS = ("aivazovsky", "cloudcore", "fantasy", "flower_plant", "gloomcore", "glowwave", "laion_7plus",
+              "sac_8plus")  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def unit(values: Any) -> NDArray[np.float32]:
+    rows = np.atleast_2d(np.asarray(values, np.float64))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def ratings(reference: Path) -> NDArray[np.float32]:
+    return unit(np.concatenate([
+        np.load(reference / f"laion_ratings_vit_l_14/rating{each}.npy").reshape(1, -1) for each in range(10)
+    ]))  # fmt: skip
+
+
+def numbers(line: str) -> list[str]:
+    return re.findall(r"-?\d+\.\d+", line)
+
+
+def test_scores_are_those_of_the_reference_to_the_digits_given(reference: Path) -> None:
+    text = (reference / "README.md").read_text()
+    heads = {each.name: load(each, str(reference)) for each in named(["v1", "V2", "SAC"])}
+    rated = {name: head.scores(ratings(reference)) for name, head in heads.items()}
+    v1, v2 = re.search(r"V1 scores of rating0..9 rise strictly:(.*); V2:(.*)\n", text).groups()  # type: ignore[union-attr]
+    sac, of_embeddings = re.search(r"rating0..9: (.*); of the embeddings above.*?: (.*)\n", text).groups()  # type: ignore[union-attr]
+    assert [f"{each:.2f}" for each in rated["V1"]] == numbers(v1)
+    assert [f"{each:.2f}" for each in rated["V2"]] == numbers(v2)
+    assert [f"{each:.3f}" for each in rated["sac"]] == numbers(sac)
+    units = unit(
+        [load_embedding(reference / f"aesthetic_embeddings/{each}.pt").vector[0] for each in EMBEDDINGS]
+    )
+    rows = {cells[0]: cells for line in text.splitlines() if (cells := re.findall(r"[^|* ]+", line))}
+    for number, name in enumerate(EMBEDDINGS):
+        found = [f"{heads[each].scores(units)[number]:.3f}" for each in ("V1", "V2")]
+        assert found == rows[name][-2:]
+    assert [f"{each:.3f}" for each in heads["sac"].scores(units)] == numbers(of_embeddings)
+
+
+def test_v2_is_one_affine_map(reference: Path) -> None:
+    import torch
+
+    (one,) = load(predictors()["V2"], str(reference)).layers
+    path = reference / "predictors" / "sac+logos+ava1-l14-linearMSE.pth"
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    values = torch.from_numpy(unit(np.random.default_rng(0).standard_normal((50, 768)))).double()
+    chain = values
+    for layer in ("0", "2", "4", "6", "7"):
+        chain = chain @ state[f"layers.{layer}.weight"].double().T + state[f"layers.{layer}.bias"].double()
+    assert np.abs(values.numpy() @ one.kernel + one.bias - chain.numpy()).max() < 1e-12
+    assert np.linalg.norm(one.kernel) == pytest.approx(17.9956, abs=1e-4)
+    assert float(one.bias[0]) == pytest.approx(5.23665, abs=1e-5)
+
+
+def saved_model(layout: Any, random: np.random.Generator) -> tuple[bytes, dict[str, Any]]:
+    """A zip laid out as the published detector's, of random numbers; and these."""
+    weights, plain = bytearray(862_496), {}
+    pieces = {"mean": (0, 768), "variance": (3072, 768)}
+    for number, (kernel, bias, ins, outs) in enumerate(layout["layers"]):
+        pieces |= {f"kernel{number}": (kernel, ins, outs), f"bias{number}": (bias, outs)}
+    for name, (begin, *shape) in pieces.items():
+        values = random.standard_normal(shape) * (0.1 if name.startswith("kernel") else 0.03)
+        plain[name] = (np.abs(values) + 1e-4 if name == "variance" else values).astype("<f4")
+        weights[begin : begin + plain[name].nbytes] = plain[name].tobytes()
+    graph, plain["texts"] = bytearray(400_000), {}
+    for dimension, (begin, end) in layout["texts"].items():
+        texts = []
+        while begin < end:
+            texts.append(f"{random.integers(-99, 99) / 1000:f}"[: end - begin - 2])
+            graph[begin : begin + 2] = bytes([0x42, len(texts[-1])])
+            graph[begin + 2 : begin + 2 + len(texts[-1])] = texts[-1].encode()
+            begin += 2 + len(texts[-1])
+        plain["texts"][int(dimension)] = texts
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(layout["weights"], bytes(weights))
+        archive.writestr(layout["graph"], bytes(graph))
+    return buffer.getvalue(), plain
+
+
+def plainly(plain: dict[str, Any], units: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What the layers give, one after the other, in float64."""
+    values = units.astype(np.float64)
+    for dimension, texts in plain["texts"].items():
+        places = {text: number for number, text in enumerate(texts, 1)}
+        values[:, dimension] = [places.get(f"{value:f}", 0) for value in units[:, dimension]]
+    values = (values - plain["mean"]) / np.maximum(np.sqrt(plain["variance"].astype(np.float64)), 1e-7)
+    for number in range(4):
+        values = values @ plain[f"kernel{number}"].astype(np.float64) + plain[f"bias{number}"]
+        values = np.maximum(values, 0) if number < 3 else values
+    return 1 / (1 + np.exp(-values[:, 0]))
+
+
+def test_the_unsafe_head_is_its_layers_read_plainly() -> None:
+    random = np.random.default_rng(1)
+    data, plain = saved_model(predictors()["nsfw"].layout, random)
+    units = unit(random.standard_normal((200, 768)))
+    for dimension, texts in plain["texts"].items():
+        units[::3, dimension] = float(texts[5])
+    found = read_head(data, predictors()["nsfw"].layout).scores(units)
+    assert np.abs(found - plainly(plain, units)).max() < 2e-4
+    assert len(np.unique(found)) > 20
+
+
+@pytest.mark.internet
+def test_the_unsafe_head_gives_what_tensorflow_gives() -> None:
+    if not os.environ.get("VISUNEX_REAL_WEIGHTS"):
+        pytest.skip("the published detector is not here (VISUNEX_REAL_WEIGHTS=1 fetches it)")
+    rows = unit(np.random.default_rng(0).standard_normal((2000, 768)))[:5]
+    expected = [2.5614584e-04, 7.9255909e-02, 3.7545928e-01, 1.5266991e-04, 5.2174972e-03]  # tensorflow 2.21
+    assert load(predictors()["nsfw"]).scores(rows) == pytest.approx(expected, abs=1e-5)
+
+
+def vectors(folder: Path, reference: Path, rows: int = 40) -> Path:
+    """Two parts of raw float16 vectors around LAION's ratings, as clip-retrieval writes them."""
+    random = np.random.default_rng(2)
+    for part in range(2):
+        near = ratings(reference)[random.integers(0, 10, rows)] + random.standard_normal((rows, 768)) * 0.01
+        for name in ("img_emb", "metadata"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        np.save(folder / "img_emb" / f"img_emb_{part}.npy", (near * 11).astype(np.float16))
+        captions = [f"picture {part}.{row}\x1b[2J" for row in range(rows)]
+        pq.write_table(pa.table({"caption": captions}), folder / "metadata" / f"metadata_{part}.parquet")
+    return folder
+
+
+def score(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["score", *map(str, arguments)])
+
+
+def test_score_prints_and_writes_what_a_folder_scores(reference: Path, tmp_path: Path) -> None:
+    folder = vectors(tmp_path / "published", reference)
+    result = score(folder, "--with", "v2,V1", "--mirror", reference, "--out", "a.parquet", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    rows = pq.read_table("a.parquet")
+    raw = np.concatenate([np.load(folder / f"img_emb/img_emb_{part}.npy") for part in range(2)])
+    expected = load(predictors()["V2"]).scores(unit(raw))
+    assert np.abs(rows["V2"].to_numpy() - expected).max() < 2e-5
+    best = report["scores"]["V2"]["highest_rows"][0]
+    assert best["row"] == int(np.argmax(rows["V2"].to_numpy()))
+    assert rows["caption"][best["row"]].as_py()
+    assert report["vectors"] == rows.num_rows == 80
+    assert report["scores"]["V1"]["mean"] == pytest.approx(float(rows["V1"].to_numpy().mean()))
+    shown = score(folder, "--mirror", reference, "--out", "a.parquet")
+    assert shown.exit_code == 0
+    assert "\x1b" not in shown.output
+    assert "written to a.parquet" in shown.output
+    Path("b.parquet").write_bytes(b"mine")
+    refused = score(folder, "--mirror", reference, "--out", "b.parquet")
+    assert refused.exit_code == 2
+    assert "--overwrite replaces it" in refused.output
+    assert Path("b.parquet").read_bytes() == b"mine"
+
+
+def test_an_embedding_and_what_is_none(reference: Path, tmp_path: Path) -> None:
+    assert "7.067" in score("fantasy", "--mirror", reference).output
+    nearest = score("fantasi", "--mirror", reference)
+    assert nearest.exit_code == 2
+    assert "did you mean fantasy?" in nearest.output
+    unknown = score("fantasy", "--with", "V3", "--mirror", reference)
+    assert unknown.exit_code == 2
+    assert "there are V1, V2, sac, nsfw" in unknown.output
+    save(tmp_path / "small.pt", np.ones(64), {})
+    small = score("small.pt", "--mirror", reference)
+    assert small.exit_code == 1
+    assert "of 64 dimensions, and V2 scores those of ViT-L-14 openai" in small.output
+    other = {"model": {"name": "ViT-L-14-336", "pretrained": "openai"}}
+    save(tmp_path / "other.pt", np.ones(768), other)
+    assert "are of ViT-L-14-336 openai, and V2 scores" in score("other.pt", "--mirror", reference).output
+    (tmp_path / "pictures").mkdir()
+    assert "visunex-data encode --images pictures --run runs/pictures" in score("pictures").output
+
+
+def test_a_predictor_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EncodeError, match=r"the mirror .* has no predictors/sa_0_4_vit_l_14_linear\.pth"):
+        load(predictors()["V1"], str(tmp_path))
+    (tmp_path / "sa_0_4_vit_l_14_linear.pth").write_bytes(b"another file")
+    with pytest.raises(EncodeError, match="is not the published predictor V1: its SHA-256 is"):
+        load(predictors()["V1"], str(tmp_path))
