@@ -63,8 +63,8 @@ def _report(
 ) -> dict[str, Any]:
     def of(predictor: "Predictor") -> dict[str, Any]:
         highest, lowest = scores.extremes(predictor.name, min(count, len(scores)))
-        known = {"scale": predictor.scale, "license": predictor.license, "sha256": predictor.sha256}
-        return {**known, **scores.summary(predictor.name), "highest_rows": highest, "lowest_rows": lowest}
+        about = {"scale": predictor.scale, "license": predictor.license, "sha256": predictor.sha256}
+        return {**about, **scores.summary(predictor.name), "highest_rows": highest, "lowest_rows": lowest}
 
     return {
         "source": what,

@@ -60,11 +60,11 @@ def _predictor(name: str, entry: dict[str, Any]) -> Predictor:
 
 def named(names: Iterable[str]) -> list[Predictor]:
     """The predictors of these names, whatever their case, each once. Raises UsageError."""
-    known = {name.casefold(): each for name, each in predictors().items()}
+    by_name = {name.casefold(): each for name, each in predictors().items()}
     for name in names:
-        if name.casefold() not in known:
+        if name.casefold() not in by_name:
             raise UsageError(
                 f"no predictor is called {name!r}: {did_you_mean(name, predictors())}"
                 f"there are {', '.join(predictors())}"
             )
-    return list({name.casefold(): known[name.casefold()] for name in names}.values())
+    return list({name.casefold(): by_name[name.casefold()] for name in names}.values())

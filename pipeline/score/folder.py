@@ -21,7 +21,7 @@ from .published import load
 
 __all__ = ["Scores", "score_embedding", "score_folder"]
 
-_TOLD = ("key", "image_path", "url", "caption")  # columns of the metadata that are kept beside the scores
+_COLUMNS = ("key", "image_path", "url", "caption")  # columns of the metadata that are kept beside the scores
 _QUANTILES = {"lowest": 0.0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "highest": 1.0}
 _MARK = b"visunex.scores"
 
@@ -52,8 +52,8 @@ class Scores:
         ]
 
     def _row(self, name: str, at: int) -> dict[str, Any]:
-        told = {column: values[at] for column, values in self.rows.items() if values[at] is not None}
-        return {"row": int(at), **told, "score": float(self.scores[name][at])}
+        present = {column: values[at] for column, values in self.rows.items() if values[at] is not None}
+        return {"row": int(at), **present, "score": float(self.scores[name][at])}
 
     def write(self, path: Path, *, overwrite: bool = False) -> None:
         """Write them as a parquet file. Raises UsageError for a file that is there and none of ours."""
@@ -140,7 +140,7 @@ def _model(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rows(folder: VectorFolder) -> dict[str, list[Any]]:
     """What the metadata says of the vectors, as columns as long as there are vectors."""
-    found: dict[str, list[Any]] = {name: [] for name in _TOLD}
+    found: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
     for part in folder.parts:
         for name, values in _columns(part).items():
             found[name] += values
@@ -154,11 +154,11 @@ def _columns(part: Part) -> dict[str, list[Any]]:
     try:
         file = None if part.metadata is None else pq.ParquetFile(part.metadata)
         rows = part.rows if file is None else file.metadata.num_rows
-        there = [] if file is None else [name for name in _TOLD if name in file.schema_arrow.names]
+        there = [] if file is None else [name for name in _COLUMNS if name in file.schema_arrow.names]
         table = file.read(columns=there).to_pydict() if file and there else {}
     except parquet_errors() as error:
         raise EncodeError(f"{part.metadata} cannot be read ({error}); make it again") from None
     return {
         name: [value for at, value in enumerate(table.get(name, [None] * rows)) if at not in left_out]
-        for name in _TOLD
+        for name in _COLUMNS
     }
