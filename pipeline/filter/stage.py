@@ -195,7 +195,8 @@ def _as_parquet(
     """The source, or what it is converted to; what can convert loads only when something is to be."""
     there = [path for path in source.paths if "://" not in path]
     parquet = [path for path in there if is_parquet(path)]
-    also = {*also, *swollen(parquet)}
+    elsewhere = [] if source.convert else [path for path in source.paths if "://" in path]
+    also = {*also, *swollen([*parquet, *elsewhere])}
     if not (also or source.convert) and len(parquet) == len(there):
         return source
     from ..metadata.convert import as_parquet

@@ -9,16 +9,15 @@ from typing import Any
 
 from visunex.images.errors import ImageError
 from visunex.net.errors import FetchError
-from visunex.net.range_file import RangedFile
+from visunex.net.range_file import RangedFile, as_file
 
+from ..shards.footer import LARGEST_FOOTER, footer_of, parsed
 from .compact import read_struct
 from .location import Location
 from .pages import Chunk, Page, PagesAsFile, ReadAhead, with_header
 
 __all__ = ["Group", "ParquetRows", "Taken"]
 
-_TAIL = 32 * 1024  # bytes at the end of a file, most often all that says what is where
-_LARGEST_FOOTER = 256 << 20
 _BUFFER = 4 << 20  # bytes of a column that are read ahead
 _STEP = 4096  # what passing over a row counts, beside its bytes
 _MOST_PASSED = 16 << 30  # bytes of values that are passed over on the way to a group's pictures
@@ -44,14 +43,12 @@ class ParquetRows:
     """A parquet file opened for the values of some rows. Raises FetchError where it is none."""
 
     def __init__(self, file: RangedFile) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         self.file = file
-        self._footer = _footer(file)
-        ending = len(self._footer).to_bytes(4, "little") + b"PAR1"
         try:
-            self.metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + self._footer + ending))
+            self._footer = footer_of(as_file(file), file.name)
+            self.metadata = parsed(self._footer)
+        except FetchError:
+            raise
         except Exception as error:  # parsers of hostile bytes raise anything
             raise _unreadable(file, str(error)[:200] or type(error).__name__) from None
 
@@ -116,7 +113,7 @@ class ParquetRows:
         with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
             for number, group in enumerate(read_struct(self._footer)[0][4]):
                 for place, column in enumerate(group[1]):
-                    if 4 in column and 0 < column[5] <= _LARGEST_FOOTER:
+                    if 4 in column and 0 < column[5] <= LARGEST_FOOTER:
                         found[number, place] = (column[4], column[4] + column[5])
         return found
 
@@ -191,17 +188,6 @@ class _Column:
         if buffer.size > most:
             return ImageError("too_large", f"{buffer.size} bytes are more than {most}")
         return bytes(buffer)
-
-
-def _footer(file: RangedFile) -> bytes:
-    """What a parquet file says at its end of what is where. Raises FetchError."""
-    tail = file.read(max(0, file.size - _TAIL), file.size)
-    size = int.from_bytes(tail[-8:-4], "little")
-    if tail[-4:] != b"PAR1" or not 0 < size <= min(_LARGEST_FOOTER, file.size - 12):
-        raise _unreadable(file, "its end says nothing of what is in it")
-    if size + 8 <= len(tail):
-        return tail[-8 - size : -8]
-    return file.read(file.size - 8 - size, file.size - len(tail)) + tail[:-8]
 
 
 def _unreadable(file: RangedFile, why: str) -> FetchError:

@@ -2,10 +2,14 @@
 
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from visunex.net.errors import FetchError
+from visunex.net.range_file import as_file
+
 from ..errors import SourceError
+from ..inside.opened import opened_file
+from ..shards.footer import FooterError, LargeFooterError, footer_of, parsed
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -19,9 +23,10 @@ _BYTES = {"BYTE_ARRAY": 16, "FIXED_LEN_BYTE_ARRAY": 16, "BOOLEAN": 1, "INT32": 4
 
 
 def swollen(paths: Collection[str]) -> list[str]:
-    """Those of the parquet files here that are not to be read by whole row groups, so little as they take.
+    """Those of the parquet files that are not to be read by whole row groups, so little as they take.
 
-    Raises SourceError for one that holds far more than its size explains.
+    They may lie here or behind addresses. Raises SourceError for one that holds far more than its size
+    explains, or says more of itself than metadata needs.
     """
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(_is_swollen, paths)
@@ -29,17 +34,21 @@ def swollen(paths: Collection[str]) -> list[str]:
 
 
 def _is_swollen(path: str) -> bool:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        footer = pq.read_metadata(path)
+        file = as_file(opened_file(path))
+        data, size = footer_of(file, path), file.seek(0, 2)
+    except LargeFooterError as error:
+        raise SourceError(str(error)) from None
+    except (FetchError, FooterError, OSError):
+        return False  # polars, which reads it next, says what is wrong
+    try:
+        footer = parsed(data)
         sizes = list(_groups(footer))
         categories = _large_categories(footer)
-    except (OSError, ValueError, pa.ArrowException):
-        return False  # polars, which reads it next, says what is wrong
+    except Exception:  # parsers of hostile bytes raise anything
+        return False  # the same
     held = sum(full for full, _ in sizes)
-    if held > max(_LEAST, _RATIO * Path(path).stat().st_size):
+    if held > max(_LEAST, _RATIO * size):
         raise SourceError(f"{path} holds far more than its size explains ({held >> 30} GiB): is it metadata?")
     return categories or any(full > max(_GROUP, _GROUP_RATIO * packed) for full, packed in sizes)
 

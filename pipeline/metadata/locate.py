@@ -32,7 +32,14 @@ from .hub.splits import below, is_shown, matches
 if TYPE_CHECKING:
     import pyarrow.fs as fs
 
-__all__ = ["LARGEST", "Remote", "kind_at", "locate_in_bucket", "locate_on_web", "require_fitting"]
+__all__ = [
+    "LARGEST",
+    "Remote",
+    "kind_at",
+    "locate_in_bucket",
+    "locate_on_web",
+    "require_fitting",
+]
 
 LARGEST: int = Source.model_fields["max_bytes"].default  # bytes of a file that is read whole
 _CHUNK = 1 << 20  # bytes

@@ -21,6 +21,7 @@ from visunex.net.addresses import checked_url
 from visunex.net.errors import FetchError
 
 from ..errors import UsageError, parquet_errors
+from ..shards.footer import opened_parquet
 from .filetypes import GZIP
 
 __all__ = ["Withdrawn", "withdrawn"]
@@ -100,10 +101,8 @@ def _entries(path: Path) -> Iterator[set[str]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    import pyarrow.parquet as pq
-
     try:
-        file = pq.ParquetFile(path)
+        file = opened_parquet(path)
         number = 0
         for batch in file.iter_batches(1 << 14):
             for row in batch.to_pylist():

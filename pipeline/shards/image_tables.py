@@ -10,6 +10,7 @@ from visunex.images.formats import SUFFIXES
 
 from ..errors import parquet_errors
 from .arrow_batches import ARROW_MAGIC, arrow_batches, arrow_reader, begins_as_arrow, field_of, is_arrow
+from .footer import opened_parquet
 from .members import require_room
 from .sidecar import Row, row_batches
 
@@ -32,11 +33,9 @@ def image_columns(path: Path) -> list[str]:
 
 def columns_with_images(file: Any) -> list[str]:
     """The same of an opened table. Raises what pyarrow raises."""
-    import pyarrow.parquet as pq
-
     start = file.read(ARROW_MAGIC)
     file.seek(0)
-    schema = arrow_reader(file).schema if begins_as_arrow(start) else pq.read_schema(file)
+    schema = arrow_reader(file).schema if begins_as_arrow(start) else opened_parquet(file).schema_arrow
     return [inner for each in schema if (inner := _bytes_of(each)) is not None]
 
 
@@ -104,9 +103,7 @@ class _Reader:
         self._values, self._first, self._end = None, 0, 0
 
     def _opened(self, path: Path) -> Any:
-        import pyarrow.parquet as pq
-
-        return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        return opened_parquet(path, buffer_size=_BUFFER, pre_buffer=False)
 
     def get(self, row: int) -> bytes:
         if row < self._first or row >= self._end + _SKIPPED or self._values is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import EncodeError, parquet_errors
 from .arrow_batches import arrow_batches, arrow_schema, is_arrow
+from .footer import opened_parquet
 from .members import Member, stored_bytes
 from .naming import ROWS, SHARD_DIGITS, shard_number
 
@@ -82,9 +83,7 @@ def rows_of(shard: Path, chosen: Path | None, keys: Callable[[], Collection[str]
 
 
 def _rows_beside(path: Path, keys: Collection[str]) -> dict[str, Row] | None:
-    import pyarrow.parquet as pq
-
-    if "key" not in {name.lower() for name in pq.read_schema(path).names}:
+    if "key" not in {name.lower() for name in opened_parquet(path).schema_arrow.names}:
         return None
     rows: dict[str, Row] = {}
     missing = set(keys)
@@ -102,10 +101,9 @@ def row_batches(path: Path, keys: Collection[str] | None = None) -> Iterator[lis
     However many rows it has, and however long its texts are, little of it is in memory. Raises what pyarrow
     raises.
     """
-    import pyarrow.parquet as pq
 
     in_arrow = is_arrow(path)
-    schema = arrow_schema(path) if in_arrow else pq.read_schema(path)
+    schema = arrow_schema(path) if in_arrow else opened_parquet(path).schema_arrow
     names = {name.lower(): name for name in reversed(schema.names)}
     key, *said = columns = [_first_of(names, each) for each in (("key",), _CAPTIONS, ("url",), _SCORES)]
     read = [name for name in columns if name is not None]
@@ -113,7 +111,7 @@ def row_batches(path: Path, keys: Collection[str] | None = None) -> Iterator[lis
     if in_arrow:
         batches = _arrow_rows(path, read)
     else:
-        file = pq.ParquetFile(path, read_dictionary=texts, buffer_size=2**20, pre_buffer=False)
+        file = opened_parquet(path, read_dictionary=texts, buffer_size=2**20, pre_buffer=False)
         batches = file.iter_batches(_ROWS_AT_ONCE, columns=read, use_threads=False)
     for batch in batches:
         yield [

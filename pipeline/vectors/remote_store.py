@@ -25,6 +25,7 @@ from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, Web, as_fi
 
 from ..errors import EncodeError, fetch_errors_as, parquet_errors
 from ..metadata.catalog.entries import data_set, vectors_of_named
+from ..shards.footer import opened_parquet
 from .npy import NPY_ERRORS
 from .pairs import FOLDERS, pairs
 from .store import provenance_in, without_partner
@@ -167,7 +168,7 @@ def _remote(address: str, kind: str, pattern: str, number: int, web: Web) -> Rem
 def opened(part: PublishedPart) -> pq.ParquetFile:
     """A part's metadata, nothing of it read yet but the footer. Raises EncodeError."""
     try:
-        return pq.ParquetFile(as_file(part.metadata), pre_buffer=False, buffer_size=part.metadata.buffer)
+        return opened_parquet(as_file(part.metadata), pre_buffer=False, buffer_size=part.metadata.buffer)
     except parquet_errors() as error:
         raise EncodeError(
             f"{part.metadata.name} is no parquet file that can be read: {first_line(error)}"

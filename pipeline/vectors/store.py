@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from visunex.base.files import atomic, sha256_file
 
 from ..errors import EncodeError, parquet_errors
+from ..shards.footer import opened_parquet
 from ..shards.samples import Sample
 from .npy import NPY_ERRORS, as_float32, have_direction
 
@@ -226,12 +227,11 @@ def _normalised(raw: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
 
 def read_provenance(part: Part) -> dict[str, Any] | None:
     """How a finished part of ours was made; None where the part is absent, broken or a peer's."""
-    import pyarrow.parquet as pq
 
     if part.metadata is None or not part.vectors.exists():
         return None
     try:
-        return provenance_in(pq.read_schema(part.metadata).metadata)
+        return provenance_in(opened_parquet(part.metadata).schema_arrow.metadata)
     except parquet_errors():
         return None
 
@@ -307,13 +307,12 @@ def _mapped(part: Part) -> NDArray[Any]:
 def _column(part: Part, name: str, rows: int) -> NDArray[np.float64]:
     """A column of numbers as float64, NaN where there are none."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     nothing = np.full(rows, np.nan)
     if part.metadata is None:
         return nothing
     try:
-        file = pq.ParquetFile(part.metadata)
+        file = opened_parquet(part.metadata)
         if file.metadata.num_rows != rows:
             raise EncodeError(
                 f"{part.metadata} has {file.metadata.num_rows} rows for the {rows} vectors of {part.vectors}"
