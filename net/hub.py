@@ -45,7 +45,7 @@ class DataSet:
     """A data set at one revision, as `address` named it, the `path` in it that is meant, and who we are.
 
     Once it is `pinned`, `configs` are its configurations as its page describes them (JSON), and `licence` is
-    what its page says of that.
+    what its page says of that; `by_hand`: its owner decides whom to let in.
     """
 
     address: str
@@ -56,6 +56,7 @@ class DataSet:
     token: str | None
     configs: Any = None
     licence: str = ""
+    by_hand: bool = False
 
     def url(self, kind: str, path: str) -> str:
         """The URL of something of the data set at its revision."""
@@ -72,7 +73,8 @@ class DataSet:
     @property
     def terms(self) -> str:
         """What to do where a data set is gated."""
-        return f"accept its terms at {self.endpoint}/datasets/{self.repository}"
+        page = f"{self.endpoint}/datasets/{self.repository}"
+        return f"ask its owner for access at {page}" if self.by_hand else f"accept its terms at {page}"
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,13 @@ def pinned(found: DataSet) -> DataSet:
         if not _COMMIT.fullmatch(said["sha"]):
             raise ValueError("no commit")
         card = said.get("cardData") or {}
-        licence = _licence(card.get("license"))
-        return replace(found, revision=said["sha"], configs=card.get("configs"), licence=licence)
+        return replace(
+            found,
+            revision=said["sha"],
+            configs=card.get("configs"),
+            licence=_licence(card.get("license")),
+            by_hand=said.get("gated") == "manual",
+        )
 
 
 def _licence(said: Any) -> str:
@@ -195,6 +202,7 @@ def _parts(address: str) -> tuple[str, str, str]:
     owner, _, rest = rest.partition("/")
     name, _, path = rest.partition("/")
     name, _, revision = name.partition("@")
+    revision = urllib.parse.unquote(revision)  # a branch's name may hold %2F
     if kind != "datasets" or not owner or not name:
         raise _error(f"{address} is not of the form hf://datasets/OWNER/NAME/PATH")
     if revision == "refs":  # a revision such as refs/convert/parquet has slashes of its own

@@ -164,7 +164,9 @@ def _named_errors() -> Iterator[None]:
     try:
         yield
     except FetchError as error:
-        raise DownloadError(f"{error.advice}; what is done is kept") from None
+        gone = error.status in (404, 410)
+        anew = ". It was there when the rows were chosen: `filter --overwrite` chooses anew" if gone else ""
+        raise DownloadError(f"{error.advice}; what is done is kept{anew}") from None
 
 
 def _held_before(folder: Path, made_from: str) -> dict[str, Held]:

@@ -171,6 +171,22 @@ def test_a_download_that_breaks_off_in_a_file_goes_on_with_what_it_has(
     assert hub.sent - moved == sum(sizes[2:])
 
 
+def test_a_commit_that_is_gone_since_the_rows_were_chosen_is_named(
+    bodies: dict[str, dict[str, bytes]], hub: StandIn, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    publish(hub, "someone/pictures", bodies["struct"])
+    filtered("someone/pictures", run)
+    hub.pages.clear()
+    publish(hub, "someone/pictures", bodies["struct"], commit="f" * 40)
+    gone = invoked("download", "--processes", "1", run=run, fails=True)
+    assert f"resolve/{COMMIT}/data/train" in gone
+    assert "404; what is done is kept. It was there when the rows were chosen: `filter --overwrite`" in gone
+    invoked("filter", "someone/pictures", "--keywords", "flower", "--top", "1", "--overwrite", run=run)
+    invoked("download", "--processes", "1", "--overwrite", run=run)
+    assert len(chosen(run)) == 1
+
+
 def test_a_token_opens_a_gated_set_and_goes_to_the_hub_alone(
     bodies: dict[str, dict[str, bytes]], hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

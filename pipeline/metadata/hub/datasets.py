@@ -8,6 +8,7 @@ a set's owner is never run: since version 4 `datasets` refuses loading scripts, 
 import importlib.metadata
 import importlib.util
 import json
+import re
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ SCHEME = "datasets://"
 _BATCH = 1000  # rows that are asked for together; they may hold pictures
 _GROUP = 50_000  # rows that are written together
 _OLDEST = 4
+_ABOUT_IT = re.compile(
+    r"(\..*|.*/\.[^/]*|.*\.md|(.*/)?licen[cs]e[^/]*)", re.IGNORECASE
+)  # no data, but about it
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,10 @@ def locate_data_set(address: str) -> Remote:
 
 def _on_hub(named: _Named) -> Remote:
     found = hub.pinned(hub.data_set(f"hf://datasets/{named.path}"))
-    files = data_files(list(hub.files(found)), found.configs, named.address, named.config, named.split)
+    listed = list(hub.files(found))
+    if listed and all(_ABOUT_IT.fullmatch(each.path) for each in listed):
+        raise SourceError(f"{named.address}: the data set is there, but there is no data in it")
+    files = data_files(listed, found.configs, named.address, named.config, named.split)
     if (remote := remote_files(found, files)) is not None:
         return remote
     _require_library(named.address)

@@ -5,6 +5,7 @@ of folders or of files say what is `train` and what is not; where they do not ei
 """
 
 import re
+import urllib.parse
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -18,6 +19,7 @@ from ..folders import is_hidden
 __all__ = ["below", "choose", "data_files", "is_shown", "matches"]
 
 _MOST_GLOBS = 200  # of a split that a stranger's page may name
+_SPECIAL = re.compile(r"[%&+#;]")  # in a query
 _PATTERN = re.compile(r"[*?\[]")
 _SHARD = re.compile(r"(?:.*/)?(\w[\w.]*)-\d{5}-of-\d{5,}[^/]*")
 _SPLITS = {
@@ -34,8 +36,8 @@ def data_files(
 ) -> list[HubFile]:
     """The files of a set's configuration and split; without a `split` those of `train`, or of the only one.
 
-    `configs` is what its page says (JSON, of a stranger); none of the files where it names files that lie
-    elsewhere. Raises SourceError where several could be meant.
+    `configs` is what its page says (JSON, of a stranger). Raises SourceError where several could be meant, or
+    where the page names files that are not in the set.
     """
     shown = [each for each in files if not is_hidden(each.path)]
     described = _configuration(configs, address, config, shown)
@@ -44,6 +46,7 @@ def data_files(
     patterns = _patterns(described.get("data_files"))
     if patterns:
         splits = _by_patterns(shown, patterns, folder)
+        _require_inside(address, patterns, splits)
     else:
         splits = _by_names([each for each in shown if each.path.lower().endswith(FOLDER_SUFFIXES)], folder)
     return splits[choose(address, "split", split, splits)] if splits else []
@@ -55,9 +58,9 @@ def choose(address: str, what: str, wanted: str | None, names: Collection[str]) 
     name = wanted or (next(iter(names)) if len(names) == 1 else usual)
     if name in names:
         return name
-    if wanted is None:
-        raise SourceError(f"{address} has several {what}s: name one of {', '.join(names)} (?{what}=...)")
-    raise SourceError(f"{address} has no {what} {name!r}: name one of {', '.join(names)} (?{what}=...)")
+    said = f"has several {what}s" if wanted is None else f"has no {what} {name!r}"
+    typed = ", ".join(_SPECIAL.sub(lambda sign: urllib.parse.quote(sign[0]), each) for each in names)
+    raise SourceError(f"{address} {said}: name one of {typed} (?{what}=...)")
 
 
 def matches(file: str, path: str) -> bool:
@@ -123,6 +126,20 @@ def _by_patterns(
         of_split = [each for each in files if _is_of(each.path, named, globs)]
         found |= {split: of_split} if of_split else {}
     return found
+
+
+def _require_inside(
+    address: str, patterns: Mapping[str, Sequence[str]], splits: Mapping[str, Sequence[HubFile]]
+) -> None:
+    """Raise SourceError for files that lie elsewhere, where nobody goes because a page names them."""
+    named = [path for paths in patterns.values() for path in paths]
+    elsewhere = [path for path in named if "://" in path]
+    if elsewhere:
+        raise SourceError(
+            f"{address}: its page names files that lie elsewhere, such as {elsewhere[0]}; give that as SOURCE"
+        )
+    if not splits:
+        raise SourceError(f"{address}: its page names files that it does not have, such as {named[0]}")
 
 
 def _is_of(file: str, named: Collection[str], globs: Iterable[str]) -> bool:

@@ -156,7 +156,7 @@ def test_a_data_set_on_the_hub(path: str, count: int, hub: StandIn, tmp_path: Pa
     assert select(tmp_path / "run", f"hf://datasets/someone/pictures{path}", dedupe="none")[0].rows == count
 
 
-@pytest.mark.parametrize("revision", ["refs/convert/parquet", "~parquet"])
+@pytest.mark.parametrize("revision", ["refs/convert/parquet", "~parquet", "refs%2Fconvert%2Fparquet"])
 def test_a_revision_with_slashes(revision: str, hub: StandIn, tmp_path: Path) -> None:
     files = {"default/train/0.parquet": parquet("rose")}
     publish(hub, files, revision="refs/convert/parquet", commit="c0ffee")
@@ -199,6 +199,10 @@ def test_a_gated_data_set_says_what_to_do(
         monkeypatch.setenv("HF_TOKEN", "good")
         assert select(tmp_path / "run", source)[0].rows == 1
         assert {token for _, token in store.asked} == {None}
+    about = hub.pages[ABOUT]
+    about.body = about.body.replace(b'"gated": "auto"', b'"gated": "manual"')
+    monkeypatch.setenv("HF_TOKEN", "bad")
+    assert f"; ask its owner for access at {hub.address}" in fails(source, tmp_path)
 
 
 def test_a_token_is_found_where_the_hub_keeps_it(hub: StandIn, tmp_path: Path) -> None:

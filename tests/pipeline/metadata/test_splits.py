@@ -51,7 +51,6 @@ def test_splits_by_names(paths: str, split: str | None, found: str) -> None:
         ([{"data_files": {"train": ["./large"]}}], None, None, "large/a.parquet"),
         ([{"data_dir": "small"}], None, "test", "small/test-0.parquet"),
         ([{"data_dir": "small", "data_files": "*rain*"}], None, None, "small/train-0.parquet"),
-        ([{"data_files": "https://elsewhere/x.parquet"}], None, None, ""),
         (None, "small", None, "small/train-0.parquet"),
         (["nonsense", {"data_files": [1, {}]}, 3], None, None, "small/train-0.parquet"),
     ],
@@ -67,8 +66,16 @@ def test_configurations_of_a_page(configs: Any, config: str | None, split: str |
         (TWO, "huge", None, "has no config 'huge': name one of small, large"),
         (TWO, "small", "dev", r"has no split 'dev': name one of train, test \(\?split=...\)"),
         (None, "huge", None, "has no config 'huge', and names no other"),
+        (
+            [{"data_files": "https://elsewhere/x.parquet"}],
+            None,
+            None,
+            "lie elsewhere, such as https://elsewhere",
+        ),
+        ([{"data_files": ["small/*", "hf://datasets/a/b/x"]}], None, None, "lie elsewhere, such as hf://"),
+        ([{"data_files": "../../etc/*"}], None, None, "does not have, such as ../../etc/"),
     ],
 )
 def test_what_is_not_clear_is_asked(configs: Any, config: str | None, split: str | None, said: str) -> None:
-    with pytest.raises(SourceError, match=f"OWNER/NAME {said}"):
+    with pytest.raises(SourceError, match=f"OWNER/NAME.* {said}"):
         chosen(FILES, configs, config, split)
