@@ -202,7 +202,7 @@ def test_a_gated_data_set_says_what_to_do(
     about = hub.pages[ABOUT]
     about.body = about.body.replace(b'"gated": "auto"', b'"gated": "manual"')
     monkeypatch.setenv("HF_TOKEN", "bad")
-    assert f"; ask its owner for access at {hub.address}" in fails(source, tmp_path)
+    assert f"; ask its owner for access at {hub.address}" in fails(source, tmp_path / "other")
 
 
 def test_a_token_is_found_where_the_hub_keeps_it(hub: StandIn, tmp_path: Path) -> None:
