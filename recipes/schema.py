@@ -257,7 +257,9 @@ class Encode(Section):
     precision: Precision = Field(
         default="auto", description="Number format of the tower; auto takes the device's best."
     )
-    batch_size: Count | None = Field(default=None, description="Pictures per step (default: by device).")
+    batch_size: Count | None = Field(
+        default=None, description="Pictures per step (default: by device; on a CPU 8 or more)."
+    )
     workers: Number | None = Field(
         default=None, description="Processes that decode pictures (default: by cores)."
     )

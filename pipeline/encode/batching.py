@@ -3,7 +3,7 @@
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -25,7 +25,10 @@ _PATIENCE = 2.0  # seconds that a thread with nobody to work for is waited for
 
 @dataclass(frozen=True)
 class Batch:
-    """Images `staged` for the encoder, in the order of `samples`; None where none could be decoded."""
+    """Images `staged` for the encoder, in the order of `samples`; None where none could be decoded.
+
+    More may be staged than there are samples.
+    """
 
     samples: list[Sample]
     failed: list[tuple[Sample, str]]
@@ -37,17 +40,37 @@ class Batch:
 
 
 def batches(
-    decoded: Iterable[Decoded], size: int, stage: "Callable[[list[Seen]], torch.Tensor]"
+    decoded: Iterable[Decoded],
+    count: int,
+    size: int,
+    stage: "Callable[[list[Seen]], torch.Tensor]",
+    least: int = 1,
 ) -> Iterator[Batch]:
-    """Batches of `size` images, the next one staged while the encoder works on the last."""
-    return prefetch(_batches(iter(decoded), size, stage))
+    """Batches of `size` of `count` images, the next one staged while the encoder works on the last.
+
+    What would be fewer than `least` at the end goes into the batch before. Where there are fewer all the
+    same, the last image is staged again until there are as many: the rest of the vectors is nobody's.
+    """
+    return prefetch(_batches(iter(decoded), _sizes(count, size, least), stage, least))
+
+
+def _sizes(count: int, size: int, least: int) -> list[int]:
+    full, rest = divmod(count, size)
+    return [size] * (full - 1) + [size + rest] if full and rest < least else [size] * full + [rest]
 
 
 def _batches(
-    decoded: Iterator[Decoded], size: int, stage: "Callable[[list[Seen]], torch.Tensor]"
+    decoded: Iterator[Decoded],
+    sizes: Sequence[int],
+    stage: "Callable[[list[Seen]], torch.Tensor]",
+    least: int,
 ) -> Iterator[Batch]:
-    while several := list(itertools.islice(decoded, size)):
+    for size in sizes:
+        several = list(itertools.islice(decoded, size))
+        if not several:
+            return
         seen = [each.seen for each in several if each.seen is not None]
+        seen += seen[-1:] * (least - len(seen))
         yield Batch(
             samples=[each.sample for each in several if each.seen is not None],
             failed=[(each.sample, each.reason) for each in several if each.seen is None],

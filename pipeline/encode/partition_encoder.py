@@ -52,6 +52,11 @@ __all__ = [
 ]
 
 
+# Images that a CPU encodes at once at least: of fewer, the libraries below torch sum products in another
+# order, and the last bits of a vector would depend on how many others it was encoded with.
+_LEAST = 8
+
+
 @dataclass
 class OutcomeCounts:
     """What became of images: `images` = `encoded` + the sum of `failed`.
@@ -155,7 +160,8 @@ class PartitionEncoder:
     """
 
     def __init__(self, encoder: ImageEncoder, settings: "Encode", folder: Path, processes: int = 1) -> None:
-        self.batch = settings.batch_size or default_batch_size(encoder.device)
+        self._least = _LEAST if encoder.device == "cpu" else 1
+        self.batch = max(settings.batch_size or default_batch_size(encoder.device), self._least)
         how, two_batches, fixed = encoder.preprocessing, 2 * self.batch, settings.workers
         own_cores = max(1, cores() // processes)
         self._decoders = (
@@ -250,12 +256,12 @@ class PartitionEncoder:
         found: dict[ImageKey, Vector | str] = {}
         # Kept as they come, vectors lie between a batch's large blocks, which the heap then cannot use again.
         rooms = iter(np.empty((count, self._encoder.dimension), np.float32))
-        for batch in batches(decoded, self.batch, self._encoder.stage):
+        for batch in batches(decoded, count, self.batch, self._encoder.stage, self._least):
             found.update({image_key(sample): reason for sample, reason in batch.failed})
             if batch.staged is not None:
                 work = partial(self._encoder.vectors, batch.staged)
                 rows = self._splitter.timed(len(batch.samples), work) if self._splitter else work()
-                vectors = map(_vector, rows, rooms)
+                vectors = map(_vector, rows[: len(batch.samples)], rooms)
                 found.update(zip(map(image_key, batch.samples), vectors, strict=True))
             progress.advance(len(batch))
         return found
@@ -306,7 +312,7 @@ def load_encoder(settings: "Encode", device: str = "auto") -> ImageEncoder:
 
 def default_batch_size(device: str) -> int:
     """Images per step: enough to fill the device; on a CPU no more than its cache holds of them."""
-    return max(8, min(64, 4 * cores())) if device == "cpu" else 256
+    return max(_LEAST, min(64, 4 * cores())) if device == "cpu" else 256
 
 
 def count_chosen(places: Sequence[Source]) -> int | None:

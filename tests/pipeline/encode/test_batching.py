@@ -30,7 +30,7 @@ def stage(pictures: list[Seen]) -> torch.Tensor:
 
 
 def test_batches_hold_every_picture_in_order() -> None:
-    made = list(batches(decoded(10), 4, stage))
+    made = list(batches(decoded(10), 10, 4, stage))
     assert [len(batch) for batch in made] == [4, 4, 2]
     for batch in made:
         assert batch.staged is not None
@@ -39,8 +39,21 @@ def test_batches_hold_every_picture_in_order() -> None:
     assert {reason for batch in made for _, reason in batch.failed} == {"damaged"}
 
 
+def test_no_batch_is_smaller_than_wanted() -> None:
+    made = list(batches(decoded(10), 10, 4, stage, least=3))
+    assert [len(batch) for batch in made] == [4, 6]
+    assert [[] if batch.staged is None else batch.staged.tolist() for batch in made] == [
+        [1, 2, 2],
+        [4, 5, 7, 8],
+    ]
+    assert [len(batch) for batch in batches(decoded(11), 11, 4, stage, least=3)] == [4, 4, 3]
+    (few,) = batches(decoded(2), 2, 4, stage, least=3)
+    assert few.staged is not None
+    assert (few.staged.tolist(), len(few.samples)) == ([1, 1, 1], 1)
+
+
 def test_a_batch_of_nothing_but_failures_goes_to_no_tower() -> None:
-    (batch,) = batches(iter([Decoded(sample(1), None, "empty")]), 4, stage)
+    (batch,) = batches(iter([Decoded(sample(1), None, "empty")]), 1, 4, stage)
     assert (batch.staged, len(batch)) == (None, 1)
 
 

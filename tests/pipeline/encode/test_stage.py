@@ -135,8 +135,8 @@ def test_order_batches_and_workers_do_not_matter(tmp_path: Path, model: str) -> 
         ("a", {"workers": 1, "batch_size": 1}),
     ):
         encode(None, recipe(model, **settings), images=[tmp_path / place], out=tmp_path / "x.pt")
-        made.append(load(tmp_path / "x.pt"))
-    assert all(1 - compare(made[0], other) <= 1e-6 for other in made[1:])
+        made.append((tmp_path / "x.pt").read_bytes())
+    assert made == made[:1] * 4
 
 
 def test_a_run_is_encoded_and_recorded(tmp_path: Path, model: str) -> None:
