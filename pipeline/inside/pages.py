@@ -9,21 +9,23 @@ import contextlib
 import io
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from visunex.net.range_file import RangedFile
+from visunex.net.range_file import LocalFile, RangedFile
 from visunex.net.stream import Positioned
 
 from .compact import read_struct
 
-__all__ = ["Chunk", "Page", "PagesAsFile", "ReadAhead", "with_header"]
+__all__ = ["Chunk", "Page", "PagesAsFile", "ReadAhead", "read_each", "with_header"]
 
 LARGEST_PAGE = 1 << 30  # bytes, packed and unpacked together, as both are held in memory
 _HEADER, _LONG_HEADER = 4096, 1 << 20  # bytes; a long one has the page's least and largest value in it
 _AHEAD = 1 << 20  # bytes that are read with a header: most often the page
 _KEPT = 8 << 20
+AT_A_TIME, _HELD = 16, 64 << 20  # pieces of a file behind an address that are waited for, and their bytes
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3  # kinds of pages
 _BY_DICTIONARY = (2, 8)  # encodings
 
@@ -105,11 +107,14 @@ class ReadAhead:
     def __init__(self, file: RangedFile) -> None:
         self._file, self._begin, self._data = file, 0, b""
 
+    def holding(self, begin: int, data: bytes) -> "ReadAhead":
+        """The same, with bytes that were read."""
+        self._begin, self._data = begin, data
+        return self
+
     def fork(self) -> "ReadAhead":
         """Another reader, which has the same bytes."""
-        other = ReadAhead(self._file)
-        other._begin, other._data = self._begin, self._data
-        return other
+        return ReadAhead(self._file).holding(self._begin, self._data)
 
     def read(self, begin: int, end: int, ahead: int = 0) -> bytes:
         """The bytes [begin, end), and as far as `ahead` for the next time. Raises FetchError."""
@@ -122,6 +127,31 @@ class ReadAhead:
             data = there + data
         self._begin, self._data = begin, data if len(data) <= _KEPT else b""
         return data[: end - begin] if len(data) > end - begin else data
+
+
+def read_each(file: RangedFile, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """The bytes [begin, end) of each span, in order; of a file behind an address several at the same time.
+
+    Raises FetchError.
+    """
+    if isinstance(file, LocalFile):
+        yield from (file.read(*span) for span in spans)
+        return
+    waiting: deque[tuple[Future[bytes], int]] = deque()
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        try:
+            for begin, end in spans:
+                held = sum(size for _, size in waiting)
+                while waiting and (len(waiting) >= AT_A_TIME or held + end - begin > _HELD):
+                    data, size = waiting.popleft()
+                    held -= size
+                    yield data.result()
+                waiting.append((pool.submit(file.read, begin, end), end - begin))
+            while waiting:
+                yield waiting.popleft()[0].result()
+        finally:
+            for data, _ in waiting:
+                data.cancel()
 
 
 def with_header(source: ReadAhead, page: Page) -> Page:

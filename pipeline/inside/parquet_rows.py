@@ -14,7 +14,7 @@ from visunex.net.range_file import RangedFile, as_file
 from ..shards.footer import LARGEST_FOOTER, footer_of, parsed
 from .compact import read_struct
 from .location import Location
-from .pages import Chunk, Page, PagesAsFile, ReadAhead, with_header
+from .pages import Chunk, Page, PagesAsFile, ReadAhead, read_each, with_header
 
 __all__ = ["Group", "ParquetRows", "Taken"]
 
@@ -160,9 +160,11 @@ class _Column:
             return
         if indexed[0].begin > self._chunk.begin:
             self._dictionary = Page(self._chunk.begin, indexed[0].begin, 0, 0), ReadAhead(self._file)
-        for page in indexed:
-            if page.holds(rows):
-                yield with_header(self._source, page)
+        wanted = [page for page in indexed if page.holds(rows)]
+        starts = read_each(self._file, ((each.begin, min(each.end, each.begin + _BUFFER)) for each in wanted))
+        for page, start in zip(wanted, starts, strict=True):
+            self._source = ReadAhead(self._file).holding(page.begin, start)
+            yield with_header(self._source, page)
 
     def _put_on(self, page: Page) -> None:
         if page.uses_dictionary and self._dictionary is not None:

@@ -17,6 +17,7 @@ from ..shards.zips import data_begin, member_range
 from .amount import Amount
 from .arrow_rows import ArrowRows, is_arrow
 from .location import Location
+from .pages import read_each
 from .parquet_rows import ParquetRows, Taken
 
 __all__ = ["ImageFile", "Taken", "images_at"]
@@ -98,9 +99,10 @@ def _members(file: RangedFile, wanted: Sequence[Location], most: int) -> Iterato
         else:
             here.append((begin, end, each))
     here.sort(key=_span)
-    for together in _together(here):
-        first, last = together[0][0], max(end for _, end, _ in together)
-        data = file.read(first, last)
+    groups = list(_together(here))
+    pieces = read_each(file, ((some[0][0], max(end for _, end, _ in some)) for some in groups))
+    for together, data in zip(groups, pieces, strict=True):
+        first = together[0][0]
         for begin, end, each in together:
             own = data[begin - first : end - first]
             if each.zipped:

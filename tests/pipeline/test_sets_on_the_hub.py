@@ -158,6 +158,7 @@ def test_a_download_that_breaks_off_in_a_file_goes_on_with_what_it_has(
 ) -> None:
     monkeypatch.setattr("visunex.net.errors.FIRST_PAUSE", 0.01)
     monkeypatch.setattr("visunex.pipeline.inside.reading._GAP", 0)
+    monkeypatch.setattr("visunex.pipeline.inside.pages.AT_A_TIME", 1)
     run, made = tmp_path / "run", publish(hub, "someone/pictures", bodies["tar"])
     first_shard = filtered("someone/pictures", run)[:10]
     last = made.files["1.tar"]
