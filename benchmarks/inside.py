@@ -155,8 +155,8 @@ def main() -> None:
     asked = parser.parse_args()
     print(f"## Pictures inside files: {asked.wanted:,} out of {asked.pictures:,}, behind an address\n")
     print(
-        f"JPEGs of {size_shown(SIZE)}; `filter` and `download`, whole commands. Row groups, record batches "
-        "and pages with a chosen picture are moved whole, of tars and zips the members.\n"
+        f"JPEGs of {size_shown(SIZE)}; `filter` and `download`, whole commands. Row groups and pages with a "
+        "chosen picture are moved whole, of Arrow files, tars and zips the pictures.\n"
     )
     print(
         "| form | file | moved by filter | said before | moved by download | of the pictures' own bytes | "

@@ -4,8 +4,7 @@ https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interproces
 """
 
 import struct
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +12,12 @@ from visunex.net.range_file import RangedFile
 
 from .pages import ReadAhead
 
-__all__ = ["Batch", "batch_in", "messages_of"]
+__all__ = ["Batch", "batch_in", "messages_of", "schema_in"]
 
 _FILE_FORM, _CONTINUES = b"ARROW1", b"\xff\xff\xff\xff"
 _AHEAD = 16 * 1024  # bytes that are read with what a message says of itself
 _LONGEST, _LARGEST = 64 << 20, 1 << 30  # bytes that a message says of itself, and of what it holds
-_MOST = 1_000_000  # messages
+_MOST, _MOST_BUFFERS = 1_000_000, 10_000  # messages, and buffers that are looked at in one
 _SCHEMA, _DICTIONARY, _BATCH = 1, 2, 3  # kinds of messages (Message.fbs)
 
 
@@ -26,7 +25,8 @@ _SCHEMA, _DICTIONARY, _BATCH = 1, 2, 3  # kinds of messages (Message.fbs)
 class Batch:
     """A record batch: its rows, from `first` of the file on, the message from `begin` to `end` in the file.
 
-    `needs` are the messages that it cannot be read without: the schema, and dictionaries before it.
+    `needs` are the messages that it cannot be read without: the schema, and dictionaries before it. `buffers`
+    is where in the file its columns' buffers lie; none where they are packed.
     """
 
     begin: int
@@ -34,10 +34,7 @@ class Batch:
     first: int
     rows: int
     needs: tuple[tuple[int, int], ...]
-
-    def holds(self, rows: Sequence[int]) -> bool:
-        """Whether some of the rows, in ascending order, are of this batch."""
-        return bisect_left(rows, self.first) < bisect_left(rows, self.first + self.rows)
+    buffers: tuple[tuple[int, int], ...]
 
 
 def messages_of(file: RangedFile) -> Iterator[Batch]:
@@ -60,11 +57,18 @@ def messages_of(file: RangedFile) -> Iterator[Batch]:
         if body < 0 or end > file.size:
             return
         if kind == _BATCH:
-            yield Batch(at, end, first, rows, tuple(needs))
+            yield Batch(at, end, first, rows, tuple(needs), _buffers(said, end - body, end))
             first += rows
         else:
             needs.append((at, end))
         at = end
+
+
+def schema_in(file: RangedFile, batch: Batch) -> Any:
+    """The columns of a record batch. Raises FetchError, and what pyarrow raises."""
+    import pyarrow as pa
+
+    return pa.ipc.read_schema(pa.BufferReader(file.read(*batch.needs[0])))
 
 
 def batch_in(file: RangedFile, batch: Batch) -> Any:
@@ -96,6 +100,21 @@ def _said(message: bytes) -> tuple[int, int, int]:
     if rows < 0:
         raise ValueError("a record batch of fewer than no rows")
     return kind, body, rows
+
+
+def _buffers(message: bytes, begin: int, end: int) -> tuple[tuple[int, int], ...]:
+    """Where the buffers of a record batch lie, which holds bytes [begin, end) of the file."""
+    root = struct.unpack_from("<I", message)[0]
+    table = _place(message, root, 2) or 0
+    table += struct.unpack_from("<I", message, table)[0]
+    place = _place(message, table, 2)
+    if place is None or _place(message, table, 3) is not None:  # packed: BodyCompression
+        return ()
+    place += struct.unpack_from("<I", message, place)[0]
+    count = struct.unpack_from("<I", message, place)[0]
+    listed = struct.unpack_from(f"<{2 * count}q", message, place + 4) if count <= _MOST_BUFFERS else ()
+    found = tuple((begin + at, begin + at + size) for at, size in zip(listed[::2], listed[1::2], strict=True))
+    return found if all(begin <= first <= last <= end for first, last in found) else ()
 
 
 def _number(message: bytes, table: int, field: int, form: str) -> int:

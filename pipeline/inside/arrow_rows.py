@@ -1,8 +1,9 @@
 """Pictures in rows of Arrow files, in the file form and in the stream form, one record batch at a time."""
 
-import struct
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 from visunex.images.errors import ImageError
@@ -10,10 +11,16 @@ from visunex.net.errors import FetchError
 from visunex.net.range_file import LocalFile, RangedFile
 
 from ..shards.arrow_batches import arrow_batches, begins_as_arrow, field_of
-from .arrow_messages import Batch, batch_in, messages_of
+from .arrow_messages import Batch, batch_in, messages_of, schema_in
+from .arrow_values import Buffers, Span, buffers_of, spans_of
 from .location import Location
+from .pages import read_each
 
 __all__ = ["ArrowRows", "is_arrow"]
+
+Taken = tuple[Location, bytes | ImageError]
+
+_MOSTLY = 0.7  # of a batch that is rather read whole
 
 
 def is_arrow(file: RangedFile) -> bool:
@@ -25,61 +32,105 @@ class ArrowRows:
     """An Arrow file opened for the values of some rows.
 
     A file on this machine is mapped, so that of its batches only the pictures that are wanted are read; of
-    one behind an address the batches that hold them are moved.
+    one behind an address their bytes are moved, or the batches that hold them where these are packed.
     """
 
     def __init__(self, file: RangedFile) -> None:
         self.file = file
+        self._found: dict[tuple[str, int], tuple[Sequence[int], list[Span | None] | None]] = {}
 
-    def values(
-        self, column: str, wanted: Sequence[Location], most: int
-    ) -> Iterator[tuple[Location, bytes | ImageError]]:
+    def values(self, column: str, wanted: Sequence[Location], most: int) -> Iterator[Taken]:
         """The values of a column (`jpg`, `image.bytes`) in rows, which are in ascending order."""
-        first, rest = 0, list(wanted)
+        read, taken = self._values_here if isinstance(self.file, LocalFile) else self._values_far, 0
         try:
-            for rows, batch in self._batches():
-                here = [each for each in rest if (each.row or 0) < first + rows]
-                values = _values(batch(), column) if here else None
-                for each in here:
-                    yield each, _value(values, (each.row or 0) - first, most)
-                    rest.pop(0)
-                first += rows
-                if not rest:
-                    return
+            for found in read(column, [each.row or 0 for each in wanted], most):
+                yield wanted[taken], found
+                taken += 1
             fault = "the file has fewer rows now"
         except FetchError:
             raise
         except Exception as error:  # parsers of hostile bytes raise anything
             fault = str(error)[:200] or type(error).__name__
-        for each in rest:
+        for each in wanted[taken:]:
             yield each, ImageError("unreadable", fault)
 
-    def amounts(self, wanted: Sequence[Location]) -> list[int]:
-        """Of each record batch with rows that are wanted its bytes. Raises FetchError."""
-        rows = [each.row or 0 for each in wanted]
+    def amounts(self, column: str, wanted: Sequence[Location]) -> list[int]:
+        """Of each record batch with rows that are wanted the bytes that hold them. Raises FetchError."""
         try:
-            return [each.end - each.begin for each in self._messages if each.holds(rows)]
-        except (ValueError, struct.error):  # it is said when the rows are read
+            return [
+                batch.end - batch.begin if spans is None else sum(_length(each) for each in spans)
+                for batch, _, spans in self._spans(column, [each.row or 0 for each in wanted])
+            ]
+        except FetchError:
+            raise
+        except Exception:  # of hostile bytes any; it is said when the rows are read
             return []
 
-    def _batches(self) -> Iterator[tuple[int, Callable[[], Any]]]:
-        """Of each batch how many rows it has, and what reads it."""
-        if isinstance(self.file, LocalFile):
-            import pyarrow as pa
+    def _values_here(self, column: str, rows: Sequence[int], most: int) -> Iterator[bytes | ImageError]:
+        import pyarrow as pa
 
-            for batch in arrow_batches(pa.memory_map(self.file.name)):
-                yield batch.num_rows, partial(_itself, batch)
-        else:
-            for each in self._messages:
-                yield each.rows, partial(batch_in, self.file, each)
+        first, at = 0, 0
+        for batch in arrow_batches(pa.memory_map(self.file.name)):
+            here = list(takewhile(lambda row: row < first + batch.num_rows, rows[at:]))  # noqa: B023
+            if here:
+                values = _values(batch, column)
+                yield from (_value(values, row - first, most) for row in here)
+            at, first = at + len(here), first + batch.num_rows
+            if at == len(rows):
+                return
+
+    def _values_far(self, column: str, rows: Sequence[int], most: int) -> Iterator[bytes | ImageError]:
+        for batch, here, spans in self._spans(column, rows):
+            if spans is None:
+                values = _values(batch_in(self.file, batch), column)
+                yield from (_value(values, row - batch.first, most) for row in here)
+            else:
+                fitting = [each if each and _length(each) <= most else (0, 0) for each in spans]
+                for span, data in zip(spans, read_each(self.file, fitting), strict=True):
+                    yield _whole(span, data, most)
+
+    def _spans(
+        self, column: str, rows: Sequence[int]
+    ) -> Iterator[tuple[Batch, Sequence[int], list[Span | None] | None]]:
+        """The batches that hold rows, those rows, and where each value lies; None where all is to be read."""
+        buffers: Buffers | None = None
+        for number, batch in enumerate(self._messages):
+            if number == 0:
+                buffers = buffers_of(schema_in(self.file, batch), column)
+            here = rows[bisect_left(rows, batch.first) : bisect_left(rows, batch.first + batch.rows)]
+            if not here:
+                continue
+            found = self._found.pop((column, batch.begin), None)
+            if found is None or found[0] != here:
+                found = here, self._spans_in(batch, buffers, [row - batch.first for row in here])
+                self._found[column, batch.begin] = found
+            yield batch, *found
+
+    def _spans_in(
+        self, batch: Batch, buffers: Buffers | None, rows: Sequence[int]
+    ) -> list[Span | None] | None:
+        if buffers is None or buffers.values >= len(batch.buffers):
+            return None
+        spans = spans_of(self.file, batch, buffers, rows)
+        mostly = sum(map(_length, spans)) > (batch.end - batch.begin) * _MOSTLY
+        return None if mostly else spans  # one question for all
 
     @cached_property
     def _messages(self) -> list[Batch]:
         return list(messages_of(self.file))
 
 
-def _itself(batch: Any) -> Any:
-    return batch
+def _length(span: Span | None) -> int:
+    return 0 if span is None else span[1] - span[0]
+
+
+def _whole(span: Span | None, data: bytes, most: int) -> bytes | ImageError:
+    """What was read of a value, or why it was not."""
+    if span is None:
+        return ImageError("empty", "the row has no bytes")
+    if _length(span) > most:
+        return ImageError("too_large", f"{_length(span)} bytes are more than {most}")
+    return data if len(data) == _length(span) else ImageError("truncated", "the file ends before the picture")
 
 
 def _values(batch: Any, column: str) -> Any:

@@ -76,7 +76,9 @@ class ParquetRows:
         """Of each row group with rows that are wanted the bytes at most that hold them. Raises FetchError."""
         try:
             return [group.chunk.amount(self.file, rows) for group, rows in self.groups_of(column, wanted)]
-        except (LookupError, ValueError, OverflowError):  # it is said when the rows are read
+        except FetchError:
+            raise
+        except Exception:  # of hostile bytes any; it is said when the rows are read
             return []
 
     def groups_of(self, column: str, wanted: Sequence[Location]) -> Iterator[tuple[Group, list[int]]]:

@@ -40,10 +40,7 @@ class ImageFile:
         """
         yield from _members(self.file, [each for each in wanted if each.row is None], most)
         for column, rows in _by_column(wanted):
-            if isinstance(self._table, ArrowRows):
-                yield from self._table.values(column, rows, most)
-            else:
-                yield from self._table.values(column, rows, most)
+            yield from self._table.values(column, rows, most)
 
     def amount(self, wanted: Sequence[Location], most: int) -> Amount:
         """How many bytes at most `images` moves, and in how many pieces of the file. Raises FetchError."""
@@ -53,8 +50,7 @@ class ImageFile:
         for some in _together(here):
             counted += Amount(max(end for _, end, _ in some) - some[0][0], pieces=1)
         for column, rows in _by_column(wanted):
-            table = self._table
-            sizes = table.amounts(rows) if isinstance(table, ArrowRows) else table.amounts(column, rows)
+            sizes = self._table.amounts(column, rows)
             counted += Amount(sum(sizes), groups=len(sizes))
         return counted
 

@@ -13,9 +13,7 @@ from standin import Page, StandIn, serving
 from standin_hub import publish
 
 from visunex.pipeline.cli import main
-from visunex.pipeline.inside.location import Location, parse
-from visunex.pipeline.inside.opened import opened_file
-from visunex.pipeline.inside.reading import ImageFile
+from visunex.pipeline.inside.location import parse
 from visunex.pipeline.rundir import RunDir
 
 FILES, ROWS, GROUP, TOP = 5, 200, 25, 10
@@ -109,21 +107,3 @@ def test_of_a_tar_the_chosen_members(web: StandIn, tmp_path: Path) -> None:
     places = map(parse, pq.read_table(RunDir(run).selected)["location"].to_pylist())
     own = sum(place.size or 0 for place in places)
     assert own <= web.sent - before < 1.1 * own
-
-
-@pytest.mark.parametrize("stream", [True, False])
-def test_of_an_arrow_file_the_batches_that_hold_the_pictures(
-    stream: bool, web: StandIn, tmp_path: Path
-) -> None:
-    found = pictures(100)
-    path = picture_sets.arrow(tmp_path / "a.arrow", found, stream=stream)  # type: ignore[arg-type]
-    web.pages["/a.arrow"] = Page(path.read_bytes())
-    rows = [0, 7, 13, 99, 100]
-    file = ImageFile(opened_file(f"{web.address}/a.arrow"))
-    wanted = [Location(file.file.name, row, "image.bytes") for row in rows]
-    assert file.amount(wanted, 1 << 20).groups == 3
-    taken = [data for _, data in file.images(wanted, 1 << 20)]
-    assert taken[:4] == [found[row]["picture"] for row in rows[:4]]
-    assert str(taken[4]) == "the file has fewer rows now"
-    batches = (7 + 7 + 2) * len(found[0]["picture"])  # type: ignore[arg-type]
-    assert batches < web.sent < 1.1 * batches + 14 * 16 * 1024  # and of each batch what it says of itself
