@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import odd
 import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
@@ -142,6 +143,29 @@ def test_where_copies_are_gone_too_the_larger_set_gives_the_same_rows(
     assert report["dropped"]["not_in_the_set"] == larger().height - original().height
     assert "rows with a score >= 6.5 of the larger set hf://datasets/dclure" in done.stderr
     assert json.loads((tmp_path / "run" / "report.json").read_text())["filter"]["taken"] == report["taken"]
+
+
+@pytest.mark.parametrize("recipe", ["fantasy", "flower_plant"])
+def test_the_published_recipes_run_as_they_are_on_what_is_there(
+    recipe: str, hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the name of the recipe to an embedding, the original and all copies being gone."""
+    monkeypatch.chdir(tmp_path)
+    count, word = larger().height, "fantasy" if recipe == "fantasy" else "a garden"
+    links = {f"/{n}.jpg": odd.file(odd.gradient(), "JPEG", comment=str(n).encode()) for n in range(count)}
+    hub.pages |= {path: Page(body) for path, body in links.items()}
+    columns = {"URL": [f"{hub.address}{path}" for path in links], "TEXT": [word] * count}
+    there = larger().with_columns(pl.Series(name, values) for name, values in columns.items())
+    publish(hub, LARGER, parquet(there))
+    only_here = ("download.allow_private=true", "download.processes=1", "encode.model='visunex-tiny'")
+    settings = [part for each in only_here for part in ("--set", each)]
+    done = CliRunner().invoke(main, ["run", recipe, *settings])
+    report = json.loads((tmp_path / f"runs/{recipe}/report.json").read_text())
+    assert (tmp_path / f"runs/{recipe}/embedding.pt").exists(), done.output
+    kept = original().filter(pl.col("punsafe") <= 0.5).height
+    assert report["filter"]["selected"] == report["encode"]["encoded"] == kept
+    made = json.loads((tmp_path / f"runs/{recipe}/embedding.json").read_text())
+    assert (made["source"], made["taken"]["kind"]) == (DEFAULT, "larger set")
 
 
 @pytest.mark.parametrize(
