@@ -11,6 +11,7 @@ from visunex.images.errors import ImageError
 from visunex.net.errors import FetchError
 from visunex.net.range_file import CONNECTIONS, as_file
 
+from ..shards.image_tables import without_bytes
 from ..shards.members import LeftOut, Member, bad_name, path_under
 from ..shards.zips import listed_members
 from .amount import Amount
@@ -150,7 +151,8 @@ def with_named(
     images = NamedImages(list(named), most)
     allow(images.amount())
     for path, found in images.images():
-        yield from ((each, found) for each in named[path])
+        said = without_bytes(found) if isinstance(found, ImageError) else found
+        yield from ((each, said) for each in named[path])
 
 
 def _address(folder: str | None, name: str) -> str:

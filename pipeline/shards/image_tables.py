@@ -11,12 +11,20 @@ from visunex.images.formats import SUFFIXES
 from ..errors import parquet_errors
 from .arrow_batches import ARROW_MAGIC, arrow_batches, arrow_reader, begins_as_arrow, field_of, is_arrow
 from .footer import opened_parquet
-from .members import require_room
+from .members import path_under, require_room
 from .sidecar import Row, row_batches
 
-__all__ = ["columns_with_images", "image_columns", "image_in_row", "image_rows", "is_image_column_name"]
+__all__ = [
+    "columns_with_images",
+    "image_columns",
+    "image_in_row",
+    "image_rows",
+    "is_image_column_name",
+    "without_bytes",
+]
 
 _NAMES = SUFFIXES | {"image", "img", "picture", "bytes", "image_bytes", "image_data"}
+_BYTES = ".bytes"
 _AT_ONCE = 1  # images that are read together: one value may be large, and repeated in few bytes
 _SKIPPED = 512  # rows that are rather read than jumped over
 _BUFFER = 2**20  # bytes of a column that are read ahead
@@ -46,7 +54,8 @@ def _bytes_of(column: Any) -> str | None:
     if _is_binary(column.type) and is_image_column_name(column.name):
         return str(column.name)
     if pa.types.is_struct(column.type) and (at := column.type.get_field_index("bytes")) >= 0:
-        return f"{column.name}.bytes" if _is_binary(column.type.field(at).type) else None
+        by_path = pa.types.is_null(column.type.field(at).type) and column.type.get_field_index("path") >= 0
+        return f"{column.name}{_BYTES}" if by_path or _is_binary(column.type.field(at).type) else None
     return None
 
 
@@ -71,13 +80,47 @@ def image_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def image_in_row(path: Path, column: str, row: int) -> bytes:
-    """The bytes in a row. Raises ImageError. Rows that are asked for in their order are read once."""
+    """The bytes in a row; where it has none, of the file that its `path` names under the table's folder.
+
+    Raises ImageError. Rows that are asked for in their order are read once.
+    """
+    try:
+        return _value_in(path, column, row)
+    except ImageError as error:
+        if error.kind != "empty" or not column.endswith(_BYTES):
+            raise
+    try:
+        name = _value_in(path, f"{column.removesuffix(_BYTES)}.path", row).decode("utf-8", errors="replace")
+    except ImageError:
+        raise ImageError("empty", "the row has no bytes, and no path") from None
+    return _file_under(path.parent, name)
+
+
+def without_bytes(error: ImageError) -> ImageError:
+    """Why there is no image in a row without bytes, the file that its path names being of no use."""
+    return ImageError("empty", f"the row has no bytes, and {error}") if error.kind == "missing" else error
+
+
+def _file_under(folder: Path, name: str) -> bytes:
+    try:
+        file = path_under(folder, name)
+    except ImageError as error:
+        raise without_bytes(error) from None
+    try:
+        require_room(file.stat().st_size)
+        return file.read_bytes()
+    except OSError as error:
+        raise ImageError("unreadable", error.strerror or str(error)) from None
+
+
+def _value_in(path: Path, column: str, row: int) -> bytes:
+    """The bytes in a row of a column. Raises ImageError."""
     try:
         return _reader(path, column).get(row)
     except ImageError:
         raise
     except Exception as error:  # parsers of hostile bytes raise anything
-        _here.reader = None
+        _readers().pop(column, None)
         raise ImageError("unreadable", str(error)[:200] or type(error).__name__) from None
 
 
@@ -87,10 +130,20 @@ _here = threading.local()
 def _reader(path: Path, column: str) -> "_Reader":
     state = path.stat()
     asked = (path, column, state.st_size, state.st_mtime_ns)
-    reader: _Reader | None = getattr(_here, "reader", None)
-    if reader is None or reader.of != asked:
-        reader = _here.reader = _ArrowReader(asked) if is_arrow(path) else _Reader(asked)
-    return reader
+    readers = _readers()
+    if column not in readers or readers[column].of != asked:
+        for other in [own for own, reader in readers.items() if reader.of[0] != path]:
+            del readers[other]
+        readers[column] = _ArrowReader(asked) if is_arrow(path) else _Reader(asked)
+    return readers[column]
+
+
+def _readers() -> "dict[str, _Reader]":
+    """The readers of this thread's file, by column."""
+    if not hasattr(_here, "readers"):
+        _here.readers = {}
+    found: dict[str, _Reader] = _here.readers
+    return found
 
 
 class _Reader:
@@ -111,7 +164,7 @@ class _Reader:
         while row >= self._end:
             self._next()
         value = self._values[row - self._first]  # type: ignore[index]
-        if value.as_buffer() is None:
+        if not value.is_valid:
             raise ImageError("empty", "the row has no bytes")
         require_room(value.as_buffer().size)
         return bytes(value.as_buffer())
@@ -132,7 +185,7 @@ class _Reader:
     def _next(self) -> None:
         batch = next(self._batches)
         values = batch.column(0)
-        self._values = values.field("bytes") if "." in self._column and batch.num_columns else values
+        self._values = values.field(0) if values.type.num_fields else values
         self._first, self._end = self._end, self._end + batch.num_rows
 
 

@@ -147,6 +147,27 @@ def test_pictures_that_are_named(form: Callable[[Path], tuple[Path, list[str]]],
     flowers = {each["picture"] for each in FOUND if "flower" in each["caption"]}
     assert downloaded(tmp_path / "run", source, *options) == flowers
     assert outcomes(tmp_path / "run") == ({"missing": 2} if form is zips else {})
+    if form in (parquet, arrow, without_bytes):
+        both = [encoded(tmp_path / f"{place.name}.pt", place) for place in (source, put(tmp_path / "alone"))]
+        assert both[0] == both[1]
+
+
+def encoded(out: Path, images: Path) -> bytes:
+    asked = [
+        "encode",
+        "--images",
+        str(images),
+        "--out",
+        str(out),
+        "--model",
+        "visunex-tiny",
+        "--workers",
+        "0",
+    ]
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 0, result.output
+    assert f"{len(FOUND)} of {len(FOUND)}" in result.output
+    return out.read_bytes()
 
 
 def test_no_path_leads_out_of_the_folder(tmp_path: Path) -> None:
@@ -226,7 +247,7 @@ def test_on_the_hub(
     with serving({}) as web:
         monkeypatch.setenv("HF_ENDPOINT", web.address)
         publish(web, "poloclub/diffusiondb", files)
-        source = "diffusiondb" if form is zips else "hf://datasets/poloclub/diffusiondb/train/metadata.csv"
+        source = "diffusiondb" if form is zips else "poloclub/diffusiondb"
         flowers = {each["picture"] for each in FOUND if "flower" in each["caption"]}
         assert downloaded(tmp_path / "run", source) == flowers
     place = pq.read_table(RunDir(tmp_path / "run").selected)["location"].to_pylist()[0]

@@ -19,6 +19,8 @@ from .splits import below, is_shown, matches
 __all__ = ["locate_on_hub", "remote_files"]
 
 _WITH_IMAGES = frozenset({"parquet", "arrow", "tar", "zip"})
+_NAMING = _WITH_IMAGES | {"csv", "jsonl"}
+_OF_FOLDERS = re.compile(r"(^|/)metadata\.\w+$")  # which names the pictures beside it
 
 
 @fetch_errors_as(SourceError)
@@ -44,7 +46,10 @@ def remote_files(found: hub.DataSet, files: Sequence[hub.HubFile]) -> Remote | N
     if not files:
         return None
     remote, kind = _remote(found, files)
-    if kind not in _WITH_IMAGES or (kind == "zip" and not _has_images(remote.urls[0])):
+    named = all(_OF_FOLDERS.search(each.path) for each in files)
+    if kind not in (_NAMING if named else _WITH_IMAGES) or (
+        kind == "zip" and not _has_images(remote.urls[0])
+    ):
         return None
     return _with_remark(remote, found.repository, listed, files)
 
