@@ -13,7 +13,7 @@ from visunex.base.suggest import did_you_mean
 
 from ..errors import SourceError
 from ..shards.members import is_image_name
-from .catalog.entries import DataSet, data_set, data_sets, partial_copy
+from .catalog.entries import DataSet, bounded_at, data_set, data_sets, partial_copy
 from .catalog.origin import Origin, first_found
 from .filetypes import FOLDER_SUFFIXES
 from .folders import data_in, hive_keys, images_in, matching, not_read
@@ -75,6 +75,9 @@ def resolve_source(data: str) -> ResolvedSource:
     if (found := data_set(data)) is not None:
         return _resolve_data_set(found)
     source = _resolve_address(data, data)
+    if (there := bounded_at(data)) is not None:
+        origin = Origin(there[0].name, there[1], data, max_punsafe=there[0].max_punsafe)
+        source = replace(source, origin=origin, identity=[*source.identity, *origin.identity()])
     part = partial_copy(data)
     return source if part is None else replace(source, remarks=(*source.remarks, part))
 

@@ -158,7 +158,8 @@ def require_predictor(table: Table, wanted: str | None) -> None:
     """Raise SourceError when the scores are another predictor's than the recipe's thresholds mean."""
     if wanted is None:
         return
-    named = data_set(table.source.name)
+    origin = table.source.origin
+    named = data_set(table.source.name if origin is None else origin.name)
     score = table.roles.get("score")
     said = named.predictor if named else None
     found = said or ("people" if "score_median" in table.schema else None)

@@ -1,13 +1,14 @@
 """The catalogue's entries; `sets.toml` says of each data set where it lies and what is in it."""
 
 import functools
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["DataSet", "Larger", "data_set", "data_sets", "partial_copy", "vectors_of_named"]
+__all__ = ["DataSet", "Larger", "bounded_at", "data_set", "data_sets", "partial_copy", "vectors_of_named"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,21 @@ def partial_copy(address: str) -> str | None:
     return None
 
 
+def bounded_at(address: str) -> tuple[DataSet, Literal["original", "copy", "partial copy"]] | None:
+    """The set with a bound on unsafe rows that lies at an address or OWNER/NAME, and as what; else None."""
+    asked = _repository(address)
+    for named in data_sets().values():
+        if named.max_punsafe is None:
+            continue
+        if asked in map(_repository, named.addresses):
+            return named, "original"
+        if asked in map(_repository, named.copies):
+            return named, "copy"
+        if asked in map(_repository, named.partial):
+            return named, "partial copy"
+    return None
+
+
 def vectors_of_named(address: str) -> str | None:
     """Where the vectors lie of a known set whose repository an address names, at the revision they fit."""
     places = (named.vectors_at for named in data_sets().values() if named.vectors_at)
@@ -87,4 +103,4 @@ def vectors_of_named(address: str) -> str | None:
 def _repository(address: str) -> str:
     """The OWNER/NAME of an address on the Hub; of any other, the address."""
     path = address.removeprefix("hf://").removeprefix("datasets://").removeprefix("datasets/")
-    return path if "://" in path else "/".join(path.split("@")[0].split("/")[:2])
+    return path if "://" in path else "/".join(re.split(r"[@?]", path, maxsplit=1)[0].split("/")[:2])

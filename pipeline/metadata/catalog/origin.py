@@ -15,7 +15,7 @@ from .entries import DataSet, data_set
 __all__ = ["Origin", "first_found"]
 
 T = TypeVar("T")
-Kind = Literal["original", "copy", "larger set"]
+Kind = Literal["original", "copy", "larger set", "partial copy"]
 
 
 @dataclass(frozen=True)

@@ -222,6 +222,7 @@ def test_a_partial_copy_is_named_and_never_taken_by_itself(hub: StandIn, tmp_pat
         select(tmp_path / "run", DEFAULT)
     report, _ = select(tmp_path / "run", f"hf://datasets/{part}")
     assert "a partial copy of improved_aesthetics_6.5plus: 169,000 of 635,561 rows" in report.as_text()
+    assert report.taken["max_punsafe"] == 0.5
 
 
 def test_the_bound_on_unsafe_rows_gives_way_to_the_recipes(hub: StandIn, tmp_path: Path) -> None:
@@ -230,5 +231,9 @@ def test_the_bound_on_unsafe_rows_gives_way_to_the_recipes(hub: StandIn, tmp_pat
     unsafe = original().filter(pl.col("punsafe") > 0.5).height
     assert report.dropped["max_punsafe_of_the_set"] == unsafe > 0
     assert "older than Re-LAION" in report.as_text()
+    publish(hub, COPY, arrow(original()))
+    report, _ = select(tmp_path / "by address", f"hf://datasets/{COPY[0]}/{COPY[1]}")
+    assert report.dropped["max_punsafe_of_the_set"] == unsafe
+    assert (report.taken["name"], report.taken["kind"]) == (DEFAULT, "copy")
     report, _ = select(tmp_path / "all", DEFAULT, max_punsafe=1.0)
     assert report.selected == original().height
