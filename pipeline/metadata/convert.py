@@ -38,7 +38,7 @@ _YOURSELF = "fetch what you need of it yourself and give its path"
 _CHUNK = 1 << 20
 _DONE, _LEFT_OUT = "done", "left_out.json"
 _REMARKS = 20  # of all files
-_FORM = 2  # of what is kept; another one is made anew
+_FORM = 3  # of what is kept; another one is made anew
 
 
 def as_parquet(
@@ -68,7 +68,7 @@ def as_parquet(
     contents = fingerprint([source.identity, how])
     place = folder / contents[:16]
     if anew or not (place / _DONE).exists():
-        _allow(source, most_moved)
+        _allow(source, also, most_moved)
         shutil.rmtree(folder, ignore_errors=True)  # what another source left
         tallies = [
             (path, _convert(path, place / f"{number:05d}", reading, most))
@@ -101,10 +101,10 @@ def as_parquet(
     )
 
 
-def _allow(source: ResolvedSource, most_moved: str) -> None:
-    """Say how many bytes are to be read of tars and Arrow files behind addresses. Raises SourceError."""
+def _allow(source: ResolvedSource, also: Collection[str], most_moved: str) -> None:
+    """Say how many bytes are to be read of far files that may hold pictures. Raises SourceError."""
     kinds = {path: kind_by_name(_path_of(path)) for path in source.paths if "://" in path}
-    whole = [path for path, kind in kinds.items() if kind in ("tar", "arrow")]
+    whole = [path for path, kind in kinds.items() if kind in ("tar", "arrow") or path in also]
     if whole:
         said = {each.get("url"): str(each.get("size")) for each in source.identity if isinstance(each, dict)}
         sizes = [int(said[path]) for path in whole if said.get(path, "").isdecimal()]

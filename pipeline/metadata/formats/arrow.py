@@ -1,7 +1,7 @@
 """Arrow files, and parquet that polars does not read, as tables: one record batch at a time, each checked."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -44,13 +44,26 @@ def read(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:
         else:  # the stream form, as Hugging Face `datasets` keeps its files
             reader = pa.ipc.open_stream(file)
             batches = iter(reader)
-        schema = _schema(reader.schema)
-        by_path = names_paths(schema, reading.columns)
-        images = None if by_path else image_column(schema, reading.columns, str(path))
-        tally.located = images is not None
-        place = reading.place(path)
-        parts = ([batch] if images is None else _located(batch, images, place, tally) for batch in batches)
-        yield from _metadata_in(chain.from_iterable(parts), path.stat().st_size, reading, tally)
+        images = _images(reader.schema, path, reading, tally)
+        yield from _metadata_in(_without_images(batches, images, path, reading, tally), path, reading, tally)
+
+
+def _images(schema: pa.Schema, path: Path, reading: Reading, tally: Tally) -> ImageColumn | None:
+    """The pictures that a file's rows hold. Raises SourceError."""
+    columns = _schema(schema)
+    by_path = names_paths(columns, reading.columns)
+    images = None if by_path else image_column(columns, reading.columns, str(path))
+    tally.located = images is not None
+    return images
+
+
+def _without_images(
+    batches: Iterable[pa.RecordBatch], images: ImageColumn | None, path: Path, reading: Reading, tally: Tally
+) -> Iterable[pa.RecordBatch]:
+    if images is None:
+        return batches
+    place = reading.place(path)
+    return chain.from_iterable(_located(batch, images, place, tally) for batch in batches)
 
 
 def _schema(schema: pa.Schema) -> Schema:
@@ -84,20 +97,28 @@ def _located(
 
 
 def read_parquet(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:
-    """The record batches of a parquet file."""
+    """The record batches of a parquet file, whose pictures are not read as those of an Arrow file are not."""
     file = pq.ParquetFile(path)
+    images = _images(file.schema_arrow, path, reading, tally)
+    names = [each for each in file.schema_arrow.names if images is None or each not in images.dropped]
     groups = map(file.metadata.row_group, range(file.num_row_groups))
-    heaviest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
-    batches = file.iter_batches(max(1, min(_ROWS, _BATCH // max(heaviest, 1))))
-    yield from _metadata_in(batches, path.stat().st_size, reading, tally)
+    heaviest = max((_bytes_of(group, names) // max(group.num_rows, 1) for group in groups), default=0)
+    batches = file.iter_batches(max(1, min(_ROWS, _BATCH // max(heaviest, 1))), columns=names)
+    yield from _metadata_in(_without_images(batches, images, path, reading, tally), path, reading, tally)
+
+
+def _bytes_of(group: pq.RowGroupMetaData, names: Collection[str]) -> int:
+    """The bytes of some columns of a row group, unpacked."""
+    columns = map(group.column, range(group.num_columns))
+    return sum(each.total_uncompressed_size for each in columns if each.path_in_schema.split(".")[0] in names)
 
 
 def _metadata_in(
-    batches: Iterable[pa.RecordBatch], size: int, reading: Reading, tally: Tally
+    batches: Iterable[pa.RecordBatch], path: Path, reading: Reading, tally: Tally
 ) -> Iterator[pa.Table]:
-    """The batches of a file of so many bytes, checked. Raises SourceError, ArrowException."""
+    """The batches of a file, checked. Raises SourceError, ArrowException."""
     cut: Counter[str] = Counter()
-    room = max(_LEAST_BYTES, _BYTES_PER_BYTE * size)
+    room = max(_LEAST_BYTES, _BYTES_PER_BYTE * path.stat().st_size)
     for batch in batches:
         room -= batch.nbytes
         if room < 0:

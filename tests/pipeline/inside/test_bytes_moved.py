@@ -107,3 +107,24 @@ def test_of_a_tar_the_chosen_members(web: StandIn, tmp_path: Path) -> None:
     places = map(parse, pq.read_table(RunDir(run).selected)["location"].to_pylist())
     own = sum(place.size or 0 for place in places)
     assert own <= web.sent - before < 1.1 * own
+
+
+def test_a_table_that_polars_cannot_read_still_says_where_its_pictures_lie(
+    web: StandIn, tmp_path: Path
+) -> None:
+    """A byte that is no UTF-8 has it converted: without the pictures, and with its bytes said before."""
+    found = pictures(40)
+    captions = [str(each["caption"]).encode() for each in found]
+    captions[3] = b"\xff\xfe castle"
+    columns = {"image": [{"bytes": each["picture"]} for each in found], "score": range(40)}
+    caption = pa.array(captions, pa.binary()).view(pa.string())
+    pq.write_table(pa.table({**columns, "caption": caption}), tmp_path / "a.parquet", row_group_size=10)
+    web.pages["/a.parquet"] = Page((tmp_path / "a.parquet").read_bytes())
+    run, source = RunDir(tmp_path / "run"), f"{web.address}/a.parquet"
+    asked = ["filter", source, "--keywords", "flower", "--top", "1"]
+    assert "--max-remote-bytes" in invoked(*asked, "--max-remote-bytes", "1kB", run=run.path, fails=True)
+    assert "pictures are: 8" in invoked(*asked, run=run.path)
+    place = f"{source}#row={37:014d}&column=image.bytes"
+    assert pq.read_table(run.selected)["location"].to_pylist() == [place]
+    kept = sum(file.stat().st_size for file in (run.path / ".visunex" / "source").rglob("*.parquet"))
+    assert kept < 10_000
