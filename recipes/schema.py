@@ -70,8 +70,9 @@ class Filter(Section):
     )
     license: tuple[Text, ...] = Field(
         default=(),
-        description="Keep pictures under one of these licences, as the source's column spells them, whatever "
-        "the case; comma-separated or repeated.",
+        description="Keep pictures under one of these licences: as the source's column spells them, whatever "
+        "the case, or Creative Commons' by name (CC0, CC BY; any version unless one is named); "
+        "comma-separated or repeated.",
     )
     where: Text | None = Field(
         default=None, description="A further condition: an SQL expression over the source's own columns."

@@ -45,6 +45,17 @@ _OPERATOR = re.compile(
 )
 
 
+_AT_CC = r"^(?:https?://)?(?:www\.)?creativecommons\.org"
+_LICENSE_NAMES = (
+    (_AT_CC + r"/publicdomain/zero\b.*$", "cc0"),
+    (_AT_CC + r"/publicdomain/mark\b.*$", "public-domain-mark"),
+    (_AT_CC + r"/licenses/([a-z-]+)/?$", "cc-$1"),
+    (_AT_CC + r"/licenses/([a-z-]+)/([\d.]+)\b.*$", "cc-$1-$2"),
+    (r"^cc-?0(?:-1\.0)?(?:-universal)?$", "cc0"),
+)
+_LICENSE_VERSION = r"-\d+(?:\.\d+)*$"
+
+
 @dataclass(frozen=True)
 class Condition:
     """A condition's name in the report, and the expression that is true for the rows that pass."""
@@ -93,9 +104,19 @@ def _bounds(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]
 
 
 def _on_licenses(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]:
+    """Under one of the licences, whose version may be left out, by name or by address at Creative Commons."""
     if wanted.license:
-        own = column(roles, schema, "license", "--license").str.strip_chars().str.to_lowercase()
-        yield Condition("license", own.is_in([each.strip().lower() for each in wanted.license]))
+        own = _license_name(column(roles, schema, "license", "--license"))
+        asked = pl.select(_license_name(pl.lit(pl.Series(wanted.license)))).to_series().to_list()
+        yield Condition("license", own.is_in(asked) | own.str.replace(_LICENSE_VERSION, "").is_in(asked))
+
+
+def _license_name(texts: pl.Expr) -> pl.Expr:
+    """Licences in one spelling: `cc0`, `cc-by-2.0`; what is not of Creative Commons with - for blanks."""
+    names = texts.str.strip_chars().str.to_lowercase().str.replace_all(r"[\s_]+", "-")
+    for pattern, name in _LICENSE_NAMES:
+        names = names.str.replace(pattern, name)
+    return names
 
 
 def _on_captions(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]:

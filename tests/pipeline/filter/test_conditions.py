@@ -36,6 +36,30 @@ def test_where_keeps_the_rows_that_it_is_true_of(text: str, kept: str, tmp_path:
     assert report.dropped["where"] == 4 - len(kept)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "kept"),
+    [
+        ("CC0", "abc"),
+        ("cc-by", "de"),
+        ("CC BY 2.0", "d"),
+        ("CC BY-NC", "f"),
+        ("https://creativecommons.org/licenses/by/2.0/", "d"),
+        ("Public domain mark", "g"),
+        ("our own, 2", "h"),
+    ],
+)
+def test_licenses_by_name_or_address(wanted: str, kept: str, tmp_path: Path) -> None:
+    said = [
+        "CC0", "cc0-1.0", "https://creativecommons.org/publicdomain/zero/1.0/", "CC BY 2.0",
+        "http://www.creativecommons.org/licenses/by/4.0/deed.en", "cc_by-nc-4.0",
+        "creativecommons.org/publicdomain/mark/1.0/", " Our own, 2 ", None,
+    ]  # fmt: skip
+    there = rows(*"abcdefghi").with_columns(pl.Series("license", said))
+    there.write_parquet(tmp_path / "m.parquet")
+    _, selected = select(tmp_path / "run", tmp_path / "m.parquet", license=[wanted])
+    assert "".join(selected["caption"]) == kept
+
+
 def test_a_null_never_passes(tmp_path: Path) -> None:
     rows(*"abc", WIDTH=[640, None, 100]).write_parquet(tmp_path / "m.parquet")
     report, _ = select(tmp_path / "run", tmp_path / "m.parquet", where="WIDTH > 200")
