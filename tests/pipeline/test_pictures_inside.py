@@ -13,7 +13,7 @@ from visunex.pipeline.cli import main
 from visunex.pipeline.inside.spool import FileSpool
 from visunex.pipeline.rundir import RunDir
 
-TOP, FEW = 6, 10
+TOP, FEW = 6, 13  # an uneven number of shards and batches
 
 
 def done(name: str, *arguments: str, run: Path) -> str:
@@ -88,11 +88,12 @@ def test_several_pictures_in_a_row_want_a_name(tmp_path: Path) -> None:
 def test_the_same_pictures_give_the_same_bytes_wherever_they_lie(tmp_path: Path) -> None:
     """By `encode --images` of each form, here and over HTTP, and by `filter`, `download` and `encode`."""
     found = picture_sets.records(FEW)
-    folder = tmp_path / "folder"
+    folder, table = tmp_path / "folder", ["url,part"]
     folder.mkdir()
     for number, each in enumerate(found):
         (folder / f"{number:05d}.jpg").write_bytes(each["picture"])
         (folder / f"{number:05d}.txt").write_text(each["caption"])
+        table.append(f"{{web}}/{number:05d}.jpg,{number}")
     forms = {
         "parquet": picture_sets.table(tmp_path / "a.parquet", found, group=3),
         "stream": picture_sets.arrow(tmp_path / "a.arrow", found),
@@ -102,6 +103,8 @@ def test_the_same_pictures_give_the_same_bytes_wherever_they_lie(tmp_path: Path)
     }
     made = {"folder": embedding(tmp_path / "folder.pt", "--images", str(folder))}
     with serving({f"/{file.name}": Page(file.read_bytes()) for file in forms.values()}) as web:
+        web.pages.update({f"/{file.name}": Page(file.read_bytes()) for file in folder.glob("*.jpg")})
+        (tmp_path / "table.csv").write_text("\n".join(table).format(web=web.address))
         for name, file in forms.items():
             for where, place in ((" here", str(file)), (" there", f"{web.address}/{file.name}")):
                 out = tmp_path / f"{name}{where}.pt"
@@ -109,11 +112,18 @@ def test_the_same_pictures_give_the_same_bytes_wherever_they_lie(tmp_path: Path)
         web.pages["/a.tar"].ranges = False
         made["tar whole"] = embedding(tmp_path / "whole.pt", "--images", f"{web.address}/a.tar")
         web.pages["/a.tar"].ranges = True
-        downloaded = {name: str(forms[name]) for name in ("parquet", "zip")} | {"tar": f"{web.address}/a.tar"}
+        table_of_links = str(tmp_path / "table.csv")
+        downloaded = {
+            "parquet": [str(forms["parquet"])],
+            "tar": [f"{web.address}/a.tar"],
+            "folder": [str(folder)],
+            "links": [table_of_links],
+            "zip": [table_of_links, "--made-image", "a.zip#member={part:05}.jpg"],
+        }
         for name, source in downloaded.items():
             run = tmp_path / "runs" / name
-            done("filter", source, "--top", str(FEW), run=run)
-            done("download", "--processes", "1", run=run)
+            done("filter", *source, "--top", str(FEW), "--set", "download.shard_size=10", run=run)
+            done("download", "--processes", "1", "--allow-private", run=run)
             made[f"{name} downloaded"] = embedding(tmp_path / f"run-{name}.pt", "--run", str(run))
     assert {name for name, each in made.items() if each != made["folder"]} == set()
 
