@@ -27,6 +27,7 @@ Preprocess = Literal["auto", "host", "device"]
 Score = Literal["mean", "median", "any"]
 Rank = Literal["likeness", "score"]
 Predictor = Literal["V1", "V2", "people"]
+ScoredWith = Literal["V1", "V2", "sac"]
 
 _LIKE = ("like", "like_images")
 _LISTS = ("keywords", "exclude", "license", *_LIKE)
@@ -77,6 +78,14 @@ class Filter(Section):
     where: Text | None = Field(
         default=None, description="A further condition: an SQL expression over the source's own columns."
     )
+    score_with: ScoredWith | None = Field(
+        default=None,
+        description="Score by this predictor from precomputed vectors, whatever scores the source has.",
+    )
+    max_unsafe: Fraction | None = Field(
+        default=None,
+        description="Highest score by LAION's detector of unsafe pictures, from precomputed vectors.",
+    )
     like: tuple[Text, ...] = Field(
         default=(),
         description="Rank by what pictures show: likeness to this text, by precomputed vectors; repeat.",
@@ -107,6 +116,11 @@ class Filter(Section):
         return bool(self.like or self.like_images)
 
     @property
+    def by_vectors(self) -> bool:
+        """Whether anything is asked that rows' published vectors tell."""
+        return self.by_likeness or self.score_with is not None or self.max_unsafe is not None
+
+    @property
     def ranked_by(self) -> Rank:
         """The column of the selection that says which rows are the best."""
         return self.rank or ("likeness" if self.by_likeness else "score")
@@ -130,6 +144,15 @@ class Filter(Section):
             )
         if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
             raise ValueError(f"min_score = {self.min_score} is above max_score = {self.max_score}")
+        return self
+
+    @model_validator(mode="after")
+    def _thresholds_are_of_one_predictor(self) -> "Filter":
+        if None not in (self.score_with, self.predictor) and self.score_with != self.predictor:
+            raise ValueError(
+                f"score_with = {self.score_with!r} gives scores of another scale than the thresholds mean "
+                f"(predictor = {self.predictor!r})"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,7 @@
 """The columns of `selected.parquet`: those that every selection has, and the source's own."""
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from ..metadata.columns import Role, column
@@ -17,10 +19,10 @@ _KINDS: dict[Role, pl.DataType] = {
 }
 
 
-def selected_columns(table: Table, likeness: pl.Expr | None) -> list[pl.Expr]:
-    """The columns of the selection: the canonical ones, the likeness if any, then the source's own."""
-    canonical = [_canonical(table, role, kind).alias(role) for role, kind in _KINDS.items()]
-    canonical += [] if likeness is None else [likeness.alias("likeness")]
+def selected_columns(table: Table, measured: Mapping[str, pl.Expr]) -> list[pl.Expr]:
+    """The columns of the selection: the canonical ones, what else is measured, then the source's own."""
+    first: dict[str, pl.Expr] = {role: _canonical(table, role, kind) for role, kind in _KINDS.items()}
+    canonical = [values.alias(name) for name, values in {**first, **measured}.items()]
     own = selected_names(table).items()
     return canonical + [pl.col(name).alias(alias) for name, alias in own if alias not in _KINDS]
 
@@ -32,7 +34,7 @@ def selected_names(table: Table) -> dict[str, str]:
     selection has besides, becomes `source_...`.
     """
     names: dict[str, str] = {table.roles[role]: role for role in _KINDS if role in table.roles}
-    ours = {"key", "likeness", *CANONICAL}
+    ours = {"key", "likeness", "unsafe", *CANONICAL}
     for own in table.schema:
         if own not in names and (own != INDEX or own in table.roles.values()):
             alias = own

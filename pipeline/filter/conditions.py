@@ -1,12 +1,12 @@
 """The conditions a row must pass, in a fixed order: the first one that it fails is charged with it.
 
-Cheap conditions on numbers come first, then those on the caption, then `where`, then likeness. A null (or
-NaN) never passes a condition that it is tested for: a row without a caption fails `exclude` too.
+Cheap conditions on numbers come first, then those on the caption, then `where`, then what vectors tell. A
+null (or NaN) never passes a condition that it is tested for: a row without a caption fails `exclude` too.
 """
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,12 @@ _BOUNDS: tuple[tuple[str, Role, str], ...] = (
     ("min_similarity", "similarity", "ge"),
     ("max_punsafe", "punsafe", "le"),
     ("max_pwatermark", "pwatermark", "le"),
+)
+_MEASURED = (  # what is told by a row's vector
+    ("min_likeness", "likeness", "ge"),
+    ("min_score", "score", "ge"),
+    ("max_score", "score", "le"),
+    ("max_unsafe", "unsafe", "le"),
 )
 # polars reads files while it parses a subquery over read_csv(...), so these are refused before it sees them.
 _QUERIES = re.compile(r"\bselect\b|\bread_\w*|\bscan_\w*|\(\s*(from|values|with|table)\b", re.IGNORECASE)
@@ -85,20 +91,30 @@ def roles_in_use(wanted: Filter) -> set[Role]:
         used.add("hash")
     if wanted.license:
         used.add("license")
-    return used | ({"score"} if wanted.ranked_by == "score" else set())
+    if wanted.ranked_by == "score":
+        used.add("score")
+    return used - _measured_roles(wanted)
 
 
-def on_likeness(likeness: pl.Expr, wanted: Filter) -> list[Condition]:
-    """The conditions on a row's likeness, which is null where it has no vector."""
-    found = [Condition("no_vector", likeness.is_not_null())]
-    if wanted.min_likeness is not None:
-        found.append(Condition("min_likeness", likeness.ge(wanted.min_likeness)))
+def on_measured(measured: Mapping[str, pl.Expr], wanted: Filter) -> list[Condition]:
+    """The conditions on what is told of a row by its vector; all of that is null where it has none."""
+    if not measured:
+        return []
+    found = [Condition("no_vector", next(iter(measured.values())).is_not_null())]
+    for key, name, comparison in _MEASURED:
+        if name in measured and (bound := getattr(wanted, key)) is not None:
+            found.append(Condition(key, getattr(measured[name], comparison)(bound)))
     return found
+
+
+def _measured_roles(wanted: Filter) -> set[Role]:
+    """The roles that no column plays, as what they mean is told by vectors."""
+    return {"score"} if wanted.score_with else set()
 
 
 def _bounds(wanted: Filter, roles: Roles, schema: Schema) -> Iterable[Condition]:
     for key, role, comparison in _BOUNDS:
-        if (bound := getattr(wanted, key)) is not None:
+        if (bound := getattr(wanted, key)) is not None and role not in _measured_roles(wanted):
             values = column(roles, schema, role, _option(key))
             yield Condition(key, getattr(values, comparison)(bound))
 

@@ -19,6 +19,7 @@ class FilterReport:
     `taken` is which of its places a data set known by name was taken from, and whether that is verified.
     `licence` is that of the data set, where it is known; `licenses` counts those of the rows wanted, as
     `license_column` of the selection has them.
+    `scored_with` is the predictor by which rows were scored here, from their vectors.
     Of the column `ranked_by` there are the values of the first row, the last wanted and the last in reserve.
     """
 
@@ -43,6 +44,7 @@ class FilterReport:
     licence: str | None = None
     licenses: dict[str, int] = field(default_factory=dict)
     license_column: str | None = None
+    scored_with: str | None = None
 
     @property
     def rows_per_second(self) -> float:
@@ -65,7 +67,11 @@ class FilterReport:
         wanted, spare = min(self.top, self.selected), max(0, self.selected - self.top)
         lines.append(f"  {self.selected:>12,}  selected: the {wanted:,} best, and {spare:,} in reserve")
         for name, best, at_top in (
-            ("scores", self.best_score, self.top_score),
+            (
+                f"scores by {self.scored_with}" if self.scored_with else "scores",
+                self.best_score,
+                self.top_score,
+            ),
             ("likeness", self.best_likeness, self.top_likeness),
         ):
             if best is not None:

@@ -5,8 +5,8 @@ table has; else what it gave is thrown away, and the next strategy reads the tab
 with the table: rows that score too low to be among the best are dropped early.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -33,10 +33,10 @@ _DEEPER = 8  # times as many rows within the bound, where duplicates took the pl
 
 @dataclass(frozen=True)
 class Ranking:
-    """The column of the selection that the best rows are highest in; the rows' likeness, if asked for."""
+    """The column of the selection that the best rows are highest in; and columns that are not the table's."""
 
     by: str = "score"
-    likeness: pl.Expr | None = None
+    measured: Mapping[str, pl.Expr] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,16 @@ def scan(
 
 
 def _query(table: Table, conditions: Sequence[Condition], ranking: Ranking) -> Query:
-    columns = selected_columns(table, ranking.likeness)
+    columns = selected_columns(table, ranking.measured)
     total = table.rows.select(pl.len()).collect(engine="streaming").item()
     return Query(table, total, conditions, _score(table, ranking), columns)
 
 
 def _score(table: Table, ranking: Ranking) -> pl.Expr | None:
     """What rows are ranked by, as the column SCORE."""
-    score = ranking.likeness
-    if ranking.by != "likeness":
-        has_score = "score" in table.roles
-        score = column(table.roles, table.schema, "score", "ranking") if has_score else None
+    score = ranking.measured.get(ranking.by)
+    if score is None and "score" in table.roles:
+        score = column(table.roles, table.schema, "score", "ranking")
     return None if score is None else score.cast(pl.Float64).alias(SCORE)
 
 

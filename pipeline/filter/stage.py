@@ -1,7 +1,7 @@
 """Metadata -> `selected.parquet`: the rows that pass the recipe's conditions, the best first."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,23 +30,25 @@ from ..metadata.table import (
     not_utf8,
     open_table,
     require_predictor,
+    without_role,
     words_of,
 )
 from ..rundir import RunDir
 from ..shards.naming import fitting_shard_size, key_digits
 from .columns import selected_names
-from .conditions import Condition, conditions, on_likeness, roles_in_use
+from .conditions import conditions, on_measured, roles_in_use
 from .keywords import nearest_words
 from .origin import as_named, bounds_of_origin, licence_of, remarks_on, taken
 from .report import FilterReport
-from .scan import Ranking, ScanResult, hashes_of_passing, scan
+from .scan import Ranking, ScanResult, scan
 
 if TYPE_CHECKING:
-    from .clip_query import ClipQuery
+    from .looks import Looks
 
 __all__ = ["FilterReport", "filter_rows"]
 
 _OF_LIKENESS = frozenset({"like", "like_images", "min_likeness", "rank"})
+_OF_SCORES = frozenset({"score_with", "max_unsafe"})
 _LICENSES = 20  # in a report
 SAMPLE_ROWS = 200_000  # captions looked through for words to suggest
 
@@ -114,14 +116,17 @@ def _selected(
     wanted = recipe.filter
     overrides, made = as_named(source, recipe.source)
     table = open_table(source, _overrides(overrides, wanted.score), roles_in_use(wanted), made)
-    require_predictor(table, wanted.predictor)
+    if wanted.score_with is None:
+        require_predictor(table, wanted.predictor)
+    else:
+        table = without_role(table, "score")
     asked = [*bounds_of_origin(table, wanted), *conditions(wanted, table.roles, table.schema)]
     unique_by = _unique_by(wanted.dedupe, table)
-    query = _clip_query(recipe.source, wanted, recipe.encode, table)
+    seen = _looks(recipe.source, wanted, recipe.encode, table)
     begin()
-    likeness = None if query is None else _likeness(query, table, asked)
-    asked = asked if likeness is None else [*asked, *on_likeness(likeness, wanted)]
-    return table, scan(table, asked, wanted.candidates, unique_by, Ranking(wanted.ranked_by, likeness))
+    measured = {} if seen is None else seen.of(table, asked)
+    asked = [*asked, *on_measured(measured, wanted)]
+    return table, scan(table, asked, wanted.candidates, unique_by, Ranking(wanted.ranked_by, measured))
 
 
 def _made_from(
@@ -140,12 +145,13 @@ def _made_from(
     if shard_size is not None:
         settings |= {"shard_size": shard_size}
     contents = {"contents": resolved.identity} if resolved else {}
-    if wanted.by_likeness:
-        from .clip_query import made_from
-
-        settings |= made_from(source.data, wanted.like_images, encode)
-    else:
+    if not wanted.by_likeness:
         settings = {name: value for name, value in settings.items() if name not in _OF_LIKENESS}
+    settings = {key: value for key, value in settings.items() if value is not None or key not in _OF_SCORES}
+    if wanted.by_vectors:
+        from .looks import made_from
+
+        settings |= made_from(source.data, wanted, encode)
     return {"source": source.data, **contents, **settings}
 
 
@@ -162,7 +168,7 @@ def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | Non
     if report is None:
         return None
     of_earlier_releases: dict[str, Any] = {"remarks": [], "taken": {}, "licence": None, "licenses": {}}
-    of_earlier_releases |= {"license_column": None}
+    of_earlier_releases |= {"license_column": None, "scored_with": None}
     report = {**of_earlier_releases, **report}
     fields = FilterReport.__dataclass_fields__
     if not fields.keys() <= report.keys():
@@ -227,23 +233,13 @@ def _unique_by(dedupe: Dedupe, table: Table) -> str | None:
     return selected_names(table)[table.roles["hash"]]
 
 
-def _clip_query(source: Source, wanted: Filter, encode: Encode, table: Table) -> "ClipQuery | None":
-    """What pictures shall look like, where the recipe says so; what compares vectors loads only then."""
-    if not wanted.by_likeness:
+def _looks(source: Source, wanted: Filter, encode: Encode, table: Table) -> "Looks | None":
+    """What vectors tell, where the recipe asks for it; what compares vectors loads only then."""
+    if not wanted.by_vectors:
         return None
-    from .clip_query import clip_query
+    from .looks import looks
 
-    return clip_query(source.data, wanted, encode, table)
-
-
-def _likeness(query: "ClipQuery", table: Table, asked: Sequence[Condition]) -> pl.Expr:
-    """The likeness of a row, null where no vector of it is published or it does not pass anyway."""
-    from ..vectors.cosine import measure
-    from .clip_query import key
-
-    keys = key(table, query.by)
-    hashes = hashes_of_passing(table, asked, keys)
-    return measure(query.folder, query.by, hashes, query.vector).of(keys)
+    return looks(source.data, wanted, encode, table)
 
 
 def _write(run: RunDir, rows: pl.DataFrame, digits: int) -> None:
@@ -279,6 +275,7 @@ def _report(data: str, wanted: Filter, table: Table, result: ScanResult, seconds
         licence=licence_of(table.source),
         licenses=_counted(rows.head(wanted.top), license_column),
         license_column=license_column,
+        scored_with=wanted.score_with,
         **values,
     )
 

@@ -31,6 +31,7 @@ __all__ = [
     "not_utf8",
     "open_table",
     "require_predictor",
+    "without_role",
     "words_of",
 ]
 
@@ -170,6 +171,11 @@ def require_predictor(table: Table, wanted: str | None) -> None:
             f"{table.source.name} has scores of {which}, the recipe's thresholds mean those of {wanted}: "
             "these are different scales; choose other thresholds, and say so with --predictor"
         )
+
+
+def without_role(table: Table, role: Role) -> Table:
+    """The table where no column plays a role; one that did is a column like any other."""
+    return replace(table, roles={each: name for each, name in table.roles.items() if each != role})
 
 
 def _schemas(source: ResolvedSource) -> Iterable[Schema]:

@@ -21,7 +21,7 @@ from visunex.pipeline.cli import main
 from visunex.pipeline.run import run_recipe
 from visunex.pipeline.rundir import RunDir
 from visunex.pipeline.shards.samples import Sample
-from visunex.pipeline.vectors import cosine as cosines
+from visunex.pipeline.vectors import measured
 from visunex.pipeline.vectors.store import part_paths, write_part
 
 ROWS = 120
@@ -135,8 +135,8 @@ def test_equal_likeness_is_ranked_by_link_however_rows_are_cut(
     pl.DataFrame({"url": urls[::-1], "caption": ["a"] * 40}).write_parquet(tmp_path / "m.parquet")
     raw = np.stack([drawn.raw[drawn.urls[n // 2]] for n in range(40)])
     found = []
-    for block, cuts in ((cosines.BLOCK, [0, 40]), (1, [0, 13, 14, 40]), (7, [0, 20, 40])):
-        monkeypatch.setattr(cosines, "BLOCK", block)
+    for block, cuts in ((measured.BLOCK, [0, 40]), (1, [0, 13, 14, 40]), (7, [0, 20, 40])):
+        monkeypatch.setattr(measured, "BLOCK", block)
         place = tmp_path / f"v{block}"
         for number, (a, b) in enumerate(itertools.pairwise(cuts)):
             peer(place, number, raw[a:b].astype("<f2" if block == 7 else "<f4"), url=urls[a:b])

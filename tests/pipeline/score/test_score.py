@@ -1,10 +1,8 @@
 """Published predictors score vectors as they were published to, and refuse those of other models."""
 
-import io
 import json
 import os
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
+from predictor_files import plainly, saved_model
 
 from visunex.aesthetic_embeddings import load as load_embedding
 from visunex.aesthetic_embeddings import save
@@ -79,45 +78,6 @@ def test_v2_is_one_affine_map(reference: Path) -> None:
     assert np.abs(values.numpy() @ one.kernel + one.bias - chain.numpy()).max() < 1e-12
     assert np.linalg.norm(one.kernel) == pytest.approx(17.9956, abs=1e-4)
     assert float(one.bias[0]) == pytest.approx(5.23665, abs=1e-5)
-
-
-def saved_model(layout: Any, random: np.random.Generator) -> tuple[bytes, dict[str, Any]]:
-    """A zip laid out as the published detector's, of random numbers; and these."""
-    weights, plain = bytearray(862_496), {}
-    pieces = {"mean": (0, 768), "variance": (3072, 768)}
-    for number, (kernel, bias, ins, outs) in enumerate(layout["layers"]):
-        pieces |= {f"kernel{number}": (kernel, ins, outs), f"bias{number}": (bias, outs)}
-    for name, (begin, *shape) in pieces.items():
-        values = random.standard_normal(shape) * (0.1 if name.startswith("kernel") else 0.03)
-        plain[name] = (np.abs(values) + 1e-4 if name == "variance" else values).astype("<f4")
-        weights[begin : begin + plain[name].nbytes] = plain[name].tobytes()
-    graph, plain["texts"] = bytearray(400_000), {}
-    for dimension, (begin, end) in layout["texts"].items():
-        texts = []
-        while begin < end:
-            texts.append(f"{random.integers(-99, 99) / 1000:f}"[: end - begin - 2])
-            graph[begin : begin + 2] = bytes([0x42, len(texts[-1])])
-            graph[begin + 2 : begin + 2 + len(texts[-1])] = texts[-1].encode()
-            begin += 2 + len(texts[-1])
-        plain["texts"][int(dimension)] = texts
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(layout["weights"], bytes(weights))
-        archive.writestr(layout["graph"], bytes(graph))
-    return buffer.getvalue(), plain
-
-
-def plainly(plain: dict[str, Any], units: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What the layers give, one after the other, in float64."""
-    values = units.astype(np.float64)
-    for dimension, texts in plain["texts"].items():
-        places = {text: number for number, text in enumerate(texts, 1)}
-        values[:, dimension] = [places.get(f"{value:f}", 0) for value in units[:, dimension]]
-    values = (values - plain["mean"]) / np.maximum(np.sqrt(plain["variance"].astype(np.float64)), 1e-7)
-    for number in range(4):
-        values = values @ plain[f"kernel{number}"].astype(np.float64) + plain[f"bias{number}"]
-        values = np.maximum(values, 0) if number < 3 else values
-    return 1 / (1 + np.exp(-values[:, 0]))
 
 
 def test_the_unsafe_head_is_its_layers_read_plainly() -> None:

@@ -1,12 +1,13 @@
-"""Cosines of millions of published vectors with one, in bounded memory.
+"""What functions give for millions of published vectors, in bounded memory: a cosine with one, a score.
 
 A row and its vector meet by a 64-bit hash of the link (or of the metadata's own hash), so of ten million rows
-only hashes and cosines are held: 16 bytes a row. (That any two of so many links share one is as likely as 3
-in a million.) Vectors are read part by part in blocks, and of each part only the rows that are wanted.
+only hashes and values are held: 8 bytes a row and 8 for each function. (That any two of so many links share
+one is as likely as 3 in a million.) Vectors are read part by part in blocks, of each part only the rows that
+are wanted, and once for all functions.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -29,33 +30,39 @@ from .remote_store import (
     require_same_count,
 )
 
-__all__ = ["Likenesses", "measure"]
+__all__ = ["Function", "Measured", "cosine_with", "measure"]
 
 BLOCK = 4096  # vectors held at once
 _ROWS = 1 << 17  # of metadata held at once
 _DIGITS = 6  # of a cosine: float32 sums differ in the seventh by the order they are added in
 
-Hashes = NDArray[np.uint64]
-Cosines = NDArray[np.float64]
-Rows = NDArray[np.int64]
+Hashes: TypeAlias = NDArray[np.uint64]
+Values: TypeAlias = NDArray[np.float64]
+Rows: TypeAlias = NDArray[np.int64]
+Function: TypeAlias = Callable[[NDArray[np.float32]], Values]  # of unit vectors [n, D], for each a number
 
 
-class Likenesses:
-    """A cosine for each row that has a vector, looked up by the row's key."""
+def cosine_with(vector: NDArray[np.float32]) -> Function:
+    """The cosines of unit vectors with a unit `vector` [D]."""
+    return lambda units: (units @ vector).astype(np.float64).round(_DIGITS)
 
-    def __init__(self, hashes: Hashes, cosines: Cosines) -> None:
+
+class Measured:
+    """What a function gives for each row that has a vector, looked up by the row's key."""
+
+    def __init__(self, hashes: Hashes, values: Values) -> None:
         """`hashes` ascending; NaN where a row has no vector."""
-        self._hashes, self._cosines = hashes, cosines
+        self._hashes, self._values = hashes, values
 
     def of(self, keys: pl.Expr) -> pl.Expr:
-        """The cosine of rows by their keys, as text, Float64, null where there is none."""
+        """The value of rows by their keys, as text, Float64, null where there is none."""
         return keys.map_batches(self._look_up, return_dtype=pl.Float64, is_elementwise=True)
 
     def _look_up(self, keys: pl.Series) -> pl.Series:
         places, present = _found(keys, self._hashes)
-        cosines = np.full(len(keys), np.nan)
-        cosines[present] = self._cosines[places[present]]
-        return pl.Series(keys.name, cosines, nan_to_null=True)
+        values = np.full(len(keys), np.nan)
+        values[present] = self._values[places[present]]
+        return pl.Series(keys.name, values, nan_to_null=True)
 
 
 def _found(keys: pl.Series, among: Hashes) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
@@ -71,33 +78,48 @@ def _found(keys: pl.Series, among: Hashes) -> tuple[NDArray[np.intp], NDArray[np
 
 
 @fetch_errors_as(EncodeError)
-def measure(folder: PublishedFolder, by: Role, wanted: Hashes, vector: NDArray[np.float32]) -> Likenesses:
-    """The cosines with a unit `vector` [D] of those rows whose keys' hashes are among the `wanted`.
+def measure(
+    folder: PublishedFolder, by: Role, wanted: Hashes, functions: Mapping[str, Function]
+) -> dict[str, Measured]:
+    """What functions give for the vectors of those rows whose keys' hashes are among the `wanted`.
 
-    A row that is no vector (zero or not finite) has none. Raises EncodeError for a part that cannot be read.
+    A row that is no vector (zero or not finite) has no values. Raises EncodeError for a part that cannot be
+    read.
     """
     wanted = np.unique(wanted)
-    cosines = np.full(len(wanted), np.nan)
+    values = {name: np.full(len(wanted), np.nan) for name in functions}
+    dimension = header(folder.parts[0].vectors).dimension
     with Progress("compare", None, unit="vectors") as progress:
         for part in folder.parts:
-            head = header(part.vectors)
-            if head.by_column:
-                raise EncodeError(
-                    f"{part.vectors.name} is in Fortran order, whose rows cannot be compared one by one; "
-                    "save it again with numpy.ascontiguousarray"
-                )
+            head = _judged(part.vectors, dimension)
             places, rows = _wanted_rows(part, by, wanted)
             for begin in range(0, len(rows), BLOCK):
                 block = slice(begin, begin + BLOCK)
-                _fill(cosines, places[block], _cosines(part.vectors, head, rows[block], vector))
-                progress.advance(len(rows[block]))
-    return Likenesses(wanted, cosines)
+                units = _units(_read(part.vectors, head, rows[block]))
+                for name, function in functions.items():
+                    _fill(values[name], places[block], function(units))
+                progress.advance(len(units))
+    return {name: Measured(wanted, each) for name, each in values.items()}
 
 
-def _fill(cosines: Cosines, places: Rows, measured: Cosines) -> None:
+def _judged(file: RangedFile, dimension: int) -> Header:
+    head = header(file)
+    if head.by_column:
+        raise EncodeError(
+            f"{file.name} is in Fortran order, whose rows cannot be compared one by one; "
+            "save it again with numpy.ascontiguousarray"
+        )
+    if head.dimension != dimension:
+        raise EncodeError(
+            f"{file.name} has vectors of {head.dimension} dimensions, the first part of {dimension}"
+        )
+    return head
+
+
+def _fill(values: Values, places: Rows, measured: Values) -> None:
     """Put what was measured into its places; of several vectors for one, the first that is sound counts."""
-    new = np.isfinite(measured) & np.isnan(cosines[places])
-    cosines[places[new][::-1]] = measured[new][::-1]  # numpy lets the last of several win
+    new = np.isfinite(measured) & np.isnan(values[places])
+    values[places[new][::-1]] = measured[new][::-1]  # numpy lets the last of several win
 
 
 def _wanted_rows(part: PublishedPart, by: Role, wanted: Hashes) -> tuple[Rows, Rows]:
@@ -125,17 +147,12 @@ def _keys(part: PublishedPart, by: str) -> Iterator[pl.Series]:
         raise EncodeError(f"{part.metadata.name} cannot be read: {first_line(error)}") from None
 
 
-def _cosines(file: RangedFile, head: Header, rows: Rows, vector: NDArray[np.float32]) -> Cosines:
-    """The cosine of each of a part's rows with `vector`; not finite for a row that is no vector."""
+def _units(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows normalised, float32 [n, D]; not finite where a row is no vector."""
     import torch
 
-    if head.dimension != len(vector):
-        raise EncodeError(
-            f"{file.name} has vectors of {head.dimension} dimensions, the first part of {len(vector)}"
-        )
-    block = torch.from_numpy(_read(file, head, rows)).float()
-    products, lengths = block @ torch.from_numpy(vector), torch.linalg.vector_norm(block, dim=1)
-    return (products / lengths).double().numpy().round(_DIGITS)
+    wide = torch.from_numpy(rows).float()
+    return wide.div_(torch.linalg.vector_norm(wide, dim=1, keepdim=True)).numpy()
 
 
 def _read(file: RangedFile, head: Header, rows: Rows) -> NDArray[Any]:

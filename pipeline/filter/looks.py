@@ -1,0 +1,167 @@
+"""What rows' published vectors tell: likeness to words and images, scores, whether pictures are unsafe."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import polars as pl
+
+from visunex.base.errors import UsageError
+from visunex.base.files import fingerprint, identities
+from visunex.base.folders import expanded
+from visunex.base.text import printable
+from visunex.clip.identity import other_model
+from visunex.recipes.schema import Encode, Filter
+
+from ..errors import EncodeError
+from ..metadata.columns import Role, column
+from ..metadata.table import Table
+from ..score.catalog import Predictor, predictors
+from ..score.published import load
+from ..vectors.measured import Function, cosine_with, measure
+from ..vectors.pairs import FOLDERS
+from ..vectors.remote_store import (
+    PublishedFolder,
+    address_of,
+    header,
+    named,
+    open_folder,
+    opened,
+    provenance_of,
+)
+from .clip_query import clip_vector, image_digests
+from .conditions import Condition
+from .scan import hashes_of_passing
+
+__all__ = ["Looks", "looks", "made_from"]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """The folder of vectors, the functions of them that give a column each, and how rows find theirs there.
+
+    `by` is the role whose values the table and the folder's metadata share.
+    """
+
+    folder: PublishedFolder
+    by: Role
+    functions: dict[str, Function]
+
+    def of(self, table: Table, asked: Sequence[Condition]) -> dict[str, pl.Expr]:
+        """The columns of rows, null where no vector of a row is published or it does not pass anyway."""
+        key = column(table.roles, table.schema, self.by, "--precomputed").cast(pl.String)
+        hashes = hashes_of_passing(table, asked, key)
+        measured = measure(self.folder, self.by, hashes, self.functions)
+        return {name: each.of(key) for name, each in measured.items()}
+
+
+def looks(data: str, wanted: Filter, encode: Encode, table: Table) -> Looks:
+    """Open the folder of vectors, and load what is to be told of them.
+
+    Raises EncodeError (a folder or a predictor that cannot be read, or is of another model), ModelError,
+    UsageError.
+    """
+    folder = open_folder(_place(data, wanted, encode.precomputed))
+    by = _shared_role(folder, table, encode)
+    dimension = header(folder.parts[0].vectors).dimension
+    functions: dict[str, Function] = {}
+    if wanted.by_likeness:
+        vector = clip_vector(wanted.like, wanted.like_images, encode)
+        _require_dimension(folder, dimension, len(vector), encode)
+        functions["likeness"] = cosine_with(vector)
+    for name, predictor in _asked(wanted).items():
+        if list(predictor.model) != [encode.model, encode.pretrained]:
+            raise EncodeError(
+                f"the predictor {predictor.name} scores vectors of {' '.join(predictor.model)}, not of "
+                f"{encode.model} {encode.pretrained}".rstrip()
+            )
+        _require_dimension(folder, dimension, predictor.dimension, encode)
+        functions[name] = load(predictor).scores
+    return Looks(folder, by, functions)
+
+
+def _asked(wanted: Filter) -> dict[str, Predictor]:
+    """The predictors that are asked for, by the columns of their scores."""
+    names = {"score": wanted.score_with, "unsafe": None if wanted.max_unsafe is None else "nsfw"}
+    return {column: predictors()[name] for column, name in names.items() if name is not None}
+
+
+def _require_dimension(folder: PublishedFolder, dimension: int, own: int, encode: Encode) -> None:
+    if dimension != own:
+        raise EncodeError(
+            f"{folder.place} holds vectors of {dimension} dimensions, {encode.model} makes "
+            f"{own}: they come from another model; name it with --model"
+        )
+
+
+def made_from(data: str, wanted: Filter, encode: Encode) -> dict[str, Any]:
+    """What is told of rows by their vectors depends on this, for the run to notice a change; loads nothing.
+
+    `data` is the source as the recipe names it. Raises UsageError: no vectors named, no such image.
+    """
+    place = _place(data, wanted, encode.precomputed)
+    facts: dict[str, Any] = {"precomputed": place, "model": [encode.model, encode.pretrained]}
+    if wanted.by_likeness:
+        facts["like_images"] = image_digests(wanted.like_images)
+    if predictors_used := {name: each.sha256 for name, each in _asked(wanted).items()}:
+        facts["predictors"] = predictors_used
+    try:
+        return {**facts, "vectors": _contents_behind(place) if "://" in place else _contents(Path(place))}
+    except EncodeError:
+        return facts  # they cannot be looked at now: what was made of them is resumed without them
+
+
+def _place(data: str, wanted: Filter, precomputed: str | None) -> str:
+    """Where the vectors lie: `encode.precomputed`, or the source that is a folder of vectors itself."""
+    if precomputed is not None:
+        return address_of(precomputed)
+    source = expanded(data)
+    if any((source / name).is_dir() for name in FOLDERS if name != "metadata"):
+        return str(source)
+    option = "--like" if wanted.by_likeness else "--score-with" if wanted.score_with else "--max-unsafe"
+    raise UsageError(
+        f"{option} looks at published vectors of the rows: say where they lie with --precomputed (a folder, "
+        "https:// or hf:// address in clip-retrieval's layout), or filter such a folder itself"
+    )
+
+
+def _contents_behind(address: str) -> str:
+    """A hash of what a server says of the files behind an address. Raises EncodeError."""
+    files = [file for part in open_folder(address).parts for file in (part.vectors, part.metadata)]
+    facts = [[file.name, file.size, getattr(file, "version", None)] for file in files]
+    if not all(version for *_, version in facts):
+        click.echo(
+            printable(
+                f"{address}: the server gives neither ETag nor Last-Modified, so vectors replaced by others "
+                "of the same size are not noticed; --overwrite reads them anew"
+            ),
+            err=True,
+        )
+    return fingerprint(facts)
+
+
+def _contents(folder: Path) -> str | None:
+    """A hash of a local folder's files, by names and contents; None where there are none."""
+    files = sorted(path for name in FOLDERS for path in (folder / name).glob("*.*"))
+    facts = zip((path.name for path in files), identities(files), strict=True)
+    return fingerprint(list(facts)) if files else None
+
+
+def _shared_role(folder: PublishedFolder, table: Table, encode: Encode) -> Role:
+    metadata = opened(folder.parts[0])
+    names = metadata.schema_arrow.names
+    if differing := other_model(provenance_of(metadata), encode.model, encode.pretrained):
+        raise EncodeError(
+            f"{folder.place} holds vectors of {differing[0]}, which do not compare with {differing[1]}'s; "
+            "name the right model with --model"
+        )
+    if named(names, "url"):
+        return "url"
+    if named(names, "hash") and "hash" in table.roles:
+        return "hash"
+    raise EncodeError(
+        f"{folder.place}: its metadata has no column url, nor a hash that {table.source.name} has too; it "
+        f"has {', '.join(names)}"
+    )
