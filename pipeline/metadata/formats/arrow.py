@@ -167,7 +167,6 @@ def _checked(batch: pa.RecordBatch, reading: Reading, tally: Tally) -> pa.Table:
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     ]
     table = pa.Table.from_arrays(columns, names=batch.schema.names)
-    table.validate(full=True)
     tally.read += batch.num_rows
     return table
 
@@ -177,6 +176,7 @@ def _text(column: pa.Array, is_text: bool) -> pa.Array:
     binary, kind = _BINARY.get(column.type), column.type
     if binary is None:
         if not (is_text and kind in _BINARY.values()):
+            column.validate(full=True)
             return column
         binary, kind = column.type, pa.large_string()
     elif _is_valid(column):

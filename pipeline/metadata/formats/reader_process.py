@@ -26,7 +26,7 @@ from .to_parquet import convert_here, parts_in
 
 __all__ = ["convert_file", "convert_to"]
 
-MOST_MEMORY = 2 << 30  # bytes resident
+MOST_MEMORY = 3 << 29  # bytes resident: what is taken between two looks comes on top
 _NATIVE: frozenset[Kind] = frozenset({"arrow", "parquet", "sqlite"})  # what is not parsed by Python
 _LOOK = 0.05  # seconds between two looks at the memory
 
@@ -74,7 +74,8 @@ def _resident(pid: int) -> int:
 def _outcome(path: Path, code: int, said: bytes, too_large: bool) -> Tally:
     if too_large:
         raise SourceError(
-            f"{path} takes more than {MOST_MEMORY >> 30} GiB of memory to read: is it metadata?"
+            f"{path} takes more than {MOST_MEMORY / (1 << 30):.2g} GiB of memory to read: is it metadata? If so, "
+            "write it in smaller record batches or row groups"
         )
     try:
         answer = json.loads(said)

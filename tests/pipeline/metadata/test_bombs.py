@@ -116,7 +116,7 @@ def test_what_takes_too_much_memory_is_ended(
     make(tmp_path / name)
     monkeypatch.setattr(reader_process, "MOST_MEMORY", 200 << 20)
     monkeypatch.setattr(reader_process, "_LOOK", 0.005)
-    with pytest.raises(SourceError, match=f"{name} takes more than 0 GiB of memory"):
+    with pytest.raises(SourceError, match=f"{name} takes more than 0.2 GiB of memory"):
         reader_process.convert_file(tmp_path / name, tmp_path / "out")
 
 
