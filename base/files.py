@@ -1,10 +1,12 @@
 """Files that are either whole or absent: written to a temporary name beside their place, then renamed."""
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ TEMPORARY_SUFFIX = ".visunex-tmp"
 
 HASHED = 1 << 28  # bytes of files that are read to know them; more would cost a user's time at every call
 _SECOND = 10**9  # ns
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as libraries in Rust write it
 
 
 @contextlib.contextmanager
@@ -25,13 +29,27 @@ def atomic(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        with full_disk_named(path):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Within it, what any library says of a disk that is full is an OSError with this path."""
+    try:
+        yield
+    except Exception as error:
+        found = _OS_ERROR.search(str(error))
+        number = getattr(error, "errno", None) or (int(found[1]) if found else None)
+        if number not in FULL:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -4,6 +4,7 @@ Ours hold normalised float32 vectors and their `norm`, so that raw = unit * norm
 float16, raw or normalised, with or without metadata.
 """
 
+import io
 import json
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.base.files import atomic, sha256_file
+from visunex.base.files import atomic, sha256_file, write_bytes
 
 from ..errors import EncodeError, parquet_errors
 from ..shards.footer import opened_parquet
@@ -197,8 +198,9 @@ def write_part(
 
     units, lengths = _normalised(raw)
     norms = lengths if norms is None else norms
-    with atomic(part.vectors) as temporary, temporary.open("wb") as file:
-        np.save(file, units, allow_pickle=False)
+    data = io.BytesIO()  # what fails in numpy's own writing does not say why
+    np.save(data, units, allow_pickle=False)
+    write_bytes(part.vectors, data.getvalue())
     provenance = {**provenance, _DIGEST: sha256_file(part.vectors)}
     text = {name: [getattr(each, name) for each in samples] for name in ("key", "caption", "url")}
     columns = {
@@ -294,7 +296,8 @@ def _kept(part: Part, values: NDArray[Any]) -> NDArray[Any]:
 
 def _mapped(part: Part) -> NDArray[Any]:
     try:
-        vectors = np.load(part.vectors, mmap_mode="r", allow_pickle=False)
+        with np.errstate(over="raise"):  # a header may say any size
+            vectors = np.load(part.vectors, mmap_mode="r", allow_pickle=False)
     except NPY_ERRORS as error:
         raise EncodeError(f"{part.vectors} is no array of vectors ({error}); make it again") from None
     if vectors.ndim != 2 or vectors.dtype.kind != "f":

@@ -74,8 +74,8 @@ def _resident(pid: int) -> int:
 def _outcome(path: Path, code: int, said: bytes, too_large: bool) -> Tally:
     if too_large:
         raise SourceError(
-            f"{path} takes more than {MOST_MEMORY / (1 << 30):.2g} GiB of memory to read: is it metadata? If so, "
-            "write it in smaller record batches or row groups"
+            f"{path} takes more than {MOST_MEMORY / (1 << 30):.2g} GiB of memory to read: is it metadata? If "
+            "it is, write it in smaller record batches or row groups"
         )
     try:
         answer = json.loads(said)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from visunex.base.errors import first_line
-from visunex.base.files import atomic
+from visunex.base.files import FULL, atomic
 from visunex.net.errors import FetchError
 from visunex.net.range_file import LocalFile
 
@@ -88,7 +88,7 @@ def convert_here(path: Path, folder: Path, reading: Reading) -> Tally:
         said = str(error)
         raise SourceError(said if str(path) in said else f"{path}: {said}") from None
     except _FAULTS as error:
-        raise SourceError(f"{path} cannot be read as {kind}: {first_line(error)}") from None
+        raise _named(f"{path} cannot be read as {kind}", error, folder) from None
     return tally
 
 
@@ -99,8 +99,17 @@ def convert_archive(blocks: Blocks, folder: Path, reading: Reading, tally: Tally
     except SourceError as error:
         raise SourceError(f"{reading.address}: {error}") from None
     except _FAULTS as error:
-        raise SourceError(f"{reading.address} cannot be read: {first_line(error)}") from None
+        raise _named(f"{reading.address} cannot be read", error, folder) from None
     return tally
+
+
+def _named(what: str, error: BaseException, folder: Path) -> SourceError:
+    """What went wrong, be it with the file or with the disk that it is converted to."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return SourceError(
+            f"{folder} has no room for what is converted ({error.strerror}); make room, run it again"
+        )
+    return SourceError(f"{what}: {first_line(error)}")
 
 
 def _convert(path: Path, kind: Kind, folder: Path, reading: Reading, tally: Tally) -> None:

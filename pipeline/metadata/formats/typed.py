@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from visunex.base.files import atomic
+from visunex.base.files import atomic, full_disk_named
 
 from .records import Block, Blocks, Reading, Tally, Texts
 
@@ -92,7 +92,8 @@ def _written(
 ) -> Iterator[Path]:
     for number, block in enumerate(blocks):
         path = folder / f"{number:06d}.parquet"
-        _as_text(block, reading, seen, typed).write_parquet(path, compression="lz4", statistics=False)
+        with full_disk_named(path):
+            _as_text(block, reading, seen, typed).write_parquet(path, compression="lz4", statistics=False)
         yield path
 
 
