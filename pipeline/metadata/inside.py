@@ -99,6 +99,7 @@ def image_column(schema: Schema, overrides: Columns, where: str) -> ImageColumn 
     wanted = overrides.image
     found = {name: inner for name, kind in schema.items() if (inner := _bytes_of(name, kind))}
     if wanted is not None:
+        found |= {name: name for name, kind in schema.items() if kind == pl.Binary}
         found = {
             name: inner for name, inner in found.items() if wanted.lower() in (name.lower(), inner.lower())
         }

@@ -1,5 +1,6 @@
 """Parquet and Arrow files with the images inside, as Hugging Face and img2dataset make them: row by row."""
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 _NAMES = SUFFIXES | {"image", "img", "picture", "bytes", "image_bytes", "image_data"}
+_NUMBER = re.compile(r"[_-]?\d+$")
 _BYTES = ".bytes"
 _AT_ONCE = 1  # images that are read together: one value may be large, and repeated in few bytes
 _SKIPPED = 512  # rows that are rather read than jumped over
@@ -60,8 +62,8 @@ def _bytes_of(column: Any) -> str | None:
 
 
 def is_image_column_name(name: str) -> bool:
-    """Whether a binary column of this name holds images."""
-    return name.lower() in _NAMES
+    """Whether a binary column of this name holds images: `jpg`, or `jpg_0` beside `jpg_1`."""
+    return _NUMBER.sub("", name.lower()) in _NAMES
 
 
 def _is_binary(kind: Any) -> bool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import picture_sets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -83,6 +84,20 @@ def test_several_pictures_in_a_row_want_a_name(tmp_path: Path) -> None:
     unnamed = CliRunner().invoke(main, [*encoded, "--out", str(tmp_path / "a.pt")])
     assert unnamed.exit_code == 1
     assert "image.bytes, thumb.bytes; name one with --image-column" in unnamed.output
+
+
+def test_pairs_of_pictures_as_columns_of_bytes(tmp_path: Path) -> None:
+    """Pick-a-Pic's `jpg_0` and `jpg_1`; any other column of bytes by its name alone."""
+    names = ("jpg_0", "jpg_1", "drawn")
+    found = (pa.array([each["picture"]], pa.binary()) for each in picture_sets.records(3))
+    columns = {**dict(zip(names, found, strict=True)), "label_0": [1.0]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    asked = ["filter", str(tmp_path / "a.parquet"), "--where", "label_0 = 1", "--overwrite"]
+    refused = CliRunner().invoke(main, [*asked, "--run", str(tmp_path / "run")])
+    assert "several pictures in a row: jpg_0, jpg_1; name one" in refused.output
+    for name in names:
+        done(*asked, "--image-column", name, run=tmp_path / "run")
+        assert f"column={name}" in pq.read_table(RunDir(tmp_path / "run").selected)["location"].to_pylist()[0]
 
 
 def test_the_same_pictures_give_the_same_bytes_wherever_they_lie(tmp_path: Path) -> None:
