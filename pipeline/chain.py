@@ -85,19 +85,22 @@ def require_places(run: RunDir, places: Collection[str]) -> None:
 def require_unchanged(run: RunDir, places: Collection[str]) -> None:
     """Raise StaleRunError where files of the web or of a bucket changed since the selection was made.
 
-    What cannot be looked at now is named when it is read.
+    What cannot be looked at now is named when it is read; a file that only its own bytes tell from others is
+    not read whole for this.
     """
     from .metadata.resolve import resolve_source
 
     noted = run.made_from("filter") or {}
-    if "contents" not in noted or not any(place.startswith(_CHANGING) for place in places):
+    contents = noted.get("contents")
+    has_versions = isinstance(contents, list) and not any("sha256" in each for each in contents)
+    if not has_versions or not any(place.startswith(_CHANGING) for place in places):
         return
     try:
         now = resolve_source(str(noted["source"]))
     except SourceError:
         return
     is_there = not {*places}.isdisjoint(now.paths)
-    if is_there and fingerprint(now.identity) != fingerprint(noted["contents"]):
+    if is_there and fingerprint(now.identity) != fingerprint(contents):
         raise StaleRunError(
             f"{noted['source']} has changed since {run.selected} was made of it; {_filter(run)}"
         )

@@ -15,7 +15,7 @@ from .pages import ReadAhead
 __all__ = ["Batch", "batch_in", "messages_of", "schema_in"]
 
 _FILE_FORM, _CONTINUES = b"ARROW1", b"\xff\xff\xff\xff"
-_AHEAD = 16 * 1024  # bytes that are read with what a message says of itself
+_AHEAD = 4 * 1024  # bytes that are read with what a message says of itself
 _LONGEST, _LARGEST = 64 << 20, 1 << 30  # bytes that a message says of itself, and of what it holds
 _MOST, _MOST_BUFFERS = 1_000_000, 10_000  # messages, and buffers that are looked at in one
 _SCHEMA, _DICTIONARY, _BATCH = 1, 2, 3  # kinds of messages (Message.fbs)

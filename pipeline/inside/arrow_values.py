@@ -16,7 +16,7 @@ from .pages import ReadAhead
 
 __all__ = ["Buffers", "Span", "buffers_of", "spans_of"]
 
-_AHEAD = 16 * 1024  # bytes that are read with a bit or an offset: most often those of the other rows
+_AHEAD = 4 * 1024  # bytes that are read with a bit or an offset: most often those of the other rows
 
 Span = tuple[int, int]
 

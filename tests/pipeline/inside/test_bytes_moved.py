@@ -1,5 +1,6 @@
 """How much is moved from files behind addresses: what holds the chosen pictures, said before, and bounded."""
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def pictures(count: int) -> list[dict[str, object]]:
 
 def _comment(seed: int) -> bytes:
     """A JPEG's comment of some kilobytes that do not repeat."""
-    data = b"".join((seed * 7919 + n * 104729).to_bytes(4, "big") for n in range(1700))
+    data = random.Random(seed).randbytes(6800)
     return b"\xff\xfe" + (len(data) + 2).to_bytes(2, "big") + data
 
 

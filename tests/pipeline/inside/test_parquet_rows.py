@@ -143,8 +143,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert int(done.stdout) < 24 * 1024
 
 
-def test_one_picture_repeated_for_ever_fills_nothing(tmp_path: Path) -> None:
+def test_one_picture_repeated_for_ever_fills_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture of a megabyte in each of 100,000 rows: 100 GB in a megabyte."""
+    monkeypatch.setattr("visunex.pipeline.inside.parquet_rows._MOST_PASSED", 1 << 30)
     path = tmp_path / "a.parquet"
     same = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array([b"x" * (1 << 20)]))
     pq.write_table(
@@ -167,3 +168,14 @@ def test_files_that_are_broken_give_pictures_or_reasons(tmp_path: Path) -> None:
         path.write_bytes(broken[: chance.choice([len(broken), chance.randrange(len(broken))])])
         with contextlib.suppress(FetchError):
             read(LocalFile(path), [0, 24, 40, 59])
+
+
+def test_a_page_that_memory_cannot_hold_costs_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visunex.pipeline.inside.pages.LARGEST_PAGE", 5000)
+    path = tmp_path / "a.parquet"
+    pq.write_table(struct([b"x" * 100_000, b"y"]), path, compression="zstd")
+    assert path.stat().st_size < 5000
+    said = "is more than is held in memory at once: write the file anew with smaller row groups"
+    assert all(said in str(each) for each in read(LocalFile(path), [0, 1]))
