@@ -30,9 +30,13 @@ class FewerImagesError(VisunexError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error of a library says, of at most 200 characters; else its class."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)[:200]
+    """The first line of what an error of a library says, of at most 200 characters; else its class.
+
+    One that ends in a colon is only a heading: the line after it belongs to it.
+    """
+    lines = [line for each in str(error).splitlines() if (line := each.strip())]
+    heading = len(lines) > 1 and lines[0].endswith(":")
+    return (" ".join(lines[: 2 if heading else 1]) or type(error).__name__)[:200]
 
 
 def require(

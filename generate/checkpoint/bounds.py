@@ -108,7 +108,7 @@ BOUNDS: Mapping[str, Mapping[str, Bound | Choice]] = {
         "projection_dim": Bound(1, 8192),
         "num_hidden_layers": Bound(1, 64),
         "num_attention_heads": Bound(1, 256),
-        "max_position_embeddings": Bound(3, 4096),
+        "max_position_embeddings": Bound(8, 4096),
     },
     "scheduler": {
         "num_train_timesteps": Bound(1, MOST_STEPS),

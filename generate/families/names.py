@@ -20,8 +20,10 @@ def check_name(name: str) -> None:
     if not name:
         raise CheckpointError(f"the name of the model is empty; without --model it is {DEFAULT_MODEL}")
     path = Path(name)
-    if name == TINY_MODEL or path.exists():
+    if name == TINY_MODEL or path.is_file() or path.is_dir():
         return
+    if path.exists():
+        raise CheckpointError(f"{name} is no file and no folder: give --model the model itself")
     if path.suffix.lower() in _FILES:
         raise CheckpointError(f"{name} cannot be read as a checkpoint: there is no such file")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):

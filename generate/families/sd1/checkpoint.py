@@ -13,6 +13,7 @@ import torch
 from visunex.base.errors import first_line
 from visunex.base.machine import is_memory_shortage
 
+from ...checkpoint.bounds import check_config
 from ...checkpoint.kinds import WANTED, kind_of
 from ...checkpoint.reader import Weights, numbers_in, read_weights
 from ...errors import CheckpointError
@@ -48,15 +49,23 @@ def load_checkpoint(path: Path, dtype: torch.dtype) -> Parts:
     """
     weights = in_compvis_layout(read_weights(path))
     _check_kind(weights, path)
+    _check_numbers(weights, path)
     try:
+        configs = {
+            "unet": unet_config(weights),
+            "vae": vae_config(weights),
+            "text_encoder": text_config(weights),
+        }
+        for part, config in configs.items():
+            check_config(part, config, str(path))
         return Parts(
-            unet=_diffusers_part(UNET_KIND, unet_config(weights), weights, dtype),
-            vae=_diffusers_part(VAE_KIND, vae_config(weights), weights, dtype),
-            text_encoder=_text_encoder(weights),
+            unet=_diffusers_part(UNET_KIND, configs["unet"], weights, dtype),
+            vae=_diffusers_part(VAE_KIND, configs["vae"], weights, dtype),
+            text_encoder=_text_encoder(weights, configs["text_encoder"]),
             tokenizer=clip_tokenizer(),
             scheduler_config=noise_schedule(weights, path),
         )
-    except (KeyError, ValueError, RuntimeError, StopIteration) as error:
+    except (LookupError, ValueError, TypeError, RuntimeError) as error:
         if is_memory_shortage(error):
             raise
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else first_line(error)
@@ -100,6 +109,18 @@ def _check_kind(weights: Weights, path: Path) -> None:
             )
 
 
+def _check_numbers(weights: Weights, path: Path) -> None:
+    """Raise CheckpointError for weights that are no floating-point numbers: what is quantised has others."""
+    for name, value in weights.items():
+        own = name.startswith((UNET, VAE, TEXT)) and not name.endswith("position_ids")
+        if own and not value.is_floating_point():
+            dtype = str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"{path} holds {name} as {dtype}, not as floating-point numbers: take the model as it was before "
+                "it was quantised"
+            )
+
+
 def noise_schedule(weights: Weights, path: Path) -> dict[str, Any]:
     """The noise schedule and what the UNet estimates, by markers among the weights or the config beside them.
 
@@ -115,6 +136,8 @@ def noise_schedule(weights: Weights, path: Path) -> dict[str, Any]:
 
 def _config_says_v(path: Path) -> bool:
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             text = file.read(LARGEST_CONFIG).decode("utf-8", "replace")
     except OSError:
@@ -129,9 +152,11 @@ def unet_config(weights: Weights) -> dict[str, Any]:
     first = weights[UNET + "input_blocks.0.0.weight"]
     firsts = [1 + level * (per_level + 1) for level in range(len(downs) + 1)]
     attends = [f"{UNET}input_blocks.{block}.1.norm.weight" in weights for block in firsts]
-    keys = next(value for name, value in weights.items() if name.endswith("attn2.to_k.weight"))
-    if first.shape[1] != weights[UNET + "out.2.weight"].shape[0]:
-        raise ValueError("its UNet takes more channels than latents have (an inpainting model)")
+    keys = next((value for name, value in weights.items() if name.endswith("attn2.to_k.weight")), None)
+    if keys is None:
+        raise KeyError("every weight called attn2.to_k.weight")
+    if first.shape[1] != (given := weights[UNET + "out.2.weight"].shape[0]):
+        raise ValueError(f"its UNet takes {first.shape[1]} channels and gives {given}")
     return {
         "in_channels": first.shape[1],
         "out_channels": first.shape[1],
@@ -182,10 +207,10 @@ def text_config(weights: Weights) -> dict[str, Any]:
     }
 
 
-def _text_encoder(weights: Weights) -> Any:
+def _text_encoder(weights: Weights, config: Mapping[str, Any]) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    model = CLIPTextModel(CLIPTextConfig(**text_config(weights)))
+    model = CLIPTextModel(CLIPTextConfig(**config))
     # transformers 5.6 took the `text_model` level out of the names.
     prefix = TEXT if hasattr(model, "text_model") else TEXT + "text_model."
     found = {

@@ -139,8 +139,6 @@ def _text_encoder(name: str, variant: str | None) -> tuple[Any, Tensor | None]:
 
 def _why(name: str, error: Exception) -> str:
     reason = first_line(error)
-    if reason.endswith(":"):  # what follows says what it is about
-        reason = " ".join(" ".join(str(error).split())[:300].split(" ")[:-1])
     if Path(name).is_dir():
         return f"the model in {name} cannot be read: {reason}"
     return unreachable(name, reason)

@@ -123,6 +123,10 @@ def test_the_callbacks_of_its_trainer_in_a_checkpoint_do_no_harm(
     assert models.load(str(path), device="cpu").fingerprint == folder_model.fingerprint
 
 
+IN, OUT = "model.diffusion_model.input_blocks.0.0.weight", "model.diffusion_model.out.2.weight"
+PLACES = "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"
+
+
 def without(weights, prefix):
     return {name: value for name, value in weights.items() if not name.startswith(prefix)}
 
@@ -133,6 +137,12 @@ def without(weights, prefix):
         (lambda w: w | {"conditioner.embedders.0.x": torch.ones(1)}, "SDXL"),
         (lambda w: w | {"cond_stage_model.model.x": torch.ones(1)}, "Stable Diffusion 2"),
         (lambda w: without(w, "first_stage_model."), "no VAE"),
+        (lambda w: w | {OUT: w[OUT].to(torch.int8)}, "as int8, not as floating-point numbers"),
+        (lambda w: w | {"scaled_fp8": torch.ones(1)}, "a quantised model"),
+        (lambda w: w | {IN: torch.ones(32)}, "not a whole"),
+        (lambda w: w | {OUT: torch.zeros(0)}, "takes 4 channels and gives 0"),
+        (lambda w: {n: v for n, v in w.items() if "attn2" not in n}, "attn2.to_k.weight is missing"),
+        (lambda w: w | {PLACES: torch.ones(2, 64)}, "max_position_embeddings is 2, not 8"),
         (lambda w: without(w, "model.diffusion_model."), "no UNet"),
         (lambda w: without(w, "model.diffusion_model.middle_block"), "not a whole"),
         (lambda w: without(w, "cond_stage_model.transformer.text_model.final_layer_norm"), "not a whole"),
@@ -310,6 +320,7 @@ def test_a_file_cut_off_is_refused(tmp_path, checkpoint_weights):
         ("no-such-thing", "not a folder, not a file, not a Hub name"),
         ("./nowhere", "not a folder"),
         ("missing.safetensors", "no such file"),
+        ("/dev/zero", "is no file and no folder"),
         ("someone/unheard-of-model", "check the name and the network"),
     ],
 )
