@@ -116,8 +116,8 @@ def _check_numbers(weights: Weights, path: Path) -> None:
         if own and not value.is_floating_point():
             dtype = str(value.dtype).removeprefix("torch.")
             raise CheckpointError(
-                f"{path} holds {name} as {dtype}, not as floating-point numbers: take the model as it was before "
-                "it was quantised"
+                f"{path} holds {name} as {dtype}, not as floating-point numbers: take the model as it was "
+                "before it was quantised"
             )
 
 
