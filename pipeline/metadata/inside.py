@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from visunex.net.stream import is_address
 from visunex.recipes import Columns
 
 from ..errors import SourceError
@@ -81,7 +82,8 @@ def path_column(schema: Schema, overrides: Columns, place: str) -> PathColumn | 
     texts = _texts(schema)
     link, wanted = _link(texts, overrides), texts.get((overrides.image or "").lower())
     column = wanted if wanted is not None or link is not None else texts.get(FILE_NAME)
-    folder = place.rpartition("/")[0] if "://" in place else str(Path(place).absolute().parent)
+    address = place.partition("?")[0] if is_address(place) else place  # of the web it may have a query
+    folder = address.rpartition("/")[0] if "://" in place else str(Path(place).absolute().parent)
     return None if column is None else PathColumn(column, folder, None if link == column else link)
 
 

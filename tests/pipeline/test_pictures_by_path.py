@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from downloads import pictures, rows
-from standin import serving
+from standin import Page, serving
 from standin_hub import COMMIT, publish
 
 from visunex.pipeline.cli import main
@@ -203,14 +205,31 @@ def test_a_folder_of_pictures_counts_what_it_leaves_out(tmp_path: Path) -> None:
     (place / "some" / "1.txt").unlink()
     (place / "some" / "1.txt").symlink_to(tmp_path / "caption")
     (place / ".hidden").mkdir()
+    os.mkfifo(place / "fifo.jpg")
+    Path(os.fsdecode(os.fsencode(place) + b"/\xff.jpg")).write_bytes(FOUND[0]["picture"])
     said = done("filter", str(place), *options, run=tmp_path / "run")
-    assert "members left out: 1 hidden, 3 link" in said
+    assert "members left out: 1 hidden, 3 link, 1 device, 1 name not utf8" in said
     selected = pq.read_table(RunDir(tmp_path / "run").selected).to_pylist()
     assert [each["caption"] for each in selected if each["location"].endswith("/1.jpg")] == [None]
     assert len(selected) == len(FOUND)
     (place / "some" / "9.jpg").write_bytes(FOUND[0]["picture"] + b"new")
     changed = CliRunner().invoke(main, ["filter", str(place), *options, "--run", str(tmp_path / "run")])
     assert "--overwrite" in changed.output
+
+
+def test_a_zip_of_pictures_counts_what_leads_out_of_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        link = zipfile.ZipInfo("link.jpg")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        file.writestr(link, "../../secret.jpg")
+        for name in ("../up.jpg", "/etc/absolute.jpg", "a/../../b.jpg", "in/a.jpg"):
+            file.writestr(name, FOUND[0]["picture"])
+        file.writestr("in/a.txt", "a flower")
+    assert downloaded(tmp_path / "run", tmp_path / "a.zip") == {FOUND[0]["picture"]}
+    asked = ["sources", "convert", str(tmp_path / "a.zip"), str(tmp_path / "a.parquet")]
+    assert "`visunex-data filter` takes it as it is" in CliRunner().invoke(main, asked).output
+    (remark,) = json.loads((tmp_path / "run" / "report.json").read_text())["filter"]["remarks"]
+    assert remark == "a.zip: members left out: 2 name with dots, 1 absolute name, 1 link"
 
 
 def test_a_column_that_is_called_location_is_no_place(tmp_path: Path) -> None:
@@ -228,6 +247,18 @@ def test_a_column_that_is_called_location_is_no_place(tmp_path: Path) -> None:
         (row,) = pq.read_table(RunDir(tmp_path / f"run-{name}").selected).to_pylist()
         assert "location" not in {each.lower() for each in row}
         assert said["location"][0] in row.values()
+
+
+def test_behind_an_address(tmp_path: Path) -> None:
+    place, _ = lines(tmp_path / "set")
+    (place / "images" / "0.jpg").unlink()
+    files = [each for each in place.rglob("*") if each.is_file()]
+    pages = {f"/set/{file.relative_to(place)}": Page(file.read_bytes()) for file in files}
+    with serving(pages) as web:
+        flowers = {each["picture"] for each in FOUND[1:] if "flower" in each["caption"]}
+        source = f"{web.address}/set/metadata.jsonl?version=1/2"
+        assert downloaded(tmp_path / "run", source) == flowers
+    assert outcomes(tmp_path / "run") == {"missing": 1}
 
 
 @pytest.mark.parametrize("form", [imagefolder, zips])

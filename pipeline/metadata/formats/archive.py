@@ -167,9 +167,9 @@ def _members_of_folder(folder: Path, left_out: LeftOut) -> Iterator[Member]:
         for path in (Path(place, name) for name in sorted(names) if name in shown):
             name, number = path.relative_to(folder).as_posix(), number + 1
             try:
-                yield Member(name, number, path_under(folder, name).stat().st_size)
+                yield Member(as_utf8(name), number, path_under(folder, as_utf8(name)).stat().st_size)
             except ImageError as error:
-                left_out.members[error.kind] += 1
+                left_out.members[error.kind if name == as_utf8(name) else "name_not_utf8"] += 1
 
 
 def _row(found: Found, texts: _Texts, place: str) -> dict[str, Any]:

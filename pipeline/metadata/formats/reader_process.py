@@ -91,6 +91,8 @@ def convert_to(path: Path, target: Path, reading: Reading = AS_USUAL) -> Tally:
     """Convert a file to one parquet file, whatever its blocks hold; returns the rows. Raises SourceError."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".visunex-") as name:
         tally = convert_file(path, Path(name), reading)
+        if tally.located:
+            raise SourceError(f"{path} has the pictures inside: `visunex-data filter` takes it as it is")
         parts = [pl.scan_parquet(part, glob=False) for part in parts_in(Path(name))]
         if not parts:
             raise SourceError(f"{path} has no rows")
