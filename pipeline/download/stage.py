@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 __all__ = ["DownloadReport", "Downloading", "begin_download", "download"]
 
 _PUBLISHED = "published vectors"  # as messages have it
+_HINTS = {  # why pictures were not had: what to do
+    "private_address": " (--allow-private permits private addresses)",
+    "bad_scheme": " (links of s3:// and hf:// are taken where filter is told so: --image-column url)",
+}
 _WORK = "_tmp"  # where shards are made, beside those that are finished
 
 
@@ -233,7 +237,7 @@ def _spool(plan: Plan) -> Spool | None:
 
 def _too_few(report: DownloadReport) -> str:
     worst = ", ".join(f"{name} {count}" for name, count in list(report.failures.items())[:3])
-    hint = " (--allow-private permits private addresses)" if "private_address" in report.failures else ""
+    hint = "".join(said for name, said in _HINTS.items() if name in report.failures)
     return (
         f"{report.chosen} pictures could be had of {report.attempted} candidates, fewer than min_images = "
         f"{report.min_images}; everything is kept\n"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import picture_sets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -46,3 +47,17 @@ def test_pictures_in_a_bucket(
     places = pq.read_table(run.selected)["location"].to_pylist()
     assert {place.partition("#")[0] for place in places} == {f"s3://pictures/{name}" for name in parts}
     assert any("Credential=me/" in (token or "") for _, token in bucket.asked) == signed
+
+
+def test_links_to_a_bucket_are_taken_where_the_column_is_named(bucket: StandIn, tmp_path: Path) -> None:
+    found, run = picture_sets.records(4), tmp_path / "run"
+    filled(bucket, {f"img/{row}.jpg": each["picture"] for row, each in enumerate(found)})
+    links = [f"s3://pictures/img/{row}.jpg" for row in range(4)]
+    pq.write_table(pa.table({"url": links, "caption": ["a rose"] * 4}), tmp_path / "m.parquet")
+    asked = ["filter", str(tmp_path / "m.parquet"), "--top", "2", "--run", str(run)]
+    outputs = [CliRunner().invoke(main, each).output for each in (asked, ["download", "--run", str(run)])]
+    assert "where filter is told so: --image-column url" in outputs[1]
+    CliRunner().invoke(main, [*asked, "--image-column", "url", "--overwrite"])
+    done = CliRunner().invoke(main, ["download", "--run", str(run), "--processes", "1", "--overwrite"])
+    assert done.exit_code == 0, done.output
+    assert {each["picture"] for each in found[:2]} <= set(pictures(RunDir(run)).values())
