@@ -1,14 +1,18 @@
 """Images that are named by an address or a data set's name: their files are copied here one at a time."""
 
 import contextlib
+import json
 import re
 import shutil
 import tempfile
 import urllib.parse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from visunex.base.files import write_json
 from visunex.base.text import bytes_in
 from visunex.net.range_file import as_file
 
@@ -20,11 +24,15 @@ from ..metadata.filetypes import kind_by_name
 from ..metadata.resolve import ResolvedSource, files_elsewhere
 from ..rundir import RunDir
 from ..shards.image_tables import columns_with_images
-from ..shards.repeats import RunningRepeats
+from ..shards.members import LeftOut
+from ..shards.repeats import Dedupe, RunningRepeats
 from ..shards.samples import Source, sources
+from ..vectors.store import part_numbers, part_paths, provenance_if_whole
+from .partition_encoder import OutcomeCounts
 
 __all__ = ["Elsewhere", "elsewhere"]
 
+_DONE = ".visunex/copied.json"  # in a run: what became of images whose files were copied
 _TABLES = {"parquet": "parquet", "arrow": "arrow"}
 _KINDS = (*_TABLES, "tar", "zip")
 
@@ -33,25 +41,71 @@ _KINDS = (*_TABLES, "tar", "zip")
 class Elsewhere:
     """The `files` that the places with images mean, what tells their contents, and the column with images.
 
-    `most` bytes (10GB) may be moved.
+    `most` bytes (10GB) may be moved. `repeats` are found on the way.
     """
 
     files: tuple[FarFile, ...]
     identity: tuple[str, ...]
     column: str | None
     most: str
+    repeats: RunningRepeats
 
     def allow(self) -> None:
         """Say how much is about to be moved. Raises EncodeError where that is too much."""
         amount = Amount(sum(each.size or 0 for each in self.files), len(self.files))
         Allowance(self.most, EncodeError).take(amount, "to be copied here, one file at a time")
 
-    def lots(self, run: RunDir | None, repeats: RunningRepeats) -> Iterator[list[Source]]:
-        """The images of one file after another; each file is gone when the next is asked for."""
+    def lots(self, run: RunDir | None, here: Sequence[Source]) -> Iterator[Sequence[Source]]:
+        """The images here, then those of one file after another; it is gone when the next is asked for."""
+        self.allow()
+        if here:
+            yield self.repeats.without(here)
         with _folder(run) as folder:
             for file in self.files:
                 with copied(file, folder, bytes_in(self.most)) as copy:
-                    yield list(repeats.without(_sources(file, copy, self.column)))
+                    yield self.repeats.without(_sources(file, copy, self.column))
+
+    def once(
+        self, run: RunDir | None, encode: Callable[[], tuple[OutcomeCounts, int]]
+    ) -> tuple[OutcomeCounts, int]:
+        """What `encode` gives; where a run has all its vectors already, that again, with nothing moved."""
+        if run is None:
+            return encode()
+        if (before := _encoded_before(run, self.repeats.dedupe)) is not None:
+            counts, self.repeats.count = before
+            return counts, 0
+        counts, encoded_now = encode()
+        said = {**asdict(counts), "failed": dict(counts.failed), "left_out": None}
+        left_out = {"members": dict(counts.left_out.members), "damaged": counts.left_out.damaged}
+        repeats = [self.repeats.dedupe, self.repeats.count]
+        made_of = [run.identity("encode"), _parts(run)]
+        write_json(
+            run.path / _DONE, {"of": made_of, "repeats": repeats, "counts": {**said, "left_out": left_out}}
+        )
+        return counts, encoded_now
+
+
+def _encoded_before(run: RunDir, dedupe: Dedupe) -> tuple[OutcomeCounts, int] | None:
+    """What became of the images, and how many were repeated, where the run has all their vectors still."""
+    try:
+        said = json.loads((run.path / _DONE).read_text(encoding="utf-8"))
+        if said["of"] != [run.identity("encode"), _parts(run)] or said["repeats"][0] != dedupe:
+            return None
+        counts, left_out = said["counts"], said["counts"]["left_out"]
+        left = LeftOut(Counter(left_out["members"]), left_out["damaged"])
+        return OutcomeCounts(
+            counts["images"], counts["encoded"], Counter(counts["failed"]), counts["examples"], left
+        ), said["repeats"][1]
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+
+
+def _parts(run: RunDir) -> list[list[Any]]:
+    """The run's parts of vectors that are whole, and what each was made of."""
+    found = (
+        (number, provenance_if_whole(part_paths(run.vectors, number))) for number in part_numbers(run.vectors)
+    )
+    return [[number, None if made is None else made.get("stamp")] for number, made in found]
 
 
 @contextlib.contextmanager
@@ -77,7 +131,7 @@ def _sources(file: FarFile, copy: Path, column: str | None) -> list[Source]:
 
 
 def elsewhere(
-    places: Sequence[str | Path], column: str | None, most: str
+    places: Sequence[str | Path], column: str | None, most: str, dedupe: Dedupe
 ) -> tuple[list[str | Path], Elsewhere | None]:
     """The places on this machine, and the files that the others mean. Raises EncodeError."""
     here: list[str | Path] = []
@@ -92,7 +146,7 @@ def elsewhere(
         return here, None
     named = {path: _called(number, path, each) for each in found for number, path in enumerate(each.paths)}
     files, identity = far_files(list(named.items())), (repr(each.identity) for each in found)
-    far = Elsewhere(tuple(files), tuple(identity), column, most)
+    far = Elsewhere(tuple(files), tuple(identity), column, most, RunningRepeats(dedupe))
     for first in (each.paths[0] for each in found):
         _require_images(first, named[first])
     return here, far

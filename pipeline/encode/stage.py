@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,12 +88,7 @@ class EncodeRequest:
     def lots(self) -> Iterator[Sequence[Source]]:
         """The images, those of each file that lies elsewhere apart; it is gone when the next is asked for."""
         found = self.sources()
-        if self.elsewhere is None or not isinstance(self.repeats, RunningRepeats):
-            yield found
-            return
-        if found:
-            yield self.repeats.without(found)
-        yield from self.elsewhere.lots(self.run, self.repeats)
+        yield from [found] if self.elsewhere is None else self.elsewhere.lots(self.run, found)
 
 
 @dataclass(frozen=True)
@@ -148,11 +144,10 @@ def _request_for(
 ) -> EncodeRequest:
     """The request for images that the user names."""
     column, dedupe = recipe.source.columns.image, recipe.encode.dedupe_images
-    here, far = elsewhere(images, column, recipe.download.max_remote_bytes)
+    here, far = elsewhere(images, column, recipe.download.max_remote_bytes, dedupe)
     places, names = sources(here, column), tuple(map(str, images))
     if far is not None:
-        far.allow()
-        return EncodeRequest(run, tuple(places), names, out, RunningRepeats(dedupe), far)
+        return EncodeRequest(run, tuple(places), names, out, far.repeats, far)
     repeats = find_repeats(places, dedupe)
     return EncodeRequest(run, repeats.places, names, out, repeats)
 
@@ -258,7 +253,8 @@ def _encode_rest(
     if progress is not None:
         progress.total = None if total is None else total + progress.done
     with contextlib.nullcontext(progress) if progress is not None else Progress("encode", total) as shown:
-        counts, encoded_now = encode_lots(request.lots(), folder, encoder, settings, shown)
+        work, far = partial(encode_lots, request.lots(), folder, encoder, settings, shown), request.elsewhere
+        counts, encoded_now = work() if far is None else far.once(request.run, work)
     require_some(counts, request.names or [str(place.path) for place in request.sources()])
     return Encoded(encoder, counts, encoded_now, time.monotonic() - began)
 

@@ -51,7 +51,7 @@ class RunningRepeats:
     """
 
     def __init__(self, dedupe: Dedupe) -> None:
-        self.count, self.left_out = 0, dedupe != "none"
+        self.count, self.left_out, self.dedupe = 0, dedupe != "none", dedupe
         self._seen = _Seen(near=dedupe == "near")
 
     def without(self, places: Sequence[Source]) -> Sequence[Source]:

@@ -133,6 +133,11 @@ def test_a_set_is_encoded_file_by_file(
     assert not (run / ".visunex" / "copied").exists()
     invoked("encode", "--images", str(folder), *asked, run=tmp_path / "other")
     assert (run / "embedding.pt").read_bytes() == (tmp_path / "other" / "embedding.pt").read_bytes()
+    moved = hub.sent
+    again = invoked("encode", "--images", "someone/pictures", *asked, "--reduce", "mean", run=run)
+    assert "60 of 60 pictures" in again
+    assert "one file at a time" not in again
+    assert hub.sent - moved < train / 2
     both = ["--images", "someone/pictures", "--images", str(folder), *asked]
     assert "--overwrite" in invoked("encode", *both, run=run, fails=True)
     assert "60 pictures" in invoked("encode", *both, "--overwrite", run=run)
