@@ -218,13 +218,14 @@ class RemoteFile:
     def __init__(self, url: str, web: Web) -> None:
         self.name, self.web = url, web
         self._size: int | None = None
-        self.version: str | None = None  # what changes with its contents, once it was asked whether it exists
+        self.version: str | None = None  # what changes with its contents, once its size was asked for
 
     @property
     def size(self) -> int:
         """Its length in bytes, from the answer to a request for the first."""
         if self._size is None:
-            self._size = self.web.get(self.name, 0, 1).length(self.name, self.web.refused)
+            answer = self.web.get(self.name, 0, 1)
+            self._size, self.version = answer.length(self.name, self.web.refused), answer.version
         return self._size
 
     def exists(self) -> bool:

@@ -130,7 +130,12 @@ def _place(data: str, wanted: Filter, precomputed: str | None) -> str:
 def _contents_behind(address: str) -> str:
     """A hash of what a server says of the files behind an address. Raises EncodeError."""
     files = [file for part in open_folder(address).parts for file in (part.vectors, part.metadata)]
-    facts = [[file.name, file.size, getattr(file, "version", None)] for file in files]
+    # On the Hub a file's address holds the commit, which other files change too.
+    parts = 2 if address.startswith("hf://") else 0
+    names = ["/".join(file.name.split("/")[-parts:]) for file in files]
+    facts = [
+        [name, file.size, getattr(file, "version", None)] for name, file in zip(names, files, strict=True)
+    ]
     if not all(version for *_, version in facts):
         click.echo(
             printable(

@@ -21,6 +21,7 @@ from visunex.base.text import size_shown
 from visunex.pipeline.cli import main
 from visunex.pipeline.metadata.catalog import DataSet, data_sets, entries
 from visunex.pipeline.rundir import RunDir
+from visunex.pipeline.vectors.remote_store import open_folder
 
 TOP = 6
 FILES = 5
@@ -241,6 +242,9 @@ def test_vectors_and_metadata_of_a_set_belong_together_at_the_revision_it_is_pin
         made = provenance(run)
         assert made["licence"].startswith("cdla-permissive-2.0")
         assert made["licenses"] == {"https://creativecommons.org/publicdomain/zero/1.0/": 7}
+    first = open_folder("PD3M").parts[0].vectors
+    assert first.size == 10 * 768 * 4 + 128
+    assert getattr(first, "version", None), "vectors that are replaced are noticed"
     refused = invoked("encode", "--precomputed", f"hf://datasets/{name}", run=run, fails=True)
     assert "pd3m.00.npy holds 10 vectors" in refused or "pd3m.02.parquet has no partner" in refused
     assert f"the set's files fit at hf://datasets/{name}@{pinned}" in refused
