@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from visunex.base.text import bytes_in
 from visunex.net.robots import DIRECTIVES, Directive
 
-from .section import Cosine, Count, Fraction, Number, Text
+from .section import Cosine, Count, Fraction, Number, Positive, Text
 from .section import Generate as Generate
 from .section import Reference as Reference
 from .section import Section as Section
@@ -29,7 +29,7 @@ Rank = Literal["likeness", "score"]
 Predictor = Literal["V1", "V2", "people"]
 ScoredWith = Literal["V1", "V2", "sac"]
 
-_LIKE = ("like", "like_images")
+_LIKE = ("like", "like_images", "unlike", "unlike_images")
 _LISTS = ("keywords", "exclude", "license", *_LIKE)
 
 
@@ -93,6 +93,15 @@ class Filter(Section):
     like_images: tuple[Text, ...] = Field(
         default=(), description="The same by a picture's file; repeat, or combine with like, to average."
     )
+    unlike: tuple[Text, ...] = Field(
+        default=(), description="And by how unlike pictures are to this text; repeat."
+    )
+    unlike_images: tuple[Text, ...] = Field(
+        default=(), description="The same by a picture's file; repeat, or combine with unlike, to average."
+    )
+    unlike_weight: Positive = Field(
+        default=0.5, description="How much what is unliked counts against what is liked."
+    )
     min_likeness: Cosine | None = Field(
         default=None, description="Lowest likeness: the cosine of the two vectors, -1 to 1."
     )
@@ -113,7 +122,7 @@ class Filter(Section):
     @property
     def by_likeness(self) -> bool:
         """Whether rows are compared by what their pictures show."""
-        return bool(self.like or self.like_images)
+        return bool(self.like or self.like_images or self.unlike or self.unlike_images)
 
     @property
     def by_vectors(self) -> bool:

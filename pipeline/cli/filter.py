@@ -56,7 +56,8 @@ def command(
     of the links are dead.
 
     --like and --like-image rank by what the pictures show instead, where their CLIP vectors are published
-    (--precomputed: a folder in clip-retrieval's layout, which may be the SOURCE itself).
+    (--precomputed: a folder in clip-retrieval's layout, which may be the SOURCE itself); --unlike and
+    --unlike-image lead away. --score-with and --max-unsafe score the vectors by published predictors.
 
     \b
     Examples:

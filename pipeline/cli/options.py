@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _GIVEN = "visunex.overrides"
-_WHOLE = frozenset({"filter.like", "filter.like_images"})  # lists whose texts may hold commas
-_ALSO = {"like_images": ("--like-image",)}  # how a key is called where one value is given
+# Lists whose texts may hold commas.
+_WHOLE = frozenset({"filter.like", "filter.like_images", "filter.unlike", "filter.unlike_images"})
+_ALSO = {
+    "like_images": ("--like-image",),
+    "unlike_images": ("--unlike-image",),
+}  # how a key is called where one value is given
 
 
 def run_option(function: F) -> F:

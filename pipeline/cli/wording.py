@@ -57,4 +57,10 @@ def _keys() -> dict[str, str]:
         f"--{name.replace('_', '-')}-column": f"source.columns.{name}" for name in Columns.model_fields
     }
     columns |= {f"--made-{name}": f"source.made.{name}" for name in Made.model_fields}
-    return {**keys, **columns, "--like-image": "filter.like_images", "--column-names": "source.column_names"}
+    return {
+        **keys,
+        **columns,
+        "--like-image": "filter.like_images",
+        "--unlike-image": "filter.unlike_images",
+        "--column-names": "source.column_names",
+    }

@@ -68,7 +68,7 @@ def looks(data: str, wanted: Filter, encode: Encode, table: Table) -> Looks:
     dimension = header(folder.parts[0].vectors).dimension
     functions: dict[str, Function] = {}
     if wanted.by_likeness:
-        vector = clip_vector(wanted.like, wanted.like_images, encode)
+        vector = clip_vector(wanted, encode)
         _require_dimension(folder, dimension, len(vector), encode)
         functions["likeness"] = cosine_with(vector)
     for name, predictor in _asked(wanted).items():
@@ -104,7 +104,7 @@ def made_from(data: str, wanted: Filter, encode: Encode) -> dict[str, Any]:
     place = _place(data, wanted, encode.precomputed)
     facts: dict[str, Any] = {"precomputed": place, "model": [encode.model, encode.pretrained]}
     if wanted.by_likeness:
-        facts["like_images"] = image_digests(wanted.like_images)
+        facts["like_images"] = image_digests(wanted)
     if predictors_used := {name: each.sha256 for name, each in _asked(wanted).items()}:
         facts["predictors"] = predictors_used
     try:
@@ -120,7 +120,15 @@ def _place(data: str, wanted: Filter, precomputed: str | None) -> str:
     source = expanded(data)
     if any((source / name).is_dir() for name in FOLDERS if name != "metadata"):
         return str(source)
-    option = "--like" if wanted.by_likeness else "--score-with" if wanted.score_with else "--max-unsafe"
+    option = (
+        "--like"
+        if wanted.like or wanted.like_images
+        else "--unlike"
+        if wanted.by_likeness
+        else "--score-with"
+        if wanted.score_with
+        else "--max-unsafe"
+    )
     raise UsageError(
         f"{option} looks at published vectors of the rows: say where they lie with --precomputed (a folder, "
         "https:// or hf:// address in clip-retrieval's layout), or filter such a folder itself"

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["FilterReport", "filter_rows"]
 
 _OF_LIKENESS = frozenset({"like", "like_images", "min_likeness", "rank"})
+_OF_UNLIKENESS = frozenset({"unlike", "unlike_images", "unlike_weight"})
 _OF_SCORES = frozenset({"score_with", "max_unsafe"})
 _LICENSES = 20  # in a report
 SAMPLE_ROWS = 200_000  # captions looked through for words to suggest
@@ -147,6 +148,8 @@ def _made_from(
     contents = {"contents": resolved.identity} if resolved else {}
     if not wanted.by_likeness:
         settings = {name: value for name, value in settings.items() if name not in _OF_LIKENESS}
+    if not (wanted.unlike or wanted.unlike_images):
+        settings = {key: value for key, value in settings.items() if key not in _OF_UNLIKENESS}
     settings = {key: value for key, value in settings.items() if value is not None or key not in _OF_SCORES}
     if wanted.by_vectors:
         from .looks import made_from

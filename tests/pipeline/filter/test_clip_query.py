@@ -107,6 +107,27 @@ def test_what_is_most_like_a_picture_comes_first(drawn: Drawn, tmp_path: Path) -
     assert all(drawn.shown[url].has_flowers for url in rows["url"][:5])
 
 
+def test_what_is_unlike_comes_last(drawn: Drawn, tmp_path: Path) -> None:
+    liked = ("--like", "a castle", "--top", ROWS)
+    _, plain = choose(drawn, tmp_path / "plain", *liked)
+    report, rows = choose(drawn, tmp_path / "unlike", *liked, "--unlike", "night", "--unlike-weight", 1)
+    texts = unit(load_text_encoder("visunex-tiny").encode(["a castle", "night"]))
+    query = unit(texts[0] - texts[1])
+    own = [float(unit(drawn.raw[url]) @ query) for url in rows["url"]]
+    np.testing.assert_allclose(rows["likeness"], own, atol=2e-5)
+
+    def rank_of_nights(rows: pl.DataFrame) -> float:
+        return float(np.mean([at for at, url in enumerate(rows["url"]) if drawn.shown[url].palette == "night"]))
+
+    assert rank_of_nights(rows) > rank_of_nights(plain) + 5
+    alone, away = choose(drawn, tmp_path / "alone", "--unlike", "night", "--top", 20)
+    assert not any(drawn.shown[url].palette == "night" for url in away["url"][:10])
+    assert alone["ranked_by"] == report["ranked_by"] == "likeness"
+    same = invoke(drawn.metadata, "--model", "visunex-tiny", "--precomputed", drawn.vectors,
+                  "--like", "night", "--unlike", "night", "--unlike-weight", 1)  # fmt: skip
+    assert (same.exit_code, "nothing is left to look for" in same.output) == (2, True)
+
+
 def test_likeness_combines_with_words_and_scores(drawn: Drawn, tmp_path: Path) -> None:
     words = ("--keywords", "castle,flower,garden", "--min-score", 5)
     plain, all_rows = choose(drawn, tmp_path / "plain", *words, "--top", ROWS)
