@@ -117,7 +117,8 @@ def test_what_is_unlike_comes_last(drawn: Drawn, tmp_path: Path) -> None:
     np.testing.assert_allclose(rows["likeness"], own, atol=2e-5)
 
     def rank_of_nights(rows: pl.DataFrame) -> float:
-        return float(np.mean([at for at, url in enumerate(rows["url"]) if drawn.shown[url].palette == "night"]))
+        nights = [drawn.shown[url].palette == "night" for url in rows["url"]]
+        return float(np.flatnonzero(nights).mean())
 
     assert rank_of_nights(rows) > rank_of_nights(plain) + 5
     alone, away = choose(drawn, tmp_path / "alone", "--unlike", "night", "--top", 20)
