@@ -2,7 +2,7 @@
 
 A `Location` is a text that says in which file, here or behind an address, and where in it a picture lies.
 `images_at` reads those of one file, `FileSpool` copies those of a download's candidates into one file. Reads
-tables, tars, zips and single pictures; writes the spool. May import `images`, `net` and `shards`.
+tables, tars, zips and single pictures; writes the spool. May import `images`, `net`, `recipes` and `shards`.
 """
 
 from typing import TYPE_CHECKING
