@@ -7,7 +7,7 @@ import shutil
 import urllib.parse
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -77,11 +77,16 @@ def as_parquet(
         ]
         write_json(place / _LEFT_OUT, _left_out(tallies))
         write_text(place / _DONE, contents)
+    return _converted(source, place, to_convert)
+
+
+def _converted(source: ResolvedSource, place: Path, which: Sequence[bool]) -> ResolvedSource:
+    """The source with the parquet files that those of its paths became. Raises SourceError."""
     paths: list[str] = []
     places: list[str] = []
     keys: list[Mapping[str, str | None]] = []
     for number, path in enumerate(source.paths):
-        parts = parts_in(place / f"{number:05d}") if to_convert[number] else [path]
+        parts = parts_in(place / f"{number:05d}") if which[number] else [path]
         paths += parts
         places += [source.place_of(path)] * len(parts)
         keys += [source.keys_of(number)] * len(parts)
