@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import polars as pl
@@ -42,9 +43,12 @@ _NOT_ROW_BY_ROW = frozenset({"Agg", "Over", "Window", "Rolling", "Len", "Explode
 
 # What makes of a few bytes as many as it likes: refused before anything is evaluated.
 _GROWING = {"PadStart": "LPAD", "PadEnd": "RPAD", "Replace": "REPLACE", "ReplaceMany": "REPLACE",
-            "RepeatBy": "REPEAT", "Range": "GENERATE_SERIES", "ToString": "STRFTIME"}  # fmt: skip
+            "RepeatBy": "REPEAT", "Range": "GENERATE_SERIES", "ToString": "STRFTIME",
+            "Join": "ARRAY_TO_STRING"}  # fmt: skip
+_MOST_PARTS, _LONGEST_PART = 8, 1000  # texts put together in a row, and letters that are not the row's own
 # polars' parser takes chains of any length (`OR` after `OR`), and then falls off the end of its stack.
 MOST_OPERATORS = 600
+_DEEPEST = 30  # brackets: beyond 50 the parser tries all ways to read them, for ever
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _OPERATOR = re.compile(
     r"[^\w\s,.]|\b(?:and|or|x?not|is|in|case|when|between|i?like|at|collate|div|interval)\b", re.IGNORECASE
@@ -157,13 +161,17 @@ def where(text: str, schema: Schema) -> pl.Expr:
     """
     if query := _QUERIES.search(text):
         raise UsageError(f"--where takes a condition, not a query: {query[0]!r} is not allowed in it")
-    if len(_OPERATOR.findall(_QUOTED.sub(" ", text))) > MOST_OPERATORS:
+    plain = _QUOTED.sub(" ", text)
+    if len(_OPERATOR.findall(plain)) > MOST_OPERATORS:
         raise UsageError(_too_long(schema))
+    if _depth(plain) > _DEEPEST:
+        raise UsageError(f"--where has more than {_DEEPEST} brackets one within another: write it flatter")
     said = repr(text if len(text) <= 100 else f"{text[:97]}...")
     try:
         parsed = pl.sql_expr(text)
-        names = _node_names(json.loads(parsed.meta.serialize(format="json")))
-        _require_row_by_row(said, names)
+        tree = json.loads(parsed.meta.serialize(format="json"))
+        _require_row_by_row(said, _node_names(tree))
+        _require_short_texts(said, tree, schema)
         # On one empty row, as a type that does not fit or a bad pattern in it shows only then.
         result = pl.DataFrame([pl.Series(name, [None], kind) for name, kind in schema.items()]).select(parsed)
     except RecursionError:
@@ -173,6 +181,12 @@ def where(text: str, schema: Schema) -> pl.Expr:
     if result.dtypes != [pl.Boolean]:
         raise UsageError(f"--where {said} gives {result.dtypes[0]}, not true or false; write a comparison")
     return parsed
+
+
+def _depth(text: str) -> int:
+    """How many brackets lie one within another."""
+    steps = (1 if letter in "([{" else -1 for letter in text if letter in "([{)]}")
+    return max(accumulate(steps), default=0)
 
 
 def _too_long(schema: Schema) -> str:
@@ -189,6 +203,49 @@ def _require_row_by_row(said: str, names: set[str]) -> None:
         )
     if growing := sorted({_GROWING[name] for name in names & _GROWING.keys()}):
         raise UsageError(f"--where {said} may fill any memory: write it without {', '.join(growing)}")
+
+
+def _require_short_texts(said: str, tree: Any, schema: Schema) -> None:
+    """Refuse what puts many texts together, or long ones: it would be done for all rows of a batch."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if '"literal": false' in json.dumps(node.get("function")):
+                _require_short_pattern(said, _parts(node, schema)[1])
+            if "ConcatHorizontal" in json.dumps(node.get("function")) or node.get("op") == "Plus":
+                columns, letters = _parts(node, schema)
+                if columns > _MOST_PARTS or letters > _LONGEST_PART:
+                    raise UsageError(
+                        f"--where {said} may fill any memory: it puts more than {_MOST_PARTS} texts, or "
+                        f"{_LONGEST_PART} letters, together"
+                    )
+                continue
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+
+
+def _require_short_pattern(said: str, letters: int) -> None:
+    if letters > _LONGEST_PART:
+        raise UsageError(
+            f"--where {said} may take any time: it has more than {_LONGEST_PART} letters in a pattern"
+        )
+
+
+def _parts(tree: Any, schema: Schema) -> tuple[int, int]:
+    """How many columns that are no numbers, and letters of texts, are in a serialised expression."""
+    columns, letters, waiting = 0, 0, [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            columns += "Column" in node and not schema.get(node["Column"], pl.String()).is_numeric()
+            letters += len(node["String"]) if isinstance(node.get("String"), str) else 0
+            letters += len(node["delimiter"]) * len(schema) if isinstance(node.get("delimiter"), str) else 0
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+    return columns, letters
 
 
 def _reason(error: BaseException) -> str:

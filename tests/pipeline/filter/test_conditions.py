@@ -162,12 +162,42 @@ SCHEMA_OF_WHERE = {"Text": pl.String(), "score": pl.Float64(), "SCORE2": pl.Int6
         ("rpad('x', 2000000000, 'x') = 'x'", "without RPAD"),
         ("REPEAT(Text, 2000000000) = 'x'", "--where"),
         ("REPLACE(Text, 'a', 'aaaaaaaaaaaaaaaaaaaa') = 'x'", "without REPLACE"),
+        ("ARRAY_TO_STRING(STRING_TO_ARRAY(Text, ''), 'xxxxxx') = 'x'", "without ARRAY_TO_STRING"),
+        (f"CONCAT({', '.join(['Text'] * 20_000)}) = 'x'", "puts more than 8 texts"),
+        (f"CONCAT_WS('{'x' * 900}', Text, Text) = 'x'", "or 1000 letters, together"),
+        (" || ".join(["Text"] * 100) + " = 'x'", "puts more than 8 texts"),
+        (" + ".join(["Text"] * 300) + " = 'x'", "puts more than 8 texts"),
+        (f"'{'x' * 100_000}' || Text = 'x'", "or 1000 letters, together"),
+        (f"UPPER(CONCAT(Text, LOWER(CONCAT(Text, '{'x' * 100_000}')))) = 'x'", "or 1000 letters, together"),
+        ("REGEXP_LIKE(Text, '((a{1,1000}){1,1000}){1,1000}')", "exceeds size limit"),
+        (f"Text ~ '{'(' * 300}a{')' * 300}'", "nested parentheses"),
+        (r"Text ~ '\pL{900}'", "exceeds size limit"),
+        (f"Text LIKE '{'%a' * 5000}b'", "1000 letters in a pattern"),
+        (f"Text ~ '{'a|' * 20_000}b'", "1000 letters in a pattern"),
+        ("NOT " * 550 + "score > 1", "--where"),
+        ("-" * 590 + "score > 1", "--where"),
+        ("CAST(" * 60 + "score" + " AS INT)" * 60 + " > 1", "more than 30 brackets one within another"),
+        ("CAST((" * 25 + "score" + ") AS INT)" * 25 + " > 1", "more than 30 brackets"),
     ],
 )
 def test_a_condition_that_would_fill_memory_or_the_stack(condition: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         where(condition, SCHEMA_OF_WHERE)
     assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "Text ~ '(a*)*b'",
+        "Text ~ '(a|a)*(a|a)*(a|aa)*$b'",
+        "CONCAT(Text, '-', Text) = 'x'",
+        "score + score + score + score + score + score + score + score + score + SCORE2 < 0",
+    ],
+)
+def test_a_condition_that_only_looks_costly_is_taken(condition: str) -> None:
+    frame = pl.DataFrame({"Text": ["a" * 300] * 100, "score": [2.0] * 100, "SCORE2": [1] * 100})
+    assert frame.select(where(condition, SCHEMA_OF_WHERE)).to_series().sum() == 0
 
 
 @pytest.mark.parametrize("count", [50, 250])
