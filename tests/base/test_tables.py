@@ -89,7 +89,9 @@ def test_lists_are_tables_on_a_terminal(arguments: tuple[str, ...], head: list[s
         wide = on_terminal(160, *arguments, cwd=tmp_path)
         assert wide[0].split() == [*head, "about"]
         usual = " ".join(" ".join(on_terminal(80, *arguments, cwd=tmp_path)).split())
-        assert "PD3M rows -, scores -, pictures links, vectors yes, licence cdla-permissive-2.0" in usual
+        assert (
+            "PD3M rows 3,300,000, scores -, pictures links, vectors yes, licence cdla-permissive-2.0" in usual
+        )
     narrow = on_terminal(40, *arguments, cwd=tmp_path)
     assert all(cell_len(line) <= 40 for line in narrow)
     if arguments == ("recipes", "list"):
