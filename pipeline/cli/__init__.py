@@ -15,7 +15,7 @@ COMMANDS = {
     "run": "Filter, download and encode, as a recipe says.",
     "sources": "List and show the data sets known by name; convert metadata to parquet.",
     "recipes": "List, show, check and copy recipes.",
-    "score": "Score pictures by published aesthetic predictors, from their vectors.",
+    "score": "Score pictures by published aesthetic predictors, from their CLIP ViT-L/14 vectors.",
     "embeddings": "List, show, compare, mix and fetch aesthetic embeddings.",
     "doctor": "Look over this machine: what works, what is missing, what to do.",
     "demo": "Serve the drawn demo world that everything can be tried on.",
