@@ -22,7 +22,7 @@ from .reading import ImageFile, Taken
 __all__ = ["NamedImages", "with_named"]
 
 _LONGEST = 1 << 16  # bytes of a path
-_ELSEWHERE = ("hf://", "s3://")  # where a path may lead besides; what lies on the web is for links
+_STORES = ("hf://", "s3://")  # where the user's own keys are used; what lies on the web is for links
 
 
 class _File:
@@ -157,12 +157,19 @@ def with_named(
 
 def _address(folder: str | None, name: str) -> str:
     """Where the file lies that metadata names. Raises ImageError where it may not lie there."""
-    if folder is None or name.startswith(_ELSEWHERE):
+    if folder is None or (name.startswith(_STORES) and _store(name) == _store(folder)):
         return name
     if "://" in name:
-        raise ImageError("address", f"{name[:100]!r} is an address: name its column with --url-column")
+        option = "--image-column" if name.startswith(_STORES) else "--url-column"
+        raise ImageError("address", f"{name[:100]!r} is an address: name its column with {option}")
     if not is_remote(folder):
         return str(path_under(Path(folder), name))
     if (reason := bad_name(name)) is not None:
         raise ImageError(reason, f"{name[:100]!r} does not lie under {folder}")
-    return f"{folder}/{name if folder.startswith(_ELSEWHERE) else urllib.parse.quote(name)}"
+    return f"{folder}/{name if folder.startswith(_STORES) else urllib.parse.quote(name)}"
+
+
+def _store(address: str) -> str:
+    """The bucket of an `s3://` address, the repository of an `hf://` one whatever its revision."""
+    parts = address.split("/")
+    return "/".join(parts[: 3 if address.startswith("s3://") else 5]).partition("@")[0]

@@ -18,6 +18,7 @@ __all__ = ["FILE_NAME", "ImageColumn", "PathColumn", "image_column", "names_path
 
 FILE_NAME = "file_name"  # the column of paths in `metadata.csv` and the like of a folder of pictures
 _ROW = "__row_in_file__"
+_STORE = "^(s3|hf)://"
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,14 @@ class ImageColumn:
 class PathColumn:
     """The `column` with the paths of the rows' pictures, which lie under the `folder` of the metadata.
 
-    `link` is the column with their addresses on the web, where there is one.
+    `link` is the column with their addresses on the web, where there is one. Where the user `named` the
+    column, its paths may also be addresses of S3 or the Hub, wherever that is.
     """
 
     column: str
     folder: str
     link: str | None
+    named: bool
 
     def schema(self, found: Schema) -> Schema:
         """The columns, a link and a location among them."""
@@ -67,6 +70,8 @@ class PathColumn:
         """The rows; a row's link, where it has none, is its location."""
         path = pl.col(self.column)
         place = pl.concat_str(pl.lit(below(self.folder)), pl.when(path.str.len_bytes() > 0).then(path))
+        if self.named:
+            place = pl.when(path.str.contains(_STORE)).then(path).otherwise(place)
         own = [] if self.link is None else [pl.col(self.link).cast(pl.String)]
         return rows.with_columns(
             place.alias(LOCATION), pl.coalesce(*own, place).alias(self.link or NAMES["url"][0])
@@ -84,7 +89,9 @@ def path_column(schema: Schema, overrides: Columns, place: str) -> PathColumn | 
     column = wanted if wanted is not None or link is not None else texts.get(FILE_NAME)
     address = place.partition("?")[0] if is_address(place) else place  # of the web it may have a query
     folder = address.rpartition("/")[0] if "://" in place else str(Path(place).absolute().parent)
-    return None if column is None else PathColumn(column, folder, None if link == column else link)
+    if column is None:
+        return None
+    return PathColumn(column, folder, None if link == column else link, wanted is not None)
 
 
 def names_paths(schema: Schema, overrides: Columns) -> bool:

@@ -61,3 +61,18 @@ def test_links_to_a_bucket_are_taken_where_the_column_is_named(bucket: StandIn, 
     done = CliRunner().invoke(main, ["download", "--run", str(run), "--processes", "1", "--overwrite"])
     assert done.exit_code == 0, done.output
     assert {each["picture"] for each in found[:2]} <= set(pictures(RunDir(run)).values())
+
+
+def test_a_bucket_that_only_a_stranger_s_table_names_is_not_read(bucket: StandIn, tmp_path: Path) -> None:
+    (picture,) = (each["picture"] for each in picture_sets.records(1))
+    filled(bucket, {"private.jpg": picture})
+    (tmp_path / "set").mkdir()
+    table = "file_name,caption\ns3://pictures/private.jpg,a rose\n"
+    (tmp_path / "set" / "metadata.csv").write_text(table)
+    bucket.asked.clear()
+    run = tmp_path / "run"
+    asked = ["filter", str(tmp_path / "set"), "--top", "1", "--run", str(run)]
+    assert CliRunner().invoke(main, asked).exit_code == 0
+    done = CliRunner().invoke(main, ["download", "--run", str(run), "--processes", "1"])
+    assert "name its column with --image-column" in done.output + str(rows(RunDir(run)))
+    assert not bucket.asked
