@@ -86,8 +86,12 @@ def _asked(name: str) -> dict[str, Any] | None:
             f"the Hub has no model {name}, or it is private (HTTP {answer.status}): check the name; "
             f"without --model it is {DEFAULT_MODEL}"
         )
+    return _parsed(answer.body)
+
+
+def _parsed(body: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(answer.body)
+        found = json.loads(body)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -95,18 +99,27 @@ def _asked(name: str) -> dict[str, Any] | None:
 
 def _kind(said: dict[str, Any]) -> Kind | None:
     """What a repository is, where it is something other than a folder of Stable Diffusion 1.x."""
-    files = [str(each.get("rfilename")) for each in said.get("siblings") or () if isinstance(each, dict)]
+    files = _files(said)
     has_unet = not files or UNET in files
     kinds = (kind_of_pipeline(each, has_unet=has_unet) for each in _classes(said))
     if (kind := next(filter(None, kinds), None)) or has_unet:
         return kind
-    if adapter := next((ADAPTERS[name] for name in files if name in ADAPTERS), None):
+    return _kind_by_files(files, str(said.get("id", "OWNER/NAME")))
+
+
+def _files(said: dict[str, Any]) -> list[str]:
+    return [str(each.get("rfilename")) for each in said.get("siblings") or () if isinstance(each, dict)]
+
+
+def _kind_by_files(files: list[str], name: str) -> Kind | None:
+    """What a repository without a UNet is, by the names of its files."""
+    if adapter := next((ADAPTERS[file] for file in files if file in ADAPTERS), None):
         return kind_of({adapter: ()})
-    if any(name.endswith(".gguf") for name in files):
+    if any(file.endswith(".gguf") for file in files):
         return Kind("a repository of GGUF files, whose weights are quantised", "take the model itself")
-    singles = [name for name in files if name.endswith(SINGLE) and "/" not in name]
+    singles = [file for file in files if file.endswith(SINGLE) and "/" not in file]
     if singles:
-        fetched = f"fetch one with `hf download {said.get('id', 'OWNER/NAME')} {singles[0]}`"
+        fetched = f"fetch one with `hf download {name} {singles[0]}`"
         return Kind("a repository of single files", f"{fetched}, and give --model that file")
     return Kind("a repository without a UNet", "name one that has unet/config.json")
 
