@@ -6,7 +6,7 @@ PACKAGES := aesthetic_embeddings base clip demo generate images net pipeline rec
 # one thread for torch in each of pytest's processes: more would wait for one another
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 # files in the order of tests/conftest.py, the long ones first
-PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-slow coverage fuzz interop lint types format docs bench clean
 help:

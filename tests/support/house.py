@@ -114,6 +114,7 @@ def _has_rooms(package: str) -> bool:
     return any(room.startswith(f"{package}/") for room in rooms())
 
 
+@cache
 def uses() -> dict[str, set[str]]:
     """What each room, and each module beside the rooms, imports of the others."""
     found: dict[str, set[str]] = {}

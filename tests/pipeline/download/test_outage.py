@@ -51,7 +51,7 @@ def test_a_server_that_is_gone_for_a_moment_costs_no_picture(
     monkeypatch.setattr("visunex.base.progress._LOG_SECONDS", 0.2)
     with vanishing.vanishing() as server:
         run, recipe = run_of(tmp_path / "run", server, **({"deadline": 0.5} if silent else {}))
-        when_served(server, LINKS // 3, gone_for=7.0 if silent else 2.5, silent=silent)
+        when_served(server, LINKS // 3, gone_for=9.0 if silent else 2.5, silent=silent)
         report = download(run, recipe)
     assert report.chosen == LINKS
     assert report.status_counts == {"chosen": LINKS}
