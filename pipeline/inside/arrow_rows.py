@@ -13,12 +13,10 @@ from visunex.net.range_file import LocalFile, RangedFile
 from ..shards.arrow_batches import arrow_batches, begins_as_arrow, field_of
 from .arrow_messages import Batch, batch_in, messages_of, schema_in
 from .arrow_values import Buffers, Span, buffers_of, spans_of
-from .location import Location
+from .location import Location, Taken, taken
 from .pages import read_each
 
 __all__ = ["ArrowRows", "is_arrow"]
-
-Taken = tuple[Location, bytes | ImageError]
 
 _MOSTLY = 0.7  # of a batch that is rather read whole
 
@@ -41,18 +39,8 @@ class ArrowRows:
 
     def values(self, column: str, wanted: Sequence[Location], most: int) -> Iterator[Taken]:
         """The values of a column (`jpg`, `image.bytes`) in rows, which are in ascending order."""
-        read, taken = self._values_here if isinstance(self.file, LocalFile) else self._values_far, 0
-        try:
-            for found in read(column, [each.row or 0 for each in wanted], most):
-                yield wanted[taken], found
-                taken += 1
-            fault = "the file has fewer rows now"
-        except FetchError:
-            raise
-        except Exception as error:  # parsers of hostile bytes raise anything
-            fault = str(error)[:200] or type(error).__name__
-        for each in wanted[taken:]:
-            yield each, ImageError("unreadable", fault)
+        read = self._values_here if isinstance(self.file, LocalFile) else self._values_far
+        return taken(wanted, read(column, [each.row or 0 for each in wanted], most))
 
     def amounts(self, column: str, wanted: Sequence[Location]) -> list[int]:
         """Of each record batch with rows that are wanted the bytes that hold them. Raises FetchError."""

@@ -2,9 +2,23 @@
 
 import re
 import urllib.parse
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["LOCATION", "ROW_DIGITS", "Location", "below", "parse", "place_of", "row_affixes"]
+from visunex.images.errors import ImageError
+from visunex.net.errors import FetchError
+
+__all__ = [
+    "LOCATION",
+    "ROW_DIGITS",
+    "Location",
+    "Taken",
+    "below",
+    "parse",
+    "place_of",
+    "row_affixes",
+    "taken",
+]
 
 LOCATION = "location"  # the column of tables and selections that says where a row's picture lies
 ROW_DIGITS = _OFFSET_DIGITS = (
@@ -93,3 +107,25 @@ def place_of(text: str) -> str:
     """The file that a location is in, or the folder under which metadata names it by a path."""
     found = parse(text)
     return found.file if found.folder is None else found.folder
+
+
+Taken = tuple[Location, bytes | ImageError]
+
+
+def taken(wanted: Sequence[Location], found: Iterable[bytes | ImageError]) -> Iterator[Taken]:
+    """The picture at each location, as they are found one after another, or why there is none.
+
+    What a parser of hostile bytes raises on the way is said of those that are left. Raises FetchError.
+    """
+    count = 0
+    try:
+        for each in found:
+            yield wanted[count], each
+            count += 1
+        fault = "the file has fewer rows now"
+    except FetchError:
+        raise
+    except Exception as error:  # parsers of hostile bytes raise anything
+        fault = str(error)[:200] or type(error).__name__
+    for location in wanted[count:]:
+        yield location, ImageError("unreadable", fault)

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any
 
 from visunex.images.errors import ImageError
@@ -13,16 +13,14 @@ from visunex.net.range_file import RangedFile, as_file
 
 from ..shards.footer import LARGEST_FOOTER, footer_of, parsed
 from .compact import read_struct
-from .location import Location
+from .location import Location, Taken, taken
 from .pages import Chunk, Page, PagesAsFile, ReadAhead, read_each, with_header
 
-__all__ = ["Group", "ParquetRows", "Taken"]
+__all__ = ["Group", "ParquetRows"]
 
 _BUFFER = 4 << 20  # bytes of a column that are read ahead
 _STEP = 4096  # what passing over a row counts, beside its bytes
 _MOST_PASSED = 16 << 30  # bytes of values that are passed over on the way to a group's pictures
-
-Taken = tuple[Location, bytes | ImageError]
 
 
 @dataclass(frozen=True)
@@ -58,19 +56,9 @@ class ParquetRows:
         Why there is none is said of a row that the file lacks, and of one whose value has more than `most`
         bytes. Raises FetchError.
         """
-        taken = 0
-        try:
-            for group, here in self.groups_of(column, wanted):
-                for found in _Column(self, group, column).values(here, most):
-                    yield wanted[taken], found
-                    taken += 1
-            fault = "the file has fewer rows now"
-        except FetchError:
-            raise
-        except Exception as error:  # parsers of hostile bytes raise anything
-            fault = str(error)[:200] or type(error).__name__
-        for each in wanted[taken:]:
-            yield each, ImageError("unreadable", fault)
+        groups = self.groups_of(column, wanted)
+        found = (_Column(self, group, column).values(here, most) for group, here in groups)
+        return taken(wanted, chain.from_iterable(found))
 
     def amounts(self, column: str, wanted: Sequence[Location]) -> list[int]:
         """Of each row group with rows that are wanted the bytes at most that hold them. Raises FetchError."""

@@ -16,9 +16,9 @@ from ..shards.members import Member
 from ..shards.zips import data_begin, member_range
 from .amount import Amount
 from .arrow_rows import ArrowRows, is_arrow
-from .location import Location
+from .location import Location, Taken
 from .pages import read_each
-from .parquet_rows import ParquetRows, Taken
+from .parquet_rows import ParquetRows
 
 __all__ = ["ImageFile", "Taken", "images_at"]
 

@@ -70,7 +70,7 @@ def _withdrawn(_: Path) -> Iterable[Seed]:
     for file, data in (("x.txt", lines), ("x.csv", csv), ("x.jsonl", objects), ("x.json", array)):
         yield Seed(file, data)
     yield Seed("x.txt.gz", lines, gzip.compress, "text")
-    yield Seed("x.txt.gz", gzip.compress(lines), form="binary")
+    yield Seed("x.txt.gz", gzip.compress(lines, mtime=0), form="binary")
     buffer = io.BytesIO()
     pq.write_table(pa.table({"url": _URLS, "n": range(5)}), buffer)
     yield Seed("x.parquet", buffer.getvalue())

@@ -66,12 +66,15 @@ def _answers(body: bytes) -> Iterable[bytes]:
     yield response(chunked(body), "Transfer-Encoding: chunked", length=None)
     yield response(chunked(body)[:-2] + b"Trailer: 1\r\n\r\n", "Transfer-Encoding: chunked", length=None)
     yield response(body, length=None)
-    yield response(gzip.compress(body), "Content-Encoding: gzip")
+    yield response(gzip.compress(body, mtime=0), "Content-Encoding: gzip")
     yield response(zlib.compress(body), "Content-Encoding: deflate")
     yield response(brotli.compress(body), "Content-Encoding: br")
     yield response(zstd.compress(body), "Content-Encoding: zstd, gzip")
     yield response(
-        chunked(gzip.compress(body)), "Transfer-Encoding: chunked", "Content-Encoding: gzip", length=None
+        chunked(gzip.compress(body, mtime=0)),
+        "Transfer-Encoding: chunked",
+        "Content-Encoding: gzip",
+        length=None,
     )
     yield b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + response(body)
     yield response(b"", "Location: /again?a=1&amp;b=2", status="302 Found")
