@@ -14,7 +14,7 @@ mirror_option = click.option(
     "--mirror",
     envvar="VISUNEX_MIRROR",
     metavar="PLACE",
-    help="A folder or URL that serves the published embeddings (aesthetic_embeddings/NAME.pt).",
+    help="A folder or URL that serves what is published: aesthetic_embeddings/NAME.pt, predictors/FILE.",
 )
 folder_option = click.option(
     "--folder",
