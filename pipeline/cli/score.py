@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     metavar="FILE.parquet",
     help="Write the scores here; those of a run are written to scores.parquet in it.",
 )
-@click.option("--show", "count", default=3, show_default=True, help="Rows shown from each end.")
+@click.option(
+    "--show", "count", type=click.IntRange(0), default=3, show_default=True, help="Rows shown from each end."
+)
 @click.option("--overwrite", is_flag=True, help="Replace a file at --out that holds no scores.")
 @mirror_option
 @proxy_option
@@ -49,12 +51,12 @@ def command(what: str, names: str, out: Path | None, count: int, overwrite: bool
     from ..score import named
     from ..score.targets import scored
 
-    predictors = named([name.strip() for name in names.split(",") if name.strip()] or ["V2"])
+    predictors = named(name.strip() for name in names.split(",") if name.strip())
     scores, run = scored(what, predictors, mirror)
     target = out or (None if run is None else run / "scores.parquet")
     if target is not None:
         scores.write(target, overwrite=overwrite)
-    report = _report(what, scores, predictors, max(0, count), target)
+    report = _report(what, scores, predictors, count, target)
     show(report, "\n".join(_lines(report)))
 
 

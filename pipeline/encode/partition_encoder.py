@@ -155,8 +155,8 @@ class PartitionEncoder:
     """An encoder and its decoders at work on a folder of vectors, for one call of `encode` after another.
 
     `numbers` are those of the parts that are up to date, the `first` that is written where no shard's number
-    says it; `batch` images are encoded at once. Of `processes`
-    that are at work on this machine it takes its part of the cores.
+    says it; `batch` images are encoded at once. Of `processes` that are at work on this machine it takes its
+    part of the cores.
     """
 
     def __init__(self, encoder: ImageEncoder, settings: "Encode", folder: Path, processes: int = 1) -> None:

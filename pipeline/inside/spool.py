@@ -1,4 +1,4 @@
-"""Spool that lie inside files rather than on the web: copied into one file, the spool, round by round.
+"""Pictures that lie inside files rather than on the web: copied into one file, the spool, round by round.
 
 From it the worker processes make shards as they do from the web, with the same checks. What is moved is the
 part of each file that holds the round's pictures.

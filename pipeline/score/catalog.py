@@ -60,6 +60,9 @@ def _predictor(name: str, entry: dict[str, Any]) -> Predictor:
 
 def named(names: Iterable[str]) -> list[Predictor]:
     """The predictors of these names, whatever their case, each once. Raises UsageError."""
+    names = list(names)
+    if not names:
+        raise UsageError(f"no predictor is named: there are {', '.join(predictors())}")
     by_name = {name.casefold(): each for name, each in predictors().items()}
     for name in names:
         if name.casefold() not in by_name:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,14 @@ from visunex.base.files import atomic
 from visunex.base.progress import Progress
 
 from ..errors import EncodeError, UsageError, parquet_errors
+from ..vectors.remote_store import as_texts
 from ..vectors.store import Part, VectorFolder
 from .catalog import Predictor
 from .head import Head
 from .published import load
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Scores", "score_embedding", "score_folder"]
 
@@ -28,9 +32,10 @@ _MARK = b"visunex.scores"
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """For each vector a row: `rows` of its metadata by column, and by each predictor's name its `scores`."""
+    """For each of n vectors a row: `rows` of its metadata, a table of texts, and by each predictor's name its
+    `scores` [n]."""
 
-    rows: Mapping[str, Sequence[Any]]
+    rows: "pa.Table"
     scores: Mapping[str, NDArray[np.float64]]
     dropped: tuple[str, ...] = ()
 
@@ -52,7 +57,8 @@ class Scores:
         ]
 
     def _row(self, name: str, at: int) -> dict[str, Any]:
-        present = {column: values[at] for column, values in self.rows.items() if values[at] is not None}
+        own = self.rows.slice(int(at), 1).to_pylist()[0] if self.rows.num_columns else {}
+        present = {column: value for column, value in own.items() if value is not None}
         return {"row": int(at), **present, "score": float(self.scores[name][at])}
 
     def write(self, path: Path, *, overwrite: bool = False) -> None:
@@ -64,7 +70,8 @@ class Scores:
             raise UsageError(f"scores are written to a file NAME.parquet; {path} is none")
         if path.exists() and not overwrite and not _is_ours(path):
             raise UsageError(f"{path} is there already and holds no scores; --overwrite replaces it")
-        table = pa.table({**self.rows, **self.scores}).replace_schema_metadata({_MARK: b"1"})
+        rows = dict(zip(self.rows.column_names, self.rows.columns, strict=True))
+        table = pa.table({**rows, **self.scores}).replace_schema_metadata({_MARK: b"1"})
         with atomic(path) as temporary:
             pq.write_table(table, temporary)
 
@@ -83,6 +90,8 @@ def score_folder(folder: VectorFolder, predictors: Sequence[Predictor], mirror: 
 
     Raises EncodeError: the vectors are of another model, or a predictor cannot be had.
     """
+    if not len(folder):
+        raise EncodeError(f"{folder.path} holds no vectors: its arrays have no rows")
     said = [space_said(_model(each)) for each in folder.identities()]
     dimension = folder.dimension
     heads = _heads(predictors, dimension, str(folder.path), [each for each in said if each], mirror)
@@ -107,7 +116,11 @@ def score_embedding(
     heads = _heads(predictors, embedding.dimension, embedding.name, spaces, mirror)
     wide = embedding.vector.astype(np.float64)
     unit = (wide / np.linalg.norm(wide)).astype(np.float32)
-    return Scores({"embedding": [embedding.name]}, {name: head.scores(unit) for name, head in heads.items()})
+    import pyarrow as pa
+
+    return Scores(
+        pa.table({"embedding": [embedding.name]}), {name: head.scores(unit) for name, head in heads.items()}
+    )
 
 
 def _heads(
@@ -138,27 +151,38 @@ def _model(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": name, "pretrained": pretrained, "weights": identity.get("weights")}
 
 
-def _rows(folder: VectorFolder) -> dict[str, list[Any]]:
-    """What the metadata says of the vectors, as columns as long as there are vectors."""
-    found: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    for part in folder.parts:
-        for name, values in _columns(part).items():
-            found[name] += values
-    return {name: values for name, values in found.items() if any(value is not None for value in values)}
+def _rows(folder: VectorFolder) -> "pa.Table":
+    """What the metadata says of the vectors, as texts; columns without any are left out."""
+    import pyarrow as pa
+
+    table = pa.concat_tables([_texts(part) for part in folder.parts])
+    return table.select([name for name in table.column_names if table[name].null_count < len(table)])
 
 
-def _columns(part: Part) -> dict[str, list[Any]]:
+def _texts(part: Part) -> "pa.Table":
+    """The columns of a part's metadata; null where there is no text, or none that is UTF-8."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    left_out = set(part.without_direction)
+    kept = np.delete(np.arange(part.rows), list(part.without_direction))
+    nothing = pa.nulls(len(kept), pa.large_string())
+    columns = dict.fromkeys(_COLUMNS, nothing)
+    if part.metadata is None:
+        return pa.table(columns)
     try:
-        file = None if part.metadata is None else pq.ParquetFile(part.metadata)
-        rows = part.rows if file is None else file.metadata.num_rows
-        there = [] if file is None else [name for name in _COLUMNS if name in file.schema_arrow.names]
-        table = file.read(columns=there).to_pydict() if file and there else {}
+        file = pq.ParquetFile(part.metadata)
+        for name in (each for each in _COLUMNS if each in file.schema_arrow.names):
+            columns[name] = _as_text(file.read(columns=[name]).column(0).take(pa.array(kept)))
     except parquet_errors() as error:
         raise EncodeError(f"{part.metadata} cannot be read ({error}); make it again") from None
-    return {
-        name: [value for at, value in enumerate(table.get(name, [None] * rows)) if at not in left_out]
-        for name in _COLUMNS
-    }
+    return pa.table(columns)
+
+
+def _as_text(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    import polars as pl
+
+    try:
+        texts = pl.concat([pl.Series("", [], pl.String), *(as_texts(chunk) for chunk in column.chunks)])
+    except pl.exceptions.PolarsError:  # lists and the like are no texts
+        texts = pl.repeat(None, len(column), dtype=pl.String, eager=True)
+    return texts.to_arrow(compat_level=pl.CompatLevel.oldest())

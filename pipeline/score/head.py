@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,12 +51,17 @@ class Head:
     def scores(self, units: Rows) -> NDArray[np.float64]:
         """The scores [n] of unit vectors float32 [n, D], to five decimals."""
         values = self._with_places(units)
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(self._narrow):
             if number:
                 np.maximum(values, 0, out=values)
-            values = values @ layer.kernel.astype(np.float32) + layer.bias.astype(np.float32)
+            values = values @ layer[0] + layer[1]
         found = values[:, 0].astype(np.float64)
         return (1 / (1 + np.exp(-found)) if self.sigmoid else found).round(_DIGITS)
+
+    @cached_property
+    def _narrow(self) -> list[tuple[Rows, Rows]]:
+        """The layers in float32, as vectors are."""
+        return [(each.kernel.astype(np.float32), each.bias.astype(np.float32)) for each in self.layers]
 
     def _with_places(self, units: Rows) -> Rows:
         if not self.places:

@@ -23,7 +23,7 @@ from .remote_store import (
     Header,
     PublishedFolder,
     PublishedPart,
-    as_plain_text,
+    as_texts,
     header,
     named,
     opened,
@@ -141,8 +141,7 @@ def _keys(part: PublishedPart, by: str) -> Iterator[pl.Series]:
         raise EncodeError(f"{part.metadata.name} has no column {by!r} as the first part has")
     try:
         for batch in file.iter_batches(_ROWS, columns=[name], use_threads=False):
-            values = pl.Series(pl.from_arrow(as_plain_text(batch.column(0))))
-            yield values.cast(pl.String, strict=False)  # null, and so nowhere, where it is not UTF-8
+            yield as_texts(batch.column(0))  # null, and so nowhere, where it is not UTF-8
     except parquet_errors(pl.exceptions.PolarsError) as error:
         raise EncodeError(f"{part.metadata.name} cannot be read: {first_line(error)}") from None
 

@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -30,12 +30,16 @@ from .npy import NPY_ERRORS
 from .pairs import FOLDERS, pairs
 from .store import provenance_in, without_partner
 
+if TYPE_CHECKING:
+    import polars as pl
+
 __all__ = [
     "Header",
     "PublishedFolder",
     "PublishedPart",
     "address_of",
     "as_plain_text",
+    "as_texts",
     "header",
     "named",
     "open_folder",
@@ -193,6 +197,26 @@ def as_plain_text(column: pa.Array) -> pa.Array:
     # As bytes: a link that is not UTF-8 is found by none, and costs no other.
     text_like = column.type in (*text, pa.large_string()) or pa.types.is_fixed_size_binary(column.type)
     return column.cast(pa.large_binary()) if text_like else column
+
+
+def as_texts(column: pa.Array) -> "pl.Series":
+    """A column's values as texts; null where one is not UTF-8. Raises PolarsError: lists are no texts."""
+    import polars as pl
+
+    values = pl.Series(pl.from_arrow(as_plain_text(column)))
+    try:
+        return values.cast(pl.String, strict=False)
+    except pl.exceptions.PolarsError:  # one value that is not UTF-8 fails all, strict or not
+        if values.dtype != pl.Binary:
+            raise
+        return pl.Series(values.name, [_decoded(each) for each in values], pl.String)
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def provenance_of(file: pq.ParquetFile) -> dict[str, Any]:

@@ -106,3 +106,12 @@ def test_what_is_missing_is_named(rows: pl.DataFrame) -> None:
     other = filtered("--score-with", "V2", "--model", "ViT-B-32")
     assert other.exit_code == 1
     assert "scores vectors of ViT-L-14 openai, not of ViT-B-32" in other.output
+
+
+def test_a_published_link_that_is_not_utf8_costs_no_other_row(rows: pl.DataFrame) -> None:
+    links = [row.encode() for row in rows["URL"].head(100)]
+    binary = pl.DataFrame({"url": [b"\xff", *links[1:]]})
+    binary.write_parquet("v/metadata/metadata_0.parquet")
+    report, found = chosen("a", "--score-with", "V2", "--top", 300)
+    assert report["dropped"]["no_vector"] == 11
+    assert found.height == ROWS - 11

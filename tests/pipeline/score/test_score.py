@@ -167,3 +167,24 @@ def test_a_predictor_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     (tmp_path / "sa_0_4_vit_l_14_linear.pth").write_bytes(b"another file")
     with pytest.raises(EncodeError, match="is not the published predictor V1: its SHA-256 is"):
         load(predictors()["V1"], str(tmp_path))
+
+
+def test_metadata_of_any_type_costs_no_score(reference: Path, tmp_path: Path) -> None:
+    folder = vectors(tmp_path / "v", reference, rows=3)
+    odd = {"key": pa.array([1, None, 3]), "url": pa.array([b"\xff", b"http://a", None], pa.binary()),
+           "caption": pa.array([["a"], [], None])}  # fmt: skip
+    pq.write_table(pa.table(odd), folder / "metadata" / "metadata_0.parquet")
+    result = score(folder, "--mirror", reference, "--out", "a.parquet")
+    assert result.exit_code == 0, result.output
+    rows = pq.read_table("a.parquet")
+    assert rows["key"].to_pylist() == ["1", None, "3", None, None, None]
+    assert rows["url"].to_pylist() == [None, "http://a", None, None, None, None]
+    assert rows["caption"].to_pylist()[:3] == [None] * 3
+    for part in range(2):
+        np.save(folder / "img_emb" / f"img_emb_{part}.npy", np.zeros((0, 768), np.float16))
+        pq.write_table(pa.table({"caption": pa.array([], pa.string())}),
+                       folder / "metadata" / f"metadata_{part}.parquet")  # fmt: skip
+    empty = score(folder, "--mirror", reference)
+    assert (empty.exit_code, "holds no vectors" in empty.output) == (1, True)
+    none = score(folder, "--with", ",", "--mirror", reference)
+    assert (none.exit_code, "no predictor is named" in none.output) == (2, True)
