@@ -174,21 +174,49 @@ def serve(port: int | None = None, world: World | None = None) -> Iterator[str]:
     """Serve the demo world for the length of the block; yields the base of its URLs.
 
     `port` None means `default_port()`; 0 means any that is free. Where this very world is served on the port
-    already, that server is used. Raises PortError when another program has the port.
+    already, that server is used, and replaced should it end first. Raises PortError when another program has
+    the port.
     """
     world = world or World()
     port = default_port() if port is None else port
     try:
         server = DemoServer(world, port)
     except (OSError, OverflowError) as error:
-        yield _address_of_running(world, port, error)
+        address = _address_of_running(world, port, error)
+        with _standing_by(world, port):
+            yield address
         return
+    with _running(server):
+        yield server.address
+
+
+@contextlib.contextmanager
+def _running(server: DemoServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield server.address
+        yield
     finally:
         server.close()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _standing_by(world: World, port: int) -> Iterator[None]:
+    """Serve as soon as the port is free: the command that serves the world now may end before this one."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            with contextlib.suppress(OSError), _running(DemoServer(world, port)):
+                done.wait()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
         thread.join()
 
 

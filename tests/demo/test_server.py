@@ -1,5 +1,6 @@
 """The demo world's server: the real web in small, on one port, gone at once when it is told to."""
 
+import contextlib
 import http.client
 import socket
 import time
@@ -108,6 +109,23 @@ def test_the_same_world_is_shared_and_another_is_not(address: str) -> None:
         serve(port, World(rows=7)),
     ):
         pass
+
+
+def test_a_shared_world_outlives_the_command_that_served_it() -> None:
+    """Two demos side by side: the first to end must not take the other's pictures away."""
+    owner = contextlib.ExitStack()
+    address = owner.enter_context(serve(0, WORLD))
+    with serve(int(address.rpartition(":")[2]), WORLD):
+        owner.close()
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                assert get(address, path_of("fine"))[0] == 200
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("nobody serves the world any more")
+    with pytest.raises(OSError, match="refused"):
+        get(address, "/")
 
 
 def test_a_port_of_another_program_is_a_sentence() -> None:

@@ -45,7 +45,7 @@ def done(name: str, *arguments: str, run: Path) -> Result:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The metadata of the demo world, which is served meanwhile."""
     path = tmp_path_factory.mktemp("world") / "metadata.parquet"
-    with serve() as address:
+    with serve(0) as address:
         path.write_bytes(metadata_bytes(address))
         yield path
 
