@@ -18,6 +18,11 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 
+# A port for each of pytest's processes: one that ends its demo world must not take another's pictures.
+os.environ["VISUNEX_DEMO_PORT"] = str(
+    8767 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+)
+
 # The same examples in every run, and no verdict on how fast a busy machine is.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
