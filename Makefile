@@ -29,6 +29,8 @@ demo: $(VENV)/.installed
 	$(BIN)/visunex-data run demo_flower --run $(DEMO)
 	$(BIN)/visunex-generate --recipe demo_flower --aesthetic_embedding $(DEMO)/embedding.pt \
 		--sweep-steps 0,5,10,20 --n_samples 4 --skip_save --outdir $(DEMO)/pictures
+	@echo "The page of it all, pictures included:"
+	$(BIN)/visunex-data show $(DEMO)
 
 test: $(VENV)/.installed
 	$(TEST_ENV) $(BIN)/python -m $(PYTEST) -m "not slow"

@@ -1,4 +1,4 @@
-"""Is it an image, whole and of a sane size; its pixels as a person sees them; a hash of how it looks.
+"""Is it an image, whole and of a sane size; its pixels as a person sees them, large and small; its hash.
 
 For the download's check, the resize and the encoders alike. Reads bytes that nobody vouches for, writes
 nothing. May import `base`.
@@ -14,11 +14,24 @@ if TYPE_CHECKING:
     from .errors import ImageError as ImageError
     from .resize import Resize as Resize
     from .resize import resize as resize
+    from .thumbnails import sheet as sheet
+    from .thumbnails import thumbnail as thumbnail
     from .validate import Header as Header
     from .validate import Limits as Limits
     from .validate import inspect as inspect
 
-__all__ = ["Header", "ImageError", "Limits", "Resize", "difference_hash", "inspect", "open_rgb", "resize"]
+__all__ = [
+    "Header",
+    "ImageError",
+    "Limits",
+    "Resize",
+    "difference_hash",
+    "inspect",
+    "open_rgb",
+    "resize",
+    "sheet",
+    "thumbnail",
+]
 
 __getattr__, __dir__ = public(
     __name__,
@@ -31,5 +44,7 @@ __getattr__, __dir__ = public(
         "inspect": "validate",
         "open_rgb": "decode",
         "resize": "resize",
+        "sheet": "thumbnails",
+        "thumbnail": "thumbnails",
     },
 )

@@ -74,12 +74,27 @@ class RunDir:
         """The same as `report`, for a person."""
         return self.path / "report.html"
 
+    @property
+    def groups(self) -> Path:
+        """The k-means group of each picture that counts."""
+        return self.path / "groups.parquet"
+
+    @property
+    def contact(self) -> Path:
+        """Contact sheets of all pictures, beside the page."""
+        return self.path / "contact"
+
+    @property
+    def thumbnails(self) -> Path:
+        """Small copies of the pictures, which stay when the pictures are discarded."""
+        return self.path / "thumbnails"
+
     def outputs(self, stage: Stage) -> tuple[Path, ...]:
         """What `stage` writes, and `--overwrite` removes."""
         return {
             "filter": (self.selected,),
-            "download": (self.shards, self.downloaded),
-            "encode": (self.vectors, self.embedding, self.provenance),
+            "download": (self.shards, self.downloaded, self.thumbnails),
+            "encode": (self.vectors, self.embedding, self.provenance, self.groups),
         }[stage]
 
     @contextlib.contextmanager

@@ -13,6 +13,7 @@ COMMANDS = {
     "download": "Fetch the chosen pictures as WebDataset shards.",
     "encode": "Turn pictures into CLIP vectors, and those into one aesthetic embedding.",
     "run": "Filter, download and encode, as a recipe says.",
+    "show": "Make the page of a run, report.html, and open it; or a contact sheet of any pictures.",
     "sources": "List and show the data sets known by name; convert metadata to parquet.",
     "recipes": "List, show, check and copy recipes.",
     "score": "Score pictures by published aesthetic predictors, from their CLIP ViT-L/14 vectors.",

@@ -1,7 +1,7 @@
-"""`report.html`: what a run did, for a person.
+"""What a person sees of a run: `report.html` with its pictures, and contact sheets.
 
-Reads the run's `report.json`, writes `report.html`; asked by commands and by `run`, never by a stage.
-May import `rundir` and what is below it.
+Reads all files of a run, writes `report.html`, `contact/` and `groups.parquet`; asked by commands and by `run`,
+never by a stage. May import `reduce`, `aesthetic_embeddings` and what is below them.
 """
 
 from typing import TYPE_CHECKING

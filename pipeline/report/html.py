@@ -1,45 +1,28 @@
-"""`report.html`: what the run did, for a person. A plain page with no script and nothing to fetch."""
+"""`report.html`: what the run did, for a person. One file with no script and nothing to fetch."""
 
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visunex.base.files import write_text
+from visunex.base.text import printable
 
 from ..rundir import RunDir
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
+    from .page import Page
+
 __all__ = ["render", "reported", "write_page"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table; `share` is the length of its bar in percent, None without a bar."""
-
-    label: str
-    value: str
-    share: float | None
-
-
-@dataclass(frozen=True)
-class Section:
-    """What one stage reports: its plain values, and a table for each value that is a mapping."""
-
-    stage: str
-    rows: list[Row]
-    tables: dict[str, list[Row]]
 
 
 @contextlib.contextmanager
 def reported(run: RunDir) -> Iterator[None]:
     """Bring `run.report_page` up to date at the end of a block in which stages work, also when one fails."""
-    before = _version(run.report)
+    before = _version(run)
     try:
         yield
     except BaseException:
@@ -50,25 +33,27 @@ def reported(run: RunDir) -> Iterator[None]:
 
 
 def write_page(run: RunDir) -> None:
-    """Write `run.report_page` from what the run's stages reported; nothing where none did."""
+    """Write `run.report_page` from the run's files; nothing where no stage reported."""
+    from .page import page_of
+
     if reports := run.reports():
-        write_text(run.report_page, render(run.path.name, reports))
+        write_text(run.report_page, render(page_of(run, reports)))
 
 
-def render(title: str, reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page for `report.json`'s content: one section per stage, in the order in which they ran."""
-    return _template().render(title=title, sections=[_section(*each) for each in reports.items()])
+def render(page: "Page") -> str:
+    """The page as HTML: all that comes from outside is text in it."""
+    return _template().render(page=page)
 
 
 def _update(run: RunDir, before: tuple[int, int] | None) -> None:
-    if _version(run.report) != before or not run.report_page.exists():
+    if _version(run) != before or not run.report_page.exists():
         write_page(run)
 
 
-def _version(path: Path) -> tuple[int, int] | None:
-    """What differs once the file was replaced; None where there is none."""
+def _version(run: RunDir) -> tuple[int, int] | None:
+    """What differs once the reports were replaced; None where there are none."""
     try:
-        status = path.stat()
+        status = run.report.stat()
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns
@@ -84,35 +69,35 @@ def _template() -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_text,
     )
+    environment.filters |= {"label": _label, "figure": _figure}
     return environment.from_string(
         resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
     )
 
 
-def _section(stage: str, report: Mapping[str, Any]) -> Section:
-    plain = {key: value for key, value in report.items() if not isinstance(value, Mapping)}
-    nested = {key: value for key, value in report.items() if isinstance(value, Mapping) and value}
-    return Section(stage, _rows(plain), {_label(key): _rows(value) for key, value in nested.items()})
+def _text(value: Any) -> Any:
+    """What the template writes: no control characters, which turn text around."""
+    return printable(value) if type(value) is str else value  # what is markup already is of another type
 
 
-def _rows(values: Mapping[str, Any]) -> list[Row]:
-    """Rows of name and value; counts among each other also get a bar."""
-    counts = all(isinstance(value, int) and not isinstance(value, bool) for value in values.values())
-    largest = max(values.values(), default=0) if counts else 0
-    return [
-        Row(_label(key), _value(value), 100 * value / largest if largest else None)
-        for key, value in values.items()
-    ]
+def _label(key: object) -> str:
+    return str(key).replace("_", " ")
 
 
-def _label(key: str) -> str:
-    return key.replace("_", " ")
-
-
-def _value(value: Any) -> str:
+def _figure(value: Any) -> str:
+    """A value of a report as a person writes it."""
+    if value is None or value in ("", [], {}, ()):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return ", ".join(map(_value, value))
-    return "-" if value is None else str(value)
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_label(name)} {_figure(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_figure, value))
+    return str(value)

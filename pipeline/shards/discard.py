@@ -1,4 +1,4 @@
-"""Shards without their images: once the vectors are written, where each image lay is all that is kept.
+"""Shards without their images: once the vectors are written, where each lay and a thumbnail are kept.
 
 That list is a key of the shard's `_stats.json`, so one rename makes it hold; only then is the tar removed.
 """
@@ -19,9 +19,12 @@ _KEY = "discarded"
 
 
 def discard_images(tars: Iterable[Path]) -> None:
-    """Remove the tars of finished shards; parquet and statistics stay, and say what there was."""
+    """Remove the tars of finished shards; parquet, statistics and thumbnails stay, and say what there was."""
+    from .thumbnails import keep_thumbnails  # which stands on the samples, and these on what was discarded
+
     for tar in tars:
         if tar.exists():
+            keep_thumbnails(tar)
             places = [[each.name, each.offset, each.size] for each in members(tar, LeftOut())]
             stats = json.loads(stats_of(tar).read_text(encoding="utf-8"))
             write_text(stats_of(tar), json.dumps({**stats, _KEY: places}))

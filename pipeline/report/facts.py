@@ -1,0 +1,171 @@
+"""What a run's files say, read for a person: its pictures, best first, with their vectors and thumbnails."""
+
+import contextlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visunex.aesthetic_embeddings.errors import EmbeddingError
+from visunex.base.errors import VisunexError
+
+from ..errors import parquet_errors
+from ..rundir import RunDir
+from ..shards.places import Source, run_sources, sources
+from ..shards.samples import samples
+from ..shards.thumbnails import thumbnails_of
+
+__all__ = ["MOST", "Facts", "Picture"]
+
+MOST = 20_000  # pictures that the page is about, the best ones
+_COLUMNS = ("image_path", "key", "caption", "url", "score")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a run; `where` is that of its sample, `cosine` that of its vector to the embedding."""
+
+    where: str
+    key: str | None = None
+    caption: str | None = None
+    link: str | None = None
+    score: float | None = None
+    cosine: float | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A run's files. What is absent or damaged is None or empty: a page of less is better than none."""
+
+    run: RunDir
+    reports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def recipe(self) -> Mapping[str, Any]:
+        """The resolved recipe as it stands in the run."""
+        with contextlib.suppress(OSError, ValueError):
+            return tomllib.loads(self.run.recipe.read_text(encoding="utf-8"))
+        return {}
+
+    @cached_property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The pictures that count, best first, at most MOST: those with vectors, else those downloaded."""
+        found = self._with_vectors[0] or tuple(self._downloaded())
+        return tuple(
+            replace(each, cosine=float(cosine)) if cosine is not None else each
+            for each, cosine in zip(found, self._cosines(len(found)), strict=True)
+        )
+
+    @property
+    def units(self) -> NDArray[np.float32]:
+        """The unit vectors of `pictures`, row for row, float32 [n, D]; [0, 0] where there are none."""
+        return self._with_vectors[1]
+
+    @cached_property
+    def embedding(self) -> NDArray[np.float32] | None:
+        """The embedding float32 [1, D]."""
+        from visunex.aesthetic_embeddings.artefact import load
+
+        with contextlib.suppress(OSError, EmbeddingError, VisunexError):
+            return load(self.run.embedding).vector
+        return None
+
+    @cached_property
+    def provenance(self) -> Mapping[str, Any]:
+        """How the embedding was made."""
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(self.run.provenance.read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else {}
+        return {}
+
+    def thumbnails(self, wanted: Iterable[Picture]) -> dict[str, bytes]:
+        """Thumbnails (WebP) by `where`; made and kept in the run where they are not there yet."""
+        return thumbnails_of(self._places, self.run.thumbnails, {each.where for each in wanted})
+
+    def column(self, name: str, *, chosen: bool = False) -> Sequence[Any]:
+        """A column of the table of candidates, best first, or of the `chosen`; empty without one."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        table = self.run.downloaded if self.run.downloaded.exists() else self.run.selected
+        if chosen and table == self.run.selected:
+            return []
+        with contextlib.suppress(*parquet_errors()):
+            only = pc.field("chosen") if chosen else None
+            found: list[Any] = pq.read_table(table, columns=[name], filters=only)[name].to_pylist()
+            return found
+        return []
+
+    @cached_property
+    def _places(self) -> list[Source]:
+        if self.run.shards.is_dir():
+            return run_sources(self.run.shards, self.run.downloaded)
+        with contextlib.suppress(VisunexError, OSError):
+            return sources(self.provenance.get("pictures") or [])
+        return []
+
+    def _downloaded(self) -> Iterable[Picture]:
+        with contextlib.suppress(*parquet_errors(VisunexError)):
+            for number, each in enumerate(samples(self._places)):
+                if number >= MOST:
+                    return
+                yield Picture(each.where, each.key, each.caption, each.url, each.score)
+
+    @cached_property
+    def _with_vectors(self) -> tuple[tuple[Picture, ...], NDArray[np.float32]]:
+        """The rows of `vectors/` that the run has chosen, in the order of the candidates."""
+        from ..vectors.store import read_vectors
+
+        try:
+            folder = read_vectors(self.run.vectors)
+            rows = [row for part in folder.parts for row in _rows(part.metadata, set(part.without_direction))]
+            units = np.concatenate(list(folder.units()))
+        except parquet_errors(VisunexError):
+            return (), np.zeros((0, 0), np.float32)
+        if len(rows) != len(units):
+            return (), np.zeros((0, 0), np.float32)
+        ranks = self._ranks()
+        order = [place for place, row in enumerate(rows) if ranks is None or row.key in ranks]
+        if ranks is not None:
+            order.sort(key=lambda place: ranks[rows[place].key])
+        order = order[:MOST]
+        return tuple(rows[place] for place in order), units[order]
+
+    def _ranks(self) -> dict[str | None, int] | None:
+        """The rank of each chosen picture by its key; None where nothing was chosen among candidates."""
+        keys = self.column("key", chosen=True)
+        return {key: rank for rank, key in enumerate(keys)} or None
+
+    def _cosines(self, count: int) -> Iterable[float | None]:
+        vector = self.embedding
+        if vector is None or len(self.units) != count or vector.shape[1] != self.units.shape[1]:
+            return [None] * count
+        direction = vector.reshape(-1).astype(np.float64)
+        return [float(each) for each in self.units @ (direction / np.linalg.norm(direction))]
+
+
+def _rows(metadata: Path | None, without: set[int]) -> list[Picture]:
+    """The rows of one part's table that have a vector."""
+    import pyarrow.parquet as pq
+
+    if metadata is None:
+        return []
+    names = [name for name in _COLUMNS if name in pq.read_schema(metadata).names]
+    table = pq.read_table(metadata, columns=names).to_pylist()
+    return [
+        Picture(
+            str(row.get("image_path") or row.get("key") or number),
+            row.get("key"),
+            row.get("caption"),
+            row.get("url"),
+            row.get("score"),
+        )
+        for number, row in enumerate(table)
+        if number not in without
+    ]

@@ -1,0 +1,147 @@
+"""Pictures of a page: the best, the most and the least typical, those that are alike, the groups."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..reduce.groups import Groups, group, write_groups
+from ..reduce.nearest_words import frequent_words
+from .facts import Facts, Picture
+from .numbers import alike
+from .sheets import MOST_ON_SHEETS, data_address, write_sheets
+
+__all__ = ["Card", "Gallery", "Sheet", "separation_of", "stored_groups"]
+
+_BEST, _SOME, _PAIRS, _WORDS = 200, 18, 9, 8  # pictures of a sheet, pairs, and words of a group
+_FEW = 36  # pictures of which all are seen at once: nothing is typical or grouped among them
+
+
+@dataclass(frozen=True)
+class Card:
+    """A picture as it is shown: the address of its thumbnail, what its caption says, and beneath it."""
+
+    image: str | None
+    caption: str
+    below: str
+    link: str | None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Pictures under a heading, and what is said of them."""
+
+    title: str
+    about: str
+    cards: Sequence[Card]
+
+
+class Gallery:
+    """The pictures of a run, ready to be shown."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts, self._pictures = facts, facts.pictures
+        self._thumbnails = facts.thumbnails(facts.pictures[:MOST_ON_SHEETS])
+
+    def sheets(self) -> list[Sheet]:
+        """The best, the most and the least typical, and those that are alike."""
+        return [self._best(), *self._typical(), self._alike()]
+
+    def _best(self) -> Sheet:
+        best, count = self._pictures[:_BEST], len(self._pictures)
+        which = f"The best {len(best):,} of {count:,}" if len(best) < count else f"All {count:,} pictures"
+        return Sheet("Contact sheet", f"{which}, best first.", [self._card(each) for each in best])
+
+    def _typical(self) -> list[Sheet]:
+        """Those whose vectors lie nearest to the embedding, and farthest from it."""
+        ordered = sorted((each for each in self._pictures if each.cosine is not None), key=_cosine_of)
+        if len(ordered) <= _FEW:
+            return []
+        most, least = (
+            [self._card(each, below=f"{each.cosine:.3f}") for each in some]
+            for some in (ordered[::-1][:_SOME], ordered[:_SOME])
+        )
+        return [
+            Sheet("Most typical", "Nearest to the embedding, with the cosine of their vectors to it.", most),
+            Sheet("Least typical", "And farthest from it: are they of this taste?", least),
+        ]
+
+    def _alike(self) -> Sheet:
+        pairs = alike(self._facts.units, _PAIRS) if len(self._facts.units) > _FEW else []
+        cards = [
+            self._card(self._pictures[place], below=f"{cosine:.3f}")
+            for *both, cosine in pairs
+            for place in both
+        ]
+        return Sheet("Most alike", "Pairs, with the cosine of their vectors: is one a copy?", cards)
+
+    def groups(self, groups: Groups | None) -> list[Sheet]:
+        """A sheet of each group: those nearest to its centre."""
+        if groups is None or len(groups.centres) < 2:
+            return []
+        near = np.einsum("nd,nd->n", self._facts.units, groups.centres[groups.of])
+        members = (np.flatnonzero(groups.of == number) for number in range(len(groups.centres)))
+        return [self._group(number, each, near) for number, each in enumerate(members)]
+
+    def _group(self, number: int, members: NDArray[np.int64], near: NDArray[np.float32]) -> Sheet:
+        best = members[np.argsort(-near[members], kind="stable")][:_SOME]
+        words = _words([self._pictures[place] for place in members], self._pictures)
+        share = 100 * len(members) / len(self._pictures)
+        about = f"{len(members):,} pictures ({share:.0f} %){': ' if words else ''}{', '.join(words)}"
+        return Sheet(f"Group {number}", about, [self._card(self._pictures[each]) for each in best])
+
+    def all_sheets(self) -> list[str]:
+        """The names of the sheets of all pictures, relative to the page; they are written."""
+        run = self._facts.run
+        written = write_sheets(run.contact, self._pictures, self._thumbnails)
+        return [str(path.relative_to(run.path)) for path in written]
+
+    def _card(self, picture: Picture, below: str = "") -> Card:
+        webp = self._thumbnails.get(picture.where)
+        score = "" if picture.score is None else f"{picture.score:.3g}"
+        link = picture.link if picture.link and _is_web(picture.link) else None
+        caption = picture.caption or picture.where
+        return Card(data_address(webp) if webp else None, caption, below or score, link)
+
+
+def _cosine_of(picture: Picture) -> float:
+    return picture.cosine or 0.0
+
+
+def _is_web(link: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return urlsplit(link).scheme in ("http", "https")
+    return False
+
+
+def stored_groups(facts: Facts) -> Groups | None:
+    """The groups of the run's pictures, which are stored for `curate` too."""
+    if len(facts.units) <= _FEW:
+        return None
+    groups = group(facts.units)
+    write_groups(facts.run.groups, [each.key or each.where for each in facts.pictures], groups)
+    return groups
+
+
+def separation_of(groups: Groups | None) -> str:
+    """What the separation of groups means; nothing where there is one, or none."""
+    if groups is None or groups.separation is None:
+        return ""
+    return (
+        f"Separation {groups.separation:.2f}: 0, they run into one another (one taste); towards 1, they lie "
+        "apart (several tastes in one embedding)."
+    )
+
+
+def _words(members: Sequence[Picture], everything: Sequence[Picture]) -> list[str]:
+    """The words that captions of a group have more often than those of all pictures."""
+    here, there = ([(each.caption or "").lower() for each in some] for some in (members, everything))
+    words = frequent_words(here)
+    return sorted(words, key=lambda word: (_share(word, there) - _share(word, here), word))[:_WORDS]
+
+
+def _share(word: str, captions: Sequence[str]) -> float:
+    return sum(word in each for each in captions) / max(1, len(captions))

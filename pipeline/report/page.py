@@ -1,0 +1,126 @@
+"""What stands on the page, section by section, as plain values for the template."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..rundir import RunDir
+from .asked import asked
+from .facts import Facts
+from .gallery import Gallery, Sheet, separation_of, stored_groups
+from .numbers import convergence, histogram
+from .plots import convergence_plot, histogram_plot
+from .sheets import data_address, smaller
+from .tables import Bar, funnel, section_of, tables
+
+__all__ = ["Page", "page_of"]
+
+_GRIDS, _LARGEST_GRID = 2, 64 * 1024**2  # grids shown, and bytes of a file of one
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that stands on the page.
+
+    `plots` are titles, sentences and SVG; `grids` paths and addresses that hold them; `usage` where the
+    embedding is used and a line to copy; `figures` what the stages reported.
+    """
+
+    title: str
+    date: str
+    asked: Sequence[str]
+    versions: str
+    funnel: Sequence[Bar]
+    tables: Mapping[str, Sequence[Bar]]
+    plots: Sequence[tuple[str, str, str]]
+    sheets: Sequence[Sheet]
+    groups: Sequence[Sheet]
+    separation: str
+    all_sheets: Sequence[str]
+    grids: Sequence[tuple[str, str]]
+    usage: Sequence[tuple[str, str]]
+    figures: Mapping[str, Mapping[str, Any]]
+
+
+def page_of(run: RunDir, reports: Mapping[str, Mapping[str, Any]]) -> Page:
+    """The page of a run, from its files; contact sheets are written on the way."""
+    facts = Facts(run, reports)
+    groups = stored_groups(facts)
+    shown = Gallery(facts)
+    return Page(
+        title=run.path.name,
+        date=_date(run),
+        asked=asked(facts.recipe, facts.provenance),
+        versions=", ".join(
+            f"{name} {each}" for name, each in section_of(facts.provenance, "libraries").items()
+        ),
+        funnel=funnel(reports),
+        tables={title: bars for title, bars in tables(facts).items() if bars},
+        plots=[*_score_plot(facts), *_convergence(facts)],
+        sheets=[each for each in shown.sheets() if each.cards],
+        groups=shown.groups(groups),
+        separation=separation_of(groups),
+        all_sheets=shown.all_sheets(),
+        grids=_grids(run),
+        usage=_usage(run) if run.embedding.exists() else [],
+        figures=reports,
+    )
+
+
+def _score_plot(facts: Facts) -> list[tuple[str, str, str]]:
+    shown = histogram(facts.column("score"), facts.column("score", chosen=True))
+    if shown is None or len(shown.edges) < 3:
+        return []
+    about = "All candidates, and before them in the darker colour the pictures chosen."
+    return [("Scores", about, histogram_plot(shown, "histogram of scores"))]
+
+
+def _convergence(facts: Facts) -> list[tuple[str, str, str]]:
+    shown = convergence(facts.units)
+    if shown is None:
+        return []
+    enough = (
+        f"{shown.enough:,} pictures would have done: from there on the mean of any so many has a cosine of "
+        "0.99 and more to that of all (95 % of draws)."
+        if shown.enough is not None and shown.enough < shown.counts[-1]
+        else "More pictures would still move it: the mean of fewer of them differs."
+    )
+    about = f"{enough} The line: the mean of the best n; the band: any n, drawn anew."
+    return [("How soon the mean settles", about, convergence_plot(shown, "cosine over number of pictures"))]
+
+
+def _grids(run: RunDir) -> list[tuple[str, str]]:
+    """Grids that `visunex-generate` drew into the run's folder: their paths, and addresses that hold them."""
+    found = []
+    for path in sorted(run.path.glob("*/grid-*.png"))[-_GRIDS:]:
+        with contextlib.suppress(OSError, ValueError, MemoryError):
+            if path.stat().st_size <= _LARGEST_GRID:
+                found.append((str(path.relative_to(run.path)), data_address(smaller(path))))
+    return found
+
+
+def _usage(run: RunDir) -> list[tuple[str, str]]:
+    path = run.embedding
+    return [
+        (
+            "This tool",
+            f'visunex-generate --aesthetic_embedding {path} --prompt "a castle" --aesthetic_steps 10',
+        ),
+        (
+            "Stable Diffusion web UI, with the aesthetic-gradients extension",
+            f"cp {path} stable-diffusion-webui/extensions/stable-diffusion-webui-aesthetic-gradients/"
+            f"aesthetic_embeddings/{run.path.name}.pt",
+        ),
+        ("Python", f'import torch\nvector = torch.load("{path}")  # float32 [1, D]'),
+    ]
+
+
+def _date(run: RunDir) -> str:
+    """When the embedding, or what there is of the run, was last written."""
+    paths: list[Path] = [path for path in (run.provenance, run.report) if path.exists()]
+    with contextlib.suppress(OSError, IndexError):
+        return datetime.fromtimestamp(paths[0].stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return ""

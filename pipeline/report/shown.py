@@ -1,0 +1,83 @@
+"""What `visunex-data show` shows: the page of a run, or a contact sheet of any pictures."""
+
+import tempfile
+from itertools import islice
+from math import ceil, sqrt
+from pathlib import Path
+
+from visunex.base.errors import UsageError
+from visunex.base.files import atomic
+from visunex.base.folders import RUNS, expanded
+from visunex.images.thumbnails import sheet
+
+from ..rundir import RunDir
+from ..shards.places import sources
+from ..shards.samples import samples
+from ..shards.thumbnails import thumbnails_of
+from .facts import Facts, Picture
+from .html import write_page
+
+__all__ = ["contact_sheet", "page", "run_named"]
+
+_FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+def run_named(what: str) -> RunDir | None:
+    """The run in a folder, or of a name under runs/; None where there is none."""
+    found = (RunDir(path) for path in (expanded(what), RUNS / what))
+    return next((run for run in found if run.report.exists() or run.selected.exists()), None)
+
+
+def page(what: str) -> Path:
+    """The page of a run, made anew from its files. Raises UsageError for what is no run."""
+    run = run_named(what)
+    if run is None:
+        there = expanded(what).exists()
+        raise UsageError(
+            f"{what} is no run: "
+            + (
+                "for a contact sheet of pictures add --sheet FILE.webp"
+                if there
+                else "there is no such folder"
+            )
+        )
+    if not run.reports():
+        raise UsageError(
+            f"nothing was done in {run.path} yet; begin with `visunex-data run --run {run.path}`"
+        )
+    write_page(run)
+    return run.report_page
+
+
+def contact_sheet(what: str, target: Path, top: int, columns: int | None) -> int:
+    """Write a sheet of the best `top` pictures of a run, or the first of a place; how many are on it.
+
+    Raises UsageError for a name that is of no picture format, and where there are no pictures; EncodeError
+    for what cannot be read.
+    """
+    kind = _FORMATS.get(target.suffix.lower())
+    if kind is None:
+        raise UsageError(f"--sheet {target}: name a .png, .webp or .jpg")
+    run = run_named(what)
+    pictures, small = _of_run(run, top) if run is not None else _of_place(what, top)
+    if not small:
+        raise UsageError(f"{what} holds no picture to show")
+    across = columns or ceil(sqrt(len(pictures)))
+    image = sheet([small.get(each.where) for each in pictures], min(across, len(pictures)))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(target) as temporary:
+        image.save(temporary, kind)
+    return len(small)
+
+
+def _of_run(run: RunDir, top: int) -> tuple[list[Picture], dict[str, bytes]]:
+    facts = Facts(run, run.reports())
+    best = list(facts.pictures[:top])
+    return best, facts.thumbnails(best)
+
+
+def _of_place(what: str, top: int) -> tuple[list[Picture], dict[str, bytes]]:
+    places = sources([what])
+    first = [Picture(each.where) for each in islice(samples(places), top)]
+    with tempfile.TemporaryDirectory(prefix="visunex-") as folder:
+        return first, thumbnails_of(places, Path(folder), {each.where for each in first})
