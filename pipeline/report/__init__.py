@@ -1,7 +1,7 @@
 """What a person sees of a run: `report.html` with its pictures, and contact sheets.
 
-Reads all files of a run, writes `report.html`, `contact/` and `groups.parquet`; asked by commands and by `run`,
-never by a stage. May import `reduce`, `aesthetic_embeddings` and what is below them.
+Reads all files of a run, writes `report.html`, `contact/` and `groups.parquet`; asked by commands and by
+`run`, never by a stage. May import `reduce`, `aesthetic_embeddings` and what is below them.
 """
 
 from typing import TYPE_CHECKING

@@ -34,7 +34,7 @@ _LISTS = {
 def asked(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[str]:
     """Sentences that say what the run was asked for, from its recipe; from `embedding.json` where none is."""
     made_of = provenance.get("pictures")
-    sentences = [_pictures(made_of) if made_of else _selection(recipe)]
+    sentences = [_images(made_of) if made_of else _selection(recipe)]
     if description := recipe.get("description"):
         sentences.insert(0, str(description))
     model = provenance.get("model") or recipe.get("encode") or {}
@@ -46,7 +46,7 @@ def asked(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[str]
     return [sentence for sentence in sentences if sentence]
 
 
-def _pictures(names: Sequence[Any]) -> str:
+def _images(names: Sequence[Any]) -> str:
     return f"All pictures of {_listed([str(each) for each in names[:5]], 'and')}" + (
         f" and {len(names) - 5} more places." if len(names) > 5 else "."
     )

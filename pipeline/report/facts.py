@@ -21,14 +21,14 @@ from ..shards.places import Source, run_sources, sources
 from ..shards.samples import samples
 from ..shards.thumbnails import thumbnails_of
 
-__all__ = ["MOST", "Facts", "Picture"]
+__all__ = ["MOST", "Facts", "RunImage"]
 
 MOST = 20_000  # pictures that the page is about, the best ones
 _COLUMNS = ("image_path", "key", "caption", "url", "score")
 
 
 @dataclass(frozen=True)
-class Picture:
+class RunImage:
     """A picture of a run; `where` is that of its sample, `cosine` that of its vector to the embedding."""
 
     where: str
@@ -54,7 +54,7 @@ class Facts:
         return {}
 
     @cached_property
-    def pictures(self) -> tuple[Picture, ...]:
+    def images(self) -> tuple[RunImage, ...]:
         """The pictures that count, best first, at most MOST: those with vectors, else those downloaded."""
         found = self._with_vectors[0] or tuple(self._downloaded())
         return tuple(
@@ -64,7 +64,7 @@ class Facts:
 
     @property
     def units(self) -> NDArray[np.float32]:
-        """The unit vectors of `pictures`, row for row, float32 [n, D]; [0, 0] where there are none."""
+        """The unit vectors of `images`, row for row, float32 [n, D]; [0, 0] where there are none."""
         return self._with_vectors[1]
 
     @cached_property
@@ -84,7 +84,7 @@ class Facts:
             return found if isinstance(found, dict) else {}
         return {}
 
-    def thumbnails(self, wanted: Iterable[Picture]) -> dict[str, bytes]:
+    def thumbnails(self, wanted: Iterable[RunImage]) -> dict[str, bytes]:
         """Thumbnails (WebP) by `where`; made and kept in the run where they are not there yet."""
         return thumbnails_of(self._places, self.run.thumbnails, {each.where for each in wanted})
 
@@ -110,15 +110,15 @@ class Facts:
             return sources(self.provenance.get("pictures") or [])
         return []
 
-    def _downloaded(self) -> Iterable[Picture]:
+    def _downloaded(self) -> Iterable[RunImage]:
         with contextlib.suppress(*parquet_errors(VisunexError)):
             for number, each in enumerate(samples(self._places)):
                 if number >= MOST:
                     return
-                yield Picture(each.where, each.key, each.caption, each.url, each.score)
+                yield RunImage(each.where, each.key, each.caption, each.url, each.score)
 
     @cached_property
-    def _with_vectors(self) -> tuple[tuple[Picture, ...], NDArray[np.float32]]:
+    def _with_vectors(self) -> tuple[tuple[RunImage, ...], NDArray[np.float32]]:
         """The rows of `vectors/` that the run has chosen, in the order of the candidates."""
         from ..vectors.store import read_vectors
 
@@ -150,7 +150,7 @@ class Facts:
         return [float(each) for each in self.units @ (direction / np.linalg.norm(direction))]
 
 
-def _rows(metadata: Path | None, without: set[int]) -> list[Picture]:
+def _rows(metadata: Path | None, without: set[int]) -> list[RunImage]:
     """The rows of one part's table that have a vector."""
     import pyarrow.parquet as pq
 
@@ -159,7 +159,7 @@ def _rows(metadata: Path | None, without: set[int]) -> list[Picture]:
     names = [name for name in _COLUMNS if name in pq.read_schema(metadata).names]
     table = pq.read_table(metadata, columns=names).to_pylist()
     return [
-        Picture(
+        RunImage(
             str(row.get("image_path") or row.get("key") or number),
             row.get("key"),
             row.get("caption"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..reduce.groups import Groups, group, write_groups
 from ..reduce.nearest_words import frequent_words
-from .facts import Facts, Picture
+from .facts import Facts, RunImage
 from .numbers import alike
 from .sheets import MOST_ON_SHEETS, data_address, write_sheets
 
@@ -43,21 +43,21 @@ class Gallery:
     """The pictures of a run, ready to be shown."""
 
     def __init__(self, facts: Facts) -> None:
-        self._facts, self._pictures = facts, facts.pictures
-        self._thumbnails = facts.thumbnails(facts.pictures[:MOST_ON_SHEETS])
+        self._facts, self._images = facts, facts.images
+        self._thumbnails = facts.thumbnails(facts.images[:MOST_ON_SHEETS])
 
     def sheets(self) -> list[Sheet]:
         """The best, the most and the least typical, and those that are alike."""
         return [self._best(), *self._typical(), self._alike()]
 
     def _best(self) -> Sheet:
-        best, count = self._pictures[:_BEST], len(self._pictures)
+        best, count = self._images[:_BEST], len(self._images)
         which = f"The best {len(best):,} of {count:,}" if len(best) < count else f"All {count:,} pictures"
         return Sheet("Contact sheet", f"{which}, best first.", [self._card(each) for each in best])
 
     def _typical(self) -> list[Sheet]:
         """Those whose vectors lie nearest to the embedding, and farthest from it."""
-        ordered = sorted((each for each in self._pictures if each.cosine is not None), key=_cosine_of)
+        ordered = sorted((each for each in self._images if each.cosine is not None), key=_cosine_of)
         if len(ordered) <= _FEW:
             return []
         most, least = (
@@ -72,7 +72,7 @@ class Gallery:
     def _alike(self) -> Sheet:
         pairs = alike(self._facts.units, _PAIRS) if len(self._facts.units) > _FEW else []
         cards = [
-            self._card(self._pictures[place], below=f"{cosine:.3f}")
+            self._card(self._images[place], below=f"{cosine:.3f}")
             for *both, cosine in pairs
             for place in both
         ]
@@ -88,27 +88,27 @@ class Gallery:
 
     def _group(self, number: int, members: NDArray[np.int64], near: NDArray[np.float32]) -> Sheet:
         best = members[np.argsort(-near[members], kind="stable")][:_SOME]
-        words = _words([self._pictures[place] for place in members], self._pictures)
-        share = 100 * len(members) / len(self._pictures)
+        words = _words([self._images[place] for place in members], self._images)
+        share = 100 * len(members) / len(self._images)
         about = f"{len(members):,} pictures ({share:.0f} %){': ' if words else ''}{', '.join(words)}"
-        return Sheet(f"Group {number}", about, [self._card(self._pictures[each]) for each in best])
+        return Sheet(f"Group {number}", about, [self._card(self._images[each]) for each in best])
 
     def all_sheets(self) -> list[str]:
         """The names of the sheets of all pictures, relative to the page; they are written."""
         run = self._facts.run
-        written = write_sheets(run.contact, self._pictures, self._thumbnails)
+        written = write_sheets(run.contact, self._images, self._thumbnails)
         return [str(path.relative_to(run.path)) for path in written]
 
-    def _card(self, picture: Picture, below: str = "") -> Card:
-        webp = self._thumbnails.get(picture.where)
-        score = "" if picture.score is None else f"{picture.score:.3g}"
-        link = picture.link if picture.link and _is_web(picture.link) else None
-        caption = picture.caption or picture.where
+    def _card(self, image: RunImage, below: str = "") -> Card:
+        webp = self._thumbnails.get(image.where)
+        score = "" if image.score is None else f"{image.score:.3g}"
+        link = image.link if image.link and _is_web(image.link) else None
+        caption = image.caption or image.where
         return Card(data_address(webp) if webp else None, caption, below or score, link)
 
 
-def _cosine_of(picture: Picture) -> float:
-    return picture.cosine or 0.0
+def _cosine_of(image: RunImage) -> float:
+    return image.cosine or 0.0
 
 
 def _is_web(link: str) -> bool:
@@ -122,7 +122,7 @@ def stored_groups(facts: Facts) -> Groups | None:
     if len(facts.units) <= _FEW:
         return None
     groups = group(facts.units)
-    write_groups(facts.run.groups, [each.key or each.where for each in facts.pictures], groups)
+    write_groups(facts.run.groups, [each.key or each.where for each in facts.images], groups)
     return groups
 
 
@@ -136,7 +136,7 @@ def separation_of(groups: Groups | None) -> str:
     )
 
 
-def _words(members: Sequence[Picture], everything: Sequence[Picture]) -> list[str]:
+def _words(members: Sequence[RunImage], everything: Sequence[RunImage]) -> list[str]:
     """The words that captions of a group have more often than those of all pictures."""
     here, there = ([(each.caption or "").lower() for each in some] for some in (members, everything))
     words = frequent_words(here)

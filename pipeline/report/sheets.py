@@ -10,7 +10,7 @@ from PIL import Image
 from visunex.base.files import atomic
 from visunex.images.thumbnails import sheet
 
-from .facts import Picture
+from .facts import RunImage
 
 __all__ = ["MOST_ON_SHEETS", "data_address", "smaller", "write_sheets"]
 
@@ -25,9 +25,9 @@ def data_address(webp: bytes) -> str:
     return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
 
 
-def write_sheets(folder: Path, pictures: Sequence[Picture], thumbnails: Mapping[str, bytes]) -> list[Path]:
+def write_sheets(folder: Path, images: Sequence[RunImage], thumbnails: Mapping[str, bytes]) -> list[Path]:
     """Sheets of the pictures, in order, as `folder`/001.webp and on; those of before are gone."""
-    small = [thumbnails.get(each.where) for each in pictures[:MOST_ON_SHEETS]]
+    small = [thumbnails.get(each.where) for each in images[:MOST_ON_SHEETS]]
     written = []
     if any(small):
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from ..rundir import RunDir
 from ..shards.places import sources
 from ..shards.samples import samples
 from ..shards.thumbnails import thumbnails_of
-from .facts import Facts, Picture
+from .facts import Facts, RunImage
 from .html import write_page
 
 __all__ = ["contact_sheet", "page", "run_named"]
@@ -59,25 +59,25 @@ def contact_sheet(what: str, target: Path, top: int, columns: int | None) -> int
     if kind is None:
         raise UsageError(f"--sheet {target}: name a .png, .webp or .jpg")
     run = run_named(what)
-    pictures, small = _of_run(run, top) if run is not None else _of_place(what, top)
+    images, small = _of_run(run, top) if run is not None else _of_place(what, top)
     if not small:
         raise UsageError(f"{what} holds no picture to show")
-    across = columns or ceil(sqrt(len(pictures)))
-    image = sheet([small.get(each.where) for each in pictures], min(across, len(pictures)))
+    across = columns or ceil(sqrt(len(images)))
+    image = sheet([small.get(each.where) for each in images], min(across, len(images)))
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic(target) as temporary:
         image.save(temporary, kind)
     return len(small)
 
 
-def _of_run(run: RunDir, top: int) -> tuple[list[Picture], dict[str, bytes]]:
+def _of_run(run: RunDir, top: int) -> tuple[list[RunImage], dict[str, bytes]]:
     facts = Facts(run, run.reports())
-    best = list(facts.pictures[:top])
+    best = list(facts.images[:top])
     return best, facts.thumbnails(best)
 
 
-def _of_place(what: str, top: int) -> tuple[list[Picture], dict[str, bytes]]:
+def _of_place(what: str, top: int) -> tuple[list[RunImage], dict[str, bytes]]:
     places = sources([what])
-    first = [Picture(each.where) for each in islice(samples(places), top)]
+    first = [RunImage(each.where) for each in islice(samples(places), top)]
     with tempfile.TemporaryDirectory(prefix="visunex-") as folder:
         return first, thumbnails_of(places, Path(folder), {each.where for each in first})

@@ -157,7 +157,7 @@ def test_named_errors_are_raised_and_the_page_is_written_all_the_same(metadata: 
 
 def headings(run: Path) -> list[str]:
     figures = (run / "report.html").read_text().partition("<details><summary>All figures")[2]
-    return [part.partition("<")[0] for part in figures.split('<h3>')[1:]]
+    return [part.partition("<")[0] for part in figures.split("<h3>")[1:]]
 
 
 def test_what_is_public_is_shown_and_documented() -> None:
