@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -49,8 +48,10 @@ class Facts:
     @cached_property
     def recipe(self) -> Mapping[str, Any]:
         """The resolved recipe as it stands in the run."""
-        with contextlib.suppress(OSError, ValueError):
-            return tomllib.loads(self.run.recipe.read_text(encoding="utf-8"))
+        from visunex.recipes import load
+
+        with contextlib.suppress(OSError, VisunexError):
+            return load(self.run.path).model_dump(mode="json")
         return {}
 
     @cached_property
@@ -79,7 +80,7 @@ class Facts:
     @cached_property
     def provenance(self) -> Mapping[str, Any]:
         """How the embedding was made."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             found = json.loads(self.run.provenance.read_text(encoding="utf-8"))
             return found if isinstance(found, dict) else {}
         return {}
