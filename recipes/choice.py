@@ -1,21 +1,23 @@
 """The section of a recipe that says which rows of the metadata are wanted, and how many."""
 
+import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .section import Cosine, Count, Fraction, Positive, Section, Text
 
 Match = Literal["substring", "word", "regex"]
 Dedupe = Literal["url", "caption", "hash", "none"]
 Score = Literal["mean", "median", "any"]
-Rank = Literal["likeness", "score"]
+Rank = Literal["likeness", "score", "random"]
 Predictor = Literal["V1", "V2", "people"]
 ScoredWith = Literal["V1", "V2", "sac"]
 
+_LIMIT = re.compile(r"[^=]*[^=\s]\s*=\s*[1-9][0-9]{0,8}")
 _LIKE = ("like", "like_images", "unlike", "unlike_images")
-_LISTS = ("keywords", "exclude", "license", *_LIKE)
+_LISTS = ("keywords", "exclude", "license", "max_per", *_LIKE)
 
 
 class Filter(Section):
@@ -91,9 +93,24 @@ class Filter(Section):
         default=None, description="Lowest likeness: the cosine of the two vectors, -1 to 1."
     )
     rank: Rank | None = Field(
-        default=None, description="What the best rows are best in (default: likeness with like, else score)."
+        default=None,
+        description="What the best rows are best in; random: drawn by lot, by seed and link (default: "
+        "likeness with like, else score, else random).",
+    )
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = Field(
+        default=0, description="Which draw rank = random is: the same seed, the same rows."
     )
     dedupe: Dedupe = Field(default="url", description="Keep only the best of rows that share this.")
+    max_per: tuple[Text, ...] = Field(
+        default=(),
+        description="COLUMN=N: no more than N rows of one value, such as host=20 (of the link), artist=5; "
+        "comma-separated or repeated. Rows without a value are not limited.",
+    )
+    dedupe_vectors: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Leave out near copies: rows whose precomputed vector has this cosine or more to that of "
+        "a better row (0.95 for CLIP ViT-L/14; other encoders differ).",
+    )
     top: Count = Field(default=2000, description="How many pictures are wanted: the best ones.")
     reserve: Count | None = Field(
         default=None, description="Candidates to keep in all, for dead links (default: four times top)."
@@ -112,11 +129,18 @@ class Filter(Section):
     @property
     def by_vectors(self) -> bool:
         """Whether anything is asked that rows' published vectors tell."""
-        return self.by_likeness or self.score_with is not None or self.max_unsafe is not None
+        asked = (self.score_with, self.max_unsafe, self.dedupe_vectors)
+        return self.by_likeness or any(each is not None for each in asked)
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """How many rows of one value are kept, by column."""
+        pairs = (each.rpartition("=") for each in self.max_per)
+        return {name.strip(): int(most) for name, _, most in pairs}
 
     @property
     def ranked_by(self) -> Rank:
-        """The column of the selection that says which rows are the best."""
+        """The column of the selection that says which rows are the best; `score` where there is one."""
         return self.rank or ("likeness" if self.by_likeness else "score")
 
     @model_validator(mode="before")
@@ -139,6 +163,14 @@ class Filter(Section):
         if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
             raise ValueError(f"min_score = {self.min_score} is above max_score = {self.max_score}")
         return self
+
+    @field_validator("max_per")
+    @classmethod
+    def _limits_are_numbers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not _LIMIT.fullmatch(each):
+                raise ValueError(f"{each!r} is no COLUMN=N, such as host=20")
+        return value
 
     @model_validator(mode="after")
     def _thresholds_are_of_one_predictor(self) -> "Filter":

@@ -52,8 +52,8 @@ def command(
 
     SOURCE is a known name, a parquet file, a folder or a quoted pattern of such, a folder of pictures, or an
     https://, s3:// or hf:// address; without it, LAION's improved_aesthetics_6.5plus. A keyword is found
-    anywhere in a caption, whatever its case. The best-scored rows are kept, and a reserve behind them: half
-    of the links are dead.
+    anywhere in a caption, whatever its case. The best-scored rows are kept (where there is no score, rows
+    drawn by lot), and a reserve behind them: half of the links are dead.
 
     --like and --like-image rank by what the pictures show instead, where their CLIP vectors are published
     (--precomputed: a folder in clip-retrieval's layout, which may be the SOURCE itself); --unlike and
@@ -65,6 +65,7 @@ def command(
         visunex-data filter 'metadata/*.parquet' --keywords castle --exclude sand --min-score 6.5
         visunex-data filter my.parquet --match word --keywords art --where "WIDTH >= 2 * HEIGHT"
         visunex-data filter my.parquet --like "watercolour flowers" --like-image a.jpg --precomputed DIR
+        visunex-data filter my.parquet --rank random --seed 1 --max-per host=20
         visunex-data filter --recipe flower_plant --top 500 --run runs/small
     """
     from ..api import filter_in

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from visunex.base.errors import UsageError
 from visunex.base.files import fingerprint, identities
@@ -20,6 +22,7 @@ from ..metadata.columns import Role, column
 from ..metadata.table import Table
 from ..score.catalog import Predictor, predictors
 from ..score.published import load
+from ..vectors.lookup import look_up, read_rows
 from ..vectors.measured import Function, cosine_with, measure
 from ..vectors.pairs import FOLDERS
 from ..vectors.remote_store import (
@@ -37,6 +40,8 @@ from .scan import hashes_of_passing
 
 __all__ = ["Looks", "looks", "made_from"]
 
+_MOST_COMPARED = 1 << 18  # rows whose vectors are held at once: 0.8 GB of 768 numbers
+
 
 @dataclass(frozen=True)
 class Looks:
@@ -51,10 +56,30 @@ class Looks:
 
     def of(self, table: Table, asked: Sequence[Condition]) -> dict[str, pl.Expr]:
         """The columns of rows, null where no vector of a row is published or it does not pass anyway."""
+        if not self.functions:
+            return {}
         key = column(table.roles, table.schema, self.by, "--precomputed").cast(pl.String)
         hashes = hashes_of_passing(table, asked, key)
         measured = measure(self.folder, self.by, hashes, self.functions)
         return {name: each.of(key) for name, each in measured.items()}
+
+    def units(self, rows: pl.DataFrame) -> NDArray[np.float32]:
+        """The unit vectors of rows of the selection, float32 [n, D]; NaN where none is published.
+
+        Raises EncodeError: vectors that cannot be read, or more rows than can be compared with one another.
+        """
+        if rows.height > _MOST_COMPARED:
+            raise EncodeError(
+                f"--dedupe-vectors looks at most at {_MOST_COMPARED:,} rows: among so many too few are "
+                "no copies of one another; ask for fewer rows, or with a higher cosine"
+            )
+        names = [name for name in ("url", "hash") if name in rows.columns]
+        hits = look_up(self.folder, rows.select(names).to_arrow()).hits
+        units = np.full((rows.height, header(self.folder.parts[0].vectors).dimension), np.nan, np.float32)
+        found = read_rows(self.folder, list(hits.values())).astype(np.float64)
+        if len(found):
+            units[list(hits)] = found / np.linalg.norm(found, axis=1, keepdims=True)
+        return units
 
 
 def looks(data: str, wanted: Filter, encode: Encode, table: Table) -> Looks:
@@ -128,6 +153,8 @@ def _place(data: str, wanted: Filter, precomputed: str | None) -> str:
         else "--score-with"
         if wanted.score_with
         else "--max-unsafe"
+        if wanted.max_unsafe is not None
+        else "--dedupe-vectors"
     )
     raise UsageError(
         f"{option} looks at published vectors of the rows: say where they lie with --precomputed (a folder, "

@@ -9,9 +9,8 @@ import polars as pl
 
 from ..metadata.columns import short_text
 from ..metadata.table import Table
-from .bound import ScoreBound
+from .bounds import ScoreBound, pieces
 from .conditions import Condition
-from .pieces import pieces
 
 __all__ = ["CountingPredicate", "Counts", "Query", "passing", "root_names"]
 

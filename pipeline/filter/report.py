@@ -19,7 +19,8 @@ class FilterReport:
     `taken` is which of its places a data set known by name was taken from, and whether that is verified.
     `licence` is that of the data set, where it is known; `licenses` counts those of the rows wanted, as
     `license_column` of the selection has them.
-    `scored_with` is the predictor by which rows were scored here, from their vectors.
+    `scored_with` is the predictor by which rows were scored here, from their vectors; `seed` that of a draw.
+    `copies` are links of near copies, by the link of the row that they are copies of (the first of them).
     Of the column `ranked_by` there are the values of the first row, the last wanted and the last in reserve.
     """
 
@@ -45,6 +46,8 @@ class FilterReport:
     licenses: dict[str, int] = field(default_factory=dict)
     license_column: str | None = None
     scored_with: str | None = None
+    seed: int | None = None
+    copies: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def rows_per_second(self) -> float:
@@ -65,7 +68,10 @@ class FilterReport:
         lines += [f"  licence of the data set: {self.licence}"] if self.licence else []
         lines += [f"  {count:>12,}  under {name}" for name, count in self.licenses.items()]
         wanted, spare = min(self.top, self.selected), max(0, self.selected - self.top)
-        lines.append(f"  {self.selected:>12,}  selected: the {wanted:,} best, and {spare:,} in reserve")
+        which = (
+            f"the {wanted:,} best" if self.seed is None else f"{wanted:,} drawn at random (seed {self.seed})"
+        )
+        lines.append(f"  {self.selected:>12,}  selected: {which}, and {spare:,} in reserve")
         for name, best, at_top in (
             (
                 f"scores by {self.scored_with}" if self.scored_with else "scores",

@@ -17,36 +17,34 @@ from visunex.base.progress import Progress
 from ..errors import SourceError, UsageError
 from ..metadata.columns import column
 from ..metadata.table import Table, broken_file, words_of
-from .bound import SCORE, ScoreBound
-from .columns import selected_columns
+from .bounds import SCORE, ScoreBound
 from .conditions import Condition
+from .greedy import ROOM_FOR_ALL, Chosen, Greedy
 from .query import Counts, Query
+from .ranking import BY_SCORE, Ranking
 from .strategies import Batch, Strategy, strategies_for
-from .top_rows import Selection
+from .top_rows import Selection, selected_columns
 
-__all__ = ["Ranking", "ScanResult", "hashes_of_passing", "scan"]
+__all__ = ["ScanResult", "hashes_of_passing", "scan"]
 
 _KEY = "__key__"
 _READ_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _DEEPER = 8  # times as many rows within the bound, where duplicates took the places of too many
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The column of the selection that the best rows are highest in; and columns that are not the table's."""
-
-    by: str = "score"
-    measured: Mapping[str, pl.Expr] = field(default_factory=dict)
+_POOL = 2  # times as many rows to choose among as are wanted, where better ones may leave a row no room
 
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What became of the rows: `rows` = the sum of `dropped` + those `selected`, the best first."""
+    """What became of the rows: `rows` = the sum of `dropped` + those `selected`, the best first.
+
+    `copies` are the links of near copies that were left out, by the place of the row that they are copies of.
+    """
 
     rows: int
     dropped: dict[str, int]
     passed: int
     selected: pl.DataFrame
+    copies: Mapping[int, list[str]] = field(default_factory=dict)
 
 
 def hashes_of_passing(table: Table, conditions: Sequence[Condition], key: pl.Expr) -> NDArray[np.uint64]:
@@ -64,16 +62,20 @@ def scan(
     conditions: Sequence[Condition],
     count: int,
     unique_by: str | None,
-    ranking: Ranking = Ranking(),
+    ranking: Ranking = BY_SCORE,
+    greedy: Greedy = ROOM_FOR_ALL,
 ) -> ScanResult:
     """Select the best `count` rows among those that pass, no two of which share `unique_by`.
+
+    Of these `greedy` leaves out more, and the next rows move up; the table is read again, deeper, where that
+    leaves too few.
 
     Raises SourceError for a broken file, by name; UsageError for a `where` that fails on a value.
     """
     try:
         for strategy in strategies_for(conditions):
             query = _query(table, conditions, ranking)
-            result = _scanned(query, strategy, count, unique_by, ranking.by)
+            result = _scanned(query, strategy, count, unique_by, ranking.by, greedy)
             if result is not None:
                 return result
     except _READ_ERRORS as error:
@@ -96,18 +98,29 @@ def _score(table: Table, ranking: Ranking) -> pl.Expr | None:
 
 
 def _scanned(
-    query: Query, strategy: Strategy, count: int, unique_by: str | None, by: str
+    query: Query, strategy: Strategy, count: int, unique_by: str | None, by: str, greedy: Greedy
 ) -> ScanResult | None:
     """What a strategy selects; None when it did not look at every row exactly once."""
-    most = 2 * count
+    pool = min(_POOL * count, query.total) if greedy else count
+    most = 2 * pool
     while True:
-        bound, selection = ScoreBound(most), Selection(count, unique_by, by)
+        bound, selection = ScoreBound(most), Selection(pool, unique_by, by, wanted=count)
         counts = _fill(selection, strategy(query, bound), query.total)
         if counts.rows != query.total:
             return None
         if _is_complete(bound, selection):
-            return _result(counts, selection)
-        most *= _DEEPER
+            chosen = _chosen(selection, count, greedy)
+            if chosen.rows.height == count or len(selection) < pool:
+                return _result(counts, selection, chosen, count)
+            pool *= _DEEPER
+        most = max(most, pool) * _DEEPER
+
+
+def _chosen(selection: Selection, count: int, greedy: Greedy) -> Chosen:
+    rows = selection.rows()
+    if rows is None:
+        return Chosen(pl.DataFrame(), {})
+    return greedy.choose(rows, count) if greedy else Chosen(rows, {})
 
 
 def _fill(selection: Selection, batches: Iterable[Batch], total: int) -> Counts:
@@ -133,13 +146,15 @@ def _is_complete(bound: ScoreBound, selection: Selection) -> bool:
     return last is not None and last >= bound.least
 
 
-def _result(counts: Counts, selection: Selection) -> ScanResult:
-    kept = selection.rows()
-    selected = pl.DataFrame() if kept is None else kept
+def _result(counts: Counts, selection: Selection, chosen: Chosen, count: int) -> ScanResult:
+    selected = chosen.rows
     passed = counts.rows - sum(counts.dropped.values())
-    left_out = selection.left_out()
+    is_beginning = selected.height == count < selection.count  # of what there was to choose among
+    last = selected.row(-1, named=True) if is_beginning else None
+    left_out = {**selection.left_out(last), **chosen.dropped}
     beyond = passed - selected.height - sum(left_out.values())
-    return ScanResult(counts.rows, {**counts.dropped, **left_out, "beyond_reserve": beyond}, passed, selected)
+    dropped = {**counts.dropped, **left_out, "beyond_reserve": beyond}
+    return ScanResult(counts.rows, dropped, passed, selected, chosen.copies)
 
 
 def _explained(table: Table, conditions: Sequence[Condition], error: BaseException) -> Exception:

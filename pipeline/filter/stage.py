@@ -35,12 +35,14 @@ from ..metadata.table import (
 )
 from ..rundir import RunDir
 from ..shards.naming import fitting_shard_size, key_digits
-from .columns import selected_names
 from .conditions import conditions, on_measured, roles_in_use
+from .greedy import Copies, Greedy, limits
 from .keywords import nearest_words
 from .origin import as_named, bounds_of_origin, licence_of, remarks_on, taken
+from .ranking import ranking
 from .report import FilterReport
-from .scan import Ranking, ScanResult, scan
+from .scan import ScanResult, scan
+from .top_rows import selected_names
 
 if TYPE_CHECKING:
     from .looks import Looks
@@ -49,8 +51,8 @@ __all__ = ["FilterReport", "filter_rows"]
 
 _OF_LIKENESS = frozenset({"like", "like_images", "min_likeness", "rank"})
 _OF_UNLIKENESS = frozenset({"unlike", "unlike_images", "unlike_weight"})
-_OF_SCORES = frozenset({"score_with", "max_unsafe"})
-_LICENSES = 20  # in a report
+_OF_SCORES = frozenset({"score_with", "max_unsafe", "dedupe_vectors"})
+_LICENSES, _GROUPS, _COPIES = 20, 200, 20  # in a report: licences, rows with copies, copies of one
 SAMPLE_ROWS = 200_000  # captions looked through for words to suggest
 
 
@@ -85,19 +87,19 @@ def filter_rows(
         write_text(run.recipe, dumps(recipe))  # from here on it is what the run is asked for
 
     convert = partial(_as_parquet, source, run, recipe, anew=overwrite)
-    table, result = _scanned(convert, recipe, begin)
+    table, result, by = _scanned(convert, recipe, begin)
     if result.selected.is_empty():
         raise FilterError(_why_empty(recipe.source.data, wanted, table, result))
     _write(run, result.selected, key_digits(fitting_shard_size(shard_size, len(result.selected))))
-    report = _report(recipe.source.data, wanted, table, result, time.monotonic() - started)
+    report = _report(recipe, table, result, by, time.monotonic() - started)
     run.record("filter", report.as_dict())
     return report
 
 
 def _scanned(
     convert: Callable[..., ResolvedSource], recipe: Recipe, begin: Callable[[], object]
-) -> tuple[Table, ScanResult]:
-    """The source as a table, and what is selected; texts that polars does not read are mended."""
+) -> tuple[Table, ScanResult, str]:
+    """The source as a table, what is selected, by what it is ranked; texts that are not UTF-8 are mended."""
     readable = convert()
     try:
         with native_messages_held():
@@ -113,7 +115,7 @@ def _scanned(
 
 def _selected(
     source: ResolvedSource, recipe: Recipe, begin: Callable[[], object]
-) -> tuple[Table, ScanResult]:
+) -> tuple[Table, ScanResult, str]:
     wanted = recipe.filter
     overrides, made = as_named(source, recipe.source)
     table = open_table(source, _overrides(overrides, wanted.score), roles_in_use(wanted), made)
@@ -124,10 +126,21 @@ def _selected(
     asked = [*bounds_of_origin(table, wanted), *conditions(wanted, table.roles, table.schema)]
     unique_by = _unique_by(wanted.dedupe, table)
     seen = _looks(recipe.source, wanted, recipe.encode, table)
+    greedy = _greedy(wanted, table, seen)
     begin()
     measured = {} if seen is None else seen.of(table, asked)
     asked = [*asked, *on_measured(measured, wanted)]
-    return table, scan(table, asked, wanted.candidates, unique_by, Ranking(wanted.ranked_by, measured))
+    order = ranking(wanted, table, measured)
+    return table, scan(table, asked, wanted.candidates, unique_by, order, greedy), order.by
+
+
+def _greedy(wanted: Filter, table: Table, seen: "Looks | None") -> Greedy:
+    """What leaves no room for a row beside better ones."""
+    limited = limits(wanted.limits, selected_names(table), table.roles, table.schema)
+    copies = None
+    if wanted.dedupe_vectors is not None and seen is not None:
+        copies = Copies(wanted.dedupe_vectors, seen.units)
+    return Greedy(limited, copies)
 
 
 def _made_from(
@@ -147,7 +160,9 @@ def _made_from(
         settings |= {"shard_size": shard_size}
     contents = {"contents": resolved.identity} if resolved else {}
     if not wanted.by_likeness:
-        settings = {name: value for name, value in settings.items() if name not in _OF_LIKENESS}
+        kept = {"rank"} if wanted.rank == "random" else set[str]()
+        settings = {name: value for name, value in settings.items() if name not in _OF_LIKENESS - kept}
+    settings = {key: value for key, value in settings.items() if value or key not in ("seed", "max_per")}
     if not (wanted.unlike or wanted.unlike_images):
         settings = {key: value for key, value in settings.items() if key not in _OF_UNLIKENESS}
     settings = {key: value for key, value in settings.items() if value is not None or key not in _OF_SCORES}
@@ -171,7 +186,7 @@ def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | Non
     if report is None:
         return None
     of_earlier_releases: dict[str, Any] = {"remarks": [], "taken": {}, "licence": None, "licenses": {}}
-    of_earlier_releases |= {"license_column": None, "scored_with": None}
+    of_earlier_releases |= {"license_column": None, "scored_with": None, "seed": None, "copies": {}}
     report = {**of_earlier_releases, **report}
     fields = FilterReport.__dataclass_fields__
     if not fields.keys() <= report.keys():
@@ -254,8 +269,8 @@ def _write(run: RunDir, rows: pl.DataFrame, digits: int) -> None:
         rows.insert_column(0, ranks.str.zfill(digits).alias("key")).write_parquet(path)
 
 
-def _report(data: str, wanted: Filter, table: Table, result: ScanResult, seconds: float) -> FilterReport:
-    rows, by = result.selected, wanted.ranked_by
+def _report(recipe: Recipe, table: Table, result: ScanResult, by: str, seconds: float) -> FilterReport:
+    rows, wanted = result.selected, recipe.filter
     record, license_column = taken(table, wanted), _license_column(table)
     places = {"best": 0, "top": min(wanted.top, rows.height) - 1, "last": -1}
     values: dict[str, Any] = {
@@ -264,7 +279,7 @@ def _report(data: str, wanted: Filter, table: Table, result: ScanResult, seconds
         for column in ("score", "likeness")
     }
     return FilterReport(
-        source=data,
+        source=recipe.source.data,
         files=len(table.source.paths),
         rows=result.rows + sum(table.source.dropped.values()),
         dropped={**table.source.dropped, **result.dropped},
@@ -279,6 +294,8 @@ def _report(data: str, wanted: Filter, table: Table, result: ScanResult, seconds
         licenses=_counted(rows.head(wanted.top), license_column),
         license_column=license_column,
         scored_with=wanted.score_with,
+        seed=wanted.seed if by == "random" else None,
+        copies={rows["url"][at]: links[:_COPIES] for at, links in list(result.copies.items())[:_GROUPS]},
         **values,
     )
 

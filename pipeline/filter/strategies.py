@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from .bound import ScoreBound
+from .bounds import ScoreBound
 from .conditions import Condition
 from .query import CountingPredicate, Counts, Query, root_names
 

@@ -4,16 +4,25 @@ Rows are ranked by a number of theirs (the highest first; none comes last), then
 other columns, so that neither the order in which they arrive nor how they are cut into batches matters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from ..errors import SourceError
-from .pieces import PIECE, bytes_of, heaviest, pieces
+from ..metadata.columns import Role, column
+from ..metadata.table import INDEX, Table
+from .bounds import PIECE, bytes_of, heaviest, pieces
 
 # The columns every batch has, in this order; others may follow.
 CANONICAL = ("url", "caption", "score", "width", "height")
+_KINDS: dict[Role, pl.DataType] = {
+    "url": pl.String(),
+    "caption": pl.String(),
+    "score": pl.Float64(),
+    "width": pl.Int64(),
+    "height": pl.Int64(),
+}
 _WHY, _COUNT = "__why__", "__count__"
 SETTLE_AT, SETTLE_AT_BYTES = 1 << 16, PIECE
 MOST_BYTES, MOST_OF_A_ROW = 512 << 20, 4096  # of what is kept: so much, or so much for each row
@@ -26,8 +35,11 @@ class Selection:
     are counted as such where they rank no lower than the last kept row; what ranks below it is beyond.
     """
 
-    def __init__(self, count: int, unique_by: str | None, by: str = "score") -> None:
-        self.count, self.unique_by, self.by = count, unique_by, by
+    def __init__(
+        self, count: int, unique_by: str | None, by: str = "score", wanted: int | None = None
+    ) -> None:
+        """`wanted` of them (None: all) are what a person asked for, and may take memory as such."""
+        self.count, self.unique_by, self.by, self.wanted = count, unique_by, by, wanted or count
         self._kept: pl.DataFrame | None = None
         self._waiting: list[pl.DataFrame] = []
         self._bytes = 0  # of those that wait
@@ -50,17 +62,22 @@ class Selection:
         if many or self._bytes > SETTLE_AT_BYTES:
             self._settle()
 
+    def __len__(self) -> int:
+        kept = self.rows()
+        return 0 if kept is None else kept.height
+
     def rows(self) -> pl.DataFrame | None:
         """The best rows, the best first; None when there was not even an empty batch."""
         if self._waiting:
             self._settle()
         return self._kept
 
-    def left_out(self) -> dict[str, int]:
-        """How many rows were left out as `no_url` and as `duplicates`."""
+    def left_out(self, last: dict[str, Any] | None = None) -> dict[str, int]:
+        """How many rows were left out as `no_url` and `duplicates`, and rank no lower than the row `last`."""
         self.rows()
         counts = {"no_url": 0, "duplicates": 0}
-        for frame in self._left_out:
+        within = pl.lit(True) if last is None else _no_lower_than(last, self.by)
+        for frame in (each.filter(within) for each in self._left_out):
             for why, count in frame.group_by(_WHY).agg(pl.col(_COUNT).sum()).rows():
                 counts[why] += count
         return counts
@@ -82,7 +99,7 @@ class Selection:
             kept = ranked.filter(reasons.is_null()).head(self.count)
             if kept.height == self.count or part.height == rows.height:
                 break
-        self._kept = _with_own_texts(_bounded(kept))
+        self._kept = _with_own_texts(_bounded(kept, self.wanted))
         out = ranked.select(_rank(self.by)).with_columns(reasons, pl.lit(1).alias(_COUNT))
         self._leave_out(out.filter(reasons.is_not_null()))
 
@@ -122,9 +139,9 @@ def _sorted(rows: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
     return rows.sort(order, descending=[at == 0 for at in range(len(order))], nulls_last=True)
 
 
-def _bounded(rows: pl.DataFrame) -> pl.DataFrame:
+def _bounded(rows: pl.DataFrame, wanted: int) -> pl.DataFrame:
     whole = int(bytes_of(rows).sum())
-    if whole > max(MOST_BYTES, rows.height * MOST_OF_A_ROW):
+    if whole > max(MOST_BYTES, min(rows.height, wanted) * MOST_OF_A_ROW):
         name = heaviest(rows)
         mean = int(bytes_of(rows.select(name)).sum()) // rows.height
         raise SourceError(
@@ -160,3 +177,34 @@ def _no_lower_than(last: dict[str, Any], by: str) -> pl.Expr:
     before = pl.lit(True) if caption is None else pl.col("caption") <= caption
     own = pl.col("url").fill_null("")
     return (better | (as_good & ((own < url) | ((own == url) & before)))).fill_null(False)
+
+
+def selected_columns(table: Table, measured: Mapping[str, pl.Expr]) -> list[pl.Expr]:
+    """The columns of the selection: the canonical ones, what else is measured, then the source's own."""
+    first: dict[str, pl.Expr] = {role: _canonical(table, role, kind) for role, kind in _KINDS.items()}
+    canonical = [values.alias(name) for name, values in {**first, **measured}.items()]
+    own = selected_names(table).items()
+    return canonical + [pl.col(name).alias(alias) for name, alias in own if alias not in _KINDS]
+
+
+def selected_names(table: Table) -> dict[str, str]:
+    """What each of the source's columns is called in the selection; pandas' row labels are left out.
+
+    The columns of CANONICAL get their role's name; another column of such a name, or of one that the
+    selection has besides, becomes `source_...`.
+    """
+    names: dict[str, str] = {table.roles[role]: role for role in _KINDS if role in table.roles}
+    ours = {"key", "likeness", "unsafe", "random", *CANONICAL}
+    for own in table.schema:
+        if own not in names and (own != INDEX or own in table.roles.values()):
+            alias = own
+            while alias in ours or (alias != own and alias in table.schema):
+                alias = f"source_{alias}"
+            names[own] = alias
+    return names
+
+
+def _canonical(table: Table, role: Role, kind: pl.DataType) -> pl.Expr:
+    if role != "url" and role not in table.roles:
+        return pl.lit(None, kind)
+    return column(table.roles, table.schema, role, "the selection").cast(kind, strict=False)

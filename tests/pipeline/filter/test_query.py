@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from filtering import rows
 
-from visunex.pipeline.filter.bound import SCORE, ScoreBound
+from visunex.pipeline.filter.bounds import SCORE, ScoreBound
 from visunex.pipeline.filter.conditions import Condition
 from visunex.pipeline.filter.query import CountingPredicate, Counts, Query, passing
 from visunex.pipeline.metadata.resolve import resolve_source

@@ -86,15 +86,6 @@ def test_many_duplicates_at_the_top_make_it_look_deeper(tmp_path: Path) -> None:
     assert (report.dropped["duplicates"], report.dropped["beyond_reserve"]) == (29, 7)
 
 
-def test_a_source_without_scores_is_ordered_by_url(tmp_path: Path) -> None:
-    rows(*"abcd", URL=list("badc")).drop("AESTHETIC_SCORE").write_parquet(tmp_path / "m.parquet")
-    report, selected = select(tmp_path / "run", tmp_path / "m.parquet", top=1, reserve=3)
-    assert selected["url"].to_list() == ["a", "b", "c"]
-    assert selected["score"].null_count() == 3
-    assert (report.best_score, report.dropped["beyond_reserve"]) == (None, 1)
-    assert "  scores " not in report.as_text()
-
-
 def test_float32_scores_meet_a_bound_as_they_read(tmp_path: Path) -> None:
     table = rows("a", "b", AESTHETIC_SCORE=[6.6, 6.5]).cast({"AESTHETIC_SCORE": pl.Float32})
     table.write_parquet(tmp_path / "m.parquet")

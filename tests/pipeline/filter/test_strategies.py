@@ -9,7 +9,7 @@ from filtering import rows
 
 from visunex.pipeline.errors import SourceError
 from visunex.pipeline.filter import scan as scanning
-from visunex.pipeline.filter.bound import SCORE, ScoreBound
+from visunex.pipeline.filter.bounds import SCORE, ScoreBound
 from visunex.pipeline.filter.conditions import Condition
 from visunex.pipeline.filter.query import Counts, Query
 from visunex.pipeline.filter.strategies import Batch, Strategy, counted, fallback, pushdown, strategies_for

@@ -1,20 +1,53 @@
-"""Rows in pieces of bounded size.
+"""What bounds the memory that reading takes: rows in pieces, and the lowest score that a row still needs.
 
 A file may hold one long text for all of its rows: that is small as it is read, and endless once it is copied.
+What scores too low to be selected is dropped early.
 """
 
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
 
-__all__ = ["PIECE", "bytes_of", "heaviest", "pieces"]
+__all__ = ["PIECE", "SCORE", "ScoreBound", "bytes_of", "heaviest", "pieces"]
 
+SCORE = "__score__"  # the column of scores, Float64
 PIECE = 128 << 20  # bytes
+
+
+class ScoreBound:
+    """The `most` best scores so far of the rows that passed. May be used from several threads.
+
+    The rows that `keep` gives back are, in whatever order they come, a superset of the `most` best.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._best: NDArray[np.float64] = np.empty(0)  # once there are `most`, the lowest comes first
+        self._lock = threading.Lock()
+
+    @property
+    def least(self) -> float | None:
+        """The lowest of the `most` best scores so far; None while there are fewer: every row is kept."""
+        return float(self._best[0]) if len(self._best) == self.most else None
+
+    def keep(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Those of the rows, with a column SCORE, that are among the `most` best so far."""
+        scores = rows[SCORE].to_numpy()  # null becomes NaN, which is no higher than anything
+        with self._lock:
+            bound = -np.inf if self.least is None else self.least
+            best = np.concatenate([self._best, scores[scores >= bound]])
+            if (beyond := len(best) - self.most) >= 0:
+                best = np.partition(best, beyond)[beyond:]
+            self._best = best
+            least = self.least
+        return rows if least is None else rows[np.flatnonzero(scores >= least)]
 
 
 def pieces(rows: pl.DataFrame, most: int = PIECE) -> Iterator[pl.DataFrame]:

@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visunex.pipeline.filter.bound import SCORE, ScoreBound
+from visunex.pipeline.filter.bounds import SCORE, ScoreBound
 
 
 def scores(*values: float | None) -> pl.DataFrame:
