@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from .section import Section, Text
 
@@ -16,7 +16,10 @@ class Columns(Section):
         description="Column with the picture itself, where a row has several, or with the path of its file "
         "under the folder of the metadata.",
     )
-    caption: Text | None = Field(default=None, description="Column with the caption.")
+    caption: Text | None = Field(
+        default=None,
+        description="Column with the caption: texts, or lists of these; several (by commas) are joined.",
+    )
     score: Text | None = Field(default=None, description="Column with the aesthetic score.")
     width: Text | None = Field(default=None, description="Column with the picture's width in pixels.")
     height: Text | None = Field(default=None, description="Column with the picture's height in pixels.")
@@ -30,6 +33,13 @@ class Columns(Section):
         default=None, description="Column with the number of people who rated the picture."
     )
     license: Text | None = Field(default=None, description="Column with the picture's licence.")
+
+    @field_validator("caption", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        """`caption = ["artist", "title"]` is `"artist,title"`."""
+        is_list = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+        return ",".join(map(str, value)) if is_list and isinstance(value, list | tuple) else value
 
 
 class Made(Section):

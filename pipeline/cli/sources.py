@@ -63,7 +63,7 @@ def show_(name: str) -> None:
     "--column-names", metavar="NAMES", help="The columns' names, in order, of a file without a header."
 )
 def convert(source: Path, target: Path, column_names: str | None) -> None:
-    """Write metadata of another format as parquet: SAC's database, SQLite, CSV, JSON lines, Arrow.
+    """Write metadata of another format as parquet: SAC's database, SQLite, CSV, JSON, Arrow.
 
     Links and captions stay text, whatever they look like; rows that cannot be read are counted.
 

@@ -4,6 +4,8 @@ Cheap conditions on numbers come first, then those on the caption, then `where`,
 null (or NaN) never passes a condition that it is tested for: a row without a caption fails `exclude` too.
 """
 
+import contextlib
+import io
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -16,7 +18,7 @@ import polars as pl
 from visunex.base.errors import UsageError
 from visunex.recipes import Filter
 
-from ..metadata.columns import Role, Roles, Schema, column, listed
+from ..metadata.columns import Role, Roles, Schema, column, is_texts, joined_texts, listed
 from .keywords import any_of
 
 _BOUNDS: tuple[tuple[str, Role, str], ...] = (
@@ -172,8 +174,7 @@ def where(text: str, schema: Schema) -> pl.Expr:
         tree = json.loads(parsed.meta.serialize(format="json"))
         _require_row_by_row(said, _node_names(tree))
         _require_short_texts(said, tree, schema)
-        # On one empty row, as a type that does not fit or a bad pattern in it shows only then.
-        result = pl.DataFrame([pl.Series(name, [None], kind) for name, kind in schema.items()]).select(parsed)
+        parsed, result = _tried(parsed, tree, schema)
     except RecursionError:
         raise UsageError(_too_long(schema)) from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -181,6 +182,36 @@ def where(text: str, schema: Schema) -> pl.Expr:
     if result.dtypes != [pl.Boolean]:
         raise UsageError(f"--where {said} gives {result.dtypes[0]}, not true or false; write a comparison")
     return parsed
+
+
+def _tried(parsed: pl.Expr, tree: Any, schema: Schema) -> tuple[pl.Expr, pl.DataFrame]:
+    """The condition, and what it gives on one empty row: a type that does not fit shows only then.
+
+    Where lists of texts do not fit, they are taken as one text each. Raises what polars raises.
+    """
+    empty = pl.DataFrame([pl.Series(name, [None], kind) for name, kind in schema.items()])
+    try:
+        return parsed, empty.select(parsed)
+    except pl.exceptions.PolarsError:
+        lists = {name: kind for name, kind in schema.items() if is_texts(kind)}
+        if not lists.keys() & {*parsed.meta.root_names()}:
+            raise
+        joined = _with_columns(tree, {name: joined_texts(pl.col(name), kind) for name, kind in lists.items()})
+        other = pl.Expr.deserialize(io.StringIO(json.dumps(joined)), format="json")
+        with contextlib.suppress(pl.exceptions.PolarsError):
+            return other, empty.select(other)
+        raise
+
+
+def _with_columns(tree: Any, columns: Mapping[str, pl.Expr]) -> Any:
+    """A serialised expression with others in place of columns."""
+    if isinstance(tree, list):
+        return [_with_columns(each, columns) for each in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if tree.keys() == {"Column"} and tree["Column"] in columns:
+        return json.loads(columns[tree["Column"]].meta.serialize(format="json"))
+    return {key: _with_columns(value, columns) for key, value in tree.items()}
 
 
 def _depth(text: str) -> int:

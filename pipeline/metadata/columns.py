@@ -1,7 +1,7 @@
 """What a source's columns mean: recognised by names usual in the LAION family, or overridden."""
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import polars as pl
 
@@ -21,10 +21,10 @@ Schema = Mapping[str, pl.DataType]
 # names of its own, and AVA's mean_score is people's.
 NAMES: Mapping[Role, tuple[str, ...]] = {
     "url": ("url", "image_url", "img_url", "imageurl"),
-    "caption": ("text", "caption", "alt_text", "alttext", "prompt", "title"),
+    "caption": ("text", "caption", "alt_text", "alttext", "prompt", "title", "captions", "texts"),
     "score": (
         "aesthetic_score", "aesthetic", "aesthetics", "score", "aesthetics_score", "aesthetic_score_laion_v2",
-        "mean_score",
+        "mean_score", "query_similarity",
     ),
     "width": ("width", "original_width", "image_width"),
     "height": ("height", "original_height", "image_height"),
@@ -40,6 +40,8 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
         "share_license_status",
     ),
 }  # fmt: skip
+LIST_COMMA = ", "  # between the texts of a list, and of several columns, as one
+MOST_LABELS, _LONGEST_LABEL = 100_000, 1000  # class labels of a column, and letters of one
 TEXTS: frozenset[Role] = frozenset({"url", "caption", "license"})
 _LISTED = 50  # names of columns in a message
 LONGEST_TEXT = 1 << 16  # bytes: what is longer is no link and no caption
@@ -85,6 +87,41 @@ def short_text(values: pl.Expr, kind: pl.DataType) -> pl.Expr:
     else:
         return values
     return pl.when(size <= LONGEST_TEXT).then(values)
+
+
+def is_texts(kind: pl.DataType) -> bool:
+    """Whether values are lists of texts."""
+    inner = kind.inner if isinstance(kind, pl.List | pl.Array) else None
+    return inner in (pl.String, pl.Categorical, pl.Enum)
+
+
+def joined_texts(values: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Lists of texts as one text each; null where there is none in it, or as `short_text` says."""
+    texts = (values.arr.to_list() if isinstance(kind, pl.Array) else values).cast(pl.List(pl.String))
+    sizes = texts.list.eval(pl.element().str.len_bytes()).list.sum()
+    few = pl.when(sizes <= LONGEST_TEXT).then(texts)
+    text = few.list.eval(pl.element().filter(pl.element().str.strip_chars() != "")).list.join(LIST_COMMA)
+    return pl.when(text != "").then(text)
+
+
+def label_names(feature: Any) -> tuple[str, ...] | str | None:
+    """The names of a column's class labels, as Hugging Face `datasets` describes a column; else None.
+
+    Those of a list's items where it holds lists. What is wrong with the names, where these cannot be taken.
+    """
+    if isinstance(feature, Mapping) and feature.get("_type") in ("Sequence", "List", "LargeList"):
+        feature = feature.get("feature")
+    if isinstance(feature, list) and len(feature) == 1:
+        feature = feature[0]
+    if not isinstance(feature, Mapping) or feature.get("_type") != "ClassLabel":
+        return None
+    names = feature.get("names")
+    if not isinstance(names, list) or not names or not all(isinstance(each, str) for each in names):
+        return "their names are no list of texts"
+    if len(names) > MOST_LABELS:
+        return f"there are {len(names):,} names, more than {MOST_LABELS:,}"
+    longest = max(map(len, names))
+    return tuple(names) if longest <= _LONGEST_LABEL else f"one has {longest:,} letters"
 
 
 def listed(schema: Schema) -> str:

@@ -1,5 +1,6 @@
 """The kinds of file that metadata comes in, recognised by their first bytes (magic numbers) or names."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -34,6 +35,7 @@ _MAGIC: Mapping[bytes, Kind] = {
 _TAR, _TAR_AT = b"ustar", 257  # POSIX.1-1988
 MAGIC_BYTES = 512  # of a file's start, more than say what it is
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # what packed text begins with
+_JSON = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*\{|\{\s*")')
 _PACKED = (".gz", ".zst")
 _BY_SUFFIX: Mapping[str, Kind] = {
     ".csv": "csv", ".tsv": "tsv", ".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
@@ -65,7 +67,7 @@ def kind_of(path: Path) -> Kind:
     start = _start(path, MAGIC_BYTES)
     if (what := why_not(start)) is not None:
         raise SourceError(f"{path} {what}")
-    kind = kind_by_magic(start) or kind_by_name(path.name) or "parquet"
+    kind = kind_by_magic(start) or kind_by_name(path.name) or _kind_by_text(start) or "parquet"
     if start.startswith((GZIP, ZSTD)) and kind not in _PACKABLE:
         how, unpack = ("gzip", "gunzip -k") if start.startswith(GZIP) else ("zstd", "unzstd")
         raise SourceError(
@@ -118,7 +120,13 @@ def kind_behind(path: str, start: bytes) -> Kind | None:
     """
     if why_not(start):
         return None
-    return kind_by_magic(start) or (None if start.lstrip().startswith(b"<") else kind_by_name(path))
+    named = None if start.lstrip().startswith(b"<") else kind_by_name(path)
+    return kind_by_magic(start) or named or _kind_by_text(start)
+
+
+def _kind_by_text(start: bytes) -> Kind | None:
+    """JSON, which its first letters say where no name does."""
+    return "jsonl" if _JSON.match(start) else None
 
 
 def why_not(start: bytes) -> str | None:

@@ -1,8 +1,13 @@
-"""What parquet files say of the sizes of what they hold, which a file of a few bytes can make endless."""
+"""What parquet files say of what they hold: their sizes, which may be endless, and class labels."""
 
-from collections.abc import Collection, Iterator
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from visunex.net.errors import FetchError
 from visunex.net.range_file import as_file
@@ -10,11 +15,15 @@ from visunex.net.range_file import as_file
 from ..errors import SourceError
 from ..inside.opened import opened_file
 from ..shards.footer import FooterError, LargeFooterError, footer_of, parsed
+from .columns import Schema, label_names
+from .made import ClassLabels
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-__all__ = ["swollen"]
+__all__ = ["FEATURES", "File", "labelled", "remarks_on_labels", "swollen"]
+
+FEATURES = b"huggingface"  # the key of a schema under which `datasets` describes columns
 
 _LEAST, _RATIO = 4 << 30, 200  # a file may hold so many bytes, or so many times as many as it has
 _GROUP, _GROUP_RATIO = 512 << 20, 20  # the same of a row group, which polars reads whole
@@ -77,6 +86,87 @@ def _large_categories(footer: "pq.FileMetaData") -> bool:
     return any(
         chunk.path_in_schema in names and chunk.total_uncompressed_size - 4 * chunk.num_values > _CATEGORIES
         for chunk in chunks
+    )
+
+
+@dataclass(frozen=True)
+class File:
+    """A file, the types of its columns, and which of these are class labels.
+
+    `refused` are columns that say so and are not, with what is wrong; `nameless` how many of a column's
+    numbers have no name.
+    """
+
+    path: str
+    schema: Schema
+    labels: ClassLabels | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    nameless: Mapping[str, int] = field(default_factory=dict)
+
+
+def labelled(path: str, schema: Schema, rows: Callable[[], pl.LazyFrame]) -> File:
+    """A parquet file with its class labels, by what `datasets` wrote at its end, and of which `rows` are."""
+    numbers = [name for name, kind in schema.items() if _are_whole(kind)]
+    footer = _footer(path) if numbers else None
+    features = {} if footer is None else _features((footer.metadata or {}).get(FEATURES, b""))
+    said = {name: found for name in numbers if (found := label_names(features.get(name))) is not None}
+    refused = {name: found for name, found in said.items() if isinstance(found, str)}
+    names = tuple((name, found) for name, found in said.items() if isinstance(found, tuple))
+    if footer is None or not names:
+        return File(path, schema, refused=refused)
+    labels = ClassLabels(names)
+    doubtful = [name for name, found in names if not _all_within(footer, name, len(found))]
+    counts = {name: labels.nameless(rows(), name).select(pl.len()) for name in doubtful}
+    nameless = {name: int(each.collect(engine="streaming").item()) for name, each in counts.items()}
+    return File(path, labels.schema(schema), labels, refused, nameless)
+
+
+def remarks_on_labels(files: Iterable[File]) -> list[str]:
+    """What a person should know of the class labels of files."""
+    refused: dict[str, str] = {}
+    nameless = Counter[str]()
+    for each in files:
+        refused |= each.refused
+        nameless.update(each.nameless)
+    said = [
+        f"{name} says it has class labels, but {what}: its numbers stay" for name, what in refused.items()
+    ]
+    counts = nameless.items()
+    return said + [
+        f"{count:,} values of {name} are no class label, read as empty" for name, count in counts if count
+    ]
+
+
+def _are_whole(kind: pl.DataType) -> bool:
+    """Whether values are whole numbers, or lists of these."""
+    inner = kind.inner if isinstance(kind, pl.List | pl.Array) else kind
+    return inner.is_integer()
+
+
+def _footer(path: str) -> "pq.FileMetaData | None":
+    """What a file says at its end; None where that cannot be read, which is said by what reads its rows."""
+    try:
+        file = as_file(opened_file(path))
+        return parsed(footer_of(file, path))
+    except Exception:  # parsers of hostile bytes raise anything
+        return None
+
+
+def _features(said: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(said)["info"]["features"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _all_within(footer: "pq.FileMetaData", name: str, count: int) -> bool:
+    """Whether a file says of each piece of a column that its numbers are below a count, and none negative."""
+    groups = map(footer.row_group, range(footer.num_row_groups))
+    chunks = (group.column(place) for group in groups for place in range(group.num_columns))
+    bounds = (each.statistics for each in chunks if each.path_in_schema.split(".")[0] == name)
+    return all(
+        each is not None and each.has_min_max and each.min >= 0 and each.max < count for each in bounds
     )
 
 

@@ -1,6 +1,6 @@
 """Tables with the pictures inside: the column that holds them is never read, only where each row's lies."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +23,14 @@ _STORE = "^(s3|hf)://"
 
 @dataclass(frozen=True)
 class ImageColumn:
-    """The column with the pictures of a file's rows (`jpg`, `image.bytes`); all that are `dropped` unread.
+    """The column with the pictures of the rows of the file at `path` (`jpg`, `image.bytes`).
 
-    `link` is the column with their addresses on the web, where there is one.
+    All that are `dropped` are unread. `link` is the column with their addresses, where there is one.
     """
 
+    path: str
     column: str
-    dropped: Collection[str]
+    dropped: tuple[str, ...]
     link: str | None
 
     def schema(self, found: Schema) -> Schema:
@@ -37,14 +38,15 @@ class ImageColumn:
         kept = {name: kind for name, kind in found.items() if name not in self.dropped}
         return {self.link or NAMES["url"][0]: pl.String(), **kept, LOCATION: pl.String()}
 
-    def located(self, rows: pl.LazyFrame, path: str) -> pl.LazyFrame:
-        """The rows of a file without the pictures; a row's link, where it has none, is its location."""
-        before, after = row_affixes(path if "://" in path else str(Path(path).absolute()), self.column)
+    def located(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """The rows of the file without the pictures; a row's link, where it has none, is its location."""
+        place = self.path if "://" in self.path else str(Path(self.path).absolute())
+        before, after = row_affixes(place, self.column)
         number = pl.col(_ROW).cast(pl.String).str.zfill(ROW_DIGITS)
-        place = pl.concat_str(pl.lit(before), number, pl.lit(after))
-        link = place if self.link is None else pl.coalesce(pl.col(self.link).cast(pl.String), place)
+        own = pl.concat_str(pl.lit(before), number, pl.lit(after))
+        link = own if self.link is None else pl.coalesce(pl.col(self.link).cast(pl.String), own)
         rows = rows.with_row_index(_ROW).with_columns(
-            place.alias(LOCATION), link.alias(self.link or NAMES["url"][0])
+            own.alias(LOCATION), link.alias(self.link or NAMES["url"][0])
         )
         return rows.drop(_ROW, *self.dropped)
 
@@ -122,7 +124,7 @@ def image_column(schema: Schema, overrides: Columns, where: str) -> ImageColumn 
         )
     (inner,) = found.values()
     binary = [own for own, kind in schema.items() if _bytes_of(own, kind) or kind == pl.Binary]
-    return ImageColumn(inner, tuple(binary), _link(_texts(schema), overrides))
+    return ImageColumn(where, inner, tuple(binary), _link(_texts(schema), overrides))
 
 
 def _texts(schema: Schema) -> dict[str, str]:

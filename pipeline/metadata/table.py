@@ -15,11 +15,12 @@ from ..inside.location import LOCATION
 from .catalog.entries import data_set
 from .columns import Role, Schema
 from .filetypes import no_parquet
-from .inside import ImageColumn, PathColumn, image_column, names_paths, path_column
-from .made import MadeColumns, made_columns
+from .footers import File, labelled, remarks_on_labels
+from .inside import image_column, names_paths, path_column
+from .made import MadeColumns, joined_caption, made_columns
 from .relay import failure_of, relayed
 from .resolve import ResolvedSource
-from .unify import FileKind, predictor_of, typed_keys, unified
+from .unify import FileKind, Step, predictor_of, typed_keys, unified
 
 __all__ = [
     "INDEX",
@@ -46,33 +47,31 @@ NONE_MADE: Mapping[str, str] = {}
 
 @dataclass(frozen=True)
 class FileGroup:
-    """Files with the same columns: `columns` are the table's, None where they have just those.
+    """Files with the same columns, of which `steps` make those looked at.
 
-    A file with `images` inside is one by itself.
+    `columns` are the table's, None where they have just those.
     """
 
     paths: tuple[str, ...]
     options: Mapping[str, str]
     columns: Sequence[pl.Expr] | None
-    images: ImageColumn | None = None
-    made: MadeColumns | None = None
-    named: PathColumn | None = None
+    steps: tuple[Step, ...] = ()
 
     def rows(self) -> pl.LazyFrame:
         """Their rows as the table's."""
-        part = self._located(_scan(self.paths, self.options))
+        part = self._made(_scan(self.paths, self.options))
         return part if self.columns is None else part.select(self.columns)
 
     def numbered(self, name: str, first: int) -> pl.LazyFrame:
         """The same with their numbers, from `first` on, in a column `name`."""
         part = _scan(self.paths, self.options)  # a scan that was asked for its schema takes no numbers
-        part = self._located(part.with_row_index(name, first))
+        part = self._made(part.with_row_index(name, first))
         return part if self.columns is None else part.select(name, *self.columns)
 
-    def _located(self, part: pl.LazyFrame) -> pl.LazyFrame:
-        part = part if self.images is None else self.images.located(part, self.paths[0])
-        part = part if self.made is None else self.made.rows(part)
-        return part if self.named is None else self.named.located(part)
+    def _made(self, part: pl.LazyFrame) -> pl.LazyFrame:
+        for step in self.steps:
+            part = step.located(part)
+        return part
 
     def alone(self) -> "Iterable[FileGroup]":
         """Each file by itself."""
@@ -118,37 +117,70 @@ def open_table(
     Files may differ in further columns, their order, the case of names, and types. Raises SourceError, naming
     the file, when one is broken or lacks a column for a role in `needed` that others have one for.
     """
-    kinds = _kinds(source, overrides.model_copy(update={role: role for role in made}), made)
+    files = _files(source)
+    caption = (
+        ()
+        if "caption" in made
+        else joined_caption([each.schema for each in files], [each.labels for each in files], overrides)
+    )
+    roles = [*made, *(("caption",) if caption else ())]
+    kinds = _kinds(source, files, overrides.model_copy(update={role: role for role in roles}), made, caption)
     found = unified(kinds, needed)
+    remarks = [*source.remarks, *remarks_on_labels(files)]
+    if caption and overrides.caption is None:
+        remarks.append(f"captions are what stands in {', '.join(caption)} (--caption-column names others)")
+    source = replace(source, remarks=tuple(remarks))
     groups = [
-        FileGroup(kind.paths, source.options, columns, kind.images, kind.made, kind.named)
+        FileGroup(kind.paths, source.options, columns, kind.steps)
         for kind, columns in zip(kinds, found.columns, strict=True)
     ]
     rows = _together([group.rows() for group in groups])
     return Table(source, rows, found.schema, found.roles, groups)
 
 
-def _kinds(source: ResolvedSource, overrides: Columns, made: Mapping[str, str]) -> list[FileKind]:
+def _kinds(
+    source: ResolvedSource,
+    files: Sequence[File],
+    overrides: Columns,
+    made: Mapping[str, str],
+    caption: Sequence[str],
+) -> list[FileKind]:
     """The source's files, those with the same columns (and folders that are columns) together."""
     types = typed_keys(source.keys, overrides)
     kinds: dict[tuple[object, ...], FileKind] = {}
-    for place, (path, schema) in enumerate(zip(source.paths, _schemas(source), strict=True)):
-        by_path = "image" in made or names_paths(schema, overrides)
-        images = None if by_path else image_column(schema, overrides, path)
-        schema = schema if images is None else images.schema(schema)
-        is_ours = images is not None or path in source.indexes
-        put_together = made_columns(schema, made, path, reserved=None if is_ours else LOCATION)
-        schema = schema if put_together is None else put_together.schema(schema)
-        named = None if is_ours else path_column(schema, overrides, source.place_of(path))
-        schema = schema if named is None else named.schema(schema)
+    for place, file in enumerate(files):
+        steps = _steps(source, file, overrides, made, caption)
+        schema = file.schema
+        for step in steps:
+            schema = step.schema(schema)
         there = set(map(str.lower, schema))
         keys = {name: value for name, value in source.keys_of(place).items() if name.lower() not in there}
-        same = (*schema.items(), *keys.items(), named if images is None else path)
+        same = (
+            *schema.items(),
+            *keys.items(),
+            *(each for each in steps if not isinstance(each, MadeColumns)),
+        )
         before = kinds.get(same)
         columns = {**schema, **{name: types[name] for name in keys}}
-        paths = (path,) if before is None else (*before.paths, path)
-        kinds[same] = FileKind(paths, columns, keys, overrides, images, put_together, named)
+        paths = (file.path,) if before is None else (*before.paths, file.path)
+        kinds[same] = FileKind(paths, columns, keys, overrides, steps)
     return list(kinds.values())
+
+
+def _steps(
+    source: ResolvedSource, file: File, overrides: Columns, made: Mapping[str, str], caption: Sequence[str]
+) -> tuple[Step, ...]:
+    """What is made of a file's columns: names of labels, places of pictures, and what is put together."""
+    path, schema = file.path, file.schema
+    by_path = "image" in made or names_paths(schema, overrides)
+    images = None if by_path else image_column(schema, overrides, path)
+    schema = schema if images is None else images.schema(schema)
+    is_ours = images is not None or path in source.indexes
+    put_together = made_columns(schema, made, path, None if is_ours else LOCATION, caption)
+    schema = schema if put_together is None else put_together.schema(schema)
+    named = None if is_ours else path_column(schema, overrides, source.place_of(path))
+    steps = (file.labels, images, put_together, named)
+    return tuple(each for each in steps if each is not None)
 
 
 def _together(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
@@ -178,9 +210,14 @@ def without_role(table: Table, role: Role) -> Table:
     return replace(table, roles={each: name for each, name in table.roles.items() if each != role})
 
 
-def _schemas(source: ResolvedSource) -> Iterable[Schema]:
+def _files(source: ResolvedSource) -> Sequence[File]:
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda path: _schema(path, source.options), source.paths))
+        return list(pool.map(lambda path: _file(path, source.options), source.paths))
+
+
+def _file(path: str, options: Mapping[str, str]) -> File:
+    schema = _schema(path, options)
+    return labelled(path, schema, lambda: _scan([path], options))
 
 
 def _schema(path: str, options: Mapping[str, str]) -> Schema:

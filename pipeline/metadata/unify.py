@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import polars as pl
 
@@ -16,29 +17,35 @@ from visunex.recipes import Columns
 
 from ..errors import SourceError
 from .columns import NAMES, ROLES, Role, Schema, listed, recognise
-from .inside import ImageColumn, PathColumn
-from .made import MadeColumns
 
-__all__ = ["FileKind", "Unified", "predictor_of", "typed_keys", "unified"]
+__all__ = ["FileKind", "Step", "Unified", "predictor_of", "typed_keys", "unified"]
 
 _INTEGER, _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})"), re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _TEXTS = frozenset({*NAMES["url"], *NAMES["caption"]})
+
+
+class Step(Protocol):
+    """What is made of a file's columns before anything else looks at them."""
+
+    def schema(self, found: Schema, /) -> Schema:
+        """The columns that come of those found."""
+
+    def located(self, rows: pl.LazyFrame, /) -> pl.LazyFrame:
+        """The rows with these columns."""
 
 
 @dataclass(frozen=True)
 class FileKind:
     """Files with the same columns, those that their folders are (`keys`) among them.
 
-    A file with `images` inside is one by itself; those whose pictures are `named` by paths lie in one folder.
+    `steps` are what is made of their rows first.
     """
 
     paths: tuple[str, ...]
     schema: Schema
     keys: Mapping[str, str | None]
     overrides: Columns
-    images: ImageColumn | None = None
-    made: MadeColumns | None = None
-    named: PathColumn | None = None
+    steps: tuple[Step, ...] = ()
 
     @cached_property
     def roles(self) -> dict[Role, str]:
@@ -138,6 +145,7 @@ def predictor_of(score: str | None, kind: pl.DataType | None = None) -> str | No
         "aesthetic_score_laion_v2": "V2",
         "aesthetic": "V1",
         "mean_score": "people",
+        "query_similarity": "similarity",
     }
     return names.get((score or "").lower())
 

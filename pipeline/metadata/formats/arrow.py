@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from ...errors import SourceError
 from ...inside.location import LOCATION, ROW_DIGITS, row_affixes
 from ..columns import NAMES, Schema
+from ..footers import FEATURES
 from ..inside import ImageColumn, image_column, names_paths
 from .records import Reading, Tally, require_columns
 
@@ -45,7 +46,8 @@ def read(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Table]:
             reader = pa.ipc.open_stream(file)
             batches = iter(reader)
         images = _images(reader.schema, path, reading, tally)
-        yield from _metadata_in(_without_images(batches, images, path, reading, tally), path, reading, tally)
+        shown = _without_images(batches, images, path, reading, tally)
+        yield from _metadata_in(shown, reader.schema, path, reading, tally)
 
 
 def _images(schema: pa.Schema, path: Path, reading: Reading, tally: Tally) -> ImageColumn | None:
@@ -104,7 +106,8 @@ def read_parquet(path: Path, reading: Reading, tally: Tally) -> Iterator[pa.Tabl
     groups = map(file.metadata.row_group, range(file.num_row_groups))
     heaviest = max((_bytes_of(group, names) // max(group.num_rows, 1) for group in groups), default=0)
     batches = file.iter_batches(max(1, min(_ROWS, _BATCH // max(heaviest, 1))), columns=names)
-    yield from _metadata_in(_without_images(batches, images, path, reading, tally), path, reading, tally)
+    shown = _without_images(batches, images, path, reading, tally)
+    yield from _metadata_in(shown, file.schema_arrow, path, reading, tally)
 
 
 def _bytes_of(group: pq.RowGroupMetaData, names: Collection[str]) -> int:
@@ -114,16 +117,21 @@ def _bytes_of(group: pq.RowGroupMetaData, names: Collection[str]) -> int:
 
 
 def _metadata_in(
-    batches: Iterable[pa.RecordBatch], path: Path, reading: Reading, tally: Tally
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, reading: Reading, tally: Tally
 ) -> Iterator[pa.Table]:
-    """The batches of a file, checked. Raises SourceError, ArrowException."""
+    """The batches of a file, checked, with what its schema says of labels. Raises as `_checked` does."""
     cut: Counter[str] = Counter()
+    features = (schema.metadata or {}).get(FEATURES)
+    if features is not None and len(features) > _LONGEST:
+        tally.remarks.append(f"what it says of class labels is longer than {_LONGEST >> 20} MiB: not read")
+        features = None
+    said = None if features is None else {FEATURES: features}
     room = max(_LEAST_BYTES, _BYTES_PER_BYTE * path.stat().st_size)
     for batch in batches:
         room -= batch.nbytes
         if room < 0:
             raise SourceError("it holds far more than its size explains: is it metadata?")
-        yield _checked(_without_long_values(batch, cut), reading, tally)
+        yield _checked(_without_long_values(batch, cut), reading, tally).replace_schema_metadata(said)
     tally.remarks += [
         f"{count:,} values of {name} are longer than {_LONGEST >> 20} MiB, read as empty"
         for name, count in cut.items()

@@ -1,26 +1,52 @@
-"""JSON lines, packed or not: objects in blocks of bounded memory."""
+"""JSON, packed or not: objects in blocks of bounded memory, one on each line or in a list."""
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ...errors import SourceError
+from .json_value import Listed, listed_in, rows_of
 from .native_jsonl import columns_of
 from .records import BLOCK_VALUES, Blocks, Reading, Tally, require_columns
 from .text import line_blocks
 
 __all__ = ["read"]
 
+_ROWS, _CHARACTERS = 20_000, 8 << 20  # of a block
+
 Row: TypeAlias = dict[str, Any]
 
 
-def read(path: Path, _reading: Reading, tally: Tally) -> Blocks:
-    """The rows of a file with one object a line; a line that is none is left out and counted.
+def read(path: Path, reading: Reading, tally: Tally) -> Blocks:
+    """The rows of a file with one object a line, or of one list of objects, as its content says.
 
-    Raises SourceError for a file that is one JSON value, or that has more keys than metadata has.
+    What is no object is left out and counted. Raises SourceError for more keys than metadata has, and for a
+    list that is no JSON or cut short.
     """
+    listed = listed_in(path, reading)
+    return _lines(path, tally) if listed is None else _items(path, listed, tally)
+
+
+def _items(path: Path, listed: Listed, tally: Tally) -> Blocks:
+    waiting: list[Row] = []
+    names, begin = dict[str, None](), 0
+    for taken, row in rows_of(path, listed, tally):
+        waiting.append(row)
+        _add_names([row], names)
+        full = len(waiting) >= _ROWS or len(waiting) * len(names) > BLOCK_VALUES
+        if full or taken - begin > _CHARACTERS:
+            yield _columns(waiting, names)
+            waiting, begin = [], taken
+    if waiting:
+        yield _columns(waiting, names)
+
+
+def _columns(rows: Sequence[Row], names: Iterable[str]) -> dict[str, list[Any]]:
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _lines(path: Path, tally: Tally) -> Blocks:
     first, names = 1, dict[str, None]()
     for lines in line_blocks(path):
         full = [line for line in lines if line and not line.isspace()]
@@ -30,12 +56,12 @@ def read(path: Path, _reading: Reading, tally: Tally) -> Blocks:
             _add_names([columns], names)
             yield columns
             continue
-        rows = _at_once(lines, first) or _one_by_one(lines, first, tally)
+        rows = _at_once(lines) or _one_by_one(lines, first, tally)
         tally.read += len(rows)
         first += len(lines)
         _add_names(rows, names)
         for part in range(0, len(rows), most := max(1, BLOCK_VALUES // max(1, len(names)))):
-            yield {name: [row.get(name) for row in rows[part : part + most]] for name in names}
+            yield _columns(rows[part : part + most], names)
 
 
 def _add_names(rows: Iterable[Mapping[str, Any]], names: dict[str, None]) -> None:
@@ -45,7 +71,7 @@ def _add_names(rows: Iterable[Mapping[str, Any]], names: dict[str, None]) -> Non
             require_columns(len(names))
 
 
-def _at_once(lines: list[str], first: int) -> list[Row] | None:
+def _at_once(lines: list[str]) -> list[Row] | None:
     """The objects of lines that are one object each, or blank; None where some may be something else.
 
     They are parsed as one array, with a number between two that no line can know: so no line can pass for
@@ -53,8 +79,6 @@ def _at_once(lines: list[str], first: int) -> list[Row] | None:
     """
     between = secrets.randbits(62)
     full = [line for line in lines if line and not line.isspace()]
-    if first == 1 and full and full[0].lstrip().startswith("["):
-        return None
     try:
         found = json.loads(f"[{f',{between},'.join(full)}]")
     except (ValueError, RecursionError):
@@ -72,8 +96,6 @@ def _one_by_one(lines: list[str], first: int, tally: Tally) -> list[Row]:
 def _object(line: str, number: int, tally: Tally) -> Row | None:
     if not line.strip():
         return None
-    if number == 1 and line.lstrip().startswith("["):
-        raise SourceError("it is not JSON lines but one array: write one object a line (jq -c '.[]')")
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits

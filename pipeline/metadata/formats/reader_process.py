@@ -21,6 +21,7 @@ from visunex.recipes import Columns
 from ...errors import SourceError
 from ...workers import module_command
 from ..filetypes import Kind, kind_of
+from ..footers import File, labelled, remarks_on_labels
 from .records import AS_USUAL, Reading, Tally
 from .to_parquet import convert_here, parts_in
 
@@ -93,12 +94,25 @@ def convert_to(path: Path, target: Path, reading: Reading = AS_USUAL) -> Tally:
         tally = convert_file(path, Path(name), reading)
         if tally.located:
             raise SourceError(f"{path} has the pictures inside: `visunex-data filter` takes it as it is")
-        parts = [pl.scan_parquet(part, glob=False) for part in parts_in(Path(name))]
-        if not parts:
+        files = [_labelled(part) for part in parts_in(Path(name))]
+        if not files:
             raise SourceError(f"{path} has no rows")
+        tally.remarks += remarks_on_labels(files)
+        parts = [_rows(each) for each in files]
         with atomic(target) as temporary:
             pl.concat(parts, how="diagonal_relaxed").sink_parquet(temporary)
     return tally
+
+
+def _labelled(part: str) -> File:
+    rows = pl.scan_parquet(part, glob=False)
+    return labelled(part, rows.collect_schema(), lambda: rows)
+
+
+def _rows(file: File) -> pl.LazyFrame:
+    """A file's rows, with the names of class labels."""
+    rows = pl.scan_parquet(file.path, glob=False)
+    return rows if file.labels is None else file.labels.located(rows)
 
 
 def _main(path: str, folder: str, asked: str) -> None:

@@ -57,7 +57,9 @@ class Reading:
 
     def _is_one_of(self, column: str, roles: frozenset[Role]) -> bool:
         lower = column.lower()
-        named = {str(name).lower(): role for role in NAMES if (name := getattr(self.columns, role))}
+        names = {role: str(name).lower() for role in NAMES if (name := getattr(self.columns, role))}
+        named: dict[str, Role] = {name: role for role, name in names.items()}
+        named |= dict.fromkeys(map(str.strip, names.get("caption", "").split(",")), "caption")
         return named[lower] in roles if lower in named else any(lower in NAMES[role] for role in roles)
 
     def links(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from visunex.base.errors import first_line
 from ...errors import SourceError
 from ..filetypes import GZIP, ZSTD
 
-__all__ = ["LONGEST_LINE", "line_blocks", "lines_of", "unpacked"]
+__all__ = ["LONGEST_LINE", "line_blocks", "lines_of", "text_blocks", "unpacked"]
 
 LONGEST_LINE = 32 << 20  # characters
 _BLOCK = 8 << 20  # characters of lines that are read together
@@ -68,11 +68,31 @@ def lines_of(path: Path) -> Iterator[str]:
 def line_blocks(path: Path) -> Iterator[list[str]]:
     """The lines of a file of text, many at a time, without what ends them.
 
-    The text is UTF-8, or UTF-16 where its start says so.
-    Lines end at line feeds, or at carriage returns where there are no line feeds. Bytes that are no text
-    become U+FFFD. Raises SourceError: it is damaged, no text, has a line longer than LONGEST_LINE, or
-    unpacks to far more than its size explains.
+    Lines end at line feeds, or at carriage returns where there are no line feeds. Raises SourceError as
+    `text_blocks` does, and for a line longer than LONGEST_LINE.
     """
+    rest = end = ""
+    for end, data in _blocks(path, _BLOCK):
+        *lines, rest = (rest + data).split(end)
+        if len(rest) >= LONGEST_LINE or any(len(line) >= LONGEST_LINE for line in lines[:1]):
+            raise SourceError(f"{path} has a line of more than {LONGEST_LINE >> 20} MiB: is it metadata?")
+        if lines:
+            yield _stripped(lines)
+    if rest:
+        yield _stripped([rest])
+
+
+def text_blocks(path: Path, size: int = _BLOCK) -> Iterator[str]:
+    """The characters of a file of text, so many at a time.
+
+    The text is UTF-8, or UTF-16 where its start says so; bytes that are no text become U+FFFD. Raises
+    SourceError: it is damaged, no text, or unpacks to far more than its size explains.
+    """
+    return (data for _, data in _blocks(path, size))
+
+
+def _blocks(path: Path, size: int) -> Iterator[tuple[str, str]]:
+    """What ends the lines of a file, and so many characters of it."""
     with unpacked(path) as file:
         look = file.read(_LOOK)
     _require_text(look, path)
@@ -84,24 +104,13 @@ def line_blocks(path: Path) -> Iterator[list[str]]:
             file, encoding="utf-16" if utf16 else "utf-8-sig", errors="replace", newline=line_end
         )
         try:
-            yield from _lines(text, line_end, path, room)
+            while data := text.read(size):
+                room -= len(data)
+                if room < 0:
+                    raise SourceError(f"{path} unpacks to far more than its size explains")
+                yield line_end, data
         finally:
             text.detach()  # else it closes what is not its own
-
-
-def _lines(text: io.TextIOWrapper, end: str, path: Path, room: int) -> Iterator[list[str]]:
-    rest = ""
-    while data := text.read(_BLOCK):
-        room -= len(data)
-        if room < 0:
-            raise SourceError(f"{path} unpacks to far more than its size explains")
-        *lines, rest = (rest + data).split(end)
-        if len(rest) >= LONGEST_LINE or any(len(line) >= LONGEST_LINE for line in lines[:1]):
-            raise SourceError(f"{path} has a line of more than {LONGEST_LINE >> 20} MiB: is it metadata?")
-        if lines:
-            yield _stripped(lines)
-    if rest:
-        yield _stripped([rest])
 
 
 def _stripped(lines: list[str]) -> list[str]:

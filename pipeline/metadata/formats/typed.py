@@ -16,6 +16,7 @@ import polars as pl
 
 from visunex.base.files import atomic, full_disk_named
 
+from ..columns import LIST_COMMA
 from .records import Block, Blocks, Reading, Tally, Texts
 
 __all__ = ["plain", "write_typed"]
@@ -112,6 +113,8 @@ def _text(values: Texts | list[Any]) -> tuple[Collection[type], pl.Series]:
     """The types that a column's values have, and the values as text."""
     if isinstance(values, Texts):
         return values.kinds, values.values
+    if any(type(value) is list for value in values):
+        values = [_joined(value) if type(value) is list else value for value in values]
     kinds = set(map(type, values)) - {type(None)}
     if kinds <= {str}:
         with contextlib.suppress(UnicodeError):  # halves of characters, which a text here cannot hold
@@ -119,6 +122,13 @@ def _text(values: Texts | list[Any]) -> tuple[Collection[type], pl.Series]:
     if kinds <= {int, float}:
         return kinds, pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
     return kinds, pl.Series([None if value is None else _text_of(value) for value in values], dtype=pl.String)
+
+
+def _joined(values: list[Any]) -> str | list[Any] | None:
+    """A list of texts as one, another list as it is."""
+    if not all(each is None or isinstance(each, str) for each in values):
+        return values
+    return LIST_COMMA.join(each for each in values if each and not each.isspace()) or None
 
 
 def _text_of(value: Any) -> str | None:

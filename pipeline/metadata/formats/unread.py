@@ -5,7 +5,7 @@ import re
 __all__ = ["READ", "is_text", "unread", "unread_ending"]
 
 READ = (
-    "what is read: parquet, Arrow (Feather), SQLite, CSV, TSV, JSON lines and lists of links (.txt), these "
+    "what is read: parquet, Arrow (Feather), SQLite, CSV, TSV, JSON and lists of links (.txt), these "
     "texts also as .gz or .zst, tars and zips of pictures"
 )
 _TABLE = "write it as parquet first"

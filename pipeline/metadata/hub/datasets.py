@@ -21,6 +21,7 @@ from visunex.base.folders import expanded
 from visunex.net import hub
 
 from ...errors import SourceError, fetch_errors_as
+from ..footers import FEATURES
 from ..locate import Remote
 from .locate import remote_files
 from .splits import choose, data_files
@@ -115,7 +116,7 @@ def _require_library(address: str) -> None:
 
 
 def tables(address: str) -> "Iterator[pa.Table]":
-    """The rows of a data set, streamed, without columns of pictures or lists. Raises SourceError."""
+    """The rows of a data set, streamed, without columns of pictures. Raises SourceError."""
     import pyarrow as pa
 
     waiting: list[pa.Table] = []
@@ -152,9 +153,14 @@ def _stream(named: _Named) -> "Iterator[pa.Table]":
 def _texts_and_numbers(table: "pa.Table") -> "pa.Table":
     import pyarrow as pa
 
-    bytes_ = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_nested)
-    kept = [field.name for field in table.schema if not any(test(field.type) for test in bytes_)]
-    return table.select(kept).replace_schema_metadata(None)
+    def is_kept(kind: pa.DataType) -> bool:
+        inner = kind.value_type if pa.types.is_list(kind) else kind
+        others = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_nested)
+        return not any(test(inner) for test in others)
+
+    kept = [field.name for field in table.schema if is_kept(field.type)]
+    features = (table.schema.metadata or {}).get(FEATURES)
+    return table.select(kept).replace_schema_metadata(None if features is None else {FEATURES: features})
 
 
 def saved_files(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.feather
+import pyarrow.parquet as pq
 from filtering import SCHEMA, rows, select
 
 from ..loader import Seed, loader
@@ -75,6 +77,12 @@ def _parquet(_: Path) -> Iterable[Seed]:
         buffer = io.BytesIO()
         _table().write_parquet(buffer, compression=compression)
         yield Seed("x.parquet", buffer.getvalue())
+    label = {"names": ["a", "b"], "_type": "ClassLabel"}
+    said = json.dumps({"info": {"features": {"hash": label, "kinds": {"feature": label, "_type": "List"}}}})
+    table = _table().with_columns(kinds=pl.concat_list("hash")).to_arrow()
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({"huggingface": said}), buffer, compression="none")
+    yield Seed("x.parquet", buffer.getvalue())
 
 
 def _sqlite(folder: Path) -> Iterable[Seed]:
@@ -115,8 +123,24 @@ def _in_use(path: Path) -> None:
     _convert(path, convert_file)
 
 
+def _json(_: Path) -> Iterable[Seed]:
+    """One value each: an array, an object with a list, a page of the Hub's viewer."""
+    found = rows("a rose", None, '5" of "it"').select("URL", "TEXT", "similarity", id="hash").to_dicts()
+    page = {
+        "features": [{"name": "kind", "type": {"names": ["a", "b"], "_type": "ClassLabel"}}],
+        "rows": [{"row": {"image": {"src": "https://h/1.jpg"}, "kind": n}} for n in range(3)],
+    }
+    for value in (found, {"info": {"n": 1}, "images": found}, page):
+        for indent in (None, 1):
+            data = json.dumps(value, indent=indent).encode()
+            yield Seed("x.json", data)
+            yield Seed("x.json", data, form="text")
+        yield Seed("x.json.gz", data, gzip.compress, "text")
+
+
 for _kind in ("csv", "tsv", "jsonl", "txt"):
     loader(f"metadata {_kind}", _plain_and_packed(_kind))(_here)  # Python's own readers: in this process
+loader("metadata json", _json)(_here)
 for _kind, _seeds in (("arrow", _arrow), ("parquet", _parquet), ("sqlite", _sqlite)):
     loader(f"metadata {_kind}", _seeds, in_use=_in_use)(_here)
 
