@@ -239,11 +239,11 @@ def _scored(row: dict[str, Any]) -> dict[str, Any]:
 def _flat(row: dict[str, Any], labels: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """A row of the Hub's page, whose pictures are `{"src": ..., "height": ..., "width": ...}`."""
     row = {**row, **{name: _named(row.get(name), names) for name, names in labels.items()}}
-    picture = next((each for each in row.values() if isinstance(each, dict) and "src" in each), None)
-    if picture is None or any(name.lower() in NAMES["url"] for name in row):
+    image = next((each for each in row.values() if isinstance(each, dict) and "src" in each), None)
+    if image is None or any(name.lower() in NAMES["url"] for name in row):
         return row
-    sizes = {name: picture.get(name) for name in ("width", "height") if name not in row}
-    return {NAMES["url"][0]: picture["src"], **row, **sizes}
+    sizes = {name: image.get(name) for name in ("width", "height") if name not in row}
+    return {NAMES["url"][0]: image["src"], **row, **sizes}
 
 
 def _named(value: Any, names: Sequence[str]) -> Any:
