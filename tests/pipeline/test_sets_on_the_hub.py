@@ -302,3 +302,22 @@ def test_the_hubs_own_client_reads_the_stand_in(
     (path,) = bodies["zip"]
     file = api.hf_hub_download("someone/pictures", path, repo_type="dataset", cache_dir=tmp_path / "cache")
     assert Path(file).read_bytes() == bodies["zip"][path]
+
+
+def test_class_labels_of_a_set_on_the_hub_are_their_names(hub: StandIn, tmp_path: Path) -> None:
+    """WikiArt's shape: pictures and labels, no captions."""
+    found = picture_sets.records()[:8]
+    label = {"names": ["monet", "ivan-aivazovsky"], "_type": "ClassLabel"}
+    said = json.dumps({"info": {"features": {"artist": label}}})
+    table = pa.table({
+        "image": [{"bytes": each["picture"], "path": None} for each in found],
+        "artist": [number % 2 for number in range(len(found))],
+    }).replace_schema_metadata({"huggingface": said})  # fmt: skip
+    pq.write_table(table, tmp_path / "x.parquet")
+    publish(hub, "someone/wikiart", {"data/train-0.parquet": (tmp_path / "x.parquet").read_bytes()})
+    run = tmp_path / "run"
+    said = invoked("filter", "someone/wikiart", "--keywords", "aivazovsky", run=run)
+    assert "captions are what stands in artist" in said
+    invoked("download", "--processes", "1", run=run)
+    assert chosen(run) == {each["picture"] for each in found[1::2]}
+    assert {row["caption"] for row in rows(RunDir(run))} == {"ivan-aivazovsky"}

@@ -152,7 +152,13 @@ def _rows_of_folder(folder: Path, left_out: LeftOut, tally: Tally) -> Rows:
             if member.size <= _LARGEST_TEXT:
                 with contextlib.suppress(OSError, ImageError):  # it costs what is said of the picture
                     texts.put(member, path_under(folder, member.name).read_bytes()[:_LARGEST_TEXT])
-        yield _row(each, texts, before + each.image.name)
+        row = _row(each, texts, before + each.image.name)
+        yield row if (label := _label(each.image.name)) is None else {"label": label, **row}
+
+
+def _label(name: str) -> str | None:
+    """The folder in which a picture lies, which is its class in sets that are folders; None at the top."""
+    return name.rpartition("/")[0].rpartition("/")[2] or None
 
 
 def _members_of_folder(folder: Path, left_out: LeftOut) -> Iterator[Member]:

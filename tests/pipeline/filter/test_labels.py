@@ -10,6 +10,8 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 from filtering import select
+from PIL import Image
+from standin import Page, serving
 
 from visunex.pipeline.errors import SourceError, UsageError
 from visunex.pipeline.metadata.formats.reader_process import convert_to
@@ -79,7 +81,7 @@ def test_a_caption_of_several_columns_leaves_out_the_empty_ones(tmp_path: Path) 
     table.write_parquet(tmp_path / "x.parquet")
     columns = {"caption": "artist, year,tags"}
     _, found = select(tmp_path / "run", tmp_path / "x.parquet", columns=columns)
-    assert found["caption"].to_list() == ["Monet, 1872, boat, sea", "rose", "1890", None]
+    assert found.sort("url")["caption"].to_list() == ["Monet, 1872, boat, sea", "rose", "1890", None]
     assert found["source_caption"].to_list() == ["an older one"] * 4
     as_list = {"caption": ["artist", "year", "tags"]}
     _, same = select(tmp_path / "again", tmp_path / "x.parquet", columns=as_list, keywords=["SEA"])
@@ -110,7 +112,7 @@ def test_files_with_other_labels_make_one_table(tmp_path: Path) -> None:
         pq.write_table(table, tmp_path / "data" / f"{name}.parquet")
     pq.write_table(pa.table({"url": ["c0"], "kind": ["y"]}), tmp_path / "data" / "c.parquet")
     _, found = select(tmp_path / "run", tmp_path / "data", where="kind = 'y'")
-    assert found["url"].to_list() == ["a1", "b0", "c0"]
+    assert sorted(found["url"]) == ["a1", "b0", "c0"]
 
 
 @pytest.mark.parametrize(("names", "said"), [
@@ -142,3 +144,29 @@ def test_a_converted_file_has_the_names(tmp_path: Path) -> None:
     tally = convert_to(source, tmp_path / "x.parquet")
     assert pl.read_parquet(tmp_path / "x.parquet")["style"].to_list()[:2] == STYLES
     assert "2 values of artist are no class label, read as empty" in tally.remarks
+
+
+def test_folders_of_classes_are_labels(tmp_path: Path) -> None:
+    for name in ("train/castle/1.png", "train/rose/2.png", "3.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "set" / name)
+    report, found = select(tmp_path / "run", tmp_path / "set", keywords=["castle"])
+    assert found.select("caption", "label").rows() == [("castle", "castle")]
+    assert any("captions are what stands in label" in each for each in report.remarks)
+    (tmp_path / "set" / "train" / "castle" / "1.txt").write_text("a keep")
+    _, found = select(tmp_path / "other", tmp_path / "set", columns={"caption": "label,caption"})
+    assert sorted(found["caption"].drop_nulls()) == ["castle, a keep", "rose"]
+
+
+def test_labels_and_lists_lie_behind_addresses_too(tmp_path: Path) -> None:
+    files = {each: as_file(tmp_path, each, wikiart()).read_bytes() for each in ("x.parquet", "x.arrow")}
+    answer = json.dumps(
+        [{"url": "https://h/1.jpg", "caption": "ivan-aivazovsky", "id": 1, "similarity": 0.3}]
+    )
+    with serving({"/x.parquet": Page(files["x.parquet"]), "/x.arrow": Page(files["x.arrow"]),
+                  "/answer": Page(answer.encode())}) as web:  # fmt: skip
+        for path, count in (("x.parquet", 2), ("x.arrow", 2), ("answer", 1)):
+            run = tmp_path / f"run-{path}"
+            report, found = select(run, f"{web.address}/{path}", keywords=["aivazovsky"])
+            assert report.selected == count
+            assert set(found["caption"].str.slice(0, 15)) == {"ivan-aivazovsky"}
