@@ -10,8 +10,9 @@ from PIL import Image
 
 from .decode import opened
 from .errors import ImageError, judged
+from .formats import SUFFIX
 
-__all__ = ["Header", "Limits", "inspect"]
+__all__ = ["Header", "Limits", "inspect", "suffix_of"]
 
 _OF_THE_MACHINE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
 
@@ -55,6 +56,17 @@ def inspect(data: bytes, limits: Limits) -> Header:
             raise
         raise judged(data, error) from None
     return header
+
+
+def suffix_of(data: bytes) -> str:
+    """The ending of a file of the format that an image's bytes are in. Raises ImageError."""
+    if not data:
+        raise ImageError("empty", "the file has no bytes")
+    try:
+        with opened(data) as image:
+            return SUFFIX[str(image.format)]
+    except Exception as error:  # parsers of hostile bytes raise anything
+        raise judged(data, error) from None
 
 
 def _check_size(header: Header, limits: Limits) -> None:

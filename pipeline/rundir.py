@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from filelock import FileLock, Timeout
 
 from visunex.base.files import fingerprint, sweep_temporary, write_json
-from visunex.base.folders import EMBEDDING
+from visunex.base.folders import EMBEDDING, RUNS, expanded
 
 from .errors import PipelineError, RunBusyError, StaleRunError
 from .shards.discard import discarded_tars
@@ -225,6 +225,14 @@ class RunDir:
                 f"{self.path} is a file, not a run folder; choose another with --run"
             ) from None
         return state
+
+
+def run_named(what: str) -> RunDir | None:
+    """The run in a folder, or of a name under runs/; None where there is none."""
+    found = (RunDir(path) for path in (expanded(what), RUNS / what))
+    return next(
+        (run for run in found if any(map(Path.exists, (run.report, run.selected, run.downloaded)))), None
+    )
 
 
 def _describe_holder(holder: Path) -> str:

@@ -7,25 +7,19 @@ from pathlib import Path
 
 from visunex.base.errors import UsageError
 from visunex.base.files import atomic
-from visunex.base.folders import RUNS, expanded
+from visunex.base.folders import expanded
 from visunex.images.thumbnails import sheet
 
-from ..rundir import RunDir
+from ..rundir import RunDir, run_named
 from ..shards.places import sources
 from ..shards.samples import samples
 from ..shards.thumbnails import thumbnails_of
 from .facts import Facts, RunImage
 from .html import write_page
 
-__all__ = ["contact_sheet", "page", "run_named"]
+__all__ = ["contact_sheet", "page"]
 
 _FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
-
-
-def run_named(what: str) -> RunDir | None:
-    """The run in a folder, or of a name under runs/; None where there is none."""
-    found = (RunDir(path) for path in (expanded(what), RUNS / what))
-    return next((run for run in found if run.report.exists() or run.selected.exists()), None)
 
 
 def page(what: str) -> Path:

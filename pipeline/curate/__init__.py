@@ -1,0 +1,17 @@
+"""Choosing among a run's pictures, and taking them out.
+
+Reads a run's files, or any place with pictures; writes folders, tars and parquet files where it is told to,
+and never into the run. Asked by commands, never by a stage.
+"""
+
+from typing import TYPE_CHECKING
+
+from visunex.base.lazy import public
+
+if TYPE_CHECKING:
+    from .pictures import TakenOut as TakenOut
+    from .pictures import take_out as take_out
+
+__all__ = ["TakenOut", "take_out"]
+
+__getattr__, __dir__ = public(__name__, dict.fromkeys(__all__, "pictures"))

@@ -1,0 +1,186 @@
+"""A run's chosen pictures taken out: a folder, WebDataset or parquet that other programs read as it is."""
+
+import contextlib
+import hashlib
+import json
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from visunex.base.files import fingerprint
+from visunex.base.progress import Progress
+from visunex.base.text import size_shown
+from visunex.images.errors import ImageError
+from visunex.images.resize import Resize, resize
+from visunex.images.validate import suffix_of
+from visunex.net.stream import is_address
+
+from ..errors import EncodeError, UsageError, parquet_errors
+from ..rundir import RunDir, run_named
+from ..shards.members import LeftOut
+from ..shards.places import Source, sources
+from ..shards.samples import Sample, partitions
+from .writers import FolderWriter, ParquetWriter, TarWriter, Writer
+
+__all__ = ["Form", "TakenOut", "take_out"]
+
+Form = Literal["folder", "wds", "parquet"]
+
+_WRITERS: Mapping[Form, Callable[[Path], Writer]] = {
+    "folder": FolderWriter,
+    "wds": TarWriter,
+    "parquet": ParquetWriter,
+}
+_UNFINISHED = ".visunex-unfinished"
+_DIGITS = 5
+_STORES = ("hf://", "s3://")
+
+
+@dataclass(frozen=True)
+class TakenOut:
+    """How many `pictures` of how many bytes were taken out; `failed` are those left out, by reason."""
+
+    out: str
+    form: Form
+    pictures: int
+    bytes: int
+    failed: dict[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """For a person."""
+        lines = [
+            f"{self.out}: {self.pictures:,} picture{'s' * (self.pictures != 1)}, {size_shown(self.bytes)}"
+        ]
+        lines += [
+            f"  {count:,} left out: {reason.replace('_', ' ')}" for reason, count in self.failed.items()
+        ]
+        return "\n".join(lines)
+
+
+def take_out(
+    what: str, form: Form, out: Path, *, shuffle: int | None = None, resized: Resize | None = None
+) -> TakenOut:
+    """Copy the pictures that a run has chosen, best first, or all of a place, to a new or empty folder.
+
+    A picture's bytes are what the run has, or with `resized` a smaller JPEG. `shuffle` is the seed of
+    another order. What cannot be read is left out and counted. Raises UsageError (`out` is not empty, there
+    are no pictures), EncodeError (what cannot be read at all).
+    """
+    _require_empty(out)
+    failed: Counter[str] = Counter()
+    found = _found(what, failed)
+    if shuffle is not None:
+        found.sort(key=lambda each: fingerprint([shuffle, each[0].key, each[0].where]))
+    unfinished = out.with_name(f".{out.name}{_UNFINISHED}")
+    shutil.rmtree(unfinished, ignore_errors=True)  # what an earlier one, that was killed, left
+    unfinished.mkdir(parents=True)
+    try:
+        with contextlib.closing(_WRITERS[form](unfinished)) as writer:
+            sizes = [*_written(found, writer, resized, failed)]
+        if not sizes:
+            raise EncodeError(f"{what} has no picture that can be read ({dict(failed)})")
+        if out.exists():
+            out.rmdir()
+        unfinished.rename(out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return TakenOut(str(out), form, len(sizes), sum(sizes), dict(failed))
+
+
+def _require_empty(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} is there and not empty: name a new folder")
+
+
+def _found(what: str, failed: Counter[str]) -> list[tuple[Sample, Mapping[str, Any]]]:
+    """The pictures in their order, each with what the run says of it."""
+    run = run_named(what)
+    rows = {} if run is None else _rows(run)
+    found = []
+    left_out = LeftOut()
+    for part in partitions(_places(what, run), left_out):
+        failed.update({"missing_from_shard": len(part.missing)} if part.missing else {})
+        found += [(each, rows.get(each.key, {})) for each in part.samples]
+    failed.update({"damaged_file": len(left_out.damaged)} if left_out.damaged else {})
+    if not found:
+        raise UsageError(f"{what} has no picture to take out")
+    return found
+
+
+def _places(what: str, run: RunDir | None) -> list[Source]:
+    """Where the pictures lie. Raises EncodeError, also where a run discarded them; UsageError."""
+    if run is None:
+        return sources([what])
+    if run.shards.is_dir():
+        return sources([run.path])
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        given = json.loads(run.provenance.read_text(encoding="utf-8")).get("pictures")
+        if given:  # they were given with `encode --images`
+            return sources(given)
+    raise UsageError(f"{run.path} has no pictures yet: run `visunex-data download --run {run.path}` first")
+
+
+def _rows(run: RunDir) -> dict[str, Mapping[str, Any]]:
+    """What a run says of its chosen pictures, by key; nothing where nothing was downloaded."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if not run.downloaded.exists():
+        return {}
+    of_license = run.reports().get("filter", {}).get("license_column")
+    try:
+        there = pq.read_schema(run.downloaded).names
+        columns = ["key", *(name for name in ("caption", "score", "url", of_license) if name in there)]
+        table = pq.read_table(run.downloaded, columns=columns, filters=pc.field("chosen"))
+    except parquet_errors() as error:
+        raise EncodeError(
+            f"{run.downloaded} cannot be read ({error}); run `visunex-data download` again"
+        ) from None
+    return {str(row["key"]): {**row, "license": row.get(of_license)} for row in table.to_pylist()}
+
+
+def _written(
+    found: Iterable[tuple[Sample, Mapping[str, Any]]],
+    writer: Writer,
+    resized: Resize | None,
+    failed: Counter[str],
+) -> Iterator[int]:
+    """Write the pictures that can be read; the bytes of each."""
+    found = list(found)
+    digits = max(_DIGITS, len(str(len(found) - 1)))
+    number = 0
+    with Progress("pictures", len(found), unit="pictures") as shown:
+        for sample, row in found:
+            try:
+                data = sample.read()
+                data = data if resized is None else resize(data, resized).data
+                name = f"{number:0{digits}d}.{suffix_of(data)}"
+            except ImageError as error:
+                failed[error.kind] += 1
+                continue
+            writer.add(name, data, _said(sample, row, data))
+            number += 1
+            shown.update(number)
+            yield len(data)
+
+
+def _said(sample: Sample, row: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+    """What is said of a picture, under the names that other programs know."""
+    link, score = row.get("url", sample.url), row.get("score", sample.score)
+    license_ = row.get("license")
+    return {
+        "text": row.get("caption", sample.caption) or "",
+        "score": None if score is None or not math.isfinite(score) else float(score),
+        "license": None if license_ is None else str(license_),
+        "url": link if link and (is_address(link) or link.startswith(_STORES)) else None,  # no paths of here
+        "key": sample.key,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
