@@ -119,7 +119,7 @@ def timed(command: Sequence[str]) -> Cost:
 
 def ours(run: RunDir, output: Path) -> Cost:
     (run.path / "shards").symlink_to(output)
-    return timed([sys.executable, "-m", "visunex.pipeline.cli", "download", "--run", str(run.path)])
+    return timed([sys.executable, "-m", "visunex.pipeline", "download", "--run", str(run.path)])
 
 
 def theirs(run: RunDir, output: Path) -> Cost:

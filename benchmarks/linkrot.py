@@ -95,7 +95,7 @@ def download(path: Path, urls: Sequence[str], target: int, shard: int = SHARD) -
     """The command in a process of its own, its memory looked at five times a second."""
     how = {"processes": PROCESSES, "threads": THREADS, "shard_size": shard, "deadline": DEADLINE}
     run = make_run(path, urls, target, max_pixels=10**7, host_connections=1000, **how)
-    command = [sys.executable, "-m", "visunex.pipeline.cli", "download", "--run", str(path), "--json"]
+    command = [sys.executable, "-m", "visunex.pipeline", "download", "--run", str(path), "--json"]
     began, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     while process.poll() is None:

@@ -127,7 +127,7 @@ def recipe(folder: Path, base: str) -> Path:
 def command(*arguments: str | Path, watch: Callable[[], None] = lambda: None) -> float:
     """The seconds that `visunex-data` takes, from start to end."""
     began = time.perf_counter()
-    whole = [sys.executable, "-m", "visunex.pipeline.cli", *map(str, arguments)]
+    whole = [sys.executable, "-m", "visunex.pipeline", *map(str, arguments)]
     process = subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None:
         watch()

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-DATA = [sys.executable, "-m", "visunex.pipeline.cli"]
+DATA = [sys.executable, "-m", "visunex.pipeline"]
 GENERATE = [sys.executable, "-m", "visunex.generate.cli"]
 ROWS = 10
 LIMIT = 0.4  # seconds for `visunex-data --help`

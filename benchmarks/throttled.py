@@ -30,7 +30,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 def download(path: Path, base: str, links: int) -> dict[str, Any]:
     """The report of the command in a process of its own, which asks for all the links."""
     run = make_run(path, [f"{base}/{number}.jpg" for number in range(links)], links, processes=4)
-    command = [sys.executable, "-m", "visunex.pipeline.cli", "download", "--run", str(run.path), "--json"]
+    command = [sys.executable, "-m", "visunex.pipeline", "download", "--run", str(run.path), "--json"]
     return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
 

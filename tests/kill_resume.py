@@ -53,7 +53,7 @@ def free_port() -> int:
 
 def start(run: Path) -> subprocess.Popen[bytes]:
     """Start the run in a process group of its own."""
-    command = [sys.executable, "-m", "visunex.pipeline.cli", "run", *RECIPE, "--run", str(run)]
+    command = [sys.executable, "-m", "visunex.pipeline", "run", *RECIPE, "--run", str(run)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
 

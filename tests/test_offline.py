@@ -69,7 +69,7 @@ def test_importing_asks_for_nothing(tmp_path: Path, module: str) -> None:
 
 def test_a_run_asks_for_the_pictures_and_nothing_else(tmp_path: Path) -> None:
     run = ["run", "demo_flower", "--set", "filter.top=10", "--set", "download.shard_size=10"]
-    done, asked = audited(tmp_path, sys.executable, "-m", "visunex.pipeline.cli", *run)
+    done, asked = audited(tmp_path, sys.executable, "-m", "visunex.pipeline", *run)
     assert done.returncode == 0, done.stderr
     assert asked == []
     assert (tmp_path / "runs" / "demo_flower" / "embedding.pt").exists()

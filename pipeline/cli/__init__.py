@@ -7,7 +7,8 @@ import click
 
 from visunex.base.console import Group, Program
 
-# Command (also the name of its module) -> what `--help` says of it, so that no module is loaded to list them.
+# Command (also the name of its module, where _MODULES has no other) -> what `--help` says of it, so that no
+# module is loaded to list them.
 COMMANDS = {
     "filter": "Choose the rows of a data set's metadata by caption, score and size.",
     "download": "Fetch the chosen pictures as WebDataset shards.",
@@ -22,6 +23,7 @@ COMMANDS = {
     "doctor": "Look over this machine: what works, what is missing, what to do.",
     "demo": "Serve the drawn demo world that everything can be tried on.",
 }
+_MODULES = {"pictures": "take_out"}
 
 
 class Commands(Program, Group):
@@ -32,10 +34,10 @@ class Commands(Program, Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command called `name`: the attribute `command` of the module of that name."""
+        """The command called `name`: the attribute `command` of its module."""
         if name not in COMMANDS:
             return None
-        module: Any = importlib.import_module(f".{name}", __package__)
+        module: Any = importlib.import_module(f".{_MODULES.get(name, name)}", __package__)
         return module.command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

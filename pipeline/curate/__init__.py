@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from visunex.base.lazy import public
 
 if TYPE_CHECKING:
-    from .pictures import TakenOut as TakenOut
-    from .pictures import take_out as take_out
+    from .take_out import TakenOut as TakenOut
+    from .take_out import take_out as take_out
 
 __all__ = ["TakenOut", "take_out"]
 
-__getattr__, __dir__ = public(__name__, dict.fromkeys(__all__, "pictures"))
+__getattr__, __dir__ = public(__name__, dict.fromkeys(__all__, "take_out"))

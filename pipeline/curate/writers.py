@@ -69,7 +69,7 @@ class TarWriter:
         if self._count % _IN_A_TAR == 0:
             self.close()
             path = self._folder / f"{self._count // _IN_A_TAR:05d}.tar"
-            self._tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - closed when it is full
+            self._tar = tarfile.open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed when it is full
         key = name.partition(".")[0]
         self._add(name, data)
         self._add(f"{key}.txt", str(said["text"]).encode("utf-8", "replace"))

@@ -96,7 +96,7 @@ def offline(
     command = [
         sys.executable,
         "-m",
-        "visunex.pipeline.cli",
+        "visunex.pipeline",
         "encode",
         "--images",
         str(picture),

@@ -140,7 +140,7 @@ def run_of(path: Path, recipe: Recipe) -> RunReport:
 def start(folder: Path, recipe: Recipe, run: Path, *settings: str) -> "subprocess.Popen[str]":
     """`visunex-data run` in a process group of its own, as a shell starts it."""
     write_text(folder / "recipe.toml", dumps(recipe))
-    command = [sys.executable, "-m", "visunex.pipeline.cli", "run", str(folder / "recipe.toml")]
+    command = [sys.executable, "-m", "visunex.pipeline", "run", str(folder / "recipe.toml")]
     return subprocess.Popen(
         [*command, "--run", str(run), *settings],
         stdout=subprocess.PIPE,

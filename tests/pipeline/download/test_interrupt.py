@@ -49,7 +49,7 @@ def ready(path: Path, server: hostile.HostileServer) -> RunDir:
 
 def start(run: RunDir, **settings: object) -> "subprocess.Popen[str]":
     """`visunex-data download` in a process group of its own, as a shell starts it."""
-    command = [sys.executable, "-m", "visunex.pipeline.cli", "download", "--run", str(run.path)]
+    command = [sys.executable, "-m", "visunex.pipeline", "download", "--run", str(run.path)]
     return subprocess.Popen(  # type: ignore[call-overload]
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0, **settings
     )

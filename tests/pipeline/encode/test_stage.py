@@ -400,7 +400,7 @@ def test_a_decoder_that_dies_is_a_named_error_and_not_a_hang(
 def test_a_killed_job_goes_on_and_ends_the_same(tmp_path: Path, model: str) -> None:
     for number in range(6):
         img2dataset_shard(tmp_path / "plain", number, 10)
-    command = [sys.executable, "-m", "visunex.pipeline.cli", "encode", "--images", "plain", "--model", model]
+    command = [sys.executable, "-m", "visunex.pipeline", "encode", "--images", "plain", "--model", model]
     command += ["--precision", "fp32"]
     process = subprocess.Popen(
         [*command, "--run", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

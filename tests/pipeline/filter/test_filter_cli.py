@@ -149,7 +149,7 @@ def test_ctrl_c_ends_with_130_at_once(here: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "visunex.pipeline.cli",
+        "visunex.pipeline",
         "filter",
         "many",
         "--where",

@@ -148,7 +148,7 @@ def test_a_data_set_on_the_hub_through_datasets(web: StandIn, tmp_path: Path) ->
         "HF_HOME": str(tmp_path / "hub"),
         "HF_HUB_OFFLINE": "0",
     }
-    command = [sys.executable, "-m", "visunex.pipeline.cli", "filter", "someone/pictures"]
+    command = [sys.executable, "-m", "visunex.pipeline", "filter", "someone/pictures"]
     command += ["--keywords", "rose", "--run", str(tmp_path / "run"), "--json"]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60

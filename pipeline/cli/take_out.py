@@ -8,9 +8,7 @@ import click
 from visunex.base.console import Command, show
 
 if TYPE_CHECKING:
-    from visunex.images.resize import ResizeMode
-
-    from ..curate.pictures import Form
+    from ..curate.take_out import Form, ResizeMode
 
 
 @click.command("pictures", cls=Command)
@@ -60,10 +58,7 @@ def command(
         visunex-data pictures runs/default --out flowers
         visunex-data pictures runs/default --to wds --shuffle 1 --resize 512 --out tars
     """
-    from visunex.images.resize import Resize
+    from ..curate.take_out import take_out
 
-    from ..curate.pictures import take_out
-
-    resized = None if size is None else Resize(size, mode)
-    report = take_out(what, form, out, shuffle=shuffle, resized=resized)
+    report = take_out(what, form, out, shuffle=shuffle, size=size, mode=mode)
     show(report.as_dict(), report.as_text())

@@ -15,7 +15,7 @@ from visunex.base.files import fingerprint
 from visunex.base.progress import Progress
 from visunex.base.text import size_shown
 from visunex.images.errors import ImageError
-from visunex.images.resize import Resize, resize
+from visunex.images.resize import Resize, ResizeMode, resize
 from visunex.images.validate import suffix_of
 from visunex.net.stream import is_address
 
@@ -26,7 +26,7 @@ from ..shards.places import Source, sources
 from ..shards.samples import Sample, partitions
 from .writers import FolderWriter, ParquetWriter, TarWriter, Writer
 
-__all__ = ["Form", "TakenOut", "take_out"]
+__all__ = ["Form", "ResizeMode", "TakenOut", "take_out"]
 
 Form = Literal["folder", "wds", "parquet"]
 
@@ -42,11 +42,11 @@ _STORES = ("hf://", "s3://")
 
 @dataclass(frozen=True)
 class TakenOut:
-    """How many `pictures` of how many bytes were taken out; `failed` are those left out, by reason."""
+    """How many `images` of how many bytes were taken out; `failed` are those left out, by reason."""
 
     out: str
     form: Form
-    pictures: int
+    images: int
     bytes: int
     failed: dict[str, int]
 
@@ -56,9 +56,7 @@ class TakenOut:
 
     def as_text(self) -> str:
         """For a person."""
-        lines = [
-            f"{self.out}: {self.pictures:,} picture{'s' * (self.pictures != 1)}, {size_shown(self.bytes)}"
-        ]
+        lines = [f"{self.out}: {self.images:,} picture{'s' * (self.images != 1)}, {size_shown(self.bytes)}"]
         lines += [
             f"  {count:,} left out: {reason.replace('_', ' ')}" for reason, count in self.failed.items()
         ]
@@ -66,15 +64,22 @@ class TakenOut:
 
 
 def take_out(
-    what: str, form: Form, out: Path, *, shuffle: int | None = None, resized: Resize | None = None
+    what: str,
+    form: Form,
+    out: Path,
+    *,
+    shuffle: int | None = None,
+    size: int | None = None,
+    mode: ResizeMode = "shortest",
 ) -> TakenOut:
     """Copy the pictures that a run has chosen, best first, or all of a place, to a new or empty folder.
 
-    A picture's bytes are what the run has, or with `resized` a smaller JPEG. `shuffle` is the seed of
-    another order. What cannot be read is left out and counted. Raises UsageError (`out` is not empty, there
+    A picture's bytes are what the run has, or with a `size` in pixels a smaller JPEG. `shuffle` is the
+    seed of another order. What cannot be read is left out and counted. Raises UsageError (`out` is not empty, there
     are no pictures), EncodeError (what cannot be read at all).
     """
     _require_empty(out)
+    resized = None if size is None else Resize(size, mode)
     failed: Counter[str] = Counter()
     found = _found(what, failed)
     if shuffle is not None:
