@@ -75,8 +75,8 @@ def take_out(
     """Copy the pictures that a run has chosen, best first, or all of a place, to a new or empty folder.
 
     A picture's bytes are what the run has, or with a `size` in pixels a smaller JPEG. `shuffle` is the
-    seed of another order. What cannot be read is left out and counted. Raises UsageError (`out` is not empty, there
-    are no pictures), EncodeError (what cannot be read at all).
+    seed of another order. What cannot be read is left out and counted. Raises UsageError (`out` is not empty,
+    there are no pictures), EncodeError (what cannot be read at all).
     """
     _require_empty(out)
     resized = None if size is None else Resize(size, mode)
