@@ -1,20 +1,27 @@
 """`visunex-data score`."""
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from visunex.base.console import Command, proxy_option, show
+from visunex.base.errors import UsageError
+from visunex.base.folders import expanded
 
 from .embeddings import mirror_option
+from .options import option_name, overrides, section_options
 
 if TYPE_CHECKING:
+    from visunex.recipes import Recipe
+
     from ..score import Predictor, Scores
 
 
 @click.command("score", cls=Command)
-@click.argument("what", metavar="RUN|FOLDER|EMBEDDING")
+@click.argument("what", metavar="RUN|VECTORS|EMBEDDING|PICTURES")
 @click.option(
     "--with",
     "names",
@@ -33,31 +40,108 @@ if TYPE_CHECKING:
     "--show", "count", type=click.IntRange(0), default=3, show_default=True, help="Rows shown from each end."
 )
 @click.option("--overwrite", is_flag=True, help="Replace a file at --out that holds no scores.")
+@click.option(
+    "--image-column", metavar="NAME", help="Of pictures in rows that have several, the column to take."
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="Where pictures are encoded, as `encode` says."
+)
+@section_options("encode", only=("model", "pretrained", "precision", "batch_size", "workers"))
+@section_options("download", only=("max_remote_bytes",))
 @mirror_option
 @proxy_option
-def command(what: str, names: str, out: Path | None, count: int, overwrite: bool, mirror: str | None) -> None:
+def command(
+    what: str,
+    names: str,
+    out: Path | None,
+    count: int,
+    overwrite: bool,
+    image_column: str | None,
+    device: str,
+    mirror: str | None,
+) -> None:
     """Score pictures by published aesthetic predictors, from their CLIP ViT-L/14 vectors.
 
-    RUN is a run that was encoded, FOLDER one of vectors in clip-retrieval's layout, EMBEDDING a file, a run's
-    name or a published name, whose direction is scored as if it were a picture's. A predictor is fetched once
-    and checked by its SHA-256.
+    RUN is a run that was encoded, VECTORS a folder in clip-retrieval's layout, EMBEDDING a file, a run's
+    name or a published name, whose direction is scored as if it were a picture's. PICTURES are what `encode
+    --images` takes: a folder, file, pattern or address; they are encoded first, and their vectors are not
+    kept (`encode --images --run` keeps them). A predictor is fetched once and checked by its SHA-256.
 
     \b
     Example:
         visunex-data score runs/default --with V1,V2,sac
         visunex-data score /data/laion2B-en/vectors --with nsfw --out unsafe.parquet
         visunex-data score fantasy
+        visunex-data score my_pictures/ --with V2,nsfw --out scores.parquet
     """
     from ..score import named
-    from ..score.targets import scored
+    from ..score.folder import require_writable
+    from ..score.targets import means_images, scored
 
     predictors = named(name.strip() for name in names.split(",") if name.strip())
-    scores, run = scored(what, predictors, mirror)
+    if out is not None:
+        require_writable(out, overwrite=overwrite)  # before the work, not after it
+    encoded: dict[str, Any] | None = None
+    if means_images(what):
+        scores, encoded = _of_images(what, predictors, _recipe(predictors, image_column), device, mirror)
+        run = None
+    else:
+        _require_no_encoder(what)
+        scores, run = scored(what, predictors, mirror)
     target = out or (None if run is None else run / "scores.parquet")
     if target is not None:
         scores.write(target, overwrite=overwrite)
     report = _report(what, scores, predictors, count, target)
+    if encoded is not None:
+        report["pictures"] = encoded
     show(report, "\n".join(_lines(report)))
+
+
+def _recipe(predictors: "Sequence[Predictor]", image_column: str | None) -> "Recipe":
+    """How pictures are encoded: by the first predictor's own encoder, unless options say otherwise."""
+    from visunex.recipes import Override, Recipe, override
+    from visunex.recipes.schema import Encode
+
+    model, pretrained = predictors[0].model
+    own = Recipe(name="pictures", encode=Encode(model=model, pretrained=pretrained))
+    columns = [Override("source.columns.image", image_column, "--image-column")] if image_column else []
+    return override(own, [*overrides(own), *columns])
+
+
+def _of_images(
+    what: str, predictors: "Sequence[Predictor]", recipe: "Recipe", device: str, mirror: str | None
+) -> "tuple[Scores, dict[str, Any]]":
+    """The scores of pictures, and what became of each; their vectors lie on the disk meanwhile.
+
+    That a predictor can be had, and is for the encoder's vectors, is seen before anything is encoded.
+    """
+    from ..encode import encode_to
+    from ..score.folder import score_folder
+    from ..score.targets import encoder_for
+    from ..vectors.store import read_vectors
+
+    settings = recipe.encode
+    encoder = encoder_for(what, settings.model, settings.pretrained, predictors, mirror)
+    place = what if "://" in what else str(expanded(what))
+    with tempfile.TemporaryDirectory(prefix="visunex-") as folder:
+        counts = encode_to(Path(folder), [place], recipe, device)
+        scores = score_folder(read_vectors(Path(folder)), predictors, mirror)
+    return scores, {"encoder": encoder, **counts.as_dict()}
+
+
+def _require_no_encoder(what: str) -> None:
+    """Raise UsageError for options that say how pictures are encoded, where there is nothing to encode."""
+    from visunex.recipes import Recipe
+
+    context = click.get_current_context()
+    own = [name for name in ("device", "image_column") if _was_given(context, name)]
+    given = [*map(option_name, own), *(each.given_as for each in overrides(Recipe(name="pictures")))]
+    if given:
+        raise UsageError(f"{given[0]} is for pictures that are still to be encoded, and {what} names none")
+
+
+def _was_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
 
 
 def _report(
@@ -80,6 +164,8 @@ def _report(
 def _lines(report: dict[str, Any]) -> list[str]:
     count = report["vectors"]
     lines = [f"{report['source']}: {count:,} vector{'s' * (count != 1)}"]
+    if encoded := report.get("pictures"):
+        lines += _of_encoding(encoded)
     if report["dropped"]:
         lines.append(f"  left out, zero or not finite: {len(report['dropped']):,}")
     for name, each in report["scores"].items():
@@ -94,6 +180,14 @@ def _lines(report: dict[str, Any]) -> list[str]:
         lines += [f"  highest {_row(row)}" for row in each["highest_rows"]]
         lines += [f"  lowest  {_row(row)}" for row in each["lowest_rows"]]
     return [*lines, f"written to {report['written']}"] if report["written"] else lines
+
+
+def _of_encoding(encoded: dict[str, Any]) -> list[str]:
+    from ..encode.reports import outcome_lines
+
+    line = f"  {encoded['encoded']:,} of {encoded['images']:,} pictures encoded with {encoded['encoder']}"
+    counts = {name: encoded[name] for name in ("failed", "examples", "left_out", "damaged")}
+    return [line, *outcome_lines(**counts)]
 
 
 def _row(row: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .stage import EncodeRequest as EncodeRequest
     from .stage import begin_encode as begin_encode
     from .stage import encode as encode
+    from .stage import encode_to as encode_to
     from .stage import finish_encode as finish_encode
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "begin_encode",
     "encode",
     "encode_precomputed",
+    "encode_to",
     "finish_encode",
     "reduce_published",
 ]
@@ -51,6 +53,7 @@ __getattr__, __dir__ = public(
         "begin_encode": "stage",
         "encode": "stage",
         "encode_precomputed": "precomputed",
+        "encode_to": "stage",
         "finish_encode": "stage",
         "reduce_published": "published",
     },

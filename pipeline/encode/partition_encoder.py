@@ -70,6 +70,17 @@ class OutcomeCounts:
     examples: dict[str, list[str]] = field(default_factory=dict)
     left_out: LeftOut = field(default_factory=LeftOut)
 
+    def as_dict(self) -> dict[str, Any]:
+        """The counts for a report, the commonest reason first."""
+        return {
+            "images": self.images,
+            "encoded": self.encoded,
+            "failed": dict(self.failed.most_common()),
+            "examples": self.examples,
+            "left_out": dict(self.left_out.members),
+            "damaged": self.left_out.damaged,
+        }
+
     def add(self, part: Mapping[str, Any]) -> None:
         """Count a finished part by its provenance."""
         self.images += part["images"]

@@ -20,6 +20,7 @@ __all__ = [
     "VectorsReport",
     "count_gone",
     "origin_of",
+    "outcome_lines",
     "require_all_there",
 ]
 
@@ -76,16 +77,11 @@ class EncodeReport(EmbeddingReport):
         kept = ", and discarded" if self.discarded else ""
         with_what = f"{self.model} {self.pretrained}".rstrip()
         lines = [f"{self.encoded} of {self.images} pictures encoded with {with_what}{kept}"]
-        lines += [
-            f"  {count:>7}  {kind}, such as {self._example(kind)}{_HINTS.get(kind, '')}"
-            for kind, count in self.failed.items()
-        ]
-        lines += [f"  {count:>7}  left out: {kind}" for kind, count in self.left_out.items()]
+        lines += outcome_lines(self.failed, self.examples, self.left_out, self.damaged)
         if self.repeated:
             counts = "left out" if self.repeats_left_out else "each counts; --dedupe-images exact takes one"
             lines.append(f"  {self.repeated:>7}  the same as another: {counts}")
         lines += _dropped_lines(self.baseline_dropped, " of the baseline")
-        lines += [f"  not whole: {shard}: {reason}" for shard, reason in self.damaged.items()]
         rate = (
             f", {self.images_per_second:.1f} pictures/s" if self.encoded_now else ", nothing was left to do"
         )
@@ -93,9 +89,6 @@ class EncodeReport(EmbeddingReport):
         embedding, *reference = self.outcome()
         words = [f"  nearest words: {', '.join(each.word for each in self.words)}"] if self.words else []
         return "\n".join([*lines, embedding, *words, *reference])
-
-    def _example(self, kind: str) -> str:
-        return next(iter(self.examples.get(kind, [])), "?")
 
 
 @dataclass(frozen=True)
@@ -159,6 +152,24 @@ class VectorsReport(EmbeddingReport):
         against = f" minus {', '.join(self.baseline)}" if self.baseline else ""
         made_of = f"published vectors: {', '.join(self.vectors)}{against}"
         return "\n".join([made_of, *_dropped_lines(self.dropped), *self.outcome()])
+
+
+def outcome_lines(
+    failed: Mapping[str, int],
+    examples: Mapping[str, Sequence[str]],
+    left_out: Mapping[str, int],
+    damaged: Mapping[str, str],
+) -> list[str]:
+    """What a person is told of pictures that were not encoded."""
+    such_as = {kind: next(iter(examples.get(kind, [])), "?") for kind in failed}
+    return [
+        *(
+            f"  {count:>7}  {kind}, such as {such_as[kind]}{_HINTS.get(kind, '')}"
+            for kind, count in failed.items()
+        ),
+        *(f"  {count:>7}  left out: {kind}" for kind, count in left_out.items()),
+        *(f"  not whole: {shard}: {reason}" for shard, reason in damaged.items()),
+    ]
 
 
 def _dropped_lines(names: Sequence[str], of: str = "") -> list[str]:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from visunex.recipes import Recipe
     from visunex.recipes.schema import Encode, Reference
 
-__all__ = ["EncodeReport", "EncodeRequest", "Encoded", "begin_encode", "encode", "finish_encode"]
+__all__ = ["EncodeReport", "EncodeRequest", "Encoded", "begin_encode", "encode", "encode_to", "finish_encode"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,18 @@ def encode(
     return finish_encode(request, recipe, Encoded(encoder), started=started)
 
 
+def encode_to(
+    folder: Path, images: Sequence[str | Path], recipe: "Recipe", device: str = "auto"
+) -> OutcomeCounts:
+    """Write the vectors of `images`, places as `encode` takes them, to a folder, and make no embedding.
+
+    Raises EncodeError, ModelError.
+    """
+    request = _request_for(images, None, recipe, None)
+    request.sources()  # where there is nothing to encode, no encoder need be loaded
+    return _encode_rest(request, folder, load_encoder(recipe.encode, device), recipe.encode, None).counts
+
+
 def _request_for(
     images: Sequence[str | Path], run: RunDir | None, recipe: "Recipe", out: Path | None
 ) -> EncodeRequest:
@@ -195,7 +207,7 @@ def finish_encode(
     made_of = _made_of(request, recipe.source.data, encoder, settings, encoded.counts)
     made = provenance(RecipeIdentity.of(recipe), made_of, reduced.checks)
     report = EncodeReport(
-        **_counts(encoded.counts),
+        **encoded.counts.as_dict(),
         **_encoder_facts(encoder),
         reduction=settings.reduce,
         checks=reduced.checks,
@@ -326,17 +338,6 @@ def _made_of(
         "reduction": settings.reduce,
         "baseline": settings.baseline,
         "images": {"used": counts.encoded, "failed": dict(counts.failed.most_common())},
-    }
-
-
-def _counts(counts: OutcomeCounts) -> dict[str, Any]:
-    return {
-        "images": counts.images,
-        "encoded": counts.encoded,
-        "failed": dict(counts.failed.most_common()),
-        "examples": counts.examples,
-        "left_out": dict(counts.left_out.members),
-        "damaged": counts.left_out.damaged,
     }
 
 

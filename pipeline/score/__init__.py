@@ -1,6 +1,6 @@
 """Aesthetic scores of image vectors, by published predictors that are known by name.
 
-Reads vectors; writes nothing. May import `vectors` and below.
+Reads vectors; writes nothing. May import `vectors`, `clip` and below.
 """
 
 from typing import TYPE_CHECKING

@@ -23,7 +23,7 @@ from .published import load
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Scores", "score_embedding", "score_folder"]
+__all__ = ["Scores", "heads_for", "require_writable", "score_embedding", "score_folder"]
 
 _COLUMNS = ("key", "image_path", "url", "caption")  # columns of the metadata that are kept beside the scores
 _QUANTILES = {"lowest": 0.0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "highest": 1.0}
@@ -66,14 +66,19 @@ class Scores:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        if path.suffix.lower() != ".parquet" or path.is_dir():
-            raise UsageError(f"scores are written to a file NAME.parquet; {path} is none")
-        if path.exists() and not overwrite and not _is_ours(path):
-            raise UsageError(f"{path} is there already and holds no scores; --overwrite replaces it")
+        require_writable(path, overwrite=overwrite)
         rows = dict(zip(self.rows.column_names, self.rows.columns, strict=True))
         table = pa.table({**rows, **self.scores}).replace_schema_metadata({_MARK: b"1"})
         with atomic(path) as temporary:
             pq.write_table(table, temporary)
+
+
+def require_writable(path: Path, *, overwrite: bool = False) -> None:
+    """Raise UsageError where scores cannot go: no parquet file, or one that is there and holds none."""
+    if path.suffix.lower() != ".parquet" or path.is_dir():
+        raise UsageError(f"scores are written to a file NAME.parquet; {path} is none")
+    if path.exists() and not overwrite and not _is_ours(path):
+        raise UsageError(f"{path} is there already and holds no scores; --overwrite replaces it")
 
 
 def _is_ours(path: Path) -> bool:
@@ -94,7 +99,7 @@ def score_folder(folder: VectorFolder, predictors: Sequence[Predictor], mirror: 
         raise EncodeError(f"{folder.path} holds no vectors: its arrays have no rows")
     said = [space_said(_model(each)) for each in folder.identities()]
     dimension = folder.dimension
-    heads = _heads(predictors, dimension, str(folder.path), [each for each in said if each], mirror)
+    heads = heads_for(predictors, dimension, str(folder.path), [each for each in said if each], mirror)
     found = {name: np.empty(len(folder)) for name in heads}
     begin = 0
     with Progress("score", len(folder), unit="vectors") as progress:
@@ -113,7 +118,7 @@ def score_embedding(
     """Score an embedding's direction, as if it were a picture's. Raises EncodeError as `score_folder`."""
     space = space_of(embedding)
     spaces = [space] if space else []
-    heads = _heads(predictors, embedding.dimension, embedding.name, spaces, mirror)
+    heads = heads_for(predictors, embedding.dimension, embedding.name, spaces, mirror)
     wide = embedding.vector.astype(np.float64)
     unit = (wide / np.linalg.norm(wide)).astype(np.float32)
     import pyarrow as pa
@@ -123,14 +128,17 @@ def score_embedding(
     )
 
 
-def _heads(
+def heads_for(
     predictors: Sequence[Predictor],
     dimension: int,
     name: str,
     spaces: Iterable[Space],
     mirror: str | None,
 ) -> dict[str, Head]:
-    """The heads by their names, when the vectors called `name` are such as they are for."""
+    """The heads by their names, each brought first if need be, for vectors called `name`.
+
+    Raises EncodeError: the vectors are not of a predictor's model, or a predictor cannot be had.
+    """
     spaces = list(spaces)
     for predictor in predictors:
         own = Space(*predictor.model)

@@ -13,7 +13,7 @@ from .image_tables import image_columns
 from .members import LeftOut, is_hidden, is_image_name, suffix_of
 from .naming import ROWS, SHARD_DIGITS, STATS, TAR, shard_number, stats_of, tars_marked_done
 
-__all__ = ["Kind", "Source", "container_kind", "run_sources", "sources", "walk"]
+__all__ = ["Kind", "Source", "container_kind", "names_images", "run_sources", "sources", "walk"]
 
 Kind = Literal["tar", "zip", "table", "folder", "image"]
 
@@ -77,6 +77,12 @@ def _column_of(path: Path, wanted: str | None) -> str:
     if not found:
         raise EncodeError(f"{path} has no column {wanted!r} with pictures; there are {having}")
     raise EncodeError(f"{path} has several pictures in a row: {having}; name one with --image-column")
+
+
+def names_images(place: str) -> bool:
+    """Whether a person may mean images by this: a folder, a pattern, or a file named as one with images."""
+    name = Path(place).name
+    return Path(place).is_dir() or has_magic(place) or is_image_name(name) or suffix_of(name) in _CONTAINERS
 
 
 def run_sources(shards: Path, downloaded: Path) -> list[Source]:

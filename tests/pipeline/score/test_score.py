@@ -157,8 +157,10 @@ def test_an_embedding_and_what_is_none(reference: Path, tmp_path: Path) -> None:
     other = {"model": {"name": "ViT-L-14-336", "pretrained": "openai"}}
     save(tmp_path / "other.pt", np.ones(768), other)
     assert "are of ViT-L-14-336 openai, and V2 scores" in score("other.pt", "--mirror", reference).output
-    (tmp_path / "pictures").mkdir()
-    assert "visunex-data encode --images pictures --run runs/pictures" in score("pictures").output
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "recipe.toml").touch()
+    assert "make them with `visunex-data encode --run begun`" in score("begun").output
 
 
 def test_a_predictor_that_cannot_be_had_is_named(tmp_path: Path) -> None:
