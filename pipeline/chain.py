@@ -14,7 +14,14 @@ from .shards.sidecar import chosen_shards
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
 
-__all__ = ["broken_shards", "require_download", "require_places", "require_selection", "require_unchanged"]
+__all__ = [
+    "broken_shards",
+    "chooses_after_encode",
+    "require_download",
+    "require_places",
+    "require_selection",
+    "require_unchanged",
+]
 
 _CHANGING = ("http://", "https://", "s3://")  # those of the Hub hold a commit
 _NAMED = 3  # shards that a message names
@@ -63,6 +70,11 @@ def _is_comparable(file: Any) -> bool:
 
 def _contents(file: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in file.items() if name != "ctime_ns"}
+
+
+def chooses_after_encode(run: RunDir, recipe: "Recipe") -> bool:
+    """Whether images are chosen by their own vectors, as no published ones told enough of the selection."""
+    return recipe.filter.on_vectors and "precomputed" not in (run.made_from("filter") or {})
 
 
 def require_places(run: RunDir, places: Collection[str]) -> None:

@@ -75,6 +75,11 @@ class RunDir:
         return self.path / "report.html"
 
     @property
+    def choice(self) -> Path:
+        """What was told of each image by its own vector, and which were chosen by that."""
+        return self.path / "choice.parquet"
+
+    @property
     def groups(self) -> Path:
         """The k-means group of each picture that counts."""
         return self.path / "groups.parquet"
@@ -94,7 +99,7 @@ class RunDir:
         return {
             "filter": (self.selected,),
             "download": (self.shards, self.downloaded, self.thumbnails),
-            "encode": (self.vectors, self.embedding, self.provenance, self.groups),
+            "encode": (self.vectors, self.embedding, self.provenance, self.groups, self.choice),
         }[stage]
 
     @contextlib.contextmanager

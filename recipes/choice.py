@@ -67,11 +67,12 @@ class Filter(Section):
     )
     score_with: ScoredWith | None = Field(
         default=None,
-        description="Score by this predictor from precomputed vectors, whatever scores the source has.",
+        description="Rank by this predictor's scores of the vectors: of precomputed ones; where there are "
+        "none, of the pictures' own, chosen after encode from all candidates.",
     )
     max_unsafe: Fraction | None = Field(
         default=None,
-        description="Highest score by LAION's detector of unsafe pictures, from precomputed vectors.",
+        description="Highest score by LAION's detector of unsafe pictures, of the same vectors.",
     )
     like: tuple[Text, ...] = Field(
         default=(),
@@ -108,8 +109,8 @@ class Filter(Section):
     )
     dedupe_vectors: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None,
-        description="Leave out near copies: rows whose precomputed vector has this cosine or more to that of "
-        "a better row (0.95 for CLIP ViT-L/14; other encoders differ).",
+        description="Leave out near copies: pictures whose vector (as above) has this cosine or more to that "
+        "of a better one (0.95 for CLIP ViT-L/14; other encoders differ).",
     )
     top: Count = Field(default=2000, description="How many pictures are wanted: the best ones.")
     reserve: Count | None = Field(
@@ -129,8 +130,12 @@ class Filter(Section):
     @property
     def by_vectors(self) -> bool:
         """Whether anything is asked that rows' published vectors tell."""
-        asked = (self.score_with, self.max_unsafe, self.dedupe_vectors)
-        return self.by_likeness or any(each is not None for each in asked)
+        return self.by_likeness or self.on_vectors
+
+    @property
+    def on_vectors(self) -> bool:
+        """Whether conditions are set that an image's own vector tells as well as a published one."""
+        return any(each is not None for each in (self.score_with, self.max_unsafe, self.dedupe_vectors))
 
     @property
     def limits(self) -> dict[str, int]:

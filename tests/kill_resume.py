@@ -98,7 +98,7 @@ def outcome(run: Path) -> Outcome:
 
 def leftovers(run: Path) -> list[str]:
     """Files that no finished run has."""
-    known = {".json", ".parquet", ".tar", ".npy", ".pt", ".toml", ".html", ""}
+    known = {".json", ".parquet", ".tar", ".npy", ".pt", ".toml", ".html", ".webp", ""}
     return [str(path) for path in run.rglob("*") if path.is_file() and path.suffix not in known]
 
 

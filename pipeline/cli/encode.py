@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     "--device", default="auto", show_default=True, help="cuda (all GPUs), cuda:1, cuda:0,cuda:2, mps or cpu."
 )
 @section_options("encode")
+@section_options("filter", only=("dedupe_vectors",))
 @section_options("download", only=("max_remote_bytes",))
 @set_option
 @overwrite_option

@@ -57,7 +57,8 @@ def command(
 
     --like and --like-image rank by what the pictures show instead, where their CLIP vectors are published
     (--precomputed: a folder in clip-retrieval's layout, which may be the SOURCE itself); --unlike and
-    --unlike-image lead away. --score-with and --max-unsafe score the vectors by published predictors.
+    --unlike-image lead away. --score-with and --max-unsafe score the vectors by published predictors,
+    --dedupe-vectors leaves out near copies; without published vectors these three wait for encode.
 
     \b
     Examples:

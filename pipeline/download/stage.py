@@ -21,7 +21,7 @@ from visunex.base.files import fingerprint, sha256_file
 from visunex.base.progress import Progress
 from visunex.net.robots import DIRECTIVES
 
-from ..chain import require_places, require_selection, require_unchanged
+from ..chain import chooses_after_encode, require_places, require_selection, require_unchanged
 from ..errors import DownloadError, FewerImagesError, UsageError
 from ..inside.location import place_of
 from ..inside.spool import FileSpool, Spool
@@ -61,6 +61,8 @@ def download(
 ) -> DownloadReport:
     """Fetch candidates of `run.selected`, best first, until `filter.top` images are downloaded.
 
+    All of them, where images are chosen by their own vectors after encode.
+
     The caller holds the run's lock. Writes `run.shards` and `run.downloaded`. A shard that is finished is not
     made again; running again after the candidates were used up tries those that failed for reasons of the
     moment, or all with `retry_failed`. A shard whose images were discarded stays as it is.
@@ -87,7 +89,8 @@ def begin_download(
     run.begin("download", made_from, overwrite=overwrite)
     if retry_failed:
         _require_images(run)
-    return Downloading(Plan(run, settings, candidates, recipe.filter.top), retry_failed)
+    wanted = recipe.filter.candidates if chooses_after_encode(run, recipe) else recipe.filter.top
+    return Downloading(Plan(run, settings, candidates, wanted), retry_failed)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from visunex.base.progress import human_time
 
@@ -10,7 +10,11 @@ from ..errors import EncodeError
 from ..reduce.embedding import EmbeddingReport
 from ..reduce.nearest_words import Word
 from ..rundir import RunDir
+from ..score.choice import statuses_in_words
 from ..shards.sidecar import count_licenses
+
+if TYPE_CHECKING:
+    from visunex.clip.image_encoder import ImageEncoder
 
 __all__ = [
     "FROM_SHARD",
@@ -19,8 +23,10 @@ __all__ = [
     "PrecomputedReport",
     "VectorsReport",
     "count_gone",
+    "facts_of",
     "origin_of",
     "outcome_lines",
+    "provenance_of",
     "require_all_there",
 ]
 
@@ -62,6 +68,7 @@ class EncodeReport(EmbeddingReport):
     repeated: int = 0
     repeats_left_out: bool = False
     baseline_dropped: tuple[str, ...] = ()
+    choice: dict[str, Any] | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -81,6 +88,8 @@ class EncodeReport(EmbeddingReport):
         if self.repeated:
             counts = "left out" if self.repeats_left_out else "each counts; --dedupe-images exact takes one"
             lines.append(f"  {self.repeated:>7}  the same as another: {counts}")
+        if self.choice is not None:
+            lines.append(f"  chosen by their vectors: {statuses_in_words(self.choice)}")
         lines += _dropped_lines(self.baseline_dropped, " of the baseline")
         rate = (
             f", {self.images_per_second:.1f} pictures/s" if self.encoded_now else ", nothing was left to do"
@@ -210,3 +219,22 @@ def require_all_there(run: RunDir | None, failed: Mapping[str, int], images: int
         f"{gone} of the {images} chosen pictures are not in {run.shards}, and the embedding is of the others "
         f"only; {again}, then encode again"
     )
+
+
+def facts_of(encoder: "ImageEncoder") -> dict[str, Any]:
+    """The encoder, as fields of a report."""
+    names = ("model", "pretrained", "precision", "device", "dimension")
+    return {name: getattr(encoder, name) for name in names}
+
+
+def provenance_of(encoder: "ImageEncoder") -> dict[str, Any]:
+    """The encoder, as `embedding.json` has it."""
+    return {
+        "name": encoder.model,
+        "pretrained": encoder.pretrained or None,
+        "dimension": encoder.dimension,
+        "precision": encoder.precision,
+        "device": encoder.device,
+        "resized_on": "device" if encoder.preprocessing.on_device else "host",
+        **encoder.identity(),
+    }

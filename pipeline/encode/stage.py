@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from visunex.base.errors import UsageError
 from visunex.base.files import fingerprint
 from visunex.base.progress import Progress
-from visunex.clip.factory import load_text_encoder
 from visunex.clip.image_encoder import ImageEncoder
+from visunex.recipes.schema import Filter
 
-from ..chain import require_download
-from ..errors import EncodeError, ModelError
+from ..chain import chooses_after_encode, require_download
+from ..errors import EncodeError
 from ..reduce.checks import Checks, check
 from ..reduce.embedding import (
     RecipeIdentity,
@@ -32,8 +32,9 @@ from ..reduce.embedding import (
     require_target,
     save_embedding,
 )
-from ..reduce.nearest_words import Word, captions_of, nearest_words
+from ..reduce.nearest_words import Word, words_about
 from ..rundir import RunDir
+from ..score.choice import Choice, choose
 from ..shards.discard import discard_images
 from ..shards.repeats import Repeats, RunningRepeats, find_repeats
 from ..shards.samples import Source, listing, run_sources, sources
@@ -48,11 +49,11 @@ from .partition_encoder import (
     load_encoder,
     require_some,
 )
-from .reports import EncodeReport, count_gone, origin_of, require_all_there
+from .reports import EncodeReport, count_gone, facts_of, origin_of, provenance_of, require_all_there
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
-    from visunex.recipes.schema import Encode, Reference
+    from visunex.recipes.schema import Encode
 
 __all__ = ["EncodeReport", "EncodeRequest", "Encoded", "begin_encode", "encode", "encode_to", "finish_encode"]
 
@@ -109,6 +110,7 @@ class _Reduced:
     checks: Checks
     words: tuple[Word, ...]
     baseline_dropped: tuple[str, ...] = ()
+    choice: Choice | None = None
 
 
 def encode(
@@ -201,14 +203,17 @@ def finish_encode(
     wanted = None if request.given is not None or request.run is None else recipe.filter.top
     with _vectors_folder(request.run) as folder:
         encoded = _encode_rest(request, folder, encoder, settings, progress)
-        reduced = _reduce(folder, encoder, settings, recipe.reference, wanted)
+        reduced = _reduce(request, folder, encoder, recipe, wanted)
     if settings.discard_images and not count_gone(encoded.counts.failed):
         discard_images(place.path for place in places)
+    choice = None if reduced.choice is None else reduced.choice.as_dict()
     made_of = _made_of(request, recipe.source.data, encoder, settings, encoded.counts)
+    if choice is not None:
+        made_of |= {"choice": choice, "images": {**made_of["images"], "used": choice["chosen"]}}
     made = provenance(RecipeIdentity.of(recipe), made_of, reduced.checks)
     report = EncodeReport(
         **encoded.counts.as_dict(),
-        **_encoder_facts(encoder),
+        **facts_of(encoder),
         reduction=settings.reduce,
         checks=reduced.checks,
         words=reduced.words,
@@ -220,6 +225,7 @@ def finish_encode(
         repeated=request.repeats.count if request.repeats else 0,
         repeats_left_out=bool(request.repeats and request.repeats.left_out),
         baseline_dropped=reduced.baseline_dropped,
+        choice=choice,
     )
     report = report.recorded(request.run)
     require_all_there(request.run, report.failed, report.images)
@@ -272,18 +278,41 @@ def _encode_rest(
 
 
 def _reduce(
-    folder: Path,
-    encoder: ImageEncoder,
-    settings: "Encode",
-    reference: "Reference | None",
-    wanted: int | None,
+    request: EncodeRequest, folder: Path, encoder: ImageEncoder, recipe: "Recipe", wanted: int | None
 ) -> _Reduced:
-    vectors, baseline = read_vectors(folder), _baseline(folder, encoder, settings)
+    settings, vectors = recipe.encode, read_vectors(folder)
+    baseline, choice = (
+        _baseline(folder, encoder, settings),
+        _choice(request, vectors, encoder, recipe, wanted),
+    )
+    vectors = vectors if choice is None else choice.vectors
     vector = reduce_folder(vectors, settings.reduce, baseline)
     model = {"name": encoder.model, "pretrained": encoder.pretrained, "weights": encoder.weights}
+    reference = recipe.reference
     checks = check(vector, vectors, settings.reduce, reference, baseline=baseline, wanted=wanted, model=model)
     dropped = tuple(baseline.dropped) if baseline is not None else ()
-    return _Reduced(vector, checks, _words(vector, vectors, encoder), dropped)
+    return _Reduced(vector, checks, words_about(vector, vectors, encoder), dropped, choice)
+
+
+def _choice(
+    request: EncodeRequest, vectors: VectorFolder, encoder: ImageEncoder, recipe: "Recipe", wanted: int | None
+) -> Choice | None:
+    """Which images count by their own vectors, where that is asked for; the run notes it."""
+    run, asked = request.run, recipe.filter
+    if wanted is None:  # of images that were named all count but the copies
+        asked = Filter(dedupe_vectors=asked.dedupe_vectors)
+    elif run is None or not chooses_after_encode(run, recipe):
+        asked = Filter()
+    if not asked.on_vectors:
+        if run is not None:
+            run.choice.unlink(missing_ok=True)
+        return None
+    choice = choose(vectors, asked, wanted, (encoder.model, encoder.pretrained))
+    if run is not None:
+        choice.write(run.choice)
+    if not len(choice.vectors):
+        raise EncodeError(f"no picture is left by what its vector tells: {choice.in_words()}")
+    return choice
 
 
 def _baseline(folder: Path, encoder: ImageEncoder, settings: "Encode") -> VectorFolder | None:
@@ -301,22 +330,6 @@ def _baseline(folder: Path, encoder: ImageEncoder, settings: "Encode") -> Vector
     return read_vectors(own)
 
 
-def _words(
-    vector: NDArray[np.float32], vectors: VectorFolder, image_encoder: ImageEncoder
-) -> tuple[Word, ...]:
-    """What the embedding is about; nothing where the images have no captions, or the model no words."""
-    captions = captions_of(part.metadata for part in vectors.parts if part.metadata is not None)
-    if not any(captions):
-        return ()
-    try:
-        encoder = load_text_encoder(
-            image_encoder.model, image_encoder.pretrained, device=image_encoder.device
-        )
-    except ModelError:  # weights of an image encoder alone, or a tokenizer that is not here
-        return ()
-    return nearest_words(vector, captions, encoder)
-
-
 def _made_of(
     request: EncodeRequest, source: str, encoder: ImageEncoder, settings: "Encode", counts: OutcomeCounts
 ) -> dict[str, Any]:
@@ -326,21 +339,8 @@ def _made_of(
         "source": None if names else source,
         **origin_of(None if names else request.run),
         "pictures": names or None,
-        "model": {
-            "name": encoder.model,
-            "pretrained": encoder.pretrained or None,
-            "dimension": encoder.dimension,
-            "precision": encoder.precision,
-            "device": encoder.device,
-            "resized_on": "device" if encoder.preprocessing.on_device else "host",
-            **encoder.identity(),
-        },
+        "model": provenance_of(encoder),
         "reduction": settings.reduce,
         "baseline": settings.baseline,
         "images": {"used": counts.encoded, "failed": dict(counts.failed.most_common())},
     }
-
-
-def _encoder_facts(encoder: ImageEncoder) -> dict[str, Any]:
-    names = ("model", "pretrained", "precision", "device", "dimension")
-    return {name: getattr(encoder, name) for name in names}

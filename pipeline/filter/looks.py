@@ -38,7 +38,7 @@ from .clip_query import clip_vector, image_digests
 from .conditions import Condition
 from .scan import hashes_of_passing
 
-__all__ = ["Looks", "looks", "made_from"]
+__all__ = ["Looks", "looks", "made_from", "vectors_place"]
 
 _MOST_COMPARED = 1 << 18  # rows whose vectors are held at once: 0.8 GB of 768 numbers
 
@@ -138,27 +138,24 @@ def made_from(data: str, wanted: Filter, encode: Encode) -> dict[str, Any]:
         return facts  # they cannot be looked at now: what was made of them is resumed without them
 
 
-def _place(data: str, wanted: Filter, precomputed: str | None) -> str:
-    """Where the vectors lie: `encode.precomputed`, or the source that is a folder of vectors itself."""
+def vectors_place(data: str, precomputed: str | None) -> str | None:
+    """Where rows' vectors lie: `encode.precomputed`, or the source that is a folder of them; else None."""
     if precomputed is not None:
         return address_of(precomputed)
     source = expanded(data)
-    if any((source / name).is_dir() for name in FOLDERS if name != "metadata"):
-        return str(source)
-    option = (
-        "--like"
-        if wanted.like or wanted.like_images
-        else "--unlike"
-        if wanted.by_likeness
-        else "--score-with"
-        if wanted.score_with
-        else "--max-unsafe"
-        if wanted.max_unsafe is not None
-        else "--dedupe-vectors"
-    )
+    is_folder = any((source / name).is_dir() for name in FOLDERS if name != "metadata")
+    return str(source) if is_folder else None
+
+
+def _place(data: str, wanted: Filter, precomputed: str | None) -> str:
+    """Where the vectors lie that likeness is told by. Raises UsageError."""
+    place = vectors_place(data, precomputed)
+    if place is not None:
+        return place
     raise UsageError(
-        f"{option} looks at published vectors of the rows: say where they lie with --precomputed (a folder, "
-        "https:// or hf:// address in clip-retrieval's layout), or filter such a folder itself"
+        f"{'--like' if wanted.like or wanted.like_images else '--unlike'} looks at published vectors of the "
+        "rows: say where they lie with --precomputed (a folder, https:// or hf:// address in "
+        "clip-retrieval's layout), or filter such a folder itself"
     )
 
 

@@ -1,4 +1,4 @@
-"""A data set known by name, taken from one of its places: what that is, whether it holds what it should.
+"""A data set known by name, taken from one of its places: what that is, whether it is right, its licences.
 
 A copy is judged by what it holds, not by whose it is: its columns, number of rows, range of scores, and rows
 that are known of the original.
@@ -17,9 +17,22 @@ from ..metadata.columns import column
 from ..metadata.resolve import ResolvedSource
 from ..metadata.table import Table
 from .conditions import Condition
+from .top_rows import selected_names
 
-__all__ = ["as_named", "bounds_of_origin", "licence_of", "remarks_on", "taken"]
+__all__ = [
+    "SAMPLE_ROWS",
+    "as_named",
+    "bounds_of_origin",
+    "licence_of",
+    "license_column",
+    "license_counts",
+    "licenses_there",
+    "remarks_on",
+    "taken",
+]
 
+_LICENSES = 20  # in a report
+SAMPLE_ROWS = 200_000  # looked through for words and licences to suggest
 RELAION = (
     "this set is older than Re-LAION (August 2024), which removed links to suspected abuse of children: "
 )
@@ -134,3 +147,26 @@ def _wrong_pairs(table: Table, named: DataSet, score: pl.Expr) -> Iterator[str]:
     wrong = [link for link, value in named.pairs.items() if abs((found.get(link) or 0) - value) > 0.01]
     if wrong:
         yield f"{len(wrong)} of {len(named.pairs)} rows known of the original differ, such as {wrong[0]}"
+
+
+def license_column(table: Table) -> str | None:
+    """What the selection calls the column with the licence."""
+    own = table.roles.get("license")
+    return None if own is None else selected_names(table)[own]
+
+
+def license_counts(rows: pl.DataFrame, name: str | None) -> dict[str, int]:
+    """How many rows there are of each value of a column, the commonest first; nothing without a column."""
+    if name is None:
+        return {}
+    values = rows[name].cast(pl.String).fill_null("no licence given")
+    found = values.value_counts(sort=True).sort(["count", name], descending=[True, False])
+    return dict(found.head(_LICENSES).iter_rows())
+
+
+def licenses_there(table: Table) -> list[str]:
+    """The licences in the first rows, the commonest first."""
+    own = column(table.roles, table.schema, "license", "--license").alias("license")
+    return list(
+        license_counts(table.rows.select(own).head(SAMPLE_ROWS).collect(engine="streaming"), "license")
+    )

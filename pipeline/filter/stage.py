@@ -38,7 +38,17 @@ from ..shards.naming import fitting_shard_size, key_digits
 from .conditions import conditions, on_measured, roles_in_use
 from .greedy import Copies, Greedy, limits
 from .keywords import nearest_words
-from .origin import as_named, bounds_of_origin, licence_of, remarks_on, taken
+from .origin import (
+    SAMPLE_ROWS,
+    as_named,
+    bounds_of_origin,
+    licence_of,
+    license_column,
+    license_counts,
+    licenses_there,
+    remarks_on,
+    taken,
+)
 from .ranking import ranking
 from .report import FilterReport
 from .scan import ScanResult, scan
@@ -52,8 +62,11 @@ __all__ = ["FilterReport", "filter_rows"]
 _OF_LIKENESS = frozenset({"like", "like_images", "min_likeness", "rank"})
 _OF_UNLIKENESS = frozenset({"unlike", "unlike_images", "unlike_weight"})
 _OF_SCORES = frozenset({"score_with", "max_unsafe", "dedupe_vectors"})
-_LICENSES, _GROUPS, _COPIES = 20, 200, 20  # in a report: licences, rows with copies, copies of one
-SAMPLE_ROWS = 200_000  # captions looked through for words to suggest
+_GROUPS, _COPIES = 200, 20  # in a report: rows with copies, copies of one
+_LATER = (
+    "no published vectors (--precomputed): all candidates are fetched, and chosen by their own vectors "
+    "after encode"
+)
 
 
 def filter_rows(
@@ -119,13 +132,14 @@ def _selected(
     wanted = recipe.filter
     overrides, made = as_named(source, recipe.source)
     table = open_table(source, _overrides(overrides, wanted.score), roles_in_use(wanted), made)
+    at_once = _tells_now(recipe.source.data, wanted, recipe.encode)
     if wanted.score_with is None:
         require_predictor(table, wanted.predictor)
-    else:
+    elif at_once:
         table = without_role(table, "score")
     asked = [*bounds_of_origin(table, wanted), *conditions(wanted, table.roles, table.schema)]
     unique_by = _unique_by(wanted.dedupe, table)
-    seen = _looks(recipe.source, wanted, recipe.encode, table)
+    seen = _looks(recipe.source, wanted, recipe.encode, table) if at_once else None
     greedy = _greedy(wanted, table, seen)
     begin()
     measured = {} if seen is None else seen.of(table, asked)
@@ -141,6 +155,15 @@ def _greedy(wanted: Filter, table: Table, seen: "Looks | None") -> Greedy:
     if wanted.dedupe_vectors is not None and seen is not None:
         copies = Copies(wanted.dedupe_vectors, seen.units)
     return Greedy(limited, copies)
+
+
+def _tells_now(data: str, wanted: Filter, encode: Encode) -> bool:
+    """Whether published vectors tell now what is asked of rows; what compares vectors loads only then."""
+    if not wanted.by_vectors:
+        return False
+    from .looks import vectors_place
+
+    return wanted.by_likeness or vectors_place(data, encode.precomputed) is not None
 
 
 def _made_from(
@@ -166,10 +189,13 @@ def _made_from(
     if not (wanted.unlike or wanted.unlike_images):
         settings = {key: value for key, value in settings.items() if key not in _OF_UNLIKENESS}
     settings = {key: value for key, value in settings.items() if value is not None or key not in _OF_SCORES}
-    if wanted.by_vectors:
+    if _tells_now(source.data, wanted, encode):
         from .looks import made_from
 
         settings |= made_from(source.data, wanted, encode)
+    elif wanted.on_vectors:  # that is the choice after encode, and no matter of the selection
+        bounds = {"min_score", "max_score"} if wanted.score_with else set[str]()
+        settings = {key: value for key, value in settings.items() if key not in _OF_SCORES | bounds}
     return {"source": source.data, **contents, **settings}
 
 
@@ -252,9 +278,7 @@ def _unique_by(dedupe: Dedupe, table: Table) -> str | None:
 
 
 def _looks(source: Source, wanted: Filter, encode: Encode, table: Table) -> "Looks | None":
-    """What vectors tell, where the recipe asks for it; what compares vectors loads only then."""
-    if not wanted.by_vectors:
-        return None
+    """What published vectors tell."""
     from .looks import looks
 
     return looks(source.data, wanted, encode, table)
@@ -271,7 +295,10 @@ def _write(run: RunDir, rows: pl.DataFrame, digits: int) -> None:
 
 def _report(recipe: Recipe, table: Table, result: ScanResult, by: str, seconds: float) -> FilterReport:
     rows, wanted = result.selected, recipe.filter
-    record, license_column = taken(table, wanted), _license_column(table)
+    record, own_licenses = taken(table, wanted), license_column(table)
+    later = (
+        [_LATER] if wanted.on_vectors and not _tells_now(recipe.source.data, wanted, recipe.encode) else []
+    )
     places = {"best": 0, "top": min(wanted.top, rows.height) - 1, "last": -1}
     values: dict[str, Any] = {
         f"{place}_{column}": rows[by][at] if column == by else None
@@ -288,37 +315,16 @@ def _report(recipe: Recipe, table: Table, result: ScanResult, by: str, seconds: 
         top=wanted.top,
         ranked_by=by,
         seconds=seconds,
-        remarks=[*remarks_on(record, table), *table.source.remarks],
+        remarks=[*remarks_on(record, table), *table.source.remarks, *later],
         taken=record,
         licence=licence_of(table.source),
-        licenses=_counted(rows.head(wanted.top), license_column),
-        license_column=license_column,
-        scored_with=wanted.score_with,
+        licenses=license_counts(rows.head(wanted.top), own_licenses),
+        license_column=own_licenses,
+        scored_with=None if later else wanted.score_with,
         seed=wanted.seed if by == "random" else None,
         copies={rows["url"][at]: links[:_COPIES] for at, links in list(result.copies.items())[:_GROUPS]},
         **values,
     )
-
-
-def _license_column(table: Table) -> str | None:
-    """What the selection calls the column with the licence."""
-    own = table.roles.get("license")
-    return None if own is None else selected_names(table)[own]
-
-
-def _counted(rows: pl.DataFrame, name: str | None) -> dict[str, int]:
-    """How many rows there are of each value of a column, the commonest first; nothing without a column."""
-    if name is None:
-        return {}
-    values = rows[name].cast(pl.String).fill_null("no licence given")
-    found = values.value_counts(sort=True).sort(["count", name], descending=[True, False])
-    return dict(found.head(_LICENSES).iter_rows())
-
-
-def _licenses_there(table: Table) -> list[str]:
-    """The licences in the first rows, the commonest first."""
-    own = column(table.roles, table.schema, "license", "--license").alias("license")
-    return list(_counted(table.rows.select(own).head(SAMPLE_ROWS).collect(engine="streaming"), "license"))
 
 
 def _why_empty(data: str, wanted: Filter, table: Table, result: ScanResult) -> str:
@@ -328,7 +334,7 @@ def _why_empty(data: str, wanted: Filter, table: Table, result: ScanResult) -> s
     drops = ", ".join(f"{name} {count:,}" for name, count in result.dropped.items() if count)
     message = f"none of the {result.rows:,} rows passes (dropped by {drops})"
     if wanted.license and result.dropped["license"]:
-        message += f"\nLicences that do occur: {', '.join(_licenses_there(table))}"
+        message += f"\nLicences that do occur: {', '.join(licenses_there(table))}"
     if not wanted.keywords or wanted.match == "regex" or not result.dropped["keywords"]:
         return message
     caption = column(table.roles, table.schema, "caption", "--keywords")

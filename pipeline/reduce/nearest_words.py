@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import parquet_errors
+from ..errors import ModelError, parquet_errors
 
 if TYPE_CHECKING:
+    from visunex.clip.image_encoder import ImageEncoder
     from visunex.clip.text_encoder import TextEncoder
 
-__all__ = ["Word", "captions_of", "frequent_words", "nearest_words"]
+    from ..vectors.store import VectorFolder
+
+__all__ = ["Word", "captions_of", "frequent_words", "nearest_words", "words_about"]
 
 MOST_WORDS = 100  # encoding them takes seconds with ViT-L-14 on two cores
 MOST_CAPTIONS = 5000
@@ -52,6 +55,24 @@ def nearest_words(
     cosines = vectors @ direction / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(direction))
     best = np.argsort(-cosines, kind="stable")[:count]
     return tuple(Word(words[place], float(cosines[place])) for place in best)
+
+
+def words_about(
+    vector: NDArray[np.float32], vectors: "VectorFolder", image_encoder: "ImageEncoder"
+) -> tuple[Word, ...]:
+    """What the embedding is about; nothing where the images have no captions, or the model no words."""
+    captions = captions_of(part.metadata for part in vectors.parts if part.metadata is not None)
+    if not any(captions):
+        return ()
+    from visunex.clip.factory import load_text_encoder
+
+    try:
+        encoder = load_text_encoder(
+            image_encoder.model, image_encoder.pretrained, device=image_encoder.device
+        )
+    except ModelError:  # weights of an image encoder alone, or a tokenizer that is not here
+        return ()
+    return nearest_words(vector, captions, encoder)
 
 
 def frequent_words(captions: Iterable[str | None], most: int = MOST_WORDS) -> list[str]:

@@ -20,7 +20,7 @@ from ..shards.places import Source, run_sources, sources
 from ..shards.samples import samples
 from ..shards.thumbnails import thumbnails_of
 
-__all__ = ["MOST", "Facts", "RunImage"]
+__all__ = ["MOST", "Facts", "RunImage", "section_of"]
 
 MOST = 20_000  # pictures that the page is about, the best ones
 _COLUMNS = ("image_path", "key", "caption", "url", "score")
@@ -120,28 +120,45 @@ class Facts:
 
     @cached_property
     def _with_vectors(self) -> tuple[tuple[RunImage, ...], NDArray[np.float32]]:
-        """The rows of `vectors/` that the run has chosen, in the order of the candidates."""
+        """The rows of `vectors/` that the run has chosen, best first."""
         from ..vectors.store import read_vectors
 
         try:
             folder = read_vectors(self.run.vectors)
-            rows = [row for part in folder.parts for row in _rows(part.metadata, set(part.without_direction))]
+            rows = [row for part in folder.parts for row in _rows(part.metadata, set(part.skipped))]
             units = np.concatenate(list(folder.units()))
         except parquet_errors(VisunexError):
             return (), np.zeros((0, 0), np.float32)
         if len(rows) != len(units):
             return (), np.zeros((0, 0), np.float32)
-        ranks = self._ranks()
-        order = [place for place, row in enumerate(rows) if ranks is None or row.key in ranks]
-        if ranks is not None:
-            order.sort(key=lambda place: ranks[rows[place].key])
-        order = order[:MOST]
+        order = self._order(rows)
         return tuple(rows[place] for place in order), units[order]
 
-    def _ranks(self) -> dict[str | None, int] | None:
-        """The rank of each chosen picture by its key; None where nothing was chosen among candidates."""
-        keys = self.column("key", chosen=True)
-        return {key: rank for rank, key in enumerate(keys)} or None
+    def _order(self, rows: list[RunImage]) -> list[int]:
+        """The places of the rows that count, best first; those chosen by their vectors get their scores."""
+        if (by_vectors := self._by_vectors()) is not None:
+            rows[:] = [replace(row, score=by_vectors.get(row.where, row.score)) for row in rows]
+            places = [place for place, row in enumerate(rows) if row.where in by_vectors]
+            return sorted(places, key=lambda place: -(rows[place].score or 0.0))[:MOST]
+        ranks = {key: rank for rank, key in enumerate(self.column("key", chosen=True))}
+        if not ranks:
+            return list(range(len(rows)))[:MOST]
+        places = [place for place, row in enumerate(rows) if row.key in ranks]
+        return sorted(places, key=lambda place: ranks[rows[place].key])[:MOST]
+
+    def _by_vectors(self) -> dict[str, float | None] | None:
+        """The images that were chosen by their vectors, with their scores if any; None where none were."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        if not self.run.choice.exists():
+            return None
+        with contextlib.suppress(*parquet_errors()):
+            table = pq.read_table(self.run.choice, filters=pc.field("status") == "chosen")
+            by = section_of(self.recipe, "filter").get("score_with")
+            scores = table[by].to_pylist() if by in table.column_names else [None] * table.num_rows
+            return dict(zip(table["image_path"].to_pylist(), scores, strict=True))
+        return None
 
     def _cosines(self, count: int) -> Iterable[float | None]:
         vector = self.embedding
@@ -170,3 +187,9 @@ def _rows(metadata: Path | None, without: set[int]) -> list[RunImage]:
         for number, row in enumerate(table)
         if number not in without
     ]
+
+
+def section_of(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """What is a mapping under a key; an empty one where there is none."""
+    found = value.get(key)
+    return found if isinstance(found, Mapping) else {}

@@ -9,12 +9,12 @@ from typing import Any
 
 from ..rundir import RunDir
 from .asked import asked
-from .facts import Facts
+from .facts import Facts, section_of
 from .gallery import Gallery, Sheet, separation_of, stored_groups
 from .numbers import convergence, histogram
 from .plots import convergence_plot, histogram_plot
 from .sheets import data_address, smaller
-from .tables import Bar, funnel, section_of, tables
+from .tables import Bar, funnel, tables
 
 __all__ = ["Page", "page_of"]
 

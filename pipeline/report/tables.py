@@ -13,9 +13,9 @@ from visunex.base.errors import VisunexError
 
 from ..errors import parquet_errors
 from ..rundir import RunDir
-from .facts import Facts
+from .facts import Facts, section_of
 
-__all__ = ["Bar", "funnel", "section_of", "tables"]
+__all__ = ["Bar", "funnel", "tables"]
 
 _HOSTS = 10  # that are named
 
@@ -43,6 +43,8 @@ def funnel(reports: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
         ("encode", "encoded", "pictures encoded"),
     )
     found = [(label, _number(reports.get(stage, {}).get(key))) for stage, key, label in chain]
+    by_vectors = section_of(reports.get("encode", {}), "choice")
+    found.append(("chosen by their vectors", _number(by_vectors.get("chosen"))))
     counts = [(label, count) for label, count in found if count is not None]
     largest = max((count for _, count in counts), default=0)
     return [Bar(label, f"{count:,}", _share(count, largest)) for label, count in counts]
@@ -62,6 +64,7 @@ def tables(facts: Facts) -> dict[str, list[Bar]]:
         "What became of the links": _counted(section_of(download, "classes")),
         "Hosts that failed most": _failing_hosts(facts),
         "Pictures that could not be encoded": _counted(section_of(encode, "failed")),
+        "What their vectors told": _counted(section_of(encode, "choice")),
         "Licences": _counted(section_of(filtered, "licenses")),
         "Nearest words": words,
         "Beside published embeddings": _published(facts),
@@ -138,12 +141,6 @@ def _predicted(run: RunDir) -> list[Bar]:
 def _quartiles(values: Any) -> str:
     low, middle, high = np.nanpercentile(values, [25, 50, 75])
     return f"median {middle:.3f}, half of them {low:.3f} to {high:.3f}"
-
-
-def section_of(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """What is a mapping under a key; an empty one where there is none."""
-    found = value.get(key)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _number(value: object) -> int | None:

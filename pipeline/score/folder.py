@@ -23,7 +23,7 @@ from .published import load
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Scores", "heads_for", "require_writable", "score_embedding", "score_folder"]
+__all__ = ["Scores", "heads_for", "require_writable", "rows_of", "score_embedding", "score_folder"]
 
 _COLUMNS = ("key", "image_path", "url", "caption")  # columns of the metadata that are kept beside the scores
 _QUANTILES = {"lowest": 0.0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "highest": 1.0}
@@ -109,7 +109,7 @@ def score_folder(folder: VectorFolder, predictors: Sequence[Predictor], mirror: 
                 found[name][begin:end] = head.scores(units)
             begin = end
             progress.advance(len(units))
-    return Scores(_rows(folder), found, tuple(folder.dropped))
+    return Scores(rows_of(folder), found, tuple(folder.dropped))
 
 
 def score_embedding(
@@ -159,7 +159,7 @@ def _model(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": name, "pretrained": pretrained, "weights": identity.get("weights")}
 
 
-def _rows(folder: VectorFolder) -> "pa.Table":
+def rows_of(folder: VectorFolder) -> "pa.Table":
     """What the metadata says of the vectors, as texts; columns without any are left out."""
     import pyarrow as pa
 
@@ -172,7 +172,7 @@ def _texts(part: Part) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kept = np.delete(np.arange(part.rows), list(part.without_direction))
+    kept = np.delete(np.arange(part.rows), list(part.skipped))
     nothing = pa.nulls(len(kept), pa.large_string())
     columns = dict.fromkeys(_COLUMNS, nothing)
     if part.metadata is None:

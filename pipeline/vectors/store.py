@@ -49,12 +49,19 @@ _ROUNDING = 1e-6  # and normalised float32 ones to about 1e-7
 class Part:
     """One pair of files of a folder; `metadata` None where a peer wrote none.
 
-    Rows `without_direction`, zero or not finite, are left out wherever vectors are read.
+    Rows `without_direction`, zero or not finite, are left out wherever vectors are read, and so are those
+    that were `not_chosen`.
     """
 
     vectors: Path
     metadata: Path | None
     without_direction: tuple[int, ...] = ()
+    not_chosen: tuple[int, ...] = ()
+
+    @property
+    def skipped(self) -> tuple[int, ...]:
+        """The rows that are left out."""
+        return self.without_direction + self.not_chosen
 
     @property
     def rows(self) -> int:
@@ -64,14 +71,15 @@ class Part:
 
 @dataclass(frozen=True)
 class VectorFolder:
-    """All parts of a folder, in the order of their numbers."""
+    """All parts of a folder, in the order of their numbers; `given_scores` stand in for their metadata's."""
 
     path: Path
     parts: tuple[Part, ...]
+    given_scores: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """The number of vectors."""
-        return sum(part.rows - len(part.without_direction) for part in self.parts)
+        return sum(part.rows - len(part.skipped) for part in self.parts)
 
     @property
     def dimension(self) -> int:
@@ -93,6 +101,8 @@ class VectorFolder:
 
     def scores(self) -> NDArray[np.float64]:
         """The score of every vector, float64, NaN where there is none."""
+        if self.given_scores is not None:
+            return self.given_scores
         parts = [_kept(part, _column(part, "score", len(_mapped(part)))) for part in self.parts]
         return np.concatenate(parts) if parts else np.zeros(0)
 
@@ -290,8 +300,8 @@ def _judged(part: Part) -> Part:
 
 
 def _kept(part: Part, values: NDArray[Any]) -> NDArray[Any]:
-    """Of a value for each row those of the rows that have a direction."""
-    return np.delete(values, list(part.without_direction)) if part.without_direction else values
+    """Of a value for each row those of the rows that are not left out."""
+    return np.delete(values, list(part.skipped)) if part.skipped else values
 
 
 def _mapped(part: Part) -> NDArray[Any]:

@@ -101,8 +101,11 @@ def test_unsafe_pictures_are_left_out_by_their_vectors(
 
 def test_what_is_missing_is_named(rows: pl.DataFrame) -> None:
     alone = CliRunner().invoke(main, ["filter", "m.parquet", "--score-with", "V2"])
-    assert alone.exit_code == 2
-    assert "--score-with looks at published vectors of the rows: say where" in alone.output
+    assert alone.exit_code == 0
+    assert "all candidates are fetched, and chosen by their own vectors after encode" in alone.output
+    liked = CliRunner().invoke(main, ["filter", "m.parquet", "--like", "a flower"])
+    assert liked.exit_code == 2
+    assert "--like looks at published vectors of the rows: say where" in liked.output
     other = filtered("--score-with", "V2", "--model", "ViT-B-32")
     assert other.exit_code == 1
     assert "scores vectors of ViT-L-14 openai, not of ViT-B-32" in other.output

@@ -39,7 +39,7 @@ def test_a_told_column_is_taken_whatever_its_case(tmp_path: Path) -> None:
     pl.DataFrame({"Link": ["u"], "Alt": ["rose"], "TEXT": ["oak"]}).write_parquet(tmp_path / "m.parquet")
     columns = {"url": "LINK", "caption": "Alt"}
     _, selected = select(tmp_path / "run", tmp_path / "m.parquet", keywords=["rose"], columns=columns)
-    assert selected.columns == ["key", "url", "caption", "score", "width", "height", "TEXT"]
+    assert selected.columns == ["key", "url", "caption", "score", "width", "height", "random", "TEXT"]
 
 
 @pytest.mark.parametrize(

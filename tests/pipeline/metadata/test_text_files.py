@@ -146,7 +146,7 @@ def test_a_plain_list_of_links(tmp_path: Path) -> None:
     path = tmp_path / "urls.txt.gz"
     path.write_bytes(gzip.compress(b"http://h/1.jpg?a,b\n\nhttp://h/2.jpg\n"))
     _, selected = select(tmp_path / "run", path)
-    assert selected["url"].to_list() == ["http://h/1.jpg?a,b", "http://h/2.jpg"]
+    assert sorted(selected["url"]) == ["http://h/1.jpg?a,b", "http://h/2.jpg"]
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.binary(), pa.large_string()])

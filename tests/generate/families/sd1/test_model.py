@@ -73,11 +73,12 @@ def test_one_file_gives_the_same_model_offline(tmp_path, folder_model, checkpoin
     latents, timestep = torch.randn(1, 4, 8, 8), torch.tensor(7)
     context = torch.randn(1, 77, 64)
     with torch.no_grad():
-        assert torch.equal(
+        # the same weights at other addresses: some processors add up in another order there
+        torch.testing.assert_close(
             model.unet(latents, timestep, context).sample,
             folder_model.unet(latents, timestep, context).sample,
         )
-        assert torch.equal(model.vae.decode(latents).sample, folder_model.vae.decode(latents).sample)
+        torch.testing.assert_close(model.vae.decode(latents).sample, folder_model.vae.decode(latents).sample)
     for prompt in PROMPTS:
         tokens = [
             each.tokenizer(prompt, padding="max_length", max_length=77, truncation=True).input_ids
