@@ -1,6 +1,7 @@
 """The first command that `docs/sources.md` has for a set runs on a table of that set's columns."""
 
 import io
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ TEXTS = {
     "blip2_caption": "a flower", "prompt": "a flower",
 }  # fmt: skip
 NUMBERS = {
-    "label_0": 1, "style": 12, "clip_l14_similarity_score": 0.4, "watermark_score": 0.1, "punsafe": 0.1,
+    "label_0": 1, "clip_l14_similarity_score": 0.4, "watermark_score": 0.1, "punsafe": 0.1,
     "mean_score": 7, "aesthetic_score": 7, "aesthetic_score_laion_v2": 7, "aesthetic": 9, "total_votes": 200,
     "width": 700, "height": 700, "similarity": 0.4, "pwatermark": 0.1,
 }  # fmt: skip
@@ -34,8 +35,12 @@ NUMBERS = {
 def table(named: DataSet) -> bytes:
     """One row in the set's columns; a link and a caption where none are known."""
     columns = named.columns or {"url": "string", "caption": "string"}
+    label = {"names": ["ivan-aivazovsky"], "_type": "ClassLabel"}
+    features = {name: label for name, kind in columns.items() if kind == "class label"}
+    said = json.dumps({"info": {"features": features}})
     buffer = io.BytesIO()
-    pq.write_table(pa.table({name: _value(name, kind) for name, kind in columns.items()}), buffer)
+    made = pa.table({name: _value(name, kind) for name, kind in columns.items()})
+    pq.write_table(made.replace_schema_metadata({"huggingface": said}), buffer)
     return buffer.getvalue()
 
 
@@ -44,6 +49,8 @@ def _value(name: str, kind: str) -> Any:
         return [{"bytes": odd.file(odd.gradient(), "JPEG"), "path": None}]
     if kind == "binary":
         return pa.array([odd.file(odd.gradient(), "JPEG")], pa.binary())
+    if kind == "class label":
+        return [0]
     if kind.startswith("list"):
         return [[1.0]]
     if name.lower() in NUMBERS or kind.startswith(("int", "uint", "float")):
