@@ -44,8 +44,8 @@ _WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}")
 class DataSet:
     """A data set at one revision, as `address` named it, the `path` in it that is meant, and who we are.
 
-    Once it is `pinned`, `configs` are its configurations as its page describes them (JSON), and `licence` is
-    what its page says of that; `by_hand`: its owner decides whom to let in.
+    Once it is `pinned`, `configs` are its configurations and `info` what is in them, as its page describes it
+    (JSON), and `licence` is what its page says of that; `by_hand`: its owner decides whom to let in.
     """
 
     address: str
@@ -55,6 +55,7 @@ class DataSet:
     path: str
     token: str | None
     configs: Any = None
+    info: Any = None
     licence: str = ""
     by_hand: bool = False
 
@@ -135,6 +136,7 @@ def pinned(found: DataSet) -> DataSet:
             found,
             revision=said["sha"],
             configs=card.get("configs"),
+            info=card.get("dataset_info"),
             licence=_licence(card.get("license")),
             by_hand=said.get("gated") == "manual",
         )

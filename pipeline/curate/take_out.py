@@ -140,7 +140,8 @@ def _rows(run: RunDir) -> dict[str, Mapping[str, Any]]:
 
     if not run.downloaded.exists():
         return {}
-    of_license = run.reports().get("filter", {}).get("license_column")
+    report = run.reports().get("filter", {})
+    of_license, of_all = report.get("license_column"), report.get("licence")
     try:
         there = pq.read_schema(run.downloaded).names
         columns = ["key", *(name for name in ("caption", "score", "url", of_license) if name in there)]
@@ -149,7 +150,7 @@ def _rows(run: RunDir) -> dict[str, Mapping[str, Any]]:
         raise EncodeError(
             f"{run.downloaded} cannot be read ({error}); run `visunex-data download` again"
         ) from None
-    return {str(row["key"]): {**row, "license": row.get(of_license)} for row in table.to_pylist()}
+    return {str(row["key"]): {**row, "license": row.get(of_license) or of_all} for row in table.to_pylist()}
 
 
 def _written(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FEATURES", "File", "labelled", "remarks_on_labels", "swollen"]
 
 FEATURES = b"huggingface"  # the key of a schema under which `datasets` describes columns
+NO_FEATURES: Mapping[str, Any] = {}
 
 _LEAST, _RATIO = 4 << 30, 200  # a file may hold so many bytes, or so many times as many as it has
 _GROUP, _GROUP_RATIO = 512 << 20, 20  # the same of a row group, which polars reads whole
@@ -104,18 +105,24 @@ class File:
     nameless: Mapping[str, int] = field(default_factory=dict)
 
 
-def labelled(path: str, schema: Schema, rows: Callable[[], pl.LazyFrame]) -> File:
-    """A parquet file with its class labels, by what `datasets` wrote at its end, and of which `rows` are."""
+def labelled(
+    path: str, schema: Schema, rows: Callable[[], pl.LazyFrame], features: Mapping[str, Any] = NO_FEATURES
+) -> File:
+    """A parquet file with its class labels, by what `datasets` wrote at its end, and of which `rows` are.
+
+    `features` describe the columns of which that says nothing.
+    """
     numbers = [name for name, kind in schema.items() if _are_whole(kind)]
     footer = _footer(path) if numbers else None
-    features = {} if footer is None else _features((footer.metadata or {}).get(FEATURES, b""))
-    said = {name: found for name in numbers if (found := label_names(features.get(name))) is not None}
+    own = {} if footer is None else _features((footer.metadata or {}).get(FEATURES, b""))
+    described = ((name, label_names(own.get(name, features.get(name)))) for name in numbers)
+    said = {name: found for name, found in described if found is not None}
     refused = {name: found for name, found in said.items() if isinstance(found, str)}
     names = tuple((name, found) for name, found in said.items() if isinstance(found, tuple))
-    if footer is None or not names:
+    if not names:
         return File(path, schema, refused=refused)
     labels = ClassLabels(names)
-    doubtful = [name for name, found in names if not _all_within(footer, name, len(found))]
+    doubtful = [name for name, found in names if footer is None or not _all_within(footer, name, len(found))]
     counts = {name: labels.nameless(rows(), name).select(pl.len()) for name in doubtful}
     nameless = {name: int(each.collect(engine="streaming").item()) for name, each in counts.items()}
     return File(path, labels.schema(schema), labels, refused, nameless)

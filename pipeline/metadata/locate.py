@@ -51,7 +51,8 @@ class Remote:
     """Addresses that last, read with `options`, and an identity (JSON) that changes with their contents.
 
     `convert`: they hold no parquet, and are to be fetched and converted first. `keys`: of each the columns
-    that its folders are (`score=7/`). `remarks` say what else lies there, `licence` what a page says of that.
+    that its folders are (`score=7/`). `remarks` say what else lies there, `licence` what a page says of that,
+    `features` what it says of columns (as `datasets` describes them).
     """
 
     urls: tuple[str, ...]
@@ -61,6 +62,7 @@ class Remote:
     keys: tuple[Mapping[str, str | None], ...] = ()
     remarks: tuple[str, ...] = ()
     licence: str = ""
+    features: Mapping[str, Any] = field(default_factory=dict)
 
 
 @fetch_errors_as(SourceError)

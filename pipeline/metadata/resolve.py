@@ -41,7 +41,7 @@ class ResolvedSource:
     `keys`: of each path the columns that its folders are (`score=7/`), where there are any.
     `dropped`: rows that could not be read, by reason, and `remarks` on values, of files that were converted.
     `origin` says which of its places a data set known by name was taken from, `licence` is what the data
-    set's page says of that. `places` are those
+    set's page says of that, and `features` what it says of columns. `places` are those
     that the paths were converted from; of these, `indexes` say themselves where their rows' pictures lie.
     """
 
@@ -55,6 +55,7 @@ class ResolvedSource:
     remarks: tuple[str, ...] = ()
     origin: Origin | None = None
     licence: str = ""
+    features: Mapping[str, Any] = field(default_factory=dict)
     places: tuple[str, ...] = ()
     indexes: frozenset[str] = frozenset()
 
@@ -126,6 +127,7 @@ def _resolve_address(address: str, name: str) -> ResolvedSource:
             found.keys,
             remarks=found.remarks,
             licence=found.licence,
+            features=found.features,
         )
     if _is_hub_name(address):
         return _resolve_address(f"{SCHEME}{address}", name)

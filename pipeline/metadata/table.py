@@ -212,12 +212,12 @@ def without_role(table: Table, role: Role) -> Table:
 
 def _files(source: ResolvedSource) -> Sequence[File]:
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda path: _file(path, source.options), source.paths))
+        return list(pool.map(lambda path: _file(path, source), source.paths))
 
 
-def _file(path: str, options: Mapping[str, str]) -> File:
-    schema = _schema(path, options)
-    return labelled(path, schema, lambda: _scan([path], options))
+def _file(path: str, source: ResolvedSource) -> File:
+    schema = _schema(path, source.options)
+    return labelled(path, schema, lambda: _scan([path], source.options), source.features)
 
 
 def _schema(path: str, options: Mapping[str, str]) -> Schema:

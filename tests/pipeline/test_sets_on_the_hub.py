@@ -304,17 +304,21 @@ def test_the_hubs_own_client_reads_the_stand_in(
     assert Path(file).read_bytes() == bodies["zip"][path]
 
 
-def test_class_labels_of_a_set_on_the_hub_are_their_names(hub: StandIn, tmp_path: Path) -> None:
-    """WikiArt's shape: pictures and labels, no captions."""
+@pytest.mark.parametrize("place", ["file", "page"])
+def test_class_labels_of_a_set_on_the_hub_are_their_names(place: str, hub: StandIn, tmp_path: Path) -> None:
+    """WikiArt's shape: pictures and labels, no captions. The files name the labels, else the page."""
     found = picture_sets.records()[:8]
-    label = {"names": ["monet", "ivan-aivazovsky"], "_type": "ClassLabel"}
-    said = json.dumps({"info": {"features": {"artist": label}}})
-    table = pa.table({
-        "image": [{"bytes": each["picture"], "path": None} for each in found],
-        "artist": [number % 2 for number in range(len(found))],
-    }).replace_schema_metadata({"huggingface": said})  # fmt: skip
+    names = ["monet", "ivan-aivazovsky"]
+    said = json.dumps({"info": {"features": {"artist": {"names": names, "_type": "ClassLabel"}}}})
+    images = [{"bytes": each["picture"], "path": None} for each in found]
+    table = pa.table({"image": images, "artist": [number % 2 for number in range(len(found))]})
+    if place == "file":
+        table = table.replace_schema_metadata({"huggingface": said})
     pq.write_table(table, tmp_path / "x.parquet")
-    publish(hub, "someone/wikiart", {"data/train-0.parquet": (tmp_path / "x.parquet").read_bytes()})
+    label = {"class_label": {"names": {str(number): name for number, name in enumerate(names)}}}
+    info = {"features": [{"name": "image", "dtype": "image"}, {"name": "artist", "dtype": label}, 5]}
+    files = {"data/train-0.parquet": (tmp_path / "x.parquet").read_bytes()}
+    publish(hub, "someone/wikiart", files, info=info if place == "page" else [5, {"features": "none"}])
     run = tmp_path / "run"
     said = invoked("filter", "someone/wikiart", "--keywords", "aivazovsky", run=run)
     assert "captions are what stands in artist" in said

@@ -30,10 +30,12 @@ def publish(
     configs: Any = None,
     token: str | None = None,
     licence: str | None = None,
+    info: Any = None,
     **page: Any,
 ) -> Published:
     """Let the stand-in have a data set; of a gated one (`token`) anyone sees the listing, as on the Hub."""
-    card = {name: said for name, said in (("configs", configs), ("license", licence)) if said is not None}
+    card = {"configs": configs, "license": licence, "dataset_info": info}
+    card = {name: said for name, said in card.items() if said is not None}
     names = [{"rfilename": path} for path in files]
     gated = "auto" if token else False
     about = {"_id": "1", "id": name, "sha": commit, "cardData": card, "siblings": names, "private": False,

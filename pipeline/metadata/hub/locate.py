@@ -1,9 +1,11 @@
 """Files of data sets on the Hub, found by its listing, as hf:// addresses at the commit of today."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from visunex.base.files import fingerprint
 from visunex.net import hub
 from visunex.net.range_file import as_file
 
@@ -66,13 +68,38 @@ def _remote(found: hub.DataSet, files: Sequence[hub.HubFile]) -> tuple[Remote, s
     """Files as addresses, and of which kind they are, by the first one's first bytes."""
     first = files[0].path
     kind = kind_at(found.address_of(first), first, hub.start_of(found, first, MAGIC_BYTES))
+    features = _features(found.info)
+    identity = [{"path": each.path, "oid": each.oid} for each in files]
     return Remote(
         tuple(found.address_of(each.path) for each in files),
-        [{"path": each.path, "oid": each.oid} for each in files],
+        identity + ([{"path": "features", "oid": fingerprint(features)}] if features else []),
         convert=kind != "parquet",
         keys=tuple(hive_keys(below(found.path, each.path)) for each in files),
         licence=found.licence,
+        features=features,
     ), kind
+
+
+def _features(info: Any) -> dict[str, Any]:
+    """The class labels that a page tells of, by column, as `datasets` has them; none of what it tells twice."""
+    found: dict[str, Any] = {}
+    for config in info if isinstance(info, list) else [info]:
+        columns = config.get("features") if isinstance(config, Mapping) else None
+        for each in columns if isinstance(columns, list) else ():
+            if isinstance(each, Mapping) and (names := _names_in(each)) is not None:
+                feature, name = {"_type": "ClassLabel", "names": names}, str(each.get("name"))
+                found[name] = feature if found.get(name, feature) == feature else None
+    return {name: feature for name, feature in found.items() if feature is not None}
+
+
+def _names_in(column: Mapping[str, Any]) -> list[Any] | None:
+    """The class labels of a column on a page, by their numbers: `{"class_label": {"names": {"0": ...}}}`."""
+    kind = next((column[each] for each in ("dtype", "sequence", "list") if each in column), None)
+    label = kind.get("class_label") if isinstance(kind, Mapping) else None
+    names = label.get("names") if isinstance(label, Mapping) else None
+    if isinstance(names, Mapping):
+        return [names.get(str(number)) for number in range(len(names))]
+    return names if isinstance(names, list) else None
 
 
 def _meant(files: Sequence[hub.HubFile], path: str) -> tuple[list[hub.HubFile], list[hub.HubFile]]:

@@ -134,6 +134,11 @@ def test_what_says_nothing_sensible_of_columns_does_no_harm(tmp_path: Path, bad:
     assert select(tmp_path / "run", tmp_path / "x.parquet")[1]["artist"].to_list() == [1]
 
 
+def test_no_more_than_so_many_of_a_label(tmp_path: Path) -> None:
+    _, found = select(tmp_path / "run", as_file(tmp_path, "x.parquet", wikiart()), max_per=["style=1"])
+    assert sorted(found["style"].drop_nulls()) == STYLES
+
+
 def test_a_number_compared_with_a_label_is_a_plain_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="style"):
         select(tmp_path / "run", as_file(tmp_path, "x.parquet", wikiart()), where="style = 1")
