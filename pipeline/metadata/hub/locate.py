@@ -81,7 +81,7 @@ def _remote(found: hub.DataSet, files: Sequence[hub.HubFile]) -> tuple[Remote, s
 
 
 def _features(info: Any) -> dict[str, Any]:
-    """The class labels that a page tells of, by column, as `datasets` has them; none of what it tells twice."""
+    """The class labels that a page tells of, by column, as `datasets` has them, of none twice."""
     found: dict[str, Any] = {}
     for config in info if isinstance(info, list) else [info]:
         columns = config.get("features") if isinstance(config, Mapping) else None
