@@ -15,7 +15,7 @@ from visunex.net.range_file import as_file
 from ..errors import SourceError
 from ..inside.opened import opened_file
 from ..shards.footer import FooterError, LargeFooterError, footer_of, parsed
-from .columns import Schema, label_names
+from .columns import NAMES, NUMBERS, Schema, label_names
 from .made import ClassLabels
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ __all__ = ["FEATURES", "File", "labelled", "remarks_on_labels", "swollen"]
 
 FEATURES = b"huggingface"  # the key of a schema under which `datasets` describes columns
 NO_FEATURES: Mapping[str, Any] = {}
+_SCALES = frozenset(
+    name for role in NUMBERS for name in NAMES[role]
+)  # a score may well have labels: it ranks
 
 _LEAST, _RATIO = 4 << 30, 200  # a file may hold so many bytes, or so many times as many as it has
 _GROUP, _GROUP_RATIO = 512 << 20, 20  # the same of a row group, which polars reads whole
@@ -112,7 +115,7 @@ def labelled(
 
     `features` describe the columns of which that says nothing.
     """
-    numbers = [name for name, kind in schema.items() if _are_whole(kind)]
+    numbers = [name for name, kind in schema.items() if _are_whole(kind) and name.lower() not in _SCALES]
     footer = _footer(path) if numbers else None
     own = {} if footer is None else _features((footer.metadata or {}).get(FEATURES, b""))
     described = ((name, label_names(own.get(name, features.get(name)))) for name in numbers)

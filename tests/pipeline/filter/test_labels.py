@@ -139,6 +139,14 @@ def test_no_more_than_so_many_of_a_label(tmp_path: Path) -> None:
     assert sorted(found["style"].drop_nulls()) == STYLES
 
 
+def test_a_score_with_labels_stays_a_number_that_ranks(tmp_path: Path) -> None:
+    table = pa.table({"url": ["a", "b", "c"], "score": [1, 2, 0]})
+    _, found = select(
+        tmp_path / "run", as_file(tmp_path, "x.parquet", described(table, score=label(["x"] * 3)))
+    )
+    assert found["url"].to_list() == ["b", "a", "c"]
+
+
 def test_a_number_compared_with_a_label_is_a_plain_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="style"):
         select(tmp_path / "run", as_file(tmp_path, "x.parquet", wikiart()), where="style = 1")
