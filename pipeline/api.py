@@ -161,9 +161,12 @@ def run_recipe(
 def filter_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False) -> "FilterReport":
     """Filter as a whole recipe says, in a run folder that nobody has locked yet."""
     from .filter.stage import filter_rows
+    from .own import own_vectors
 
     with _at_work(run):
-        return filter_rows(run, recipe, overwrite=overwrite)
+        own = own_vectors(run, recipe)
+        recipe, source = (recipe, None) if own is None else own
+        return filter_rows(run, recipe, overwrite=overwrite, metadata=source)
 
 
 def download_in(

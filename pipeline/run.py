@@ -70,6 +70,7 @@ def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> Run
 def _run(run: RunDir, recipe: "Recipe", overwrite: bool) -> RunReport:
     from .encode.published import reduce_published
     from .filter.stage import filter_rows
+    from .own import own_vectors
     from .report import reported
 
     started = time.monotonic()
@@ -78,9 +79,11 @@ def _run(run: RunDir, recipe: "Recipe", overwrite: bool) -> RunReport:
             report = reduce_published(run, recipe, overwrite=overwrite)
         return RunReport(run.path, None, None, report, round(time.monotonic() - started, 3))
     with served(recipe, run) as metadata:
+        own = own_vectors(run, recipe)
+        recipe, source = (recipe, metadata) if own is None else own
         with reported(run), _recorded(run, recipe, overwrite):
             _make_baseline(recipe)
-            filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=metadata)
+            filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=source)
         stages = _one_by_one if recipe.encode.precomputed is not None else _overlapped
         downloaded, encoded = stages(run, recipe, overwrite)
     return RunReport(run.path, filtered, downloaded, encoded, round(time.monotonic() - started, 3))

@@ -50,15 +50,16 @@ def command(
 ) -> None:
     """Choose the rows of a data set's metadata by caption, score and size.
 
-    SOURCE is a known name, a parquet file, a folder or a quoted pattern of such, a folder of pictures, or an
-    https://, s3:// or hf:// address; without it, LAION's improved_aesthetics_6.5plus. A keyword is found
-    anywhere in a caption, whatever its case. The best-scored rows are kept (where there is no score, rows
-    drawn by lot), and a reserve behind them: half of the links are dead.
+    SOURCE is a known name, a parquet file, a folder or a quoted pattern of such, a folder of pictures, a run,
+    or an https://, s3:// or hf:// address; without it, LAION's improved_aesthetics_6.5plus. A keyword is
+    found anywhere in a caption, whatever its case. The best-scored rows are kept (where there is no score,
+    rows drawn by lot), and a reserve behind them: half of the links are dead.
 
     --like and --like-image rank by what the pictures show instead, where their CLIP vectors are published
-    (--precomputed: a folder in clip-retrieval's layout, which may be the SOURCE itself); --unlike and
-    --unlike-image lead away. --score-with and --max-unsafe score the vectors by published predictors,
-    --dedupe-vectors leaves out near copies; without published vectors these three wait for encode.
+    (--precomputed: a folder in clip-retrieval's layout, which may be the SOURCE itself), and those of a run
+    or a folder of pictures by their own; --unlike and --unlike-image lead away. --score-with and --max-unsafe
+    score the vectors by published predictors, --dedupe-vectors leaves out near copies; without published
+    vectors these three wait for encode.
 
     \b
     Examples:
@@ -66,6 +67,7 @@ def command(
         visunex-data filter 'metadata/*.parquet' --keywords castle --exclude sand --min-score 6.5
         visunex-data filter my.parquet --match word --keywords art --where "WIDTH >= 2 * HEIGHT"
         visunex-data filter my.parquet --like "watercolour flowers" --like-image a.jpg --precomputed DIR
+        visunex-data filter my_pictures/ --like "a castle" --unlike night --top 50
         visunex-data filter my.parquet --rank random --seed 1 --max-per host=20
         visunex-data filter --recipe flower_plant --top 500 --run runs/small
     """

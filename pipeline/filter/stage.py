@@ -70,20 +70,21 @@ _LATER = (
 
 
 def filter_rows(
-    run: RunDir, recipe: Recipe, *, overwrite: bool = False, metadata: str | None = None
+    run: RunDir, recipe: Recipe, *, overwrite: bool = False, metadata: str | ResolvedSource | None = None
 ) -> FilterReport:
     """Select a recipe's candidates into `run.selected`, and write `run.recipe`; the caller holds the lock.
 
-    `metadata` says where the source's bytes lie, when not where its name says. When the run already holds the
-    selection of the same contents and settings, that is kept. Raises SourceError, UsageError, FilterError (no
-    row passes), StaleRunError (the run holds another selection, and `overwrite` is False); of a recipe with
-    likeness also EncodeError (vectors that cannot be read or compared) and ModelError.
+    `metadata` says where the source's bytes lie, when not where its name says, or is the source. When the run
+    already holds the selection of the same contents and settings, that is kept. Raises SourceError,
+    UsageError, FilterError (no row passes), StaleRunError (the run holds another selection, and `overwrite`
+    is False); of a recipe with likeness also EncodeError (vectors that cannot be compared), ModelError.
     """
     started = time.monotonic()
     wanted, shard_size = recipe.filter, recipe.download.shard_size
     made_from = partial(_made_from, recipe.source, wanted, recipe.encode, shard_size)
     try:
-        source = resolve_source(metadata or recipe.source.data)
+        place = recipe.source.data if metadata is None else metadata
+        source = resolve_source(place) if isinstance(place, str) else place
     except SourceError:
         if not overwrite and (before := _report_before(run, made_from(None))):
             return _reused(run, recipe, before)  # it was read once; resuming needs no network

@@ -22,7 +22,7 @@ from .hub.datasets import SCHEME, locate_data_set, saved_files
 from .hub.locate import locate_on_hub
 from .locate import Remote, locate_in_bucket, locate_on_web
 
-__all__ = ["ResolvedSource", "files_elsewhere", "local_identity", "resolve_source"]
+__all__ = ["ResolvedSource", "files_elsewhere", "is_run", "local_identity", "resolve_source"]
 
 _SCHEMES: Mapping[str, Callable[[str], Remote]] = {
     "http": locate_on_web,
@@ -156,6 +156,12 @@ def _local_files(address: str) -> tuple[Path | None, list[Path], str]:
     try:
         if saved := saved_files(path):
             return None, saved, ""
+        if is_run(path):
+            return (
+                None,
+                _some(sorted((path / "vectors" / "metadata").glob("*.parquet")), f"{address} is empty"),
+                "",
+            )
         if path.is_dir():
             files, others = data_in(path)
             if not files and images_in(path):
@@ -171,6 +177,11 @@ def _local_files(address: str) -> tuple[Path | None, list[Path], str]:
     except (OSError, ValueError) as error:
         raise SourceError(f"{address!r} cannot be looked up: {error}") from None
     return root, _some(files, f"no file matches {address} (names that begin with _ or . are hidden)"), others
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run with vectors: as a source it is the pictures that were encoded."""
+    return (path / "embedding.json").is_file() and (path / "vectors" / "metadata").is_dir()
 
 
 def _some(files: list[Path], complaint: str) -> list[Path]:
