@@ -103,12 +103,12 @@ def score_folder(folder: VectorFolder, predictors: Sequence[Predictor], mirror: 
     found = {name: np.empty(len(folder)) for name in heads}
     begin = 0
     with Progress("score", len(folder), unit="vectors") as progress:
-        for units in folder.units():
-            end = begin + len(units)
-            for name, head in heads.items():
-                found[name][begin:end] = head.scores(units)
+        for scores in folder.units().each(lambda units: [head.scores(units) for head in heads.values()]):
+            end = begin + len(scores[0])
+            for name, those in zip(heads, scores, strict=True):
+                found[name][begin:end] = those
+            progress.advance(end - begin)
             begin = end
-            progress.advance(len(units))
     return Scores(rows_of(folder), found, tuple(folder.dropped))
 
 

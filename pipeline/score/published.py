@@ -1,7 +1,6 @@
 """Published heads read from their files as data: nothing in a file is run."""
 
 import io
-import warnings
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -42,14 +41,13 @@ def read_head(data: bytes, layout: Layout) -> Head:
 
 
 def _of_torch(data: bytes, layout: Layout) -> Head:
-    """Layers of a state dict with nothing between them."""
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice on old pickles
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    weights = {name: tensor.double().numpy() for name, tensor in state.items()}
-    one = affine([Layer(weights[kernel].T, weights[bias]) for kernel, bias in layout["layers"]])
+    """Layers with nothing between them."""
+    one = affine(
+        [
+            Layer(_floats(data, kernel, outs, ins).T, _floats(data, bias, outs))
+            for kernel, bias, ins, outs in layout["layers"]
+        ]
+    )
     return Head((Layer(one.kernel * layout.get("times", 1), one.bias),))
 
 

@@ -7,6 +7,7 @@ are wanted, and once for all functions.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +20,7 @@ from visunex.net.range_file import RangedFile
 
 from ..errors import EncodeError, fetch_errors_as, parquet_errors
 from ..metadata.columns import Role
+from .npy import as_float32
 from .remote_store import (
     Header,
     PublishedFolder,
@@ -29,10 +31,12 @@ from .remote_store import (
     opened,
     require_same_count,
 )
+from .threads import in_threads
 
 __all__ = ["Function", "Measured", "cosine_with", "measure"]
 
-BLOCK = 4096  # vectors held at once
+BLOCK = 4096  # vectors read at once
+_IN_CACHE = 512  # of these in float32
 _ROWS = 1 << 17  # of metadata held at once
 _DIGITS = 6  # of a cosine: float32 sums differ in the seventh by the order they are added in
 
@@ -86,20 +90,27 @@ def measure(
     A row that is no vector (zero or not finite) has no values. Raises EncodeError for a part that cannot be
     read.
     """
-    wanted = np.unique(wanted)
+    wanted = _distinct(wanted)
     values = {name: np.full(len(wanted), np.nan) for name in functions}
     dimension = header(folder.parts[0].vectors).dimension
     with Progress("compare", None, unit="vectors") as progress:
         for part in folder.parts:
             head = _judged(part.vectors, dimension)
             places, rows = _wanted_rows(part, by, wanted)
-            for begin in range(0, len(rows), BLOCK):
-                block = slice(begin, begin + BLOCK)
-                units = _units(_read(part.vectors, head, rows[block]))
-                for name, function in functions.items():
-                    _fill(values[name], places[block], function(units))
-                progress.advance(len(units))
+            begin = 0
+            for found in in_threads(partial(_worked, functions), _blocks(part.vectors, head, rows)):
+                end = begin + len(next(iter(found.values())))
+                for name, measured in found.items():
+                    _fill(values[name], places[begin:end], measured)
+                progress.advance(end - begin)
+                begin = end
     return {name: Measured(wanted, each) for name, each in values.items()}
+
+
+def _distinct(hashes: Hashes) -> Hashes:
+    """Hashes ascending, each once; numpy's own `unique` takes five times as long."""
+    ordered = np.sort(hashes)
+    return ordered[np.diff(ordered, prepend=~ordered[:1]) != 0]
 
 
 def _judged(file: RangedFile, dimension: int) -> Header:
@@ -146,12 +157,25 @@ def _keys(part: PublishedPart, by: str) -> Iterator[pl.Series]:
         raise EncodeError(f"{part.metadata.name} cannot be read: {first_line(error)}") from None
 
 
+def _blocks(file: RangedFile, head: Header, rows: Rows) -> Iterator[NDArray[Any]]:
+    """The vectors of ascending rows, as they are in the file."""
+    for begin in range(0, len(rows), BLOCK):
+        read = _read(file, head, rows[begin : begin + BLOCK])
+        yield from (read[at : at + _IN_CACHE] for at in range(0, len(read), _IN_CACHE))
+
+
+def _worked(functions: Mapping[str, Function], rows: NDArray[Any]) -> dict[str, Values]:
+    """What the functions give for some rows."""
+    units = _units(rows)
+    return {name: function(units) for name, function in functions.items()}
+
+
 def _units(rows: NDArray[Any]) -> NDArray[np.float32]:
     """Rows normalised, float32 [n, D]; not finite where a row is no vector."""
-    import torch
-
-    wide = torch.from_numpy(rows).float()
-    return wide.div_(torch.linalg.vector_norm(wide, dim=1, keepdim=True)).numpy()
+    wide = as_float32(rows)
+    with np.errstate(all="ignore"):
+        wide /= np.sqrt(np.einsum("ij,ij->i", wide, wide))[:, None]
+    return wide
 
 
 def _read(file: RangedFile, head: Header, rows: Rows) -> NDArray[Any]:
@@ -166,5 +190,8 @@ def _read(file: RangedFile, head: Header, rows: Rows) -> NDArray[Any]:
     if len(data) != int((ends - begins).sum()) * width:
         raise EncodeError(f"{file.name} is cut off")
     before = np.cumsum(ends - begins) - (ends - begins)  # vectors read before each range
+    read = np.frombuffer(data, head.kind).reshape(-1, head.dimension)
+    if len(read) == len(rows):
+        return read
     within = np.searchsorted(firsts, np.arange(len(rows)), side="right") - 1
-    return np.frombuffer(data, head.kind).reshape(-1, head.dimension)[rows - begins[within] + before[within]]
+    return read[rows - begins[within] + before[within]]

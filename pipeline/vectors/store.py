@@ -7,10 +7,10 @@ float16, raw or normalised, with or without metadata.
 import io
 import json
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from ..errors import EncodeError, parquet_errors
 from ..shards.footer import opened_parquet
 from ..shards.samples import Sample
 from .npy import NPY_ERRORS, as_float32, have_direction
+from .threads import in_threads
 
 __all__ = [
     "Batches",
@@ -37,6 +38,8 @@ __all__ = [
     "without_partner",
     "write_part",
 ]
+
+R = TypeVar("R")
 
 BATCH = 512  # vectors that are in memory at a time in float64
 _PROVENANCE = b"visunex"  # the key of ours in a parquet schema's metadata
@@ -121,24 +124,35 @@ class Batches:
     raw: bool
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        return map(self._as_wanted, self._batches())
+
+    def each(self, work: Callable[[NDArray[np.float32]], R]) -> Iterator[R]:
+        """What `work` gives for each batch, in order; threads work on several at once."""
+        return in_threads(lambda batch: work(self._as_wanted(batch)), self._batches())
+
+    def _batches(self) -> Iterator[tuple[Part, NDArray[Any], NDArray[Any]]]:
+        """Rows as they lie in a part's array, with their norms [n, 1]."""
         for part in self.folder.parts:
             vectors = _mapped(part)
             norms = _column(part, "norm", len(vectors))
             kept = _kept(part, np.arange(len(vectors)))
             for begin in range(0, len(kept), BATCH):
-                block = kept[begin : begin + BATCH]
-                yield self._as_wanted(part, as_float32(vectors[block]), norms[block, None])
+                block = kept[begin : begin + BATCH] if part.skipped else slice(begin, begin + BATCH)
+                yield part, vectors[block], norms[block, None]
 
-    def _as_wanted(self, part: Part, rows: NDArray[np.float32], norms: NDArray[Any]) -> NDArray[np.float32]:
+    def _as_wanted(self, batch: tuple[Part, NDArray[Any], NDArray[Any]]) -> NDArray[np.float32]:
+        part, stored, norms = batch
+        rows = as_float32(stored)
         if np.isfinite(norms).all():
             return (rows * norms).astype(np.float32) if self.raw else rows
+        if not self.raw and np.all(np.abs(np.sqrt(np.einsum("ij,ij->i", rows, rows)) - 1) < _UNIT_TOLERANCE):
+            return rows
         lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
         normalised = bool(np.all(np.abs(lengths - 1) < _UNIT_TOLERANCE))
         if self.raw and normalised:
             raise EncodeError(
                 f"{part.vectors} holds normalised vectors and nothing says how long they were, so `mean` "
-                "(of raw "
-                "vectors) cannot be made of them; use --reduce unit-mean, or encode the pictures again"
+                "(of raw vectors) cannot be made of them; use --reduce unit-mean, or encode again"
             )
         return rows if self.raw or normalised else (rows / np.maximum(lengths, 1e-30)).astype(np.float32)
 
@@ -239,7 +253,6 @@ def _normalised(raw: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
 
 def read_provenance(part: Part) -> dict[str, Any] | None:
     """How a finished part of ours was made; None where the part is absent, broken or a peer's."""
-
     if part.metadata is None or not part.vectors.exists():
         return None
     try:
@@ -292,11 +305,10 @@ def _check(folder: VectorFolder) -> None:
 
 def _judged(part: Part) -> Part:
     """The part with its rows that have no direction."""
-    vectors, bad = _mapped(part), list[int]()
-    for begin in range(0, len(vectors), BATCH):
-        found = have_direction(as_float32(vectors[begin : begin + BATCH]))
-        bad += (begin + np.flatnonzero(~found)).tolist()
-    return replace(part, without_direction=tuple(bad))
+    vectors = _mapped(part)
+    blocks = (vectors[begin : begin + BATCH] for begin in range(0, len(vectors), BATCH))
+    sound = [np.ones(0, np.bool_), *in_threads(lambda block: have_direction(as_float32(block)), blocks)]
+    return replace(part, without_direction=tuple(np.flatnonzero(~np.concatenate(sound)).tolist()))
 
 
 def _kept(part: Part, values: NDArray[Any]) -> NDArray[Any]:

@@ -21,7 +21,6 @@ from visunex.base.folders import expanded
 from visunex.net import hub
 
 from ...errors import SourceError, fetch_errors_as
-from ..footers import FEATURES
 from ..locate import Remote
 from .locate import remote_files
 from .splits import choose, data_files
@@ -152,6 +151,8 @@ def _stream(named: _Named) -> "Iterator[pa.Table]":
 
 def _texts_and_numbers(table: "pa.Table") -> "pa.Table":
     import pyarrow as pa
+
+    from ..footers import FEATURES
 
     def is_kept(kind: pa.DataType) -> bool:
         inner = kind.value_type if pa.types.is_list(kind) else kind

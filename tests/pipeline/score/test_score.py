@@ -65,6 +65,20 @@ def test_scores_are_those_of_the_reference_to_the_digits_given(reference: Path) 
     assert [f"{each:.3f}" for each in heads["sac"].scores(units)] == numbers(of_embeddings)
 
 
+@pytest.mark.parametrize(("name", "kernel", "bias"), [
+    ("V1", "weight", "bias"), ("sac", "linear.weight", "linear.bias"),
+])  # fmt: skip
+def test_a_head_is_the_one_that_torch_reads(reference: Path, name: str, kernel: str, bias: str) -> None:
+    import torch
+
+    predictor = predictors()[name]
+    state = torch.load(predictor.file.bring(str(reference)), map_location="cpu", weights_only=True)
+    (one,) = load(predictor, str(reference)).layers
+    times = np.sqrt(768) if name == "sac" else 1
+    assert np.array_equal(one.kernel, state[kernel].double().numpy().T * times)
+    assert np.array_equal(one.bias, state[bias].double().numpy())
+
+
 def test_v2_is_one_affine_map(reference: Path) -> None:
     import torch
 

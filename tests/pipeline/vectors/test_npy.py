@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pages import served
 from published_vectors import published
@@ -9,6 +10,7 @@ from published_vectors import published
 from visunex.pipeline.errors import EncodeError
 from visunex.pipeline.vectors.catalog import read_published
 from visunex.pipeline.vectors.lookup import Hit, read_rows
+from visunex.pipeline.vectors.npy import as_float32
 from visunex.pipeline.vectors.remote_store import open_folder
 from visunex.pipeline.vectors.store import read_vectors
 
@@ -62,3 +64,14 @@ def test_a_damaged_header_is_an_error_with_the_files_name(name: str, tmp_path: P
         for place in (f"{address}/v", str(tmp_path / "v")):
             with pytest.raises(EncodeError, match=r"img_emb_0\.npy "):
                 read_rows(open_folder(place), [Hit(0, 3, None)])
+
+
+def test_every_float16_is_the_same_in_float32() -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    with np.errstate(all="raise"):
+        finite = halves[np.isfinite(halves)]
+        assert np.array_equal(as_float32(finite).view(np.uint32), finite.astype(np.float32).view(np.uint32))
+        assert np.array_equal(as_float32(finite.astype(">f2")), finite.astype(np.float32))
+        assert as_float32(finite[:0]).shape == (0,)
+        assert np.array_equal(as_float32(finite[:9].reshape(3, 3)[:, ::2]), finite[:9].reshape(3, 3)[:, ::2])
+    assert np.array_equal(as_float32(halves), halves.astype(np.float32), equal_nan=True)
