@@ -34,7 +34,10 @@ Encoded: TypeAlias = "EncodeReport | PrecomputedReport | VectorsReport"
 
 _FILTER_KEYS = {
     **{name: f"filter.{name}" for name in Filter.model_fields},
-    **{name: f"encode.{name}" for name in ("precomputed", "model", "pretrained")},  # for likeness
+    **{
+        name: f"encode.{name}"
+        for name in ("precomputed", "vector_key", "vector_column", "model", "pretrained")
+    },  # for likeness
     "columns": "source.columns",
     "made": "source.made",
 }
@@ -195,7 +198,6 @@ def encode_in(
 
     from .encode.precomputed import encode_precomputed
     from .encode.published import reduce_published
-    from .encode.stage import encode
 
     if out is not None and out.suffix == ".pt" and not out.is_dir():
         require_replaceable(out, overwrite=overwrite)  # before the work, not after it
@@ -206,6 +208,8 @@ def encode_in(
         if run is not None and recipe.encode.precomputed is not None and not images:
             report = encode_precomputed(run, recipe, out=out, overwrite=overwrite, device=device)
         else:
+            from .encode.stage import encode  # which loads what pictures need
+
             report = encode(run, recipe, images=images, out=out, overwrite=overwrite, device=device)
         if run is not None and run.recipe.exists():
             write_text(run.recipe, dumps(recipe))

@@ -170,6 +170,13 @@ class Encode(Section):
         default=None,
         description="Take the rows' vectors from this folder, https:// or hf:// address, or known data set.",
     )
+    vector_key: Text | None = Field(
+        default=None,
+        description="Of precomputed .npz files, the array with the vectors (l14_img).",
+    )
+    vector_column: Text | None = Field(
+        default=None, description="Of precomputed parquet files, the column of lists with the vectors."
+    )
     vectors: tuple[Text, ...] = Field(
         default=(),
         description="Published vectors, by name or .npy file, in place of pictures.",
@@ -177,6 +184,22 @@ class Encode(Section):
     baseline_vectors: tuple[Text, ...] = Field(
         default=(), description="For contrast of published vectors: those whose mean is subtracted."
     )
+
+    @property
+    def vectors_place(self) -> str | None:
+        """Where precomputed vectors lie, and what they are called in their files."""
+        for kind, name in (("key", self.vector_key), ("column", self.vector_column)):
+            if self.precomputed is not None and name is not None:
+                return f"{self.precomputed}#vector-{kind}={name}"
+        return self.precomputed
+
+    @model_validator(mode="after")
+    def _vectors_are_in_one_kind_of_file(self) -> "Encode":
+        if self.vector_key is not None and self.vector_column is not None:
+            raise ValueError("vector_key is of .npz files, vector_column of parquet: one of them")
+        if self.precomputed is None and (self.vector_key or self.vector_column):
+            raise ValueError("vector_key and vector_column say where in its files precomputed vectors lie")
+        return self
 
     @model_validator(mode="after")
     def _contrast_has_baseline(self) -> "Encode":

@@ -33,7 +33,7 @@ def column_options(function: F) -> F:
 @click.option("--recipe", "base", metavar="NAME|FILE", help="Start from this recipe instead of the defaults.")
 @run_option
 @section_options("filter")
-@section_options("encode", only=("precomputed", "model", "pretrained"))
+@section_options("encode", only=("precomputed", "vector_key", "vector_column", "model", "pretrained"))
 @section_options("source", only=("column_names",))
 @section_options("download", only=("max_remote_bytes",))
 @column_options

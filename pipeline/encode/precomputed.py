@@ -23,6 +23,7 @@ from ..rundir import RunDir
 from ..shards.discard import discard_images
 from ..shards.samples import Sample, run_sources
 from ..shards.sidecar import counted_licenses
+from ..vectors.alignment import require_aligned
 from ..vectors.lookup import Found, Hit, look_up, read_rows
 from ..vectors.remote_store import PublishedFolder, open_folder
 from ..vectors.store import (
@@ -104,7 +105,7 @@ def encode_precomputed(
     made = provenance(RecipeIdentity.of(recipe), made_of, checks)
     report = PrecomputedReport(
         **asdict(counts),
-        place=str(settings.precomputed),
+        place=str(settings.vectors_place),
         found_by=published.found.by,
         looked_through=published.found.rows,
         dropped=published.dropped,
@@ -127,8 +128,9 @@ def encode_precomputed(
 
 def _take(settings: "Encode", rows: "pa.Table", most: int | None) -> _Published:
     """The vectors of the best rows that have one, at most `most`."""
-    place = str(settings.precomputed)
+    place = str(settings.vectors_place)
     folder = open_folder(place)
+    require_aligned(folder, settings.model, settings.pretrained)
     found = look_up(folder, rows)
     if differing := other_model(found.provenance, settings.model, settings.pretrained):
         raise EncodeError(
@@ -181,7 +183,7 @@ def _require_dimension(dimension: int, model: str, place: str) -> None:
 def _made_from(run: RunDir, settings: "Encode", published: _Published, rest: Path | None) -> dict[str, Any]:
     """What tells these vectors from others, for the run."""
     return {
-        "precomputed": str(settings.precomputed),
+        "precomputed": str(settings.vectors_place),
         "rows": _fingerprint(published.samples, published.vectors),
         "model": model_of(settings.model, settings.pretrained),
         "rest": rest and run.identity("download"),
@@ -211,7 +213,7 @@ def _rows(run: RunDir) -> tuple["pa.Table", bool]:
 def _part_provenance(settings: "Encode", found: Found, encoder: "ImageEncoder | None") -> dict[str, Any]:
     """What the part says of itself; `identity` where the folder says it, or the rest was encoded here."""
     identity = found.provenance.get("identity") or (encoder and encoder.identity())
-    made = {"model": model_of(settings.model, settings.pretrained), "precomputed": settings.precomputed}
+    made = {"model": model_of(settings.model, settings.pretrained), "precomputed": settings.vectors_place}
     return {**made, "identity": identity} if identity else made
 
 
@@ -254,7 +256,7 @@ def _encode_rest(
     theirs = published.found.provenance.get("identity")
     if theirs is not None and theirs != encoder.identity():
         raise EncodeError(
-            f"{settings.precomputed} was made with other weights or preprocessing than {settings.model} "
+            f"{settings.vectors_place} was made with other weights or preprocessing than {settings.model} "
             "here: the vectors do not mix"
         )
     places = run_sources(run.shards, rest)
@@ -299,7 +301,7 @@ def _made_of(
     names = ("name", "pretrained")
     return {
         "source": source,
-        "precomputed": settings.precomputed,
+        "precomputed": settings.vectors_place,
         "model": dict(zip(names, model_of(settings.model, settings.pretrained), strict=True)),
         "reduction": settings.reduce,
         "baseline": settings.baseline,

@@ -22,6 +22,7 @@ from ..metadata.columns import Role, column
 from ..metadata.table import Table
 from ..score.catalog import Predictor, predictors
 from ..score.published import load
+from ..vectors.alignment import require_aligned
 from ..vectors.lookup import look_up, read_rows
 from ..vectors.measured import Function, cosine_with, measure
 from ..vectors.pairs import FOLDERS
@@ -33,6 +34,7 @@ from ..vectors.remote_store import (
     open_folder,
     opened,
     provenance_of,
+    split_place,
 )
 from .clip_query import clip_vector, image_digests
 from .conditions import Condition
@@ -40,6 +42,7 @@ from .scan import hashes_of_passing
 
 __all__ = ["Looks", "looks", "made_from", "vectors_place"]
 
+_KINDS = ("*.npy", "*.npz", "*.parquet")  # of files with vectors, and their rows
 _MOST_COMPARED = 1 << 18  # rows whose vectors are held at once: 0.8 GB of 768 numbers
 
 
@@ -88,7 +91,8 @@ def looks(data: str, wanted: Filter, encode: Encode, table: Table) -> Looks:
     Raises EncodeError (a folder or a predictor that cannot be read, or is of another model), ModelError,
     UsageError.
     """
-    folder = open_folder(_place(data, wanted, encode.precomputed))
+    folder = open_folder(_place(data, wanted, encode.vectors_place))
+    require_aligned(folder, encode.model, encode.pretrained)
     by = _shared_role(folder, table, encode)
     dimension = header(folder.parts[0].vectors).dimension
     functions: dict[str, Function] = {}
@@ -126,14 +130,14 @@ def made_from(data: str, wanted: Filter, encode: Encode) -> dict[str, Any]:
 
     `data` is the source as the recipe names it. Raises UsageError: no vectors named, no such image.
     """
-    place = _place(data, wanted, encode.precomputed)
+    place = _place(data, wanted, encode.vectors_place)
     facts: dict[str, Any] = {"precomputed": place, "model": [encode.model, encode.pretrained]}
     if wanted.by_likeness:
         facts["like_images"] = image_digests(wanted)
     if predictors_used := {name: each.sha256 for name, each in _asked(wanted).items()}:
         facts["predictors"] = predictors_used
     try:
-        return {**facts, "vectors": _contents_behind(place) if "://" in place else _contents(Path(place))}
+        return {**facts, "vectors": _contents_behind(place) if "://" in place else _contents(place)}
     except EncodeError:
         return facts  # they cannot be looked at now: what was made of them is resumed without them
 
@@ -179,9 +183,11 @@ def _contents_behind(address: str) -> str:
     return fingerprint(facts)
 
 
-def _contents(folder: Path) -> str | None:
-    """A hash of a local folder's files, by names and contents; None where there are none."""
-    files = sorted(path for name in FOLDERS for path in (folder / name).glob("*.*"))
+def _contents(place: str) -> str | None:
+    """A hash of the files of a local place, by names and contents; None where there are none."""
+    own = Path(split_place(place)[0])
+    files = [own] if own.is_file() else [path for name in FOLDERS for path in (own / name).glob("*.*")]
+    files = sorted(files or (path for kind in _KINDS for path in (*own.glob(kind), *own.glob(f"*/{kind}"))))
     facts = zip((path.name for path in files), identities(files), strict=True)
     return fingerprint(list(facts)) if files else None
 

@@ -164,7 +164,7 @@ def _tells_now(data: str, wanted: Filter, encode: Encode) -> bool:
         return False
     from .looks import vectors_place
 
-    return wanted.by_likeness or vectors_place(data, encode.precomputed) is not None
+    return wanted.by_likeness or vectors_place(data, encode.vectors_place) is not None
 
 
 def _made_from(

@@ -1,8 +1,8 @@
 """The files of published vectors, wherever they lie: in pairs, opened and checked.
 
-`img_emb/img_emb_N.npy` stand beside `metadata/metadata_N.parquet` (or other pairs, see `pairs`), in a folder,
-behind an address or on the Hub. The files are somebody else's: whatever they hold, an error names the one
-that is at fault.
+`img_emb/img_emb_N.npy` stand beside `metadata/metadata_N.parquet` (or other pairs, see `pairs`), or vectors
+are a column of the metadata itself, in a folder, behind an address or on the Hub. The files are somebody
+else's: whatever they hold, an error names the one that is at fault.
 """
 
 import ast
@@ -26,14 +26,16 @@ from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, Web, as_fi
 from ..errors import EncodeError, fetch_errors_as, parquet_errors
 from ..metadata.catalog.entries import data_set, vectors_of_named
 from ..shards.footer import opened_parquet
+from .arrays import ColumnArray, array_in_zip, vector_columns
 from .npy import NPY_ERRORS
-from .pairs import FOLDERS, pairs
+from .pairs import pairs
 from .store import provenance_in, without_partner
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "INSIDE",
     "Header",
     "PublishedFolder",
     "PublishedPart",
@@ -46,8 +48,10 @@ __all__ = [
     "opened",
     "provenance_of",
     "require_same_count",
+    "split_place",
 ]
 
+INSIDE = "#vector-"  # before what a place of vectors says of where they lie in its files
 _MOST_PARTS = 100_000
 _LOOKAHEAD = 16  # numbers tried behind one that a server does not have, before that is taken for the end
 _NAMES = (
@@ -60,12 +64,16 @@ _WIDEST = 1 << 16  # dimensions
 
 @dataclass(frozen=True)
 class PublishedPart:
-    """One pair of files, the number in their names, and what to do where they do not belong together."""
+    """One pair of files, the number in their names, and what to do where they do not belong together.
+
+    `by_layout`: how they lie says that they do, row for row.
+    """
 
     vectors: RangedFile
     metadata: RangedFile
     number: int = 0
     advice: str = "fetch both again"
+    by_layout: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,11 @@ class PublishedFolder:
     parts: tuple[PublishedPart, ...]
 
     @property
+    def by_layout(self) -> bool:
+        """Whether the layout says that the rows of all parts belong to their vectors."""
+        return all(part.by_layout for part in self.parts)
+
+    @property
     def missing(self) -> list[int]:
         """The numbers between the first part and the last that no part has."""
         numbers = {part.number for part in self.parts}
@@ -84,8 +97,16 @@ class PublishedFolder:
 
 def address_of(place: str) -> str:
     """Where vectors lie: of a data set known by name that has some, their address; else the place itself."""
-    found = data_set(place)
-    return found.vectors_at if found is not None and found.vectors_at else place
+    own, mark, inside = place.partition(INSIDE)
+    found = data_set(own)
+    return f"{found.vectors_at}{mark}{inside}" if found is not None and found.vectors_at else place
+
+
+def split_place(place: str) -> tuple[str, str | None, str | None]:
+    """A place of vectors, the key of the array in its .npz files, and the column of its parquet files."""
+    own, _, inside = place.partition(INSIDE)
+    kind, _, name = inside.partition("=")
+    return own, name if kind == "key" else None, name if kind == "column" else None
 
 
 @fetch_errors_as(EncodeError)
@@ -94,28 +115,73 @@ def open_folder(place: str) -> PublishedFolder:
 
     Raises EncodeError, also for an hf:// address that is none.
     """
-    address = address_of(place)
-    if address.startswith("hf://"):
-        parts = tuple(_hub_parts(address))
+    address, key, column = split_place(address_of(place))
+    if column is not None:
+        parts = tuple(_column_parts(address, column))
+    elif address.startswith("hf://"):
+        parts = tuple(_hub_parts(address, key))
     elif address.startswith(("http://", "https://")):
         parts = tuple(_remote_parts(address.rstrip("/"), Web({})))
     else:
-        parts = tuple(_local_parts(Path(address)))
+        parts = tuple(_local_parts(Path(address), key)) or tuple(_column_parts(address, None))
     if not parts:
         raise EncodeError(
             f"{place} holds no img_emb/img_emb_N.npy with metadata/metadata_N.parquet, as clip-retrieval "
-            "lays them out, nor embeddings/NAME.npy with metadata/NAME.parquet"
+            "lays them out, nor arrays (.npy, .npz) beside parquet files of the same name or number, nor "
+            "parquet files with a column of vectors"
         )
     return PublishedFolder(place, parts)
 
 
-def _local_parts(folder: Path) -> Iterator[PublishedPart]:
-    files = [path for name in FOLDERS for path in (folder / name).glob("*.*")]
-    for pair in pairs([f"{path.parent.name}/{path.name}" for path in files], lambda name: str(folder / name)):
-        yield PublishedPart(LocalFile(folder / pair.vectors), LocalFile(folder / pair.metadata), pair.number)
+def _local_parts(folder: Path, key: str | None) -> Iterator[PublishedPart]:
+    files = [path for pattern in ("*.*", "*/*.*") for path in folder.glob(pattern) if path.is_file()]
+    paths = [path.relative_to(folder).as_posix() for path in files]
+    for pair in pairs(paths, lambda name: str(folder / name)):
+        vectors = _array(LocalFile(folder / pair.vectors), key)
+        yield PublishedPart(vectors, LocalFile(folder / pair.metadata), pair.number, by_layout=pair.by_layout)
 
 
-def _hub_parts(address: str) -> Iterator[PublishedPart]:
+def _array(file: RangedFile, key: str | None) -> RangedFile:
+    """A file's array of vectors, as an .npy file."""
+    if file.name.lower().endswith(".npz"):
+        return array_in_zip(file, key)
+    if key is not None:
+        raise EncodeError(f"{file.name} is no .npz, which --vector-key {key} is for")
+    return file
+
+
+def _column_parts(address: str, column: str | None) -> Iterator[PublishedPart]:
+    """The parquet files of a place, each with the vectors in a column of its own."""
+    for number, file in enumerate(_parquet_files(address)):
+        part = PublishedPart(file, file, number)
+        names = vector_columns(opened(part).schema_arrow)
+        own = column or (names[0] if len(names) == 1 else None)
+        if own is None and not names:
+            return
+        if own not in names:
+            what = f"no column {column!r} of vectors" if column else "several columns of vectors"
+            raise EncodeError(
+                f"{file.name} has {what}; there are {', '.join(names)}: --vector-column names one"
+            )
+        yield PublishedPart(ColumnArray(file, own), file, number)
+
+
+def _parquet_files(address: str) -> list[RangedFile]:
+    if address.startswith("hf://"):
+        folder, paths = listed_folder(address)
+        web = Web(folder.headers, folder.refused)
+        tables = sorted(path for path in paths if path.endswith(".parquet"))
+        return [RemoteFile(f"{folder.url}/{urllib.parse.quote(path)}", web) for path in tables]
+    if address.startswith(("http://", "https://")):
+        return [RemoteFile(address, Web({}))] if address.partition("?")[0].endswith(".parquet") else []
+    place = Path(address)
+    found = (
+        [place] if place.is_file() else sorted(place.glob("*.parquet")) or sorted(place.glob("*/*.parquet"))
+    )
+    return [LocalFile(path) for path in found]
+
+
+def _hub_parts(address: str, key: str | None) -> Iterator[PublishedPart]:
     try:
         folder, paths = listed_folder(address)
     except FetchError as error:
@@ -132,7 +198,7 @@ def _hub_parts(address: str) -> Iterator[PublishedPart]:
 
     for pair in pairs(paths, at, advice):
         vectors, metadata = RemoteFile(at(pair.vectors), web), RemoteFile(at(pair.metadata), web)
-        yield PublishedPart(vectors, metadata, pair.number, advice)
+        yield PublishedPart(_array(vectors, key), metadata, pair.number, advice, pair.by_layout)
 
 
 def _remote_parts(address: str, web: Web) -> Iterator[PublishedPart]:
