@@ -111,7 +111,7 @@ def _recipe(predictors: "Sequence[Predictor]", image_column: str | None) -> "Rec
 def _of_images(
     what: str, predictors: "Sequence[Predictor]", recipe: "Recipe", device: str, mirror: str | None
 ) -> "tuple[Scores, dict[str, Any]]":
-    """The scores of pictures, and what became of each; their vectors lie on the disk meanwhile.
+    """The scores of pictures, and what became of each; their vectors lie on the disk until the command ends.
 
     That a predictor can be had, and is for the encoder's vectors, is seen before anything is encoded.
     """
@@ -123,9 +123,10 @@ def _of_images(
     settings = recipe.encode
     encoder = encoder_for(what, settings.model, settings.pretrained, predictors, mirror)
     place = what if "://" in what else str(expanded(what))
-    with tempfile.TemporaryDirectory(prefix="visunex-") as folder:
-        counts = encode_to(Path(folder), [place], recipe, device)
-        scores = score_folder(read_vectors(Path(folder)), predictors, mirror)
+    temporary = tempfile.TemporaryDirectory(prefix="visunex-")
+    folder = Path(click.get_current_context().with_resource(temporary))
+    counts = encode_to(folder, [place], recipe, device)
+    scores = score_folder(read_vectors(folder), predictors, mirror)
     return scores, {"encoder": encoder, **counts.as_dict()}
 
 
@@ -147,8 +148,10 @@ def _was_given(context: click.Context, name: str) -> bool:
 def _report(
     what: str, scores: "Scores", predictors: "list[Predictor]", count: int, target: Path | None
 ) -> dict[str, Any]:
+    extremes = scores.extremes(count)
+
     def of(predictor: "Predictor") -> dict[str, Any]:
-        highest, lowest = scores.extremes(predictor.name, min(count, len(scores)))
+        highest, lowest = extremes[predictor.name]
         about = {"scale": predictor.scale, "license": predictor.license, "sha256": predictor.sha256}
         return {**about, **scores.summary(predictor.name), "highest_rows": highest, "lowest_rows": lowest}
 

@@ -161,7 +161,7 @@ def _table(
     """All images in the order of their vectors; a score's column has its predictor's name."""
     import pyarrow as pa
 
-    from .folder import rows_of
+    from .rows import rows_of
 
     rows = rows_of(vectors)
     paths = rows["image_path"].to_pylist() if "image_path" in rows.column_names else [""] * len(status)

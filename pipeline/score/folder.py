@@ -1,6 +1,7 @@
 """The scores of all vectors of a folder, beside what its metadata says of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,28 +15,29 @@ from visunex.base.files import atomic
 from visunex.base.progress import Progress
 
 from ..errors import EncodeError, UsageError, parquet_errors
-from ..vectors.remote_store import as_texts
-from ..vectors.store import Part, VectorFolder
+from ..vectors.store import VectorFolder
 from .catalog import Predictor
 from .head import Head
 from .published import load
+from .rows import Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Scores", "heads_for", "require_writable", "rows_of", "score_embedding", "score_folder"]
+__all__ = ["Scores", "heads_for", "require_writable", "score_embedding", "score_folder"]
 
-_COLUMNS = ("key", "image_path", "url", "caption")  # columns of the metadata that are kept beside the scores
 _QUANTILES = {"lowest": 0.0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "highest": 1.0}
 _MARK = b"visunex.scores"
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """For each of n vectors a row: `rows` of its metadata, a table of texts, and by each predictor's name its
-    `scores` [n]."""
+    """The `scores` [n] of n vectors by each predictor's name, and in `rows` tables of what is said of each.
 
-    rows: "pa.Table"
+    Rows may be far more than memory holds: they are read when they are asked for.
+    """
+
+    rows: "Iterable[pa.Table]"
     scores: Mapping[str, NDArray[np.float64]]
     dropped: tuple[str, ...] = ()
 
@@ -49,28 +51,64 @@ class Scores:
         places = zip(_QUANTILES, np.quantile(values, list(_QUANTILES.values())).tolist(), strict=True)
         return {"mean": float(values.mean()), **dict(places)}
 
-    def extremes(self, name: str, count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The rows that score highest and lowest, each from the outermost inwards."""
-        order = np.argsort(-self.scores[name], kind="stable")
-        return [self._row(name, at) for at in order[:count]], [
-            self._row(name, at) for at in order[::-1][:count]
-        ]
+    def extremes(self, count: int) -> dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+        """By predictor the rows that score highest and lowest, each from the outermost inwards."""
+        ends = {
+            name: (_outermost(values, count), _outermost(-values, count))
+            for name, values in self.scores.items()
+        }
+        own = self._rows_at({at for both in ends.values() for places in both for at in places})
 
-    def _row(self, name: str, at: int) -> dict[str, Any]:
-        own = self.rows.slice(int(at), 1).to_pylist()[0] if self.rows.num_columns else {}
-        present = {column: value for column, value in own.items() if value is not None}
-        return {"row": int(at), **present, "score": float(self.scores[name][at])}
+        def rows(name: str, places: list[int]) -> list[dict[str, Any]]:
+            return [{"row": at, **own.get(at, {}), "score": float(self.scores[name][at])} for at in places]
+
+        return {name: (rows(name, high), rows(name, low)) for name, (high, low) in ends.items()}
+
+    def _rows_at(self, places: set[int]) -> dict[int, dict[str, Any]]:
+        """What the metadata says of some rows, without what is null."""
+        found, begin = dict[int, dict[str, Any]](), 0
+        for table in self.rows if places else ():
+            end = begin + table.num_rows
+            for at in (at for at in places if begin <= at < end):
+                row = table.slice(at - begin, 1).to_pylist()[0]
+                found[at] = {name: value for name, value in row.items() if value is not None}
+            begin = end
+        return found
 
     def write(self, path: Path, *, overwrite: bool = False) -> None:
         """Write them as a parquet file. Raises UsageError for a file that is there and none of ours."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         require_writable(path, overwrite=overwrite)
-        rows = dict(zip(self.rows.column_names, self.rows.columns, strict=True))
-        table = pa.table({**rows, **self.scores}).replace_schema_metadata({_MARK: b"1"})
-        with atomic(path) as temporary:
-            pq.write_table(table, temporary)
+        with atomic(path) as temporary, contextlib.ExitStack() as opened:
+            writer = None
+            for table in self._tables():
+                writer = writer or opened.enter_context(pq.ParquetWriter(temporary, table.schema))
+                writer.write_table(table)
+
+    def _tables(self) -> "Iterator[pa.Table]":
+        """Rows and scores side by side, block by block."""
+        import pyarrow as pa
+
+        begin = 0
+        for table in self.rows:
+            end = begin + table.num_rows
+            rows = dict(zip(table.column_names, table.columns, strict=True))
+            scores = {name: values[begin:end] for name, values in self.scores.items()}
+            yield pa.table({**rows, **scores}).replace_schema_metadata({_MARK: b"1"})
+            begin = end
+        if not begin:  # there is no metadata
+            yield pa.table(dict(self.scores)).replace_schema_metadata({_MARK: b"1"})
+
+
+def _outermost(values: NDArray[np.float64], count: int) -> list[int]:
+    """The places of the `count` highest values, the highest first; of equal ones the first."""
+    count = min(count, len(values))
+    if not count:
+        return []
+    least = np.partition(values, -count)[-count]
+    places = np.flatnonzero(values >= least)
+    return places[np.argsort(-values[places], kind="stable")][:count].tolist()
 
 
 def require_writable(path: Path, *, overwrite: bool = False) -> None:
@@ -109,7 +147,7 @@ def score_folder(folder: VectorFolder, predictors: Sequence[Predictor], mirror: 
                 found[name][begin:end] = those
             progress.advance(end - begin)
             begin = end
-    return Scores(rows_of(folder), found, tuple(folder.dropped))
+    return Scores(Rows(folder), found, tuple(folder.dropped))
 
 
 def score_embedding(
@@ -124,7 +162,7 @@ def score_embedding(
     import pyarrow as pa
 
     return Scores(
-        pa.table({"embedding": [embedding.name]}), {name: head.scores(unit) for name, head in heads.items()}
+        [pa.table({"embedding": [embedding.name]})], {name: head.scores(unit) for name, head in heads.items()}
     )
 
 
@@ -157,40 +195,3 @@ def _model(identity: Mapping[str, Any]) -> dict[str, Any]:
     model = identity.get("model")
     name, pretrained = model if isinstance(model, list) and len(model) == 2 else (model, "")
     return {"name": name, "pretrained": pretrained, "weights": identity.get("weights")}
-
-
-def rows_of(folder: VectorFolder) -> "pa.Table":
-    """What the metadata says of the vectors, as texts; columns without any are left out."""
-    import pyarrow as pa
-
-    table = pa.concat_tables([_texts(part) for part in folder.parts])
-    return table.select([name for name in table.column_names if table[name].null_count < len(table)])
-
-
-def _texts(part: Part) -> "pa.Table":
-    """The columns of a part's metadata; null where there is no text, or none that is UTF-8."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    kept = np.delete(np.arange(part.rows), list(part.skipped))
-    nothing = pa.nulls(len(kept), pa.large_string())
-    columns = dict.fromkeys(_COLUMNS, nothing)
-    if part.metadata is None:
-        return pa.table(columns)
-    try:
-        file = pq.ParquetFile(part.metadata)
-        for name in (each for each in _COLUMNS if each in file.schema_arrow.names):
-            columns[name] = _as_text(file.read(columns=[name]).column(0).take(pa.array(kept)))
-    except parquet_errors() as error:
-        raise EncodeError(f"{part.metadata} cannot be read ({error}); make it again") from None
-    return pa.table(columns)
-
-
-def _as_text(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    import polars as pl
-
-    try:
-        texts = pl.concat([pl.Series("", [], pl.String), *(as_texts(chunk) for chunk in column.chunks)])
-    except pl.exceptions.PolarsError:  # lists and the like are no texts
-        texts = pl.repeat(None, len(column), dtype=pl.String, eager=True)
-    return texts.to_arrow(compat_level=pl.CompatLevel.oldest())

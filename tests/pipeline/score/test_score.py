@@ -20,6 +20,8 @@ from visunex.pipeline.cli import main
 from visunex.pipeline.errors import EncodeError
 from visunex.pipeline.score import load, named, predictors
 from visunex.pipeline.score.published import read_head
+from visunex.pipeline.score.rows import rows_of
+from visunex.pipeline.vectors.store import read_vectors
 
 EMBEDDINGS = ("aivazovsky", "cloudcore", "fantasy", "flower_plant", "gloomcore", "glowwave", "laion_7plus",
               "sac_8plus")  # fmt: skip
@@ -204,3 +206,32 @@ def test_metadata_of_any_type_costs_no_score(reference: Path, tmp_path: Path) ->
     assert (empty.exit_code, "holds no vectors" in empty.output) == (1, True)
     none = score(folder, "--with", ",", "--mirror", reference)
     assert (none.exit_code, "no predictor is named" in none.output) == (2, True)
+
+
+def test_metadata_is_read_in_blocks(reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = vectors(tmp_path / "v", reference, rows=50)
+    raw = np.load(folder / "img_emb/img_emb_0.npy")
+    raw[[3, 48]] = 0
+    np.save(folder / "img_emb/img_emb_0.npy", raw)
+    urls = [f"http://a/{row}" for row in range(50)]
+    table = {"url": urls, "caption": ["a"] * 50, "key": pa.array([None] * 50, pa.string())}
+    pq.write_table(pa.table(table), folder / "metadata" / "metadata_0.parquet", row_group_size=9)
+    whole = rows_of(read_vectors(folder))
+    assert whole.column_names == ["url", "caption"]
+    assert whole["url"].to_pylist() == [each for each in urls if each[9:] not in ("3", "48")] + [None] * 50
+    assert score(folder, "--mirror", reference, "--out", "whole.parquet").exit_code == 0
+    monkeypatch.setattr("visunex.pipeline.score.rows._BLOCK", 7)
+    result = score(folder, "--mirror", reference, "--out", "blocks.parquet", "--show", 98, "--json")
+    assert pq.read_table("blocks.parquet").equals(pq.read_table("whole.parquet"))
+    report = json.loads(result.stdout)["scores"]["V2"]
+    found = pq.read_table("blocks.parquet").to_pylist()
+    assert len(report["highest_rows"]) == len(found) == 98
+    for row in report["highest_rows"]:
+        assert found[row["row"]] == {"url": row.get("url"), "caption": row["caption"], "V2": row["score"]}
+    scores = [row["score"] for row in report["highest_rows"]]
+    assert scores == sorted(scores, reverse=True)
+    assert [row["score"] for row in report["lowest_rows"]] == scores[::-1]
+    for path in (folder / "metadata").iterdir():
+        path.unlink()
+    assert score(folder, "--mirror", reference, "--out", "alone.parquet").exit_code == 0
+    assert pq.read_table("alone.parquet").equals(pq.read_table("whole.parquet").select(["V2"]))
