@@ -1,8 +1,11 @@
 """Arrays of vectors in other files, read as .npy files are: a member of an .npz, a column of parquet."""
 
 import io
+import lzma
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,14 +29,9 @@ _MOST_INFLATED = 16 << 30  # bytes of a packed array, which is unpacked to the d
 _PIECE = 16 << 20
 _DTYPES = {pa.float16(): "<f2", pa.float32(): "<f4", pa.float64(): "<f8"}
 _ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    OSError,
-    LookupError,
-)
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, ValueError, EOFError,
+    OSError, LookupError, MemoryError, OverflowError, struct.error,
+)  # fmt: skip
 
 
 class _View:

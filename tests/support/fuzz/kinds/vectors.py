@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..loader import Seed, loader
 
@@ -88,4 +89,35 @@ def _look_up(path: Path) -> None:
     found = look_up(
         folder, pa.table({"url": [f"https://h/{part}{row}" for part in (0, 1) for row in range(5)]})
     )
+    read_rows(folder, list(found.hits.values()))
+
+
+def _layouts(folder: Path) -> Iterable[Seed]:
+    """Arrays in .npz beside parquet of the same name, and a column of lists in the parquet itself."""
+    rows = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
+    names = {"url": [f"https://h/{row}" for row in range(40)], "caption": ["a caption"] * 40}
+    for name, pack in (("stored", np.savez), ("packed", np.savez_compressed)):
+        place = folder / name
+        place.mkdir()
+        pack(place / "0.npz", l14_img=rows, b32_img=rows[:, :4])
+        pq.write_table(pa.table(names), place / "0.parquet")
+        for path in sorted(place.iterdir()):
+            yield Seed(str(path.relative_to(folder)), path.read_bytes())
+    (folder / "column").mkdir()
+    for number, kind in enumerate((pa.list_(pa.float16()), pa.list_(pa.float64(), 8))):
+        column = pa.array(rows.astype(np.float16 if number == 0 else np.float64).tolist(), kind)
+        pq.write_table(
+            pa.table({**names, "clip": column}), folder / "column" / f"{number}.parquet", row_group_size=9
+        )
+        yield Seed(f"column/{number}.parquet", (folder / "column" / f"{number}.parquet").read_bytes())
+
+
+@loader("vectors in npz and columns", _layouts, share=0.5)
+def _read_layout(path: Path) -> None:
+    from visunex.pipeline.vectors.lookup import look_up, read_rows
+    from visunex.pipeline.vectors.remote_store import open_folder
+
+    inside = "column=clip" if path.parent.name == "column" else "key=l14_img"
+    folder = open_folder(f"{path.parent}#vector-{inside}")
+    found = look_up(folder, pa.table({"url": [f"https://h/{row}" for row in range(0, 40, 3)]}))
     read_rows(folder, list(found.hits.values()))
