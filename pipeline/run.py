@@ -27,7 +27,7 @@ DEMO_SOURCE = "demo"
 
 @dataclass(frozen=True)
 class RunReport:
-    """What the stages did. Of published vectors an embedding is made without the first two.
+    """What the stages did. Of published vectors an embedding is made without download, or without both.
 
     `seconds` are those of the whole run; downloading and encoding go on at the same time.
     """
@@ -129,12 +129,20 @@ def _overlapped(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[Downlo
         return downloaded, finish_encode(request, recipe, early, progress=shown)
 
 
-def _one_by_one(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[DownloadReport, PrecomputedReport]":
-    """Download what has no published vector, then encode that, and take the vectors that there are."""
+def _one_by_one(
+    run: RunDir, recipe: "Recipe", overwrite: bool
+) -> "tuple[DownloadReport | None, PrecomputedReport]":
+    """Download what has no published vector, then encode that, and take the vectors that there are.
+
+    Where every row that was selected has one, pictures are downloaded only if they are wanted all the same.
+    """
     from .download.stage import download
     from .encode.precomputed import encode_precomputed
 
-    downloaded = download(run, recipe, overwrite=overwrite)
+    none = recipe.filter.needs_vectors and not recipe.download.with_pictures
+    if none and overwrite:
+        run.discard("download")
+    downloaded = None if none else download(run, recipe, overwrite=overwrite)
     return downloaded, encode_precomputed(run, recipe, overwrite=overwrite)
 
 

@@ -138,6 +138,11 @@ class Filter(Section):
         return any(each is not None for each in (self.score_with, self.max_unsafe, self.dedupe_vectors))
 
     @property
+    def needs_vectors(self) -> bool:
+        """Whether no row is selected without a vector, where these are published."""
+        return self.by_likeness or self.score_with is not None or self.max_unsafe is not None
+
+    @property
     def limits(self) -> dict[str, int]:
         """How many rows of one value are kept, by column."""
         pairs = (each.rpartition("=") for each in self.max_per)

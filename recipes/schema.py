@@ -38,9 +38,15 @@ class Download(Section):
     min_images: Annotated[
         int, Field(ge=0, description="With fewer pictures than this the command fails.")
     ] = 1
+    with_pictures: bool | None = Field(
+        default=None,
+        description="Fetch the pictures of rows that have precomputed vectors, too (absent: only where both "
+        "are one's own).",
+    )
     max_remote_bytes: Text = Field(
         default="100GB",
-        description="Most bytes moved from files behind addresses with the pictures inside: 500MB, 2TB.",
+        description="Most bytes moved from files behind addresses with the pictures, or vectors to choose "
+        "by, inside: 500MB, 2TB.",
     )
     shard_size: Literal[10, 100, 1000, 10000] | None = Field(
         default=None, description="Candidates in one shard; absent: 10, 100 or 1000, by how many there are."

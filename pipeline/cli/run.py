@@ -34,6 +34,11 @@ from .wording import RecipeCommand
     is_flag=True,
     help="Keep no picture once its vector is written; the recipe's encode.discard_images.",
 )
+@click.option(
+    "--with-pictures",
+    is_flag=True,
+    help="Fetch the pictures also where their vectors are published; the recipe's download.with_pictures.",
+)
 @overwrite_option
 @proxy_option
 @set_option
@@ -42,14 +47,16 @@ def command(
     folder: str | None,
     mirror: str | None,
     discard_images: bool,
+    with_pictures: bool,
     overwrite: bool,
     settings: tuple[str, ...],
 ) -> None:
     """Filter, download and encode, as a recipe says.
 
     RECIPE is the name of a shipped recipe or the path of a file. Pictures are encoded while others are still
-    fetched. Stopped at any time, the same command goes on from there; nothing that is done is done again.
-    Without RECIPE the run in DIR goes on as it was started, whatever has become of its recipe's file.
+    fetched; where they are chosen by published vectors none is needed, nor fetched without --with-pictures.
+    Stopped at any time, the same command goes on from there; nothing that is done is done again. Without
+    RECIPE the run in DIR goes on as it was started, whatever has become of its recipe's file.
 
     \b
     Examples:
@@ -57,17 +64,19 @@ def command(
         visunex-data run laion_7plus --mirror /data/published
         visunex-data run my_recipe.toml --set filter.top=500 --run runs/small
         visunex-data run my_recipe.toml --discard-images
+        visunex-data run pd_flowers --with-pictures
         visunex-data run --run runs/small
     """
     from visunex.recipes import Override, load
 
     from ..api import run_in
 
-    discarding = [Override("encode.discard_images", True, "--discard-images")] if discard_images else []
+    flags = [Override("encode.discard_images", True, "--discard-images")] if discard_images else []
+    flags += [Override("download.with_pictures", True, "--with-pictures")] if with_pictures else []
     if recipe is None:
         begun = _begun(folder)
         recipe, mirror = str(begun.recipe), mirror or begun.mirror
-    loaded = load(recipe, [*settings, *discarding])
+    loaded = load(recipe, [*settings, *flags])
     run = RunDir(Path(folder) if folder else RUNS / loaded.name)
     report = run_in(run, loaded, overwrite=overwrite, mirror=mirror)
     show(report.as_dict(), report.as_text())

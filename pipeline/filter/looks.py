@@ -50,12 +50,14 @@ _MOST_COMPARED = 1 << 18  # rows whose vectors are held at once: 0.8 GB of 768 n
 class Looks:
     """The folder of vectors, the functions of them that give a column each, and how rows find theirs there.
 
-    `by` is the role whose values the table and the folder's metadata share.
+    `by` is the role whose values the table and the folder's metadata share. No more than `most_moved` is read
+    of files behind addresses.
     """
 
     folder: PublishedFolder
     by: Role
     functions: dict[str, Function]
+    most_moved: str
 
     def of(self, table: Table, asked: Sequence[Condition]) -> dict[str, pl.Expr]:
         """The columns of rows, null where no vector of a row is published or it does not pass anyway."""
@@ -63,7 +65,7 @@ class Looks:
             return {}
         key = column(table.roles, table.schema, self.by, "--precomputed").cast(pl.String)
         hashes = hashes_of_passing(table, asked, key)
-        measured = measure(self.folder, self.by, hashes, self.functions)
+        measured = measure(self.folder, self.by, hashes, self.functions, self.most_moved)
         return {name: each.of(key) for name, each in measured.items()}
 
     def units(self, rows: pl.DataFrame) -> NDArray[np.float32]:
@@ -85,8 +87,8 @@ class Looks:
         return units
 
 
-def looks(data: str, wanted: Filter, encode: Encode, table: Table) -> Looks:
-    """Open the folder of vectors, and load what is to be told of them.
+def looks(data: str, wanted: Filter, encode: Encode, table: Table, most_moved: str) -> Looks:
+    """Open the folder of vectors, and load what is to be told of them; `most_moved` as `measure` has it.
 
     Raises EncodeError (a folder or a predictor that cannot be read, or is of another model), ModelError,
     UsageError.
@@ -108,7 +110,7 @@ def looks(data: str, wanted: Filter, encode: Encode, table: Table) -> Looks:
             )
         _require_dimension(folder, dimension, predictor.dimension, encode)
         functions[name] = load(predictor).scores
-    return Looks(folder, by, functions)
+    return Looks(folder, by, functions, most_moved)
 
 
 def _asked(wanted: Filter) -> dict[str, Predictor]:

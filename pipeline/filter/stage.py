@@ -140,7 +140,7 @@ def _selected(
         table = without_role(table, "score")
     asked = [*bounds_of_origin(table, wanted), *conditions(wanted, table.roles, table.schema)]
     unique_by = _unique_by(wanted.dedupe, table)
-    seen = _looks(recipe.source, wanted, recipe.encode, table) if at_once else None
+    seen = _looks(recipe, table) if at_once else None
     greedy = _greedy(wanted, table, seen)
     begin()
     measured = {} if seen is None else seen.of(table, asked)
@@ -278,11 +278,12 @@ def _unique_by(dedupe: Dedupe, table: Table) -> str | None:
     return selected_names(table)[table.roles["hash"]]
 
 
-def _looks(source: Source, wanted: Filter, encode: Encode, table: Table) -> "Looks | None":
+def _looks(recipe: Recipe, table: Table) -> "Looks":
     """What published vectors tell."""
     from .looks import looks
 
-    return looks(source.data, wanted, encode, table)
+    most_moved = recipe.download.max_remote_bytes
+    return looks(recipe.source.data, recipe.filter, recipe.encode, table, most_moved)
 
 
 def _write(run: RunDir, rows: pl.DataFrame, digits: int) -> None:

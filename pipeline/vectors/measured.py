@@ -6,7 +6,7 @@ one is as likely as 3 in a million.) Vectors are read part by part in blocks, of
 are wanted, and once for all functions.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from visunex.base.errors import first_line
 from visunex.base.progress import Progress
-from visunex.net.range_file import RangedFile
+from visunex.net.range_file import RangedFile, RemoteFile
 
 from ..errors import EncodeError, fetch_errors_as, parquet_errors
+from ..inside.amount import MOST_MOVED, Allowance, Amount
 from ..metadata.columns import Role
 from .npy import as_float32
 from .remote_store import (
@@ -36,6 +37,10 @@ from .threads import in_threads
 __all__ = ["Function", "Measured", "cosine_with", "measure"]
 
 BLOCK = 4096  # vectors read at once
+_FAR_BLOCK = 1024  # of a file behind an address, where what lies between may come along
+_FAR_GAP = 64 << 10  # bytes between two vectors there that cost less than another request
+_FEW = 64  # vectors that are asked for one by one there
+_FAR_PIECE = 8 << 20  # bytes asked for in one request
 _IN_CACHE = 512  # of these in float32
 _ROWS = 1 << 17  # of metadata held at once
 _DIGITS = 6  # of a cosine: float32 sums differ in the seventh by the order they are added in
@@ -83,20 +88,23 @@ def _found(keys: pl.Series, among: Hashes) -> tuple[NDArray[np.intp], NDArray[np
 
 @fetch_errors_as(EncodeError)
 def measure(
-    folder: PublishedFolder, by: Role, wanted: Hashes, functions: Mapping[str, Function]
+    folder: PublishedFolder,
+    by: Role,
+    wanted: Hashes,
+    functions: Mapping[str, Function],
+    most_moved: str = MOST_MOVED,
 ) -> dict[str, Measured]:
     """What functions give for the vectors of those rows whose keys' hashes are among the `wanted`.
 
-    A row that is no vector (zero or not finite) has no values. Raises EncodeError for a part that cannot be
-    read.
+    A row that is no vector (zero or not finite) has no values. How many bytes are to be read of files behind
+    addresses is said before. Raises EncodeError for a part that cannot be read, and for more bytes than
+    `most_moved` (10GB).
     """
     wanted = _distinct(wanted)
     values = {name: np.full(len(wanted), np.nan) for name in functions}
     dimension = header(folder.parts[0].vectors).dimension
     with Progress("compare", None, unit="vectors") as progress:
-        for part in folder.parts:
-            head = _judged(part.vectors, dimension)
-            places, rows = _wanted_rows(part, by, wanted)
+        for part, head, places, rows in _parts(folder, by, wanted, dimension, most_moved):
             begin = 0
             for found in in_threads(partial(_worked, functions), _blocks(part.vectors, head, rows)):
                 end = begin + len(next(iter(found.values())))
@@ -105,6 +113,61 @@ def measure(
                 progress.advance(end - begin)
                 begin = end
     return {name: Measured(wanted, each) for name, each in values.items()}
+
+
+_PartRows: TypeAlias = tuple[PublishedPart, Header, Rows, Rows]
+
+
+def _parts(
+    folder: PublishedFolder, by: Role, wanted: Hashes, dimension: int, most_moved: str
+) -> Iterable[_PartRows]:
+    """Each part with its wanted rows; of far ones it is said how much is to be read, before any of it is."""
+
+    def found() -> Iterator[_PartRows]:
+        for part in folder.parts:
+            head = _judged(part.vectors, dimension)
+            yield part, head, *_wanted_rows(part, by, wanted)
+
+    if not any(map(_is_far, (part.vectors for part in folder.parts))):
+        return found()
+    parts = list(found())
+    amount = sum((_amount(part.vectors, head, rows) for part, head, _, rows in parts), Amount())
+    if amount.bytes:
+        Allowance(most_moved, EncodeError).take(amount, f"{folder.place}: vectors to be read")
+    return parts
+
+
+def _is_far(file: RangedFile) -> bool:
+    return isinstance(file, RemoteFile)
+
+
+def _amount(file: RangedFile, head: Header, rows: Rows) -> Amount:
+    """What is read of a file for some rows."""
+    if not len(rows) or not _is_far(file):
+        return Amount()
+    ranges = [each for some in _blocks_of(file, rows) for each in _ranges(head, *_spans(file, head, some))]
+    return Amount(sum(end - begin for begin, end in ranges), files=1, pieces=len(ranges))
+
+
+def _blocks_of(file: RangedFile, rows: Rows) -> Iterator[Rows]:
+    """The rows that are read at once."""
+    size = _FAR_BLOCK if _is_far(file) else BLOCK
+    return (rows[begin : begin + size] for begin in range(0, len(rows), size))
+
+
+def _spans(file: RangedFile, head: Header, rows: Rows) -> tuple[Rows, Rows]:
+    """Where ascending rows begin and end that are read together, with the few that lie between."""
+    apart = max(2, _FAR_GAP // head.width) if _is_far(file) and len(rows) > _FEW else 2
+    firsts = np.flatnonzero(np.diff(rows, prepend=rows[0] - apart - 1) > apart)
+    return rows[firsts], rows[np.append(firsts[1:], len(rows)) - 1] + 1
+
+
+def _ranges(head: Header, begins: Rows, ends: Rows) -> list[tuple[int, int]]:
+    """The bytes of spans of rows, in pieces that are asked for one by one."""
+    spans = zip(
+        (head.start + begins * head.width).tolist(), (head.start + ends * head.width).tolist(), strict=True
+    )
+    return [(at, min(at + _FAR_PIECE, end)) for begin, end in spans for at in range(begin, end, _FAR_PIECE)]
 
 
 def _distinct(hashes: Hashes) -> Hashes:
@@ -159,8 +222,8 @@ def _keys(part: PublishedPart, by: str) -> Iterator[pl.Series]:
 
 def _blocks(file: RangedFile, head: Header, rows: Rows) -> Iterator[NDArray[Any]]:
     """The vectors of ascending rows, as they are in the file."""
-    for begin in range(0, len(rows), BLOCK):
-        read = _read(file, head, rows[begin : begin + BLOCK])
+    for some in _blocks_of(file, rows):
+        read = _read(file, head, some)
         yield from (read[at : at + _IN_CACHE] for at in range(0, len(read), _IN_CACHE))
 
 
@@ -179,19 +242,14 @@ def _units(rows: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _read(file: RangedFile, head: Header, rows: Rows) -> NDArray[Any]:
-    """The vectors [n, D] of ascending rows: neighbours, and those with one row between, read together."""
-    firsts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 3) > 2)
-    begins, ends = rows[firsts], rows[np.append(firsts[1:], len(rows)) - 1] + 1
-    width = head.width
-    ranges = [
-        (head.start + int(a) * width, head.start + int(b) * width) for a, b in zip(begins, ends, strict=True)
-    ]
-    data = b"".join(file.read_many(ranges))
-    if len(data) != int((ends - begins).sum()) * width:
+    """The vectors [n, D] of ascending rows."""
+    begins, ends = _spans(file, head, rows)
+    data = b"".join(file.read_many(_ranges(head, begins, ends)))
+    if len(data) != int((ends - begins).sum()) * head.width:
         raise EncodeError(f"{file.name} is cut off")
-    before = np.cumsum(ends - begins) - (ends - begins)  # vectors read before each range
     read = np.frombuffer(data, head.kind).reshape(-1, head.dimension)
     if len(read) == len(rows):
         return read
-    within = np.searchsorted(firsts, np.arange(len(rows)), side="right") - 1
+    before = np.cumsum(ends - begins) - (ends - begins)  # vectors read before each span
+    within = np.searchsorted(begins, rows, side="right") - 1
     return read[rows - begins[within] + before[within]]

@@ -60,8 +60,10 @@ def test_a_folder_without_links_is_ranked_by_what_is_seen(pictures: Path, tmp_pa
     assert sum(each.startswith("castle") for each in shown(run)) >= 45
     again = done(command("filter", pictures, *asked, "--json"))
     assert json.loads(again.stdout)["reused"]
-    done(command("download", "--run", run))
-    done(command("encode", "--run", run))
+    copied = done(command("download", "--run", run, "--processes", 1, "--json"))
+    assert json.loads(copied.stdout)["chosen"] == 50, "pictures are taken from where they lie"
+    said = done(command("encode", "--run", run)).output
+    assert "50 vectors taken from" in said, "and not encoded again"
     keys = pl.read_parquet(run / "selected.parquet")["url"].to_list()
     own = run / ".visunex" / "own"
     rows = pl.read_parquet(own / "metadata" / "metadata_0000.parquet")["url"].to_list()

@@ -21,6 +21,8 @@ from visunex.base.text import size_shown
 from visunex.pipeline.cli import main
 from visunex.pipeline.metadata.catalog import DataSet, data_sets, entries
 from visunex.pipeline.rundir import RunDir
+from visunex.pipeline.score import load as load_predictor
+from visunex.pipeline.score import predictors
 from visunex.pipeline.vectors.remote_store import open_folder
 
 TOP = 6
@@ -256,6 +258,43 @@ def test_vectors_and_metadata_of_a_set_belong_together_at_the_revision_it_is_pin
         hub.pages[path] = Page(b"", 404, {"X-Error-Code": "RevisionNotFound"})
     gone = invoked("filter", "PD3M", run=tmp_path / "other", fails=True)
     assert f"no revision {pinned} (a commit that is gone was withdrawn by its owner)" in gone
+
+
+def test_public_domain_flowers_need_no_picture(
+    hub: StandIn, tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shipped recipe: captions and published vectors; the bytes are said, and pictures come if wanted."""
+    monkeypatch.setenv("VISUNEX_MIRROR", str(reference))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found, pinned = picture_sets.records(240), data_sets()["PD3M"].vectors_at.partition("@")[2]
+    rated = np.load(reference / "laion_ratings_vit_l_14/rating5.npy").ravel()
+    vectors = (rated + np.random.default_rng(0).normal(size=(240, 768)) * 0.03).astype(np.float32)
+    files = picture_sets.linked(found, f"{hub.address}/pictures", vectors, 120)
+    publish(hub, "Spawning/PD3M", files, revision=pinned, commit=pinned)
+    run = tmp_path / "run"
+    few = ["--set", "filter.top=5", "--set", "filter.reserve=8"]
+    tight = ["--set", "download.max_remote_bytes=100kB"]
+    refused = " ".join(invoked("run", "pd_flowers", *few, *tight, run=run, fails=True).split())
+    assert "no more than 100kB may be: --set download.max_remote_bytes" in refused
+    said = invoked("run", "pd_flowers", *few, run=run)
+    wanted = len(vectors[::3]) * 768 * 4  # one by one: they are few
+    assert f"PD3M@{pinned}: vectors to be read: {size_shown(wanted)} in 80 pieces of 2 files" in said
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = load_predictor(predictors()["V2"]).scores(units)
+    best = sorted(range(0, 240, 3), key=lambda row: -scores[row])[:8]
+    np.testing.assert_allclose(load(run / "embedding.pt").vector[0], unit_mean(vectors[best[:5]]), atol=1e-6)
+    assert not (run / "shards").exists()
+    assert "5 vectors taken from PD3M" in invoked("run", run=run)
+    assert "5 vectors taken from PD3M" in invoked("encode", run=run)
+    assert "flower" in (run / "report.html").read_text(encoding="utf-8")
+    for row in best[1:]:
+        hub.pages[f"/pictures/{row}.jpg"] = Page(found[row]["picture"])
+    near = ["--set", "download.allow_private=true", "--set", "download.processes=1", "--with-pictures"]
+    invoked("run", "pd_flowers", *few, *near, run=tmp_path / "seen")
+    assert chosen(tmp_path / "seen") == {found[row]["picture"] for row in best[1:6]}
+    np.testing.assert_allclose(
+        load(tmp_path / "seen" / "embedding.pt").vector[0], unit_mean(vectors[best[1:6]]), atol=1e-6
+    )
 
 
 def test_a_museums_links_are_put_together_from_the_ids_in_its_table(
