@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from visunex.base.errors import first_line
-from visunex.net.range_file import LocalFile, RangedFile, as_file
+from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, as_file
 
 from ..errors import EncodeError, parquet_errors
 from ..shards.footer import opened_parquet
 
-__all__ = ["ColumnArray", "array_in_zip", "vector_columns"]
+__all__ = ["ColumnArray", "array_in_zip", "is_far", "vector_columns"]
 
 _LOCAL_HEADER = 30  # bytes of a zip's member before its name (APPNOTE 4.3.7)
 _MOST_INFLATED = 16 << 30  # bytes of a packed array, which is unpacked to the disk
@@ -58,6 +58,12 @@ class _View:
     def pieces(self, begin: int, end: int) -> Iterator[bytes]:
         """The bytes [begin, end), some at a time."""
         yield from self._file.pieces(self._begin + begin, self._begin + min(end, self.size))
+
+
+def is_far(file: RangedFile) -> bool:
+    """Whether the bytes that are asked for come from an address; of columns whole row groups do, not these."""
+    own = file._file if isinstance(file, _View) else file
+    return isinstance(own, RemoteFile)
 
 
 class _Inflated(LocalFile):

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from visunex.base.errors import first_line
 from visunex.base.progress import Progress
-from visunex.net.range_file import RangedFile, RemoteFile
+from visunex.net.range_file import RangedFile
 
 from ..errors import EncodeError, fetch_errors_as, parquet_errors
 from ..inside.amount import MOST_MOVED, Allowance, Amount
 from ..metadata.columns import Role
+from .arrays import is_far
 from .npy import as_float32
 from .remote_store import (
     Header,
@@ -128,7 +129,7 @@ def _parts(
             head = _judged(part.vectors, dimension)
             yield part, head, *_wanted_rows(part, by, wanted)
 
-    if not any(map(_is_far, (part.vectors for part in folder.parts))):
+    if not any(map(is_far, (part.vectors for part in folder.parts))):
         return found()
     parts = list(found())
     amount = sum((_amount(part.vectors, head, rows) for part, head, _, rows in parts), Amount())
@@ -137,13 +138,9 @@ def _parts(
     return parts
 
 
-def _is_far(file: RangedFile) -> bool:
-    return isinstance(file, RemoteFile)
-
-
 def _amount(file: RangedFile, head: Header, rows: Rows) -> Amount:
     """What is read of a file for some rows."""
-    if not len(rows) or not _is_far(file):
+    if not len(rows) or not is_far(file):
         return Amount()
     ranges = [each for some in _blocks_of(file, rows) for each in _ranges(head, *_spans(file, head, some))]
     return Amount(sum(end - begin for begin, end in ranges), files=1, pieces=len(ranges))
@@ -151,13 +148,13 @@ def _amount(file: RangedFile, head: Header, rows: Rows) -> Amount:
 
 def _blocks_of(file: RangedFile, rows: Rows) -> Iterator[Rows]:
     """The rows that are read at once."""
-    size = _FAR_BLOCK if _is_far(file) else BLOCK
+    size = _FAR_BLOCK if is_far(file) else BLOCK
     return (rows[begin : begin + size] for begin in range(0, len(rows), size))
 
 
 def _spans(file: RangedFile, head: Header, rows: Rows) -> tuple[Rows, Rows]:
     """Where ascending rows begin and end that are read together, with the few that lie between."""
-    apart = max(2, _FAR_GAP // head.width) if _is_far(file) and len(rows) > _FEW else 2
+    apart = max(2, _FAR_GAP // head.width) if is_far(file) and len(rows) > _FEW else 2
     firsts = np.flatnonzero(np.diff(rows, prepend=rows[0] - apart - 1) > apart)
     return rows[firsts], rows[np.append(firsts[1:], len(rows)) - 1] + 1
 

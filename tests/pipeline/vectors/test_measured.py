@@ -42,7 +42,7 @@ def test_the_rows_that_are_wanted_are_read_and_as_many_bytes_as_is_said(
     folder, expected = vectors
     file, rows = Counted(folder / "img_emb/img_emb_0.npy"), np.array(sorted(wanted))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(measured, "_is_far", lambda _: True)
+        patched.setattr(measured, "is_far", lambda _: True)
         for name, value in (("_FAR_GAP", gap), ("_FAR_PIECE", piece), ("_FAR_BLOCK", 100), ("_FEW", 3)):
             patched.setattr(measured, name, value)
         head = header(file)
@@ -60,7 +60,7 @@ def test_more_than_may_be_moved_is_refused_before_it_is_read(
     import polars as pl
 
     folder, expected = vectors
-    monkeypatch.setattr(measured, "_is_far", lambda _: True)
+    monkeypatch.setattr(measured, "is_far", lambda _: True)
     wanted = pl.Series([url(row) for row in range(0, ROWS, 2)]).hash().to_numpy()
     functions = {"first": lambda units: units[:, 0].astype(float)}
     with pytest.raises(EncodeError, match="no more than 5000 may be: --max-remote-bytes"):
