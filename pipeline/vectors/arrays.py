@@ -61,7 +61,7 @@ class _View:
 
 
 def is_far(file: RangedFile) -> bool:
-    """Whether the bytes that are asked for come from an address; of columns whole row groups do, not these."""
+    """Whether the bytes that are asked for are fetched from an address; of columns it is row groups."""
     own = file._file if isinstance(file, _View) else file
     return isinstance(own, RemoteFile)
 
