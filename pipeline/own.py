@@ -181,6 +181,6 @@ def _with_model(recipe: "Recipe", folder: VectorFolder, own: Path) -> "Recipe":
     if by_default and isinstance(model := (made or {}).get("model"), list) and len(model) == 2:
         update |= {"model": model[0], "pretrained": model[1] or Encode().pretrained}
     encode = recipe.encode.model_copy(update=update)
-    pictures = recipe.download.with_pictures is not False  # they are here, and are what the page shows
-    download = recipe.download.model_copy(update={"with_pictures": pictures})
+    images = recipe.download.with_images is not False  # they are here, and are what the page shows
+    download = recipe.download.model_copy(update={"with_images": images})
     return recipe.model_copy(update={"encode": encode, "download": download})

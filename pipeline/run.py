@@ -139,7 +139,7 @@ def _one_by_one(
     from .download.stage import download
     from .encode.precomputed import encode_precomputed
 
-    none = recipe.filter.needs_vectors and not recipe.download.with_pictures
+    none = recipe.filter.needs_vectors and not recipe.download.with_images
     if none and overwrite:
         run.discard("download")
     downloaded = None if none else download(run, recipe, overwrite=overwrite)

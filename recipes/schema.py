@@ -38,7 +38,7 @@ class Download(Section):
     min_images: Annotated[
         int, Field(ge=0, description="With fewer pictures than this the command fails.")
     ] = 1
-    with_pictures: bool | None = Field(
+    with_images: bool | None = Field(
         default=None,
         description="Fetch the pictures of rows that have precomputed vectors, too (absent: only where both "
         "are one's own).",

@@ -20,9 +20,10 @@ _GIVEN = "visunex.overrides"
 # Lists whose texts may hold commas.
 _WHOLE = frozenset({"filter.like", "filter.like_images", "filter.unlike", "filter.unlike_images"})
 _ALSO = {
+    "with_images": ("--with-pictures/--no-with-pictures",),
     "like_images": ("--like-image",),
     "unlike_images": ("--unlike-image",),
-}  # how a key is called where one value is given
+}  # what the option of a key is called besides
 
 
 def run_option(function: F) -> F:

@@ -36,8 +36,9 @@ from .wording import RecipeCommand
 )
 @click.option(
     "--with-pictures",
+    "with_images",
     is_flag=True,
-    help="Fetch the pictures also where their vectors are published; the recipe's download.with_pictures.",
+    help="Fetch the pictures also where their vectors are published; the recipe's download.with_images.",
 )
 @overwrite_option
 @proxy_option
@@ -47,7 +48,7 @@ def command(
     folder: str | None,
     mirror: str | None,
     discard_images: bool,
-    with_pictures: bool,
+    with_images: bool,
     overwrite: bool,
     settings: tuple[str, ...],
 ) -> None:
@@ -72,7 +73,7 @@ def command(
     from ..api import run_in
 
     flags = [Override("encode.discard_images", True, "--discard-images")] if discard_images else []
-    flags += [Override("download.with_pictures", True, "--with-pictures")] if with_pictures else []
+    flags += [Override("download.with_images", True, "--with-pictures")] if with_images else []
     if recipe is None:
         begun = _begun(folder)
         recipe, mirror = str(begun.recipe), mirror or begun.mirror

@@ -81,7 +81,7 @@ def begin_download(
     require_selection(run, recipe)
     candidates = load_candidates(run.selected, settings)
     before, made_from = run.made_from("download"), _made_from(run, settings)
-    if (published := recipe.encode.vectors_place) is not None and not settings.with_pictures:
+    if (published := recipe.encode.vectors_place) is not None and not settings.with_images:
         candidates = _without_published(candidates, published)
         made_from |= _made_from_published(published, candidates, before or {})
     if before is not None and not overwrite and _only_loosened(before, made_from):
