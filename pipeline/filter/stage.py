@@ -23,12 +23,14 @@ from ..metadata.filetypes import is_parquet
 from ..metadata.footers import swollen
 from ..metadata.resolve import ResolvedSource, resolve_source
 from ..metadata.table import (
+    PREDICTOR,
     READ_ERRORS,
     Table,
     broken_file,
     is_about_utf8,
     not_utf8,
     open_table,
+    predictor_behind,
     require_predictor,
     without_role,
     words_of,
@@ -104,8 +106,8 @@ def filter_rows(
     table, result, by = _scanned(convert, recipe, begin)
     if result.selected.is_empty():
         raise FilterError(_why_empty(recipe.source.data, wanted, table, result))
-    _write(run, result.selected, key_digits(fitting_shard_size(shard_size, len(result.selected))))
     report = _report(recipe, table, result, by, time.monotonic() - started)
+    _write(run, result.selected, shard_size, report.scored_with or predictor_behind(table))
     run.record("filter", report.as_dict())
     return report
 
@@ -140,7 +142,11 @@ def _selected(
         table = without_role(table, "score")
     asked = [*bounds_of_origin(table, wanted), *conditions(wanted, table.roles, table.schema)]
     unique_by = _unique_by(wanted.dedupe, table)
-    seen = _looks(recipe, table) if at_once else None
+    seen = None
+    if at_once:
+        from .looks import looks  # which loads what compares vectors
+
+        seen = looks(recipe.source.data, wanted, recipe.encode, table, recipe.download.max_remote_bytes)
     greedy = _greedy(wanted, table, seen)
     begin()
     measured = {} if seen is None else seen.of(table, asked)
@@ -152,10 +158,8 @@ def _selected(
 def _greedy(wanted: Filter, table: Table, seen: "Looks | None") -> Greedy:
     """What leaves no room for a row beside better ones."""
     limited = limits(wanted.limits, selected_names(table), table.roles, table.schema)
-    copies = None
-    if wanted.dedupe_vectors is not None and seen is not None:
-        copies = Copies(wanted.dedupe_vectors, seen.units)
-    return Greedy(limited, copies)
+    threshold = wanted.dedupe_vectors
+    return Greedy(limited, None if threshold is None or seen is None else Copies(threshold, seen.units))
 
 
 def _tells_now(data: str, wanted: Filter, encode: Encode) -> bool:
@@ -278,21 +282,18 @@ def _unique_by(dedupe: Dedupe, table: Table) -> str | None:
     return selected_names(table)[table.roles["hash"]]
 
 
-def _looks(recipe: Recipe, table: Table) -> "Looks":
-    """What published vectors tell."""
-    from .looks import looks
+def _write(run: RunDir, rows: pl.DataFrame, shard_size: int | None, predictor: str | None) -> None:
+    """Write `selected.parquet`: the rows with their ranks, as keys, before them.
 
-    most_moved = recipe.download.max_remote_bytes
-    return looks(recipe.source.data, recipe.filter, recipe.encode, table, most_moved)
-
-
-def _write(run: RunDir, rows: pl.DataFrame, digits: int) -> None:
-    """Write `selected.parquet`: the rows with their ranks, as keys of so many digits, before them."""
+    It says whose the scores are, where that is known: another scale's thresholds do not fit them.
+    """
     if LOCATION in rows.columns:
         run.note_places({place_of(text) for text in rows[LOCATION].drop_nulls()})
     ranks = pl.int_range(rows.height, dtype=pl.Int64, eager=True).cast(pl.String)
     with atomic(run.selected) as path:
-        rows.insert_column(0, ranks.str.zfill(digits).alias("key")).write_parquet(path)
+        digits = key_digits(fitting_shard_size(shard_size, rows.height))
+        keyed = rows.insert_column(0, ranks.str.zfill(digits).alias("key"))
+        keyed.write_parquet(path, metadata={PREDICTOR: predictor} if predictor else None)
 
 
 def _report(recipe: Recipe, table: Table, result: ScanResult, by: str, seconds: float) -> FilterReport:

@@ -24,6 +24,7 @@ from .unify import FileKind, Step, predictor_of, typed_keys, unified
 
 __all__ = [
     "INDEX",
+    "PREDICTOR",
     "READ_ERRORS",
     "FileGroup",
     "Table",
@@ -31,12 +32,14 @@ __all__ = [
     "is_about_utf8",
     "not_utf8",
     "open_table",
+    "predictor_behind",
     "require_predictor",
     "without_role",
     "words_of",
 ]
 
 INDEX = "__index_level_0__"  # pandas' row labels, no data
+PREDICTOR = "visunex.predictor"  # in a selection's parquet: whose its scores are
 _PANIC = re.compile(
     r"unwrap\(\)|panic|assertion .* failed|index out of bounds|capacity overflow", re.IGNORECASE
 )
@@ -187,22 +190,37 @@ def _together(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     return parts[0] if len(parts) == 1 else pl.concat(parts)
 
 
-def require_predictor(table: Table, wanted: str | None) -> None:
-    """Raise SourceError when the scores are another predictor's than the recipe's thresholds mean."""
-    if wanted is None:
-        return
+def predictor_behind(table: Table) -> str | None:
+    """Whose scores the table's are: as the catalogue says, a selection of ours, or the column's name."""
     origin = table.source.origin
     named = data_set(table.source.name if origin is None else origin.name)
     score = table.roles.get("score")
-    said = named.predictor if named else None
-    found = said or ("people" if "score_median" in table.schema else None)
-    found = found or predictor_of(score, table.schema.get(score or ""))
+    if score is None:
+        return None
+    found = (named.predictor if named else None) or _noted_predictor(table.source.paths)
+    found = found or ("people" if "score_median" in table.schema else None)
+    return found or predictor_of(score, table.schema.get(score))
+
+
+def require_predictor(table: Table, wanted: str | None) -> None:
+    """Raise SourceError when the scores are another predictor's than the recipe's thresholds mean."""
+    found = None if wanted is None else predictor_behind(table)
     if found is not None and found != wanted:
         which = "a predictor that nobody names" if found == "unknown" else found
         raise SourceError(
             f"{table.source.name} has scores of {which}, the recipe's thresholds mean those of {wanted}: "
             "these are different scales; choose other thresholds, and say so with --predictor"
         )
+
+
+def _noted_predictor(paths: Sequence[str]) -> str | None:
+    """What a selection of ours says of its scores."""
+    if len(paths) != 1 or "://" in paths[0]:
+        return None
+    try:
+        return pl.read_parquet_metadata(paths[0]).get(PREDICTOR)
+    except READ_ERRORS:
+        return None
 
 
 def without_role(table: Table, role: Role) -> Table:

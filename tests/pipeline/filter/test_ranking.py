@@ -81,3 +81,16 @@ def test_a_draw_may_be_asked_for_and_a_score_only_where_there_is_one(tmp_path: P
     without_score(tmp_path / "plain.parquet", list(range(9)))
     with pytest.raises(SourceError, match="--rank score needs a column for the score"):
         select(tmp_path / "plain", tmp_path / "plain.parquet", top=4, rank="score")
+
+
+def test_a_selection_says_whose_its_scores_are_and_other_thresholds_are_refused(tmp_path: Path) -> None:
+    rows(*"abcdefgh").write_parquet(tmp_path / "m.parquet")  # AESTHETIC_SCORE is what V2's sets say
+    select(tmp_path / "run", tmp_path / "m.parquet", top=4)
+    selected = tmp_path / "run" / "selected.parquet"
+    assert pl.read_parquet_metadata(selected)["visunex.predictor"] == "V2"
+    assert select(tmp_path / "again", selected, top=2, min_score=5, predictor="V2")[0].top == 2
+    with pytest.raises(SourceError, match="has scores of V2, the recipe's thresholds mean those of V1"):
+        select(tmp_path / "other", selected, top=2, min_score=5, predictor="V1")
+    without_score(tmp_path / "plain.parquet", list(range(9)))
+    select(tmp_path / "drawn", tmp_path / "plain.parquet", top=4)
+    assert "visunex.predictor" not in pl.read_parquet_metadata(tmp_path / "drawn" / "selected.parquet")
