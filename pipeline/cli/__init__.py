@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "Filter, download and encode, as a recipe says.",
     "show": "Make the page of a run, report.html, and open it; or a contact sheet of any pictures.",
     "pictures": "Take the chosen pictures out of a run: as a folder, WebDataset or parquet.",
+    "curate": "Make a run's embedding anew without some of its pictures.",
     "sources": "List and show the data sets known by name; convert metadata to parquet.",
     "recipes": "List, show, check and copy recipes.",
     "score": "Score pictures by published aesthetic predictors, from their CLIP ViT-L/14 vectors.",

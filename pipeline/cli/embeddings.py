@@ -230,6 +230,11 @@ def _story(provenance: dict[str, Any] | None) -> list[str]:
         for key in keys
         if provenance.get(key) not in (None, [], {})
     ]
+    curated = provenance.get("curated")
+    if isinstance(curated, dict):
+        lines.append(
+            f"  curated: dropped {_plain(curated.get('dropped'))} of the pictures of {curated.get('run')}"
+        )
     model = provenance.get("model")
     if isinstance(model, dict):
         said = [str(model[key]) for key in ("name", "pretrained", "precision") if model.get(key)]

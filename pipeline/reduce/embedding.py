@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EmbeddingReport",
     "RecipeIdentity",
+    "library_versions",
     "provenance",
     "reduce_folder",
     "require_target",
@@ -117,11 +118,11 @@ def provenance(recipe: RecipeIdentity, made_of: Mapping[str, Any], checks: Check
         "recipe_hash": recipe.hash,
         **made_of,
         "checks": checks.as_dict(),
-        "libraries": _library_versions(),
+        "libraries": library_versions(),
     }
 
 
-def _library_versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """The versions that the numbers may depend on beside the recipe."""
     return {
         "python": platform.python_version(),

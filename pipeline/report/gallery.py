@@ -22,12 +22,16 @@ _FEW = 36  # pictures of which all are seen at once: nothing is typical or group
 
 @dataclass(frozen=True)
 class Card:
-    """A picture as it is shown: the address of its thumbnail, what its caption says, and beneath it."""
+    """A picture as it is shown: the address of its thumbnail, what its caption says, and beneath it.
+
+    `key` is what `visunex-data curate --drop` takes; nothing where the caption says it already.
+    """
 
     image: str | None
     caption: str
     below: str
     link: str | None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ class Gallery:
         score = "" if image.score is None else f"{image.score:.3g}"
         link = image.link if image.link and _is_web(image.link) else None
         caption = image.caption or image.where
-        return Card(data_address(webp) if webp else None, caption, below or score, link)
+        key = image.key if image.key != caption else None
+        return Card(data_address(webp) if webp else None, caption, below or score, link, key)
 
 
 def _cosine_of(image: RunImage) -> float:

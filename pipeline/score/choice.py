@@ -17,6 +17,7 @@ from visunex.base.files import atomic, fingerprint
 from ..errors import EncodeError
 from ..vectors.near_copies import KEPT, NOT_REACHED, near_copies
 from ..vectors.store import VectorFolder
+from ..vectors.subset import only
 from .catalog import Predictor, predictors
 from .folder import score_folder
 
@@ -87,7 +88,7 @@ def choose(vectors: VectorFolder, wanted: "Filter", most: int | None, model: tup
     status[ranked[fate == KEPT]] = CHOSEN
     status[ranked[fate >= 0]] = COPY
     copy_of[ranked[fate >= 0]] = ranked[fate[fate >= 0]]
-    kept = _only(vectors, status == CHOSEN)
+    kept = only(vectors, status == CHOSEN)
     if "score_with" in scores:
         kept = replace(kept, given_scores=scores["score_with"][status == CHOSEN])
     names = {key: each.name for key, each in asked.items()}
@@ -138,17 +139,6 @@ def _fates(
         )
     units = np.concatenate([np.zeros((0, vectors.dimension), np.float32), *vectors.units()])
     return near_copies(units[ranked], threshold, most)
-
-
-def _only(vectors: VectorFolder, chosen: NDArray[np.bool_]) -> VectorFolder:
-    """The folder with the chosen ones of its vectors."""
-    parts, begin = [], 0
-    for part in vectors.parts:
-        rows = np.setdiff1d(np.arange(part.rows), part.skipped)
-        mine = chosen[begin : begin + len(rows)]
-        parts.append(replace(part, not_chosen=tuple(rows[~mine].tolist())))
-        begin += len(rows)
-    return replace(vectors, parts=tuple(parts))
 
 
 def _table(

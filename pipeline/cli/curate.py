@@ -1,0 +1,75 @@
+"""`visunex-data curate`."""
+
+from pathlib import Path
+
+import click
+
+from visunex.base.console import Command, show
+from visunex.base.errors import UsageError
+
+
+@click.command("curate", cls=Command)
+@click.argument("run", metavar="RUN")
+@click.option("--drop", "keys", multiple=True, metavar="KEY,...", help="Drop these pictures, by key; repeat.")
+@click.option(
+    "--drop-group", "groups", multiple=True, metavar="N,...", help="Drop the pictures of these groups."
+)
+@click.option("--keep-group", "kept_groups", multiple=True, metavar="N,...", help="Drop those of all others.")
+@click.option(
+    "--drop-atypical",
+    "atypical",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    metavar="SHARE",
+    help="Drop this share (0.1: a tenth) of what is left, the least typical pictures.",
+)
+@click.option("--split", is_flag=True, help="Make an embedding of each group, NAME-0.pt and so on.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE.pt",
+    help="Where the embedding goes; the run stays as it is.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a file at --out that is no embedding of ours.")
+def command(
+    run: str,
+    keys: tuple[str, ...],
+    groups: tuple[str, ...],
+    kept_groups: tuple[str, ...],
+    atypical: float,
+    split: bool,
+    out: Path,
+    overwrite: bool,
+) -> None:
+    """Make a run's embedding anew without some of its pictures.
+
+    RUN is a run's folder or the name of one under runs/. Its vectors are reduced as they were, but those of
+    the pictures that are dropped; no picture is read and nothing in the run is changed. What was dropped
+    stands in FILE.json. Keys, groups and the least typical pictures are those of the run's report.html.
+
+    \b
+    Example:
+        visunex-data curate runs/default --drop 0012,0451 --out my_taste.pt
+        visunex-data curate runs/default --keep-group 0,1 --drop-atypical 0.1 --out my_taste.pt
+        visunex-data curate runs/default --split --out taste.pt
+    """
+    from ..curate.curation import Dropping, curate
+
+    dropping = Dropping(_keys(keys), _numbers(groups), _numbers(kept_groups), atypical)
+    made = curate(run, dropping, out, split=split, overwrite=overwrite)
+    show({"embeddings": [each.as_dict() for each in made]}, "\n".join(each.as_text() for each in made))
+
+
+def _keys(given: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys; those of files have a dot, and may have commas."""
+    return tuple(
+        key.strip() for text in given for key in ([text] if "." in text else text.split(",")) if key.strip()
+    )
+
+
+def _numbers(given: tuple[str, ...]) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for text in given for number in text.split(","))
+    except ValueError:
+        raise UsageError(f"groups are numbers, such as 0,2; not {', '.join(given)}") from None
