@@ -1,13 +1,12 @@
 """`visunex-data`: the command line of the pipeline."""
 
 import importlib
-from typing import Any
 
 import click
 
 from visunex.base.console import Group, Program
 
-# Command (also the name of its module, where _MODULES has no other) -> what `--help` says of it, so that no
+# Command (also the name of its module, where _PLACES has no other) -> what `--help` says of it, so that no
 # module is loaded to list them.
 COMMANDS = {
     "filter": "Choose the rows of a data set's metadata by caption, score and size.",
@@ -24,7 +23,7 @@ COMMANDS = {
     "doctor": "Look over this machine: what works, what is missing, what to do.",
     "demo": "Serve the drawn demo world that everything can be tried on.",
 }
-_MODULES = {"pictures": "take_out"}
+_PLACES = {"pictures": ("curate", "pictures")}  # of commands that share a module, and what each is there
 
 
 class Commands(Program, Group):
@@ -35,11 +34,12 @@ class Commands(Program, Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command called `name`: the attribute `command` of its module."""
+        """The command called `name`: the attribute `command` of its module, or as _PLACES has it."""
         if name not in COMMANDS:
             return None
-        module: Any = importlib.import_module(f".{_MODULES.get(name, name)}", __package__)
-        return module.command
+        place, attribute = _PLACES.get(name, (name, "command"))
+        found: click.Command = getattr(importlib.import_module(f".{place}", __package__), attribute)
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands for `--help`."""
