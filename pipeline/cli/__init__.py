@@ -23,7 +23,9 @@ COMMANDS = {
     "doctor": "Look over this machine: what works, what is missing, what to do.",
     "demo": "Serve the drawn demo world that everything can be tried on.",
 }
-_PLACES = {"pictures": ("curate", "pictures")}  # of commands that share a module, and what each is there
+_PLACES = {
+    "pictures": ("curate", "take_out_command")
+}  # of commands that share a module, and what each is there
 
 
 class Commands(Program, Group):

@@ -112,7 +112,7 @@ def _numbers(given: tuple[str, ...]) -> tuple[int, ...]:
     show_default=True,
     help="What becomes so large: the shorter or longer side, or the square in the middle.",
 )
-def pictures(
+def take_out_command(
     what: str, form: "Form", out: Path, shuffle: int | None, size: int | None, mode: "ResizeMode"
 ) -> None:
     """Take the chosen pictures out of a run: as a folder, WebDataset or parquet.
