@@ -15,7 +15,7 @@ import numpy as np
 from visunex.base.files import write_bytes
 from visunex.base.folders import expanded
 
-from .errors import SourceError, parquet_errors
+from .errors import SourceError, UsageError, parquet_errors
 from .inside.location import LOCATION, Location
 from .metadata.folders import data_in, images_in
 from .metadata.resolve import ResolvedSource, is_run, resolve_source
@@ -44,13 +44,14 @@ def own_vectors(run: RunDir, recipe: "Recipe") -> "tuple[Recipe, ResolvedSource]
     """The recipe with `precomputed` being the source's own vectors, and the source with a place in each row.
 
     None where the source is neither a run nor, where vectors are asked about, a folder of pictures. The
-    caller holds the run's lock. Raises EncodeError, ModelError, SourceError.
+    caller holds the run's lock. Raises EncodeError, ModelError, SourceError, UsageError.
     """
     place, own = expanded(recipe.source.data), run.path / ".visunex" / _FOLDER
     if recipe.encode.precomputed not in (None, str(own)) or not place.is_dir():
         return None
     if is_run(place):
         other = RunDir(place)
+        _require_other(run, other)
         folder, images = read_vectors(other.vectors), _images_of(other)
         chosen = _chosen(other)
     elif recipe.filter.by_vectors and not is_vector_folder(place) and _is_folder_of_images(place):
@@ -63,7 +64,15 @@ def own_vectors(run: RunDir, recipe: "Recipe") -> "tuple[Recipe, ResolvedSource]
     source = ResolvedSource(
         resolved.name, tuple(map(str, paths)), resolved.identity, indexes=frozenset(map(str, paths))
     )
-    return _with_model(recipe, folder, own), source
+    return _with_model(recipe, folder, own, copied=bool(images)), source
+
+
+def _require_other(run: RunDir, source: RunDir) -> None:
+    """Raise UsageError where what is chosen from a run would take that run's own place."""
+    if run.path.resolve() == source.path.resolve():
+        raise UsageError(
+            f"{source.path} is chosen from, so what is chosen goes into another run: name it with --run DIR"
+        )
 
 
 def _is_folder_of_images(place: Path) -> bool:
@@ -144,7 +153,8 @@ def _with_places(
         for link, place, name, counts_ in zip(links, places, names, counts, strict=True)
     ]
     columns = {name: table[name] for name in kept if name in table.column_names}
-    made = pa.table({"url": pa.array(urls, pa.string()), LOCATION: pa.array(places, pa.string()), **columns})
+    located = {LOCATION: pa.array(places, pa.string())} if images else {}  # else links are all there is
+    made = pa.table({"url": pa.array(urls, pa.string()), **located, **columns})
     target = own / "metadata" / part.metadata.name
     buffer = pa.BufferOutputStream()
     pq.write_table(made.replace_schema_metadata(table.schema.metadata), buffer)
@@ -168,8 +178,11 @@ def _link(file: Path, link: Path) -> None:
     temporary.replace(link)
 
 
-def _with_model(recipe: "Recipe", folder: VectorFolder, own: Path) -> "Recipe":
-    """The recipe over these vectors, of the model that made them unless it names another one itself."""
+def _with_model(recipe: "Recipe", folder: VectorFolder, own: Path, *, copied: bool) -> "Recipe":
+    """The recipe over these vectors, of the model that made them unless it names another one itself.
+
+    Pictures that are here are `copied` beside the vectors: they are what the page shows.
+    """
     import pyarrow.parquet as pq
 
     from visunex.recipes.schema import Encode
@@ -180,7 +193,8 @@ def _with_model(recipe: "Recipe", folder: VectorFolder, own: Path) -> "Recipe":
     by_default = (recipe.encode.model, recipe.encode.pretrained) == (Encode().model, Encode().pretrained)
     if by_default and isinstance(model := (made or {}).get("model"), list) and len(model) == 2:
         update |= {"model": model[0], "pretrained": model[1] or Encode().pretrained}
+    download = recipe.download
+    if copied and download.with_images is None:
+        download = download.model_copy(update={"with_images": True})
     encode = recipe.encode.model_copy(update=update)
-    images = recipe.download.with_images is not False  # they are here, and are what the page shows
-    download = recipe.download.model_copy(update={"with_images": images})
     return recipe.model_copy(update={"encode": encode, "download": download})

@@ -126,11 +126,15 @@ def _places(what: str, run: RunDir | None) -> list[Source]:
         return sources([what])
     if run.shards.is_dir():
         return sources([run.path])
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        given = json.loads(run.provenance.read_text(encoding="utf-8")).get("pictures")
-        if given:  # they were given with `encode --images`
-            return sources(given)
-    raise UsageError(f"{run.path} has no pictures yet: run `visunex-data download --run {run.path}` first")
+    made: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+        made = dict(json.loads(run.provenance.read_text(encoding="utf-8")))
+    if given := made.get("pictures"):  # they were given with `encode --images`
+        return sources(given)
+    also = " --with-pictures" if made.get("precomputed") else ""  # vectors were enough until now
+    raise UsageError(
+        f"{run.path} has no pictures yet: run `visunex-data download --run {run.path}{also}` first"
+    )
 
 
 def _rows(run: RunDir) -> dict[str, Mapping[str, Any]]:

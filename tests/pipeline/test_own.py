@@ -91,6 +91,12 @@ def test_of_a_run_the_vectors_are_taken_and_its_model(encoded: Path, tmp_path: P
     assert made["model"]["name"] == "visunex-tiny"
 
 
+def test_a_run_is_not_chosen_from_into_itself(encoded: Path) -> None:
+    refused = command("filter", encoded, "--like", "a castle", "--run", encoded)
+    assert (refused.exit_code, "name it with --run DIR" in " ".join(refused.output.split())) == (2, True)
+    assert (encoded / "embedding.pt").exists()
+
+
 def test_a_run_is_filtered_by_what_is_said_of_its_pictures(encoded: Path, tmp_path: Path) -> None:
     said = done(
         command("filter", encoded, "--top", 5, "--dedupe-vectors", 0.999, "--run", tmp_path / "run")

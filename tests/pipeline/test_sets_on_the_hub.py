@@ -287,6 +287,9 @@ def test_public_domain_flowers_need_no_picture(
     assert "5 vectors taken from PD3M" in invoked("run", run=run)
     assert "5 vectors taken from PD3M" in invoked("encode", run=run)
     assert "flower" in (run / "report.html").read_text(encoding="utf-8")
+    few_of_it = tmp_path / "again"
+    invoked("filter", str(run), "--top", "3", run=few_of_it)  # a run without pictures is a source, too
+    assert "3 vectors taken from" in invoked("encode", run=few_of_it)
     for row in best[1:]:
         hub.pages[f"/pictures/{row}.jpg"] = Page(found[row]["picture"])
     near = ["--set", "download.allow_private=true", "--set", "download.processes=1", "--with-pictures"]
@@ -295,6 +298,11 @@ def test_public_domain_flowers_need_no_picture(
     np.testing.assert_allclose(
         load(tmp_path / "seen" / "embedding.pt").vector[0], unit_mean(vectors[best[1:6]]), atol=1e-6
     )
+    assert "has no pictures yet" in CliRunner().invoke(main, ["pictures", str(run), "--out", "out"]).output
+    invoked("download", "--with-pictures", "--allow-private", "--processes", "1", run=run)
+    assert "--overwrite" in invoked("encode", run=run, fails=True)  # the best one's picture is gone
+    invoked("encode", "--overwrite", run=run)
+    assert (run / "embedding.pt").read_bytes() == (tmp_path / "seen" / "embedding.pt").read_bytes()
 
 
 def test_a_museums_links_are_put_together_from_the_ids_in_its_table(
