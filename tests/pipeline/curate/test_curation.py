@@ -104,6 +104,35 @@ def test_groups_are_dropped_kept_and_split(run: Path, tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.pt").read_bytes() == (tmp_path / "t-0.pt").read_bytes()
 
 
+def test_it_is_reduced_as_the_run_was(run: Path, tmp_path: Path) -> None:
+    """Against its baseline; and without the near copies that the run itself had left out."""
+    pictures, asked = run.parent / "pictures", ("--model", "visunex-tiny", "--workers", 0)
+    keys, units = keys_and_units(run)
+    other, out = tmp_path / "contrast", tmp_path / "c.pt"
+    against = ("--reduce", "contrast", "--baseline", run)
+    done(
+        "encode",
+        "--images",
+        pictures / keys[0],
+        "--images",
+        pictures / keys[1],
+        "--run",
+        other,
+        *against,
+        *asked,
+    )
+    done("curate", other, "--drop", keys[0], "--out", out)
+    single = np.concatenate(list(read_vectors(other / "vectors").units()))[1:]
+    assert np.array_equal(load(out).vector, reduce([single], "contrast", baseline=[units]))
+    few = tmp_path / "few"
+    done("encode", "--images", pictures, "--run", few, "--dedupe-vectors", 0.9, *asked)
+    status = dict(pl.read_parquet(few / "choice.parquet").select("key", "status").iter_rows())
+    chosen = [place for place in range(COUNT) if status[keys[place]] == "chosen"]
+    assert 2 < len(chosen) < COUNT
+    done("curate", few, "--drop", keys[chosen[0]], "--out", tmp_path / "f.pt")
+    assert np.array_equal(load(tmp_path / "f.pt").vector, reduce([units[chosen[1:]]], "unit-mean"))
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
