@@ -5,6 +5,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> Run
 
 
 def _run(run: RunDir, recipe: "Recipe", overwrite: bool) -> RunReport:
+    from .download.stage import can_add_to
     from .encode.published import reduce_published
     from .filter.stage import filter_rows
     from .own import own_vectors
@@ -83,7 +85,8 @@ def _run(run: RunDir, recipe: "Recipe", overwrite: bool) -> RunReport:
         recipe, source = (recipe, metadata) if own is None else own
         with reported(run), _recorded(run, recipe, overwrite):
             _make_baseline(recipe)
-            filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=source)
+            may = partial(can_add_to, run, recipe)
+            filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=source, may_replace=may)
         stages = _one_by_one if recipe.encode.precomputed is not None else _overlapped
         downloaded, encoded = stages(run, recipe, overwrite)
     return RunReport(run.path, filtered, downloaded, encoded, round(time.monotonic() - started, 3))

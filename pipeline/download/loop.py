@@ -9,10 +9,11 @@ from pathlib import Path
 from ..errors import DownloadError
 from ..inside.spool import Spool
 from ..shards.discard import is_discarded
+from ..shards.earlier import Kept
 from ..shards.made import is_made
 from ..shards.naming import SHARD_FILES, TAR, shard_name
 from .candidates import Candidates
-from .choose import FIRST_GUESS, Result, Search, round_size
+from .choose import FIRST_GUESS, NOT_TRIED, PRECOMPUTED, Result, Search, round_size
 from .messages import ROWS_FILE, ShardJob, ShardProgress, Written
 from .plan import Plan
 from .report import Effort, LiveLine
@@ -20,6 +21,8 @@ from .results import Results, Which, is_worth_a_try
 from .worker_pool import WorkerPool
 
 __all__ = ["Rounds", "prepare"]
+
+_OF_A_SELECTION = {"excluded", NOT_TRIED, PRECOMPUTED}  # reasons that another one need not have
 
 
 class Rounds:
@@ -116,7 +119,7 @@ class Rounds:
     def _job(self, shard: int, final: Mapping[int, str] | None = None, *, retry: bool = False) -> ShardJob:
         """A shard to make; `final` rows (rank -> error message) are not fetched."""
         candidates = self._plan.candidates
-        not_fetched = {**(final or {}), **candidates.excluded}
+        not_fetched = {**self._failed_before(shard), **(final or {}), **candidates.excluded}
         return ShardJob(
             shard,
             self._work / shard_name(shard),
@@ -124,7 +127,33 @@ class Rounds:
             expected=candidates.of_shard(candidates.expected, shard),
             hash_type=candidates.hash_type,
             keep_previous=retry,
+            taken_over=self._taken_over(shard),
         )
+
+    def _taken_over(self, shard: int) -> dict[int, Kept]:
+        """By their place in a shard, the images that were fetched for an earlier selection."""
+        images = self._plan.earlier.images
+        return {row: images[url] for row, url in enumerate(self._urls(shard)) if url in images}
+
+    def _urls(self, shard: int) -> list[str]:
+        ranks = self._plan.candidates.ranks(shard)
+        return self._plan.candidates.table["url"].slice(ranks.start, len(ranks)).to_pylist()
+
+    def _failed_before(self, shard: int) -> dict[int, str]:
+        """By rank, why candidates failed for an earlier selection that are not tried again for this one."""
+        tried = {result.rank for result in self._results.of(shard) if result.was_tried}
+        ranks, (images, failures) = self._plan.candidates.ranks(shard), self._plan.earlier
+        found = (
+            Result(rank, url, "failed", failures[url], None, None)
+            for rank, url in zip(ranks, self._urls(shard), strict=True)
+            if url in failures and url not in images and rank not in tried
+        )
+        return {each.rank: each.error_message or "" for each in found if self._is_final(each)}
+
+    def _is_final(self, result: Result) -> bool:
+        """Whether a link that failed for one selection fails for another, too."""
+        kind = result.error_kind in _OF_A_SELECTION
+        return not kind and not is_worth_a_try(result, self._plan.settings, "of the moment")
 
     def _make(self, jobs: Sequence[ShardJob], search: Search | None = None) -> None:
         """Have shards made; when the `search` is over, those and the rows behind it are abandoned."""

@@ -9,6 +9,7 @@ from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
 
 from ..inside.spool import Held
+from ..shards.earlier import Kept
 
 __all__ = [
     "MOST_SHARDS_AT_ONCE",
@@ -53,7 +54,7 @@ class ShardJob:
     `not_fetched` (row in the shard -> error message) are rows that are settled without a fetch. `expected`
     (row -> hash) are the hashes that files must have, made with `hash_type`. With `keep_previous` the images
     that an earlier attempt left in the output folder are taken over from there. `held` says of rows where
-    their images lie in the spool.
+    their images lie in the spool, `taken_over` where an earlier selection's do.
     """
 
     shard: int
@@ -63,6 +64,7 @@ class ShardJob:
     hash_type: str = "sha256"
     keep_previous: bool = False
     held: Mapping[int, Held] = field(default_factory=dict)
+    taken_over: Mapping[int, Kept] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
 
 from ..rundir import RunDir
+from ..shards.earlier import Earlier
 from .candidates import Candidates
 from .messages import MakerSettings
 
@@ -24,12 +25,16 @@ _PATIENCE = 60.0  # seconds beyond the deadline within which some row of a shard
 
 @dataclass(frozen=True)
 class Plan:
-    """What to fetch, and for which run: the best `target` images that the `candidates` give."""
+    """What to fetch, and for which run: the best `target` images that the `candidates` give.
+
+    What is known of `earlier` selections of the run is not fetched again.
+    """
 
     run: RunDir
     settings: "Download"
     candidates: Candidates
     target: int
+    earlier: Earlier = Earlier({}, {})  # noqa: RUF009 - nobody writes into it
 
     @property
     def is_inside(self) -> bool:

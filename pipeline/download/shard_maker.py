@@ -118,7 +118,8 @@ class ShardMaker:
 
     def _ordered(self, writer: SampleWriter, job: ShardJob, counter: "ProgressCounter") -> OrderedWriter:
         first, hashed = job.shard * self.settings.shard_size, self.settings.perceptual_hash
-        return OrderedWriter(writer, job.folder, first, counter.end, perceptual_hash=hashed)
+        files = {row: kept.sha256 for row, kept in job.taken_over.items()}
+        return OrderedWriter(writer, job.folder, first, counter.end, perceptual_hash=hashed, files=files)
 
 
 class ProgressCounter:
@@ -210,7 +211,9 @@ class RowFetcher:
 
     def _kept(self, row: int) -> CheckedStream | None:
         key = row_key(self._job.shard * self._size + row, self._size)
-        return None if self._previous is None else self._previous.get(key)
+        previous = None if self._previous is None else self._previous.get(key)
+        earlier = self._job.taken_over.get(row) if previous is None else None
+        return previous if earlier is None else CheckedStream(earlier.read(), earlier.sizes)
 
     def _fetch(self, row: int, url: str) -> tuple[io.BytesIO | None, str | None]:
         images, held = self._images, self._job.held.get(row)

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,22 @@ class OrderedWriter:
     """A writer that passes rows on to `writer` in their order, counted from the shard's `first` rank on.
 
     Images that wait for an earlier row lie in memory, and where they are too many in a file in `folder`.
-    With `perceptual_hash` each row gets its image's `dhash`.
+    With `perceptual_hash` each row gets its image's `dhash`. `files` are the SHA-256 of the files that rows'
+    images were before they were resized, where that was another time.
     """
 
     def __init__(
-        self, writer: SampleWriter, folder: Path, first: int, on_row: OnRow, *, perceptual_hash: bool = False
+        self,
+        writer: SampleWriter,
+        folder: Path,
+        first: int,
+        on_row: OnRow,
+        *,
+        perceptual_hash: bool = False,
+        files: Mapping[int, str | None] | None = None,
     ) -> None:
         self._writer, self._first, self._on_row = writer, first, on_row
-        self._perceptual_hash = perceptual_hash
+        self._perceptual_hash, self._files = perceptual_hash, files or {}
         self._next = 0
         self._waiting: dict[int, tuple[Any, ...]] = {}
         self._held = _HeldImages(folder)
@@ -47,6 +55,8 @@ class OrderedWriter:
             if (meta["error_message"] or "").startswith(NOT_TRIED):
                 meta["status"] = NOT_TRIED  # to img2dataset it has failed
             row = int(key) - self._first
+            if img_str is not None and row in self._files:
+                meta["sha256"] = self._files[row]
             if row == self._next:
                 self._write_next(img_str, key, caption, meta)
                 self._write_those_in_turn()

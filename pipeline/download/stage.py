@@ -8,7 +8,7 @@ when a worker dies.
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from ..inside.spool import FileSpool, Spool
 from ..metadata.sac import SCHEME
 from ..rundir import RunDir
 from ..shards.discard import discarded_tars
+from ..shards.earlier import addresses, drop_taken_over, numbered, read_earlier
 from .candidates import Candidates, load_candidates, with_hash_of_set
 from .choose import PRECOMPUTED
 from .loop import Rounds, prepare
@@ -41,13 +42,15 @@ from .worker_pool import WorkerPool
 if TYPE_CHECKING:
     from visunex.recipes import Download, Recipe
 
-__all__ = ["DownloadReport", "Downloading", "begin_download", "download"]
+__all__ = ["DownloadReport", "Downloading", "begin_download", "can_add_to", "download"]
 
 _PUBLISHED = "published vectors"  # as messages have it
 _HINTS = {  # why pictures were not had: what to do
     "private_address": " (--allow-private permits private addresses)",
     "bad_scheme": " (links of s3:// and hf:// are taken where filter is told so: --image-column url)",
 }
+_OF_SELECTION = ("selection", "shard_size")  # which decide where pictures lie, not what they are
+_SHARDS = "shards"  # of earlier selections
 _WORK = "_tmp"  # where shards are made, beside those that are finished
 
 
@@ -86,11 +89,45 @@ def begin_download(
         made_from |= _made_from_published(published, candidates, before or {})
     if before is not None and not overwrite and _only_loosened(before, made_from):
         run.note("download", made_from)
-    run.begin("download", made_from, overwrite=overwrite)
+    if overwrite:
+        shutil.rmtree(run.earlier, ignore_errors=True)
+    links = frozenset(candidates.table["url"].to_pylist())
+    adds = not overwrite and _is_of_another(before, made_from) and can_add_to(run, recipe, links)
+    if adds:
+        run.set_aside()
+    run.begin("download", made_from, overwrite=overwrite or adds)
     if retry_failed:
         _require_images(run)
     wanted = recipe.filter.candidates if chooses_after_encode(run, recipe) else recipe.filter.top
-    return Downloading(Plan(run, settings, candidates, wanted), retry_failed)
+    plan = Plan(run, settings, candidates, wanted)
+    earlier = plan.earlier if plan.is_inside else read_earlier(run.earlier / _SHARDS, links)
+    if adds:
+        said = f"{len(earlier.images):,} pictures of the new selection are in {run.path} already, and kept"
+        click.echo(f"download: {said}", err=True)
+    return Downloading(replace(plan, earlier=earlier), retry_failed)
+
+
+def can_add_to(run: RunDir, recipe: "Recipe", links: Collection[str]) -> bool:
+    """Whether a run has pictures of these `links`, made as `recipe` would have them, to be added to.
+
+    Those whose vectors are published are not told apart, and those that were discarded cannot be taken over.
+    """
+    before = run.made_from("download")
+    if not before or not run.selected.exists() or discarded_tars(run.shards):
+        return False
+    settings = with_hash_of_set(_as_begun(run, recipe.download), recipe.source.data, run.selected)
+    if "precomputed" in before or recipe.encode.vectors_place is not None or settings.images is not None:
+        return False
+    now = {**_made_from(run, settings), **{name: before.get(name) for name in _OF_SELECTION}}
+    if now != before and not _only_loosened(before, now):
+        return False
+    there = map(addresses, [*numbered(run.earlier / _SHARDS), run.shards])
+    return any(not each.isdisjoint(links) for each in there)
+
+
+def _is_of_another(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
+    """Whether pictures were fetched for another selection, or laid in shards of another size."""
+    return before is not None and any(before.get(name) != now.get(name) for name in _OF_SELECTION)
 
 
 @dataclass(frozen=True)
@@ -121,6 +158,7 @@ class Downloading:
             self._try_candidates(Rounds(plan, pool, work, results, effort, line, spool), results)
         statuses = results.statuses()
         write_downloaded(plan.run.downloaded, plan.candidates, results.ordered(), statuses)
+        drop_taken_over(plan.run.earlier / _SHARDS, plan.run.shards)
         report = report_on(plan, results, statuses, effort, {} if spool is None else spool.left_out)
         line.end(report.chosen)
         return report

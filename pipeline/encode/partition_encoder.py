@@ -24,6 +24,7 @@ from ..vectors.store import Part, part_paths, provenance_if_whole, read_provenan
 from .batching import batches
 from .cpu_split import CpuSplitter
 from .decode_pool import Decoded, Decoders
+from .earlier import EarlierVectors
 from .multi_device import ALONE, DeviceWorkers, Rank, Remaining
 from .reports import FROM_SHARD, SHARD
 from .resume import (
@@ -182,6 +183,7 @@ class PartitionEncoder:
         )
         self._splitter = CpuSplitter(self._decoders, encoder.device, own_cores) if fixed is None else None
         self._encoder, self.folder = encoder, folder
+        self._earlier = EarlierVectors(folder, encoder)
         self.numbers: set[int] = set()
         self.first = 0
 
@@ -258,7 +260,10 @@ class PartitionEncoder:
         made_from, provenance = part_fingerprint(partition, self._encoder), provenance_if_whole(part)
         if provenance is not None and provenance.get("stamp") == made_from:
             return _PartState(part, partition, made_from, provenance, {}, ())
-        results = read_results(part, partition.samples, self._encoder)
+        results = {
+            **self._earlier.of(partition.samples),
+            **read_results(part, partition.samples, self._encoder),
+        }
         missing = tuple(each for each in partition.samples if image_key(each) not in results)
         return _PartState(part, partition, made_from, None, results, missing)
 

@@ -27,6 +27,7 @@ __all__ = [
     "image_key",
     "part_fingerprint",
     "read_results",
+    "results_of",
     "write_results",
 ]
 
@@ -71,7 +72,7 @@ def read_results(part: Part, samples: Sequence[Sample], encoder: "ImageEncoder")
     Another file at the same place is another image.
     """
     try:
-        found = _results_of(part, encoder)
+        found = results_of(part, encoder)
     except parquet_errors(*NPY_ERRORS):  # damaged since: its images are encoded again
         return {}
     hashes = (provenance_if_whole(part) or {}).get("hashes", {}) if found else {}
@@ -79,7 +80,8 @@ def read_results(part: Part, samples: Sequence[Sample], encoder: "ImageEncoder")
     return {key: found[key] for key in keys if key in found}
 
 
-def _results_of(part: Part, encoder: "ImageEncoder") -> Results:
+def results_of(part: Part, encoder: "ImageEncoder") -> Results:
+    """What a part of ours and of this encoder says of its images. Raises what reading it raises."""
     import pyarrow.parquet as pq
 
     made = provenance_if_whole(part)

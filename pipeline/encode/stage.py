@@ -40,6 +40,7 @@ from ..shards.repeats import Repeats, RunningRepeats, find_repeats
 from ..shards.samples import Source, listing, run_sources, sources
 from ..vectors.store import VectorFolder, read_vectors
 from .baseline import baseline_place, begin_baseline, encoded_baseline
+from .earlier import begin_vectors, drop_taken_over
 from .elsewhere import Elsewhere, elsewhere
 from .partition_encoder import (
     OutcomeCounts,
@@ -181,7 +182,8 @@ def begin_encode(
             "precision": encoder.precision,
             **encoder.identity(),
         }
-        request.run.begin("encode", made_from, overwrite=overwrite)
+        own = request.given is None
+        begin_vectors(request.run, made_from, own=own, overwrite=overwrite)
     return encoder
 
 
@@ -228,6 +230,8 @@ def finish_encode(
         choice=choice,
     )
     report = report.recorded(request.run)
+    if request.run is not None:
+        drop_taken_over(request.run.vectors)
     require_all_there(request.run, report.failed, report.images)
     return report
 

@@ -72,12 +72,18 @@ _LATER = (
 
 
 def filter_rows(
-    run: RunDir, recipe: Recipe, *, overwrite: bool = False, metadata: str | ResolvedSource | None = None
+    run: RunDir,
+    recipe: Recipe,
+    *,
+    overwrite: bool = False,
+    metadata: str | ResolvedSource | None = None,
+    may_replace: Callable[[Collection[str]], bool] | None = None,
 ) -> FilterReport:
     """Select a recipe's candidates into `run.selected`, and write `run.recipe`; the caller holds the lock.
 
     `metadata` says where the source's bytes lie, when not where its name says, or is the source. When the run
-    already holds the selection of the same contents and settings, that is kept. Raises SourceError,
+    already holds the selection of the same contents and settings, that is kept; of others it is replaced
+    where `may_replace` says so of the new one's links. Raises SourceError,
     UsageError, FilterError (no row passes), StaleRunError (the run holds another selection, and `overwrite`
     is False); of a recipe with likeness also EncodeError (vectors that cannot be compared), ModelError.
     """
@@ -98,14 +104,17 @@ def filter_rows(
     if source.origin is not None and source.origin.kind != "original":
         click.echo(printable(f"taking {source.origin}"), err=True)
 
-    def begin() -> None:
-        run.begin("filter", made_from=now, overwrite=overwrite)
+    def begin(*, replace: bool = overwrite) -> None:
+        run.begin("filter", made_from=now, overwrite=replace)
         write_text(run.recipe, dumps(recipe))  # from here on it is what the run is asked for
 
     convert = partial(_as_parquet, source, run, recipe, anew=overwrite)
-    table, result, by = _scanned(convert, recipe, begin)
+    late = may_replace is not None and not overwrite and run.selected.exists()
+    table, result, by = _scanned(convert, recipe, (lambda: None) if late else begin)
     if result.selected.is_empty():
         raise FilterError(_why_empty(recipe.source.data, wanted, table, result))
+    if late and may_replace is not None:
+        begin(replace=may_replace(result.selected["url"].to_list()))
     report = _report(recipe, table, result, by, time.monotonic() - started)
     _write(run, result.selected, shard_size, report.scored_with or predictor_behind(table))
     run.record("filter", report.as_dict())

@@ -1,0 +1,108 @@
+"""Pictures that a run fetched for an earlier selection of its own: by their address they are taken over.
+
+They lie as they were made, in a folder for each selection before this one, until all of a shard's are taken
+over: those that are not wanted now may be another time.
+"""
+
+import contextlib
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import parquet_errors
+from .made import is_made
+from .members import LeftOut
+from .naming import ROWS, SHARD_FILES, TAR, shard_name, shard_number, tars_marked_done
+from .tar import members
+
+__all__ = ["Earlier", "Kept", "addresses", "drop_taken_over", "numbered", "read_earlier", "set_aside"]
+
+_SIZES = ("width", "height", "original_width", "original_height")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An image in a shard's tar, checked and resized: its four sizes, and the SHA-256 of the file it was."""
+
+    tar: Path
+    offset: int
+    size: int
+    sizes: tuple[int | None, ...]
+    sha256: str | None
+
+    def read(self) -> bytes:
+        """The image's bytes, as they are in the shard. Raises OSError."""
+        with self.tar.open("rb") as file:
+            return os.pread(file.fileno(), self.size, self.offset)
+
+
+class Earlier(NamedTuple):
+    """What became of addresses before: the `images` that are there, and why others failed."""
+
+    images: dict[str, Kept]
+    failures: dict[str, str]
+
+
+def set_aside(folder: Path, into: Path) -> None:
+    """Move a folder, where there is one, to the next number in another."""
+    if folder.is_dir():
+        into.mkdir(parents=True, exist_ok=True)
+        folder.rename(into / str(max((int(each.name) for each in numbered(into)), default=-1) + 1))
+
+
+def numbered(folder: Path) -> list[Path]:
+    """The folders that were set aside in one, the oldest first."""
+    found = [each for each in folder.glob("*") if each.name.isdecimal() and each.is_dir()]
+    return sorted(found, key=lambda each: int(each.name))
+
+
+def addresses(shards: Path) -> set[str]:
+    """The addresses of all images in a folder's shards."""
+    return {row["url"] for _, rows in _whole(shards) for row in rows if row["status"] == "success"}
+
+
+def read_earlier(folder: Path, wanted: Collection[str]) -> Earlier:
+    """What became of the `wanted` addresses in the shards that were set aside in a folder."""
+    found = Earlier({}, {})
+    for tar, rows in (each for shards in numbered(folder) for each in _whole(shards)):
+        rows = [row for row in rows if row["url"] in wanted]
+        lies = {each.name: each for each in members(tar, LeftOut())} if rows else {}
+        for row in rows:
+            image = lies.get(f"{row['key']}.jpg")
+            if row["status"] != "success":
+                found.failures[row["url"]] = row["error_message"] or ""
+            elif image is not None:
+                sizes = tuple(row[name] for name in _SIZES)
+                found.images[row["url"]] = Kept(tar, image.offset, image.size, sizes, row["sha256"])
+    return found
+
+
+def drop_taken_over(folder: Path, shards: Path) -> None:
+    """Remove the shards that were set aside in a folder and of which all images are in `shards` now."""
+    there = addresses(shards) if folder.is_dir() else set[str]()
+    for earlier in numbered(folder):
+        for tar, rows in _whole(earlier):
+            if {row["url"] for row in rows if row["status"] == "success"} <= there:
+                for kind in reversed(SHARD_FILES):
+                    (earlier / f"{tar.stem}{kind}").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # some stay
+            earlier.rmdir()
+
+
+def _whole(shards: Path) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+    """The tars of shards that are finished and whole, with the rows beside each."""
+    import pyarrow.parquet as pq
+
+    numbers = (shard_number(tar.stem) for tar in tars_marked_done(shards))
+    for number in numbers:
+        if number is None or not is_made(shards, number):
+            continue
+        name = shard_name(number)
+        columns = ["key", "url", "status", "error_message", "sha256", *_SIZES]
+        with contextlib.suppress(*parquet_errors()):
+            yield (
+                shards / f"{name}{TAR}",
+                pq.read_table(shards / f"{name}{ROWS}", columns=columns).to_pylist(),
+            )

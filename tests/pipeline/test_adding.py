@@ -1,0 +1,214 @@
+"""A run asked for more keeps what it has, by the pictures' addresses, and ends as a fresh one would."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import odd
+import polars as pl
+import pytest
+from downloads import chosen, fingerprints
+from PIL import Image
+from standin import Page, StandIn, serving
+
+from visunex.pipeline.download.stage import download
+from visunex.pipeline.encode.stage import encode
+from visunex.pipeline.errors import StaleRunError
+from visunex.pipeline.filter.stage import filter_rows
+from visunex.pipeline.run import run_recipe
+from visunex.pipeline.rundir import RunDir
+from visunex.recipes import Recipe
+
+PICTURES, GONE = 40, {3, 17}  # of which every other one is a flower; links of GONE are dead
+
+
+def picture(seed: int) -> bytes:
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return odd.file(Image.fromarray(coarse).resize((48, 40), Image.Resampling.BICUBIC), "JPEG")
+
+
+@pytest.fixture
+def web() -> Iterator[StandIn]:
+    pages = {f"/{row}.jpg": Page(picture(row)) for row in range(PICTURES) if row not in GONE}
+    pages |= {f"/{row}.jpg": Page(b"gone", 404) for row in GONE}
+    with serving(pages) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return odd.small_model(tmp_path_factory.mktemp("model"))
+
+
+def metadata(path: Path, web: StandIn, first: int = 0, rows: int = PICTURES) -> Path:
+    numbers = range(first, first + rows)
+    captions = ["flower" if number % 2 else "castle" for number in numbers]
+    scores = [8 - number / 100 for number in numbers]
+    links = [f"{web.address}/{number}.jpg" for number in numbers]
+    pl.DataFrame({"URL": links, "TEXT": captions, "AESTHETIC_SCORE": scores}).write_parquet(path)
+    return path
+
+
+def recipe_for(source: Path, model: str, top: int, keywords: tuple[str, ...] = (), **download: Any) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "test",
+            "source": str(source),
+            "filter": {"top": top, "reserve": top + 5, "keywords": list(keywords)},
+            "download": {"shard_size": 10, "processes": 1, "allow_private": True, "retries": 0, **download},
+            "encode": {"model": model, "precision": "fp32", "workers": 0},
+        }
+    )
+
+
+def ran(folder: Path, recipe: Recipe, *, overwrite: bool = False) -> dict[str, Any]:
+    run = RunDir(folder)
+    with run.locked():
+        return run_recipe(run, recipe, overwrite=overwrite).as_dict()
+
+
+def visited(web: StandIn) -> set[int]:
+    """The pictures that were asked for since the last call."""
+    found = {int(path[1:].partition(".")[0]) for path, page in web.pages.items() if page.requests}
+    for page in web.pages.values():
+        page.requests = 0
+    return found
+
+
+def assert_as_fresh(folder: Path, fresh: Path, recipe: Recipe) -> None:
+    ran(fresh, recipe)
+    one, other = RunDir(folder), RunDir(fresh)
+    assert one.embedding.read_bytes() == other.embedding.read_bytes()
+    assert chosen(one) == chosen(other)
+    shards = fingerprints(other)
+    assert {name: digest for name, digest in fingerprints(one).items() if name.endswith(".tar")} == {
+        name: digest for name, digest in shards.items() if name.endswith(".tar")
+    }
+
+
+def test_a_larger_top_fetches_and_encodes_only_what_is_missing(
+    tmp_path: Path, web: StandIn, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = metadata(tmp_path / "m.parquet", web)
+    ran(tmp_path / "run", recipe_for(source, model, 12, resize=24))
+    before = visited(web)
+    capsys.readouterr()
+    more = recipe_for(source, model, 30, resize=24)
+    report = ran(tmp_path / "run", more)
+    after = visited(web)
+    assert before
+    assert after
+    assert not before & after  # the dead link that was tried is remembered as well
+    assert "are in" in (said := " ".join(capsys.readouterr().err.split()))
+    assert "and kept" in said
+    assert report["encode"]["encoded"] == 30
+    assert report["encode"]["encoded_now"] <= len(after) + len(before) - 12
+    assert ran(tmp_path / "run", more)["encode"]["encoded_now"] == 0
+    assert not visited(web)
+    assert_as_fresh(tmp_path / "run", tmp_path / "fresh", more)
+    assert not list((tmp_path / "run" / ".visunex" / "earlier").rglob("*.*"))  # nothing lies there twice
+
+
+def test_one_more_keyword_and_another_source(tmp_path: Path, web: StandIn, model: str) -> None:
+    source = metadata(tmp_path / "m.parquet", web, rows=24)
+    ran(tmp_path / "run", recipe_for(source, model, 8, ("flower",)))
+    before = visited(web)
+    both = recipe_for(source, model, 16, ("flower", "castle"))
+    ran(tmp_path / "run", both)
+    then = visited(web)
+    assert not before & then
+    assert_as_fresh(tmp_path / "run", tmp_path / "fresh", both)
+    visited(web)
+    other = recipe_for(metadata(tmp_path / "other.parquet", web, first=6, rows=30), model, 20)
+    ran(tmp_path / "run", other)
+    assert not (before | then) & visited(web)
+    assert_as_fresh(tmp_path / "run", tmp_path / "fresh2", other)
+
+
+def test_what_is_not_wanted_now_is_kept_for_another_time(tmp_path: Path, web: StandIn, model: str) -> None:
+    source = metadata(tmp_path / "m.parquet", web)
+    wide, narrow = recipe_for(source, model, 20), recipe_for(source, model, 8, ("flower",))
+    ran(tmp_path / "run", wide)
+    embedding = (tmp_path / "run" / "embedding.pt").read_bytes()
+    visited(web)
+    ran(tmp_path / "run", narrow)
+    assert (tmp_path / "run" / "embedding.pt").read_bytes() != embedding
+    visited(web)
+    assert ran(tmp_path / "run", wide)["encode"]["encoded_now"] == 0
+    assert not visited(web)
+    assert (tmp_path / "run" / "embedding.pt").read_bytes() == embedding
+    ran(tmp_path / "run", wide, overwrite=True)
+    assert len(visited(web)) >= 20
+
+
+@pytest.mark.parametrize("moment", ["filter", "moved"])
+def test_a_first_run_that_was_interrupted_is_added_to(
+    tmp_path: Path, web: StandIn, model: str, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted within the adding itself, too: after any of its steps the same command goes on."""
+    source = metadata(tmp_path / "m.parquet", web)
+    run, few, more = RunDir(tmp_path / "run"), recipe_for(source, model, 12), recipe_for(source, model, 30)
+    with run.locked():
+        filter_rows(run, few)
+        download(run, few)
+    for path in run.shards.glob("00001*"):  # as where it was killed before that one was whole
+        path.unlink()
+    run.downloaded.unlink()
+    there = {row["url"] for row in pl.read_parquet(run.shards / "00000.parquet").to_dicts()}
+    visited(web)
+    stopped = {
+        "filter": "visunex.pipeline.filter.stage._write",
+        "moved": "visunex.pipeline.rundir.RunDir.discard",
+    }[moment]
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stopped, stop)
+        with pytest.raises(KeyboardInterrupt):
+            ran(run.path, more)
+    ran(run.path, more)
+    assert not {f"{web.address}/{number}.jpg" for number in visited(web)} & there
+    assert_as_fresh(run.path, tmp_path / "fresh", more)
+
+
+def test_pictures_of_another_taste_or_made_otherwise_are_refused_as_ever(
+    tmp_path: Path, web: StandIn, model: str
+) -> None:
+    source = metadata(tmp_path / "m.parquet", web)
+    ran(tmp_path / "run", recipe_for(source, model, 5, ("flower",)))
+    files = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in state(tmp_path / "run")}
+    for other in (
+        recipe_for(source, model, 5, ("castle",)),
+        recipe_for(source, model, 9, ("flower",), resize=24),
+    ):
+        with pytest.raises(StaleRunError, match=r"--overwrite starts it anew, --run DIR keeps both"):
+            ran(tmp_path / "run", other)
+    assert files == {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in state(tmp_path / "run")}
+
+
+def state(run: Path) -> list[Path]:
+    kept = ("recipe.toml", "selected.parquet", "embedding.pt", "downloaded.parquet", "shards/00000.tar")
+    return [run / name for name in kept]
+
+
+def test_download_alone_adds_after_filter_and_encode_follows(
+    tmp_path: Path, web: StandIn, model: str
+) -> None:
+    source, run = metadata(tmp_path / "m.parquet", web), RunDir(tmp_path / "run")
+    few, more = recipe_for(source, model, 12), recipe_for(source, model, 30)
+    ran(run.path, few)
+    before = visited(web)
+    with run.locked():
+        filter_rows(run, more, overwrite=True)
+        with pytest.raises(StaleRunError, match="download"):
+            encode(run, more)
+        download(run, more)
+        encode(run, more)
+    assert not before & visited(web)
+    assert json.loads(run.report.read_text())["encode"]["encoded"] == 30
+    assert_as_fresh(run.path, tmp_path / "fresh", more)
