@@ -18,7 +18,6 @@ from visunex.base.folders import EMBEDDING, RUNS, expanded
 
 from .errors import PipelineError, RunBusyError, StaleRunError
 from .shards.discard import discarded_tars
-from .shards.earlier import set_aside
 
 Stage = Literal["filter", "download", "encode"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -191,17 +190,6 @@ class RunDir:
         """A hash of what `stage` was made from, for the next stage to be made from."""
         noted = self.made_from(stage)
         return None if noted is None else fingerprint(noted)
-
-    def set_aside(self) -> None:
-        """Move pictures and vectors away, for those of another selection to take over what they share.
-
-        The embedding stays until there is another.
-        """
-        (self.earlier / "vectors").mkdir(parents=True, exist_ok=True)
-        set_aside(self.vectors, self.earlier / "vectors")
-        set_aside(self.shards, self.earlier / "shards")
-        self.groups.unlink(missing_ok=True)
-        self.choice.unlink(missing_ok=True)
 
     def discard(self, stage: Stage) -> None:
         """Remove the outputs of `stage`."""

@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from ..earlier import Kept
 from ..errors import DownloadError
 from ..inside.spool import Spool
 from ..shards.discard import is_discarded
-from ..shards.earlier import Kept
 from ..shards.made import is_made
 from ..shards.naming import SHARD_FILES, TAR, shard_name
 from .candidates import Candidates

@@ -8,8 +8,8 @@ from visunex.images.resize import Resize
 from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
 
+from ..earlier import Kept
 from ..inside.spool import Held
-from ..shards.earlier import Kept
 
 __all__ = [
     "MOST_SHARDS_AT_ONCE",

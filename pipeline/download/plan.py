@@ -9,8 +9,8 @@ from visunex.images.resize import Resize
 from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
 
+from ..earlier import Earlier
 from ..rundir import RunDir
-from ..shards.earlier import Earlier
 from .candidates import Candidates
 from .messages import MakerSettings
 

@@ -22,13 +22,13 @@ from visunex.base.progress import Progress
 from visunex.net.robots import DIRECTIVES
 
 from ..chain import chooses_after_encode, require_places, require_selection, require_unchanged
+from ..earlier import addresses, drop_taken_over, numbered, read_earlier, set_aside
 from ..errors import DownloadError, FewerImagesError, UsageError
 from ..inside.location import place_of
 from ..inside.spool import FileSpool, Spool
 from ..metadata.sac import SCHEME
 from ..rundir import RunDir
 from ..shards.discard import discarded_tars
-from ..shards.earlier import addresses, drop_taken_over, numbered, read_earlier
 from .candidates import Candidates, load_candidates, with_hash_of_set
 from .choose import PRECOMPUTED
 from .loop import Rounds, prepare
@@ -94,7 +94,7 @@ def begin_download(
     links = frozenset(candidates.table["url"].to_pylist())
     adds = not overwrite and _is_of_another(before, made_from) and can_add_to(run, recipe, links)
     if adds:
-        run.set_aside()
+        set_aside(run)
     run.begin("download", made_from, overwrite=overwrite or adds)
     if retry_failed:
         _require_images(run)

@@ -24,11 +24,11 @@ from ..vectors.store import Part, part_paths, provenance_if_whole, read_provenan
 from .batching import batches
 from .cpu_split import CpuSplitter
 from .decode_pool import Decoded, Decoders
-from .earlier import EarlierVectors
 from .multi_device import ALONE, DeviceWorkers, Rank, Remaining
 from .reports import FROM_SHARD, SHARD
 from .resume import (
     MOST_EXAMPLES,
+    EarlierVectors,
     ImageKey,
     Results,
     Vector,

@@ -1,8 +1,14 @@
-"""What a part of vectors says of its images, so that none is encoded twice."""
+"""What parts of vectors say of their images, so that none is encoded twice.
 
+Those of an earlier selection of a run count as well: there an image is known by the SHA-256 of its file.
+"""
+
+import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,27 +16,32 @@ from numpy.typing import NDArray
 
 from visunex.base.files import fingerprint
 
+from ..earlier import numbered
 from ..errors import parquet_errors
+from ..rundir import RunDir
 from ..shards.samples import Partition, Sample
 from ..vectors.npy import NPY_ERRORS
-from ..vectors.store import Part, provenance_if_whole, write_part
+from ..vectors.store import Part, part_numbers, part_paths, provenance_if_whole, write_part
 
 if TYPE_CHECKING:
     from visunex.clip.image_encoder import ImageEncoder
 
 __all__ = [
     "MOST_EXAMPLES",
+    "EarlierVectors",
     "ImageKey",
     "Results",
     "Vector",
+    "begin_vectors",
+    "drop_earlier",
     "encoder_fingerprint",
     "image_key",
     "part_fingerprint",
     "read_results",
-    "results_of",
     "write_results",
 ]
 
+_VECTORS = "vectors"  # of earlier selections
 MOST_EXAMPLES = 5  # images named in a report for each reason
 
 ImageKey = tuple[str, int, int]  # an image's name, and where its bytes lie: offset and size
@@ -72,7 +83,7 @@ def read_results(part: Part, samples: Sequence[Sample], encoder: "ImageEncoder")
     Another file at the same place is another image.
     """
     try:
-        found = results_of(part, encoder)
+        found = _results_of(part, encoder)
     except parquet_errors(*NPY_ERRORS):  # damaged since: its images are encoded again
         return {}
     hashes = (provenance_if_whole(part) or {}).get("hashes", {}) if found else {}
@@ -80,7 +91,7 @@ def read_results(part: Part, samples: Sequence[Sample], encoder: "ImageEncoder")
     return {key: found[key] for key in keys if key in found}
 
 
-def results_of(part: Part, encoder: "ImageEncoder") -> Results:
+def _results_of(part: Part, encoder: "ImageEncoder") -> Results:
     """What a part of ours and of this encoder says of its images. Raises what reading it raises."""
     import pyarrow.parquet as pq
 
@@ -133,3 +144,56 @@ def _examples(failures: Sequence[tuple[Sample, str]]) -> dict[str, list[str]]:
     for sample, kind in failures:
         found.setdefault(kind, []).append(sample.where)
     return {kind: names[:MOST_EXAMPLES] for kind, names in found.items()}
+
+
+class EarlierVectors:
+    """What earlier vectors of the run whose vectors lie in `folder` say of images, by the file's SHA-256.
+
+    Only those of this encoder count.
+    """
+
+    def __init__(self, folder: Path, encoder: "ImageEncoder") -> None:
+        self._folder, self._encoder = folder, encoder
+
+    def of(self, samples: Iterable[Sample]) -> Results:
+        """What is said of these images."""
+        return {
+            image_key(each): self._by_hash[each.sha256] for each in samples if each.sha256 in self._by_hash
+        }
+
+    @cached_property
+    def _by_hash(self) -> dict[str | None, Vector | str]:
+        found: dict[str | None, Vector | str] = {}
+        for part in _parts(self._folder):
+            hashes = (provenance_if_whole(part) or {}).get("hashes", {})
+            results = _results_of(part, self._encoder)
+            found |= {hashes[where]: said for (where, *_), said in results.items() if where in hashes}
+        return found
+
+
+def begin_vectors(run: RunDir, made_from: dict[str, Any], *, own: bool, overwrite: bool) -> None:
+    """Begin encode in a run; where its `own` pictures were added to, they may be others than they were."""
+    if overwrite:
+        shutil.rmtree(run.earlier / _VECTORS, ignore_errors=True)
+    before, added = run.made_from("encode"), own and (run.earlier / _VECTORS).exists()
+    if before and added and {**before, "images": made_from["images"]} == made_from:
+        run.note("encode", made_from)
+    run.begin("encode", made_from, overwrite=overwrite)
+
+
+def drop_earlier(vectors: Path) -> None:
+    """Remove the earlier parts of which all images have their vector in `vectors` now."""
+    there = {each for number in part_numbers(vectors) for each in _hashes(part_paths(vectors, number))}
+    for part in _parts(vectors):
+        if part.metadata is not None and _hashes(part) <= there:
+            part.metadata.unlink()
+            part.vectors.unlink()
+
+
+def _parts(vectors: Path) -> list[Part]:
+    folders = numbered(RunDir(vectors.parent).earlier / _VECTORS)
+    return [part_paths(folder, number) for folder in folders for number in part_numbers(folder)]
+
+
+def _hashes(part: Part) -> set[str]:
+    return {*(provenance_if_whole(part) or {}).get("hashes", {}).values()}

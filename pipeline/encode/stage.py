@@ -40,7 +40,6 @@ from ..shards.repeats import Repeats, RunningRepeats, find_repeats
 from ..shards.samples import Source, listing, run_sources, sources
 from ..vectors.store import VectorFolder, read_vectors
 from .baseline import baseline_place, begin_baseline, encoded_baseline
-from .earlier import begin_vectors, drop_taken_over
 from .elsewhere import Elsewhere, elsewhere
 from .partition_encoder import (
     OutcomeCounts,
@@ -51,6 +50,7 @@ from .partition_encoder import (
     require_some,
 )
 from .reports import EncodeReport, count_gone, facts_of, origin_of, provenance_of, require_all_there
+from .resume import begin_vectors, drop_earlier
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
@@ -231,7 +231,7 @@ def finish_encode(
     )
     report = report.recorded(request.run)
     if request.run is not None:
-        drop_taken_over(request.run.vectors)
+        drop_earlier(request.run.vectors)
     require_all_there(request.run, report.failed, report.images)
     return report
 

@@ -1,11 +1,16 @@
 """What the filter says of a run: for JSON, and for a person."""
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from visunex.base.progress import human_time
 
-__all__ = ["FilterReport"]
+from ..rundir import RunDir
+
+__all__ = ["FilterReport", "report_before"]
 
 
 @dataclass(frozen=True)
@@ -87,3 +92,33 @@ class FilterReport:
             lines.append(f"  fewer than the {self.top:,} asked for; other keywords or bounds may find more")
         lines.append(f"  {human_time(self.seconds)}, {self.rows_per_second:,.0f} rows/s")
         return "\n".join(lines)
+
+
+def report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | None:
+    """The report of a selection that is there already and was made from just this."""
+    before = run.made_from("filter")
+    if (
+        before is None
+        or {**before, **made_from} != before
+        or not (_is_readable(run.selected) and run.recipe.exists())
+    ):
+        return None
+    report = run.reports().get("filter")
+    if report is None:
+        return None
+    of_earlier_releases: dict[str, Any] = {"remarks": [], "taken": {}, "licence": None, "licenses": {}}
+    of_earlier_releases |= {"license_column": None, "scored_with": None, "seed": None, "copies": {}}
+    report = {**of_earlier_releases, **report}
+    fields = FilterReport.__dataclass_fields__
+    if not fields.keys() <= report.keys():
+        return None
+    return FilterReport(**{**{name: report[name] for name in fields}, "reused": True})
+
+
+def _is_readable(selection: Path) -> bool:
+    """Whether a selection is there, and not cut off: parquet files end with what says where all is."""
+    try:
+        pl.read_parquet_schema(selection)
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+    return True

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Collection
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,7 +51,7 @@ from .origin import (
     taken,
 )
 from .ranking import ranking
-from .report import FilterReport
+from .report import FilterReport, report_before
 from .scan import ScanResult, scan
 from .top_rows import selected_names
 
@@ -94,11 +93,11 @@ def filter_rows(
         place = recipe.source.data if metadata is None else metadata
         source = resolve_source(place) if isinstance(place, str) else place
     except SourceError:
-        if not overwrite and (before := _report_before(run, made_from(None))):
+        if not overwrite and (before := report_before(run, made_from(None))):
             return _reused(run, recipe, before)  # it was read once; resuming needs no network
         raise
     now = made_from(source)
-    if not overwrite and (before := _report_before(run, now)):
+    if not overwrite and (before := report_before(run, now)):
         return _reused(run, recipe, before)
 
     if source.origin is not None and source.origin.kind != "original":
@@ -211,36 +210,6 @@ def _made_from(
         bounds = {"min_score", "max_score"} if wanted.score_with else set[str]()
         settings = {key: value for key, value in settings.items() if key not in _OF_SCORES | bounds}
     return {"source": source.data, **contents, **settings}
-
-
-def _report_before(run: RunDir, made_from: dict[str, Any]) -> FilterReport | None:
-    """The report of a selection that is there already and was made from just this."""
-    before = run.made_from("filter")
-    if (
-        before is None
-        or {**before, **made_from} != before
-        or not (_is_readable(run.selected) and run.recipe.exists())
-    ):
-        return None
-    report = run.reports().get("filter")
-    if report is None:
-        return None
-    of_earlier_releases: dict[str, Any] = {"remarks": [], "taken": {}, "licence": None, "licenses": {}}
-    of_earlier_releases |= {"license_column": None, "scored_with": None, "seed": None, "copies": {}}
-    report = {**of_earlier_releases, **report}
-    fields = FilterReport.__dataclass_fields__
-    if not fields.keys() <= report.keys():
-        return None
-    return FilterReport(**{**{name: report[name] for name in fields}, "reused": True})
-
-
-def _is_readable(selection: Path) -> bool:
-    """Whether a selection is there, and not cut off: parquet files end with what says where all is."""
-    try:
-        pl.read_parquet_schema(selection)
-    except (OSError, pl.exceptions.PolarsError):
-        return False
-    return True
 
 
 def _reused(run: RunDir, recipe: Recipe, before: FilterReport) -> FilterReport:

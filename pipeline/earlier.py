@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import parquet_errors
-from .made import is_made
-from .members import LeftOut
-from .naming import ROWS, SHARD_FILES, TAR, shard_name, shard_number, tars_marked_done
-from .tar import members
+from .errors import parquet_errors
+from .rundir import RunDir
+from .shards.made import is_made
+from .shards.members import LeftOut
+from .shards.naming import ROWS, SHARD_FILES, TAR, shard_name, shard_number, tars_marked_done
+from .shards.tar import members
 
 __all__ = ["Earlier", "Kept", "addresses", "drop_taken_over", "numbered", "read_earlier", "set_aside"]
 
@@ -45,10 +46,21 @@ class Earlier(NamedTuple):
     failures: dict[str, str]
 
 
-def set_aside(folder: Path, into: Path) -> None:
+def set_aside(run: RunDir) -> None:
+    """Move pictures and vectors away, for those of another selection to take over what they share.
+
+    The embedding stays until there is another.
+    """
+    for folder in (run.vectors, run.shards):
+        _move(folder, run.earlier / folder.name)
+    run.groups.unlink(missing_ok=True)
+    run.choice.unlink(missing_ok=True)
+
+
+def _move(folder: Path, into: Path) -> None:
     """Move a folder, where there is one, to the next number in another."""
+    into.mkdir(parents=True, exist_ok=True)
     if folder.is_dir():
-        into.mkdir(parents=True, exist_ok=True)
         folder.rename(into / str(max((int(each.name) for each in numbered(into)), default=-1) + 1))
 
 
