@@ -101,7 +101,9 @@ def begin_download(
     wanted = recipe.filter.candidates if chooses_after_encode(run, recipe) else recipe.filter.top
     plan = Plan(run, settings, candidates, wanted)
     earlier = plan.earlier if plan.is_inside else read_earlier(run.earlier / _SHARDS, links)
-    if adds:
+    if adds and plan.is_inside:
+        click.echo("download: pictures are copied out of their files again; vectors are kept", err=True)
+    elif adds:
         said = f"{len(earlier.images):,} pictures of the new selection are in {run.path} already, and kept"
         click.echo(f"download: {said}", err=True)
     return Downloading(replace(plan, earlier=earlier), retry_failed)

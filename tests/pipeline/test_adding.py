@@ -212,3 +212,14 @@ def test_download_alone_adds_after_filter_and_encode_follows(
     assert not before & visited(web)
     assert json.loads(run.report.read_text())["encode"]["encoded"] == 30
     assert_as_fresh(run.path, tmp_path / "fresh", more)
+
+
+def test_pictures_in_files_are_copied_again_and_only_new_ones_encoded(tmp_path: Path, model: str) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"{number}.jpg").write_bytes(picture(number))
+    ran(tmp_path / "run", recipe_for(folder, model, 6))
+    more = recipe_for(folder, model, 12)
+    assert ran(tmp_path / "run", more)["encode"]["encoded_now"] <= 12 - 6 + 5
+    assert_as_fresh(tmp_path / "run", tmp_path / "fresh", more)
