@@ -132,7 +132,7 @@ def _predicted(run: RunDir) -> list[Bar]:
     import pyarrow.parquet as pq
 
     with contextlib.suppress(*parquet_errors()):
-        table = pq.read_table(run.path / "scores.parquet")
+        table = pq.ParquetFile(run.path / "scores.parquet").read()
         names = [field.name for field in table.schema if str(field.type) in ("double", "float")]
         return [Bar(name, _quartiles(table[name].to_numpy())) for name in names]
     return []

@@ -98,7 +98,7 @@ def _read(file: Path, state: str | None) -> dict[str, bytes]:
     if not file.exists():
         return {}
     try:
-        table = pq.read_table(file, columns=["where", "webp"])
+        table = pq.ParquetFile(file).read(["where", "webp"])
         made_from = (table.schema.metadata or {}).get(_MADE_FROM, b"").decode()
         pairs = zip(table["where"].to_pylist(), table["webp"].to_pylist(), strict=True)
         return {} if state is not None and made_from != state else dict(pairs)
