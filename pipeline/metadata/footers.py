@@ -125,10 +125,17 @@ def labelled(
     if not names:
         return File(path, schema, refused=refused)
     labels = ClassLabels(names)
-    doubtful = [name for name, found in names if footer is None or not _all_within(footer, name, len(found))]
-    counts = {name: labels.nameless(rows(), name).select(pl.len()) for name in doubtful}
-    nameless = {name: int(each.collect(engine="streaming").item()) for name, each in counts.items()}
-    return File(path, labels.schema(schema), labels, refused, nameless)
+    doubtful = [name for name, found in names if not _all_within(footer, name, len(found))]
+    return File(path, labels.schema(schema), labels, refused, _nameless(labels, rows, doubtful))
+
+
+def _nameless(labels: ClassLabels, rows: Callable[[], pl.LazyFrame], names: Iterable[str]) -> dict[str, int]:
+    """How many numbers of columns have no name; nothing where they cannot be read, which is said later."""
+    try:
+        counts = {name: labels.nameless(rows(), name).select(pl.len()) for name in names}
+        return {name: int(each.collect(engine="streaming").item()) for name, each in counts.items()}
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+        return {}
 
 
 def remarks_on_labels(files: Iterable[File]) -> list[str]:
@@ -170,14 +177,19 @@ def _features(said: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _all_within(footer: "pq.FileMetaData", name: str, count: int) -> bool:
+def _all_within(footer: "pq.FileMetaData | None", name: str, count: int) -> bool:
     """Whether a file says of each piece of a column that its numbers are below a count, and none negative."""
+    if footer is None:
+        return False
     groups = map(footer.row_group, range(footer.num_row_groups))
     chunks = (group.column(place) for group in groups for place in range(group.num_columns))
     bounds = (each.statistics for each in chunks if each.path_in_schema.split(".")[0] == name)
-    return all(
-        each is not None and each.has_min_max and each.min >= 0 and each.max < count for each in bounds
-    )
+    try:
+        return all(
+            each is not None and each.has_min_max and each.min >= 0 and each.max < count for each in bounds
+        )
+    except Exception:  # parsers of hostile bytes raise anything
+        return False
 
 
 def _width(column: "pq.ColumnChunkMetaData") -> int:

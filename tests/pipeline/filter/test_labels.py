@@ -183,3 +183,18 @@ def test_labels_and_lists_lie_behind_addresses_too(tmp_path: Path) -> None:
             report, found = select(run, f"{web.address}/{path}", keywords=["aivazovsky"])
             assert report.selected == count
             assert set(found["caption"].str.slice(0, 15)) == {"ivan-aivazovsky"}
+
+
+def test_damaged_numbers_behind_labels_are_a_named_error(tmp_path: Path) -> None:
+    """Nothing at the file's end says which numbers there are, so they are counted: and cannot be read."""
+    table = described(
+        pa.table({"url": [f"a{n}" for n in range(500)], "kind": [0, 1] * 250}), kind=label(["x", "y"])
+    )
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, write_statistics=False, use_dictionary=False, compression="none")
+    data = bytearray(path.read_bytes())
+    begin = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
+    data[begin : begin + 12] = b"\xff" * 12
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match="a.parquet is broken"):
+        select(tmp_path / "run", path, where="kind = 'x'")
