@@ -196,5 +196,5 @@ def test_damaged_numbers_behind_labels_are_a_named_error(tmp_path: Path) -> None
     begin = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
     data[begin : begin + 12] = b"\xff" * 12
     path.write_bytes(data)
-    with pytest.raises(SourceError, match="a.parquet is broken"):
+    with pytest.raises(SourceError, match=r"a\.parquet is broken"):
         select(tmp_path / "run", path, where="kind = 'x'")
