@@ -554,7 +554,8 @@ class HostileServer(socketserver.ThreadingTCPServer):
 
 @contextlib.contextmanager
 def hostile(**settings: object) -> Iterator[HostileServer]:
-    """A running hostile server."""
+    """A running hostile server, with the site that is closed for now closed."""
+    OPEN.clear()  # another test may have opened it
     gzip_bomb(), brotli_bomb(), zstd_bomb(), animation(1000)  # made before anybody waits for them
     server = HostileServer(**settings)  # type: ignore[arg-type]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
