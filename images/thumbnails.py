@@ -7,7 +7,7 @@ from PIL import Image, ImageCms
 
 from .decode import decode
 
-__all__ = ["SIDE", "sheet", "thumbnail"]
+__all__ = ["SIDE", "sheet", "sheet_size", "thumbnail"]
 
 SIDE = 160  # pixels of the longer side
 _QUALITY, _EFFORT = 72, 3  # of WebP; more effort takes thrice the time for a tenth of the bytes
@@ -29,18 +29,33 @@ def thumbnail(data: bytes, side: int = SIDE) -> bytes:
     return file.getvalue()
 
 
+def sheet_size(count: int, columns: int, side: int = SIDE) -> tuple[int, int]:
+    """The width and height in pixels of a sheet of so many thumbnails."""
+    rows, step = -(-count // columns), side + _GAP
+    return columns * step + _GAP, rows * step + _GAP
+
+
 def sheet(thumbnails: Sequence[bytes | None], columns: int, side: int = SIDE) -> Image.Image:
-    """Thumbnails in rows of so many, from left to right; a place stays empty where there is None."""
-    rows, step = -(-len(thumbnails) // columns), side + _GAP
-    paper = Image.new("RGB", (columns * step + _GAP, rows * step + _GAP), _PAPER)
+    """Thumbnails in rows of so many, from left to right; a place stays empty where there is no such one."""
+    step = side + _GAP
+    paper = Image.new("RGB", sheet_size(len(thumbnails), columns, side), _PAPER)
     for number, data in enumerate(thumbnails):
-        if data is None:
-            continue
-        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+        if (image := _opened(data, side)) is not None:
             left = _GAP + number % columns * step + (side - image.width) // 2
             top = _GAP + number // columns * step + (side - image.height) // 2
-            paper.paste(image.convert("RGB"), (left, top))
+            paper.paste(image, (left, top))
     return paper
+
+
+def _opened(data: bytes | None, side: int) -> Image.Image | None:
+    """A thumbnail's pixels; None for what is none, or larger: files of them may be damaged."""
+    if data is None:
+        return None
+    try:
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+            return image.convert("RGB") if max(image.size) <= side else None
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _as_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -6,7 +6,7 @@ published ones do: by what stands in the column `url`, a picture's link or else 
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from .inside.location import LOCATION, Location
 from .metadata.folders import data_in, images_in
 from .metadata.resolve import ResolvedSource, is_run, resolve_source
 from .rundir import RunDir
+from .score.choice import chosen_images
 from .shards.places import run_sources, sources
 from .shards.samples import Sample, samples
 from .vectors.store import Part, VectorFolder, is_vector_folder, provenance_in, read_vectors
@@ -32,12 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["own_vectors"]
 
 _FOLDER = "own"  # in a run's .visunex
-_KEPT = (
-    "caption",
-    "norm",
-    "key",
-    "image_path",
-)  # columns of the vectors' metadata; scores where there are any
+# Columns of the vectors' metadata that are kept; scores where there are any.
+_KEPT = ("caption", "norm", "key", "image_path")
 
 
 def own_vectors(run: RunDir, recipe: "Recipe") -> "tuple[Recipe, ResolvedSource] | None":
@@ -53,7 +50,7 @@ def own_vectors(run: RunDir, recipe: "Recipe") -> "tuple[Recipe, ResolvedSource]
         other = RunDir(place)
         _require_other(run, other)
         folder, images = read_vectors(other.vectors), _images_of(other)
-        chosen = _chosen(other)
+        chosen = chosen_images(other.choice)
     elif recipe.filter.by_vectors and not is_vector_folder(place) and _is_folder_of_images(place):
         folder, images, chosen = _encoded(run, place, recipe), _placed(samples(sources([place]))), None
     else:
@@ -117,22 +114,8 @@ def _location(image: Sample) -> Location | None:
     return None if image.deflated or image.offset else Location(file)
 
 
-def _chosen(run: RunDir) -> frozenset[str] | None:
-    """What was chosen of a run by its vectors, by what these call it; None where all of them were."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    if not run.choice.exists():
-        return None
-    try:
-        table = pq.read_table(run.choice, filters=pc.field("status") == "chosen")
-        return frozenset(table["image_path"].to_pylist())
-    except parquet_errors() as error:
-        raise SourceError(f"{run.choice} cannot be read ({error}); encode {run.path} again") from None
-
-
 def _with_places(
-    part: Part, own: Path, images: Mapping[str, str], chosen: frozenset[str] | None, kept: Sequence[str]
+    part: Part, own: Path, images: Mapping[str, str], chosen: Collection[str] | None, kept: Sequence[str]
 ) -> Path:
     """A part's metadata in `own`: columns that are `kept`, a place in each row; its vectors are linked."""
     import pyarrow as pa
@@ -144,13 +127,11 @@ def _with_places(
         table = pq.read_table(part.metadata)
     except parquet_errors() as error:
         raise SourceError(f"{part.metadata} cannot be read ({error}); encode the pictures again") from None
-    names = _texts(table, "image_path") or _texts(table, "key")
-    links = _texts(table, "url") or [None] * table.num_rows
+    names = _texts(table, "image_path" if "image_path" in table.column_names else "key")
     places = [images.get(name or "") for name in names]
-    counts = [chosen is None or name in chosen for name in names]
     urls = [
-        (link or place or name) if counts_ else None
-        for link, place, name, counts_ in zip(links, places, names, counts, strict=True)
+        (link or place or name) if chosen is None or name in chosen else None
+        for link, place, name in zip(_texts(table, "url"), places, names, strict=True)
     ]
     columns = {name: table[name] for name in kept if name in table.column_names}
     located = {LOCATION: pa.array(places, pa.string())} if images else {}  # else links are all there is
@@ -167,7 +148,8 @@ def _with_places(
 
 
 def _texts(table: "pa.Table", name: str) -> list[str | None]:
-    return table[name].to_pylist() if name in table.column_names else []
+    """A column of texts; all None where there is none."""
+    return table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
 
 
 def _link(file: Path, link: Path) -> None:

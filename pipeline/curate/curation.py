@@ -1,6 +1,6 @@
 """A run's embedding made anew without some of its pictures, from the vectors that lie on the disk."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from ..errors import EncodeError, parquet_errors
 from ..reduce.checks import Checks, norm_of
 from ..reduce.embedding import library_versions, reduce_folder
 from ..rundir import RunDir, run_named
+from ..score.choice import chosen_images
 from ..score.rows import rows_of
 from ..vectors.store import VectorFolder, is_vector_folder, read_vectors
 from ..vectors.subset import only
@@ -133,19 +134,9 @@ def _opened(what: str) -> _Run:
         raise EncodeError(f"{run.vectors} does not say which picture a vector is of: encode {run.path} again")
     keys = np.array(rows["key"].to_pylist(), object)
     paths = rows["image_path"].to_pylist() if "image_path" in rows.column_names else [None] * len(keys)
-    chosen = _chosen(run)
+    chosen = chosen_images(run.choice)
     counted = np.array([chosen is None or path in chosen for path in paths], bool)
     return _Run(run, embedding, made, vectors, keys, counted)
-
-
-def _chosen(run: RunDir) -> Collection[str] | None:
-    """What was chosen by its vectors, by what these call it; None where all are."""
-    if not run.choice.exists():
-        return None
-    import pyarrow.compute as pc
-
-    table = _table(run.choice, ["image_path", "status"])
-    return frozenset(table.filter(pc.field("status") == "chosen")["image_path"].to_pylist())
 
 
 def _table(path: Path, columns: list[str]) -> Any:

@@ -21,7 +21,6 @@ _BOUNDS = {
 }
 _LISTS = {
     "keywords": "captions say {}",
-    "exclude_keywords": "captions do not say {}",
     "exclude": "captions do not say {}",
     "license": "under {}",
     "like": "look like {}",
@@ -31,10 +30,13 @@ _LISTS = {
 }
 
 
-def asked(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[str]:
-    """Sentences that say what the run was asked for, from its recipe; from `embedding.json` where none is."""
+def asked(recipe: Mapping[str, Any], provenance: Mapping[str, Any], *, drawn: bool = False) -> list[str]:
+    """Sentences that say what the run was asked for, from its recipe; from `embedding.json` where none is.
+
+    `drawn`: rows were drawn at random.
+    """
     made_of = provenance.get("pictures")
-    sentences = [_images(made_of) if made_of else _selection(recipe)]
+    sentences = [_images(made_of) if made_of else _selection(recipe, drawn=drawn)]
     if description := recipe.get("description"):
         sentences.insert(0, str(description))
     model = provenance.get("model") or recipe.get("encode") or {}
@@ -52,21 +54,21 @@ def _images(names: Sequence[Any]) -> str:
     )
 
 
-def _selection(recipe: Mapping[str, Any]) -> str:
+def _selection(recipe: Mapping[str, Any], *, drawn: bool) -> str:
     section = recipe.get("filter")
     if not isinstance(section, Mapping):
         return ""
     source = recipe.get("source")
     data = source.get("data") if isinstance(source, Mapping) else source
     conditions = [*_list_conditions(section), *_bounds(section)]
-    best = f"The best {section.get('top', '')} of {data}".replace("  ", " ")
-    return f"{best}{' whose ' + '; '.join(conditions) if conditions else ''}."
+    top = section.get("top", "")
+    which = f"{top} rows of {data}, drawn at random," if drawn else f"The best {top} of {data}"
+    return f"{which}{' whose ' + '; '.join(conditions) if conditions else ''}."
 
 
 def _list_conditions(section: Mapping[str, Any]) -> list[str]:
-    word = "and" if section.get("match") == "all" else "or"
     return [
-        text.format(_listed([f"“{each}”" for each in section[key]], word))
+        text.format(_listed([f"“{each}”" for each in section[key]], "or"))
         for key, text in _LISTS.items()
         if isinstance(section.get(key), (list, tuple)) and section[key]
     ]

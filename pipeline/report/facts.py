@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,12 @@ from visunex.base.errors import VisunexError
 
 from ..errors import parquet_errors
 from ..rundir import RunDir
+from ..score.choice import chosen_images
 from ..shards.places import Source, run_sources, sources
 from ..shards.samples import samples
 from ..shards.thumbnails import thumbnails_of
+from ..vectors.store import Part, read_vectors
+from ..vectors.subset import only
 
 __all__ = ["MOST", "Facts", "RunImage", "section_of"]
 
@@ -120,45 +122,34 @@ class Facts:
 
     @cached_property
     def _with_vectors(self) -> tuple[tuple[RunImage, ...], NDArray[np.float32]]:
-        """The rows of `vectors/` that the run has chosen, best first."""
-        from ..vectors.store import read_vectors
-
+        """The rows of `vectors/` that the run has chosen, best first; only of these vectors are held."""
         try:
             folder = read_vectors(self.run.vectors)
-            rows = [row for part in folder.parts for row in _rows(part.metadata, set(part.skipped))]
-            units = np.concatenate(list(folder.units()))
+            names = [pair for part in folder.parts for pair in _names(part)]
+            order, scores = self._order(names)
+            mask = np.zeros(len(names), np.bool_)
+            mask[order] = True
+            chosen = only(folder, mask)
+            rows = [row for part in chosen.parts for row in _rows(part)]
+            units = np.concatenate([np.zeros((0, folder.dimension), np.float32), *chosen.units()])
         except parquet_errors(VisunexError):
             return (), np.zeros((0, 0), np.float32)
         if len(rows) != len(units):
             return (), np.zeros((0, 0), np.float32)
-        order = self._order(rows)
-        return tuple(rows[place] for place in order), units[order]
+        places = np.argsort(np.argsort(order))  # where each, best first, lies among those kept
+        best = (rows[place] for place in places)
+        return tuple(replace(row, score=scores.get(row.where, row.score)) for row in best), units[places]
 
-    def _order(self, rows: list[RunImage]) -> list[int]:
-        """The places of the rows that count, best first; those chosen by their vectors get their scores."""
-        if (by_vectors := self._by_vectors()) is not None:
-            rows[:] = [replace(row, score=by_vectors.get(row.where, row.score)) for row in rows]
-            places = [place for place, row in enumerate(rows) if row.where in by_vectors]
-            return sorted(places, key=lambda place: -(rows[place].score or 0.0))[:MOST]
+    def _order(self, names: Sequence[tuple[str, str | None]]) -> tuple[list[int], Mapping[str, float | None]]:
+        """The places of those that count, best first, at most MOST; and the scores that chose them."""
+        with contextlib.suppress(VisunexError):
+            found = chosen_images(self.run.choice, section_of(self.recipe, "filter").get("score_with"))
+            if found is not None:
+                places = [place for place, (where, _) in enumerate(names) if where in found]
+                return sorted(places, key=lambda place: -(found[names[place][0]] or 0.0))[:MOST], found
         ranks = {key: rank for rank, key in enumerate(self.column("key", chosen=True))}
-        if not ranks:
-            return list(range(len(rows)))[:MOST]
-        places = [place for place, row in enumerate(rows) if row.key in ranks]
-        return sorted(places, key=lambda place: ranks[rows[place].key])[:MOST]
-
-    def _by_vectors(self) -> dict[str, float | None] | None:
-        """The images that were chosen by their vectors, with their scores if any; None where none were."""
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
-        if not self.run.choice.exists():
-            return None
-        with contextlib.suppress(*parquet_errors()):
-            table = pq.read_table(self.run.choice, filters=pc.field("status") == "chosen")
-            by = section_of(self.recipe, "filter").get("score_with")
-            scores = table[by].to_pylist() if by in table.column_names else [None] * table.num_rows
-            return dict(zip(table["image_path"].to_pylist(), scores, strict=True))
-        return None
+        places = [place for place, (_, key) in enumerate(names) if not ranks or key in ranks]
+        return sorted(places, key=lambda place: ranks.get(names[place][1], place))[:MOST], {}
 
     def _cosines(self, count: int) -> Iterable[float | None]:
         vector = self.embedding
@@ -168,14 +159,19 @@ class Facts:
         return [float(each) for each in self.units @ (direction / np.linalg.norm(direction))]
 
 
-def _rows(metadata: Path | None, without: set[int]) -> list[RunImage]:
-    """The rows of one part's table that have a vector."""
+def _names(part: Part) -> list[tuple[str, str | None]]:
+    """What the vectors of a part call their images (`where`), and the keys of these."""
+    return [(row.where, row.key) for row in _rows(part, ("image_path", "key"))]
+
+
+def _rows(part: Part, columns: Sequence[str] = _COLUMNS) -> list[RunImage]:
+    """The rows of a part's table that are not left out, with some of its columns."""
     import pyarrow.parquet as pq
 
-    if metadata is None:
+    if part.metadata is None:
         return []
-    names = [name for name in _COLUMNS if name in pq.read_schema(metadata).names]
-    table = pq.ParquetFile(metadata).read(names).to_pylist()
+    file, without = pq.ParquetFile(part.metadata), set(part.skipped)
+    table = file.read([name for name in columns if name in file.schema_arrow.names]).to_pylist()
     return [
         RunImage(
             str(row.get("image_path") or row.get("key") or number),

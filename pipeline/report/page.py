@@ -53,7 +53,11 @@ def page_of(run: RunDir, reports: Mapping[str, Mapping[str, Any]]) -> Page:
     return Page(
         title=run.path.name,
         date=_date(run),
-        asked=asked(facts.recipe, facts.provenance),
+        asked=asked(
+            facts.recipe,
+            facts.provenance,
+            drawn=section_of(reports, "filter").get("ranked_by") == "random",
+        ),
         versions=", ".join(
             f"{name} {each}" for name, each in section_of(facts.provenance, "libraries").items()
         ),

@@ -50,17 +50,19 @@ def _plot(parts: Iterable[str], label: str) -> str:
     return f'<svg class="plot" {box}>{"".join(parts)}</svg>'
 
 
+def _place(x: float, y: float) -> tuple[float, float]:
+    """A place in the plotted box, x and y from 0 to 1, in the drawing's own units, from its upper left."""
+    return _LEFT + x * (_WIDTH - _LEFT - _RIGHT), _TOP + (1 - y) * (_HEIGHT - _TOP - _BOTTOM)
+
+
 def _point(x: float, y: float) -> str:
-    """A place in the plotted box, x and y from 0 to 1, in the drawing's own units."""
-    across = _LEFT + x * (_WIDTH - _LEFT - _RIGHT)
-    down = _TOP + (1 - y) * (_HEIGHT - _TOP - _BOTTOM)
+    """The same as a point of a line."""
+    across, down = _place(x, y)
     return f"{across:.1f},{down:.1f}"
 
 
 def _bar(kind: str, left: float, right: float, height: float) -> str:
-    (x, y), (end, floor) = (
-        map(float, _point(*corner).split(",")) for corner in ((left, height), (right, 0.0))
-    )
+    (x, y), (end, floor) = _place(left, height), _place(right, 0.0)
     size = f'width="{max(0.5, end - x - 1):.1f}" height="{floor - y:.1f}"'
     return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" {size}/>'
 
@@ -76,17 +78,17 @@ def _shown(value: float) -> str:
 
 
 def _x_axis(ticks: Sequence[tuple[float, str]]) -> list[str]:
-    return [_text(_point(place, 0), text, "middle", 0, 20) for place, text in ticks]
+    return [_text(_place(place, 0), text, "middle", 0, 20) for place, text in ticks]
 
 
 def _y_axis(ticks: Sequence[tuple[float, str]]) -> list[str]:
     lines = [
-        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
-        for y in (_point(0, place).split(",")[1] for place, _ in ticks)
+        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        for y in (_place(0, place)[1] for place, _ in ticks)
     ]
-    return [*lines, *(_text(_point(0, place), text, "end", -6, 4) for place, text in ticks)]
+    return [*lines, *(_text(_place(0, place), text, "end", -6, 4) for place, text in ticks)]
 
 
-def _text(point: str, text: str, anchor: str, right: int, down: int) -> str:
-    x, y = map(float, point.split(","))
+def _text(place: tuple[float, float], text: str, anchor: str, right: int, down: int) -> str:
+    x, y = place
     return f'<text x="{x + right:.1f}" y="{y + down:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

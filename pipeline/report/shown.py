@@ -8,7 +8,7 @@ from pathlib import Path
 from visunex.base.errors import UsageError
 from visunex.base.files import atomic
 from visunex.base.folders import expanded
-from visunex.images.thumbnails import sheet
+from visunex.images.thumbnails import sheet, sheet_size
 
 from ..rundir import RunDir, run_named
 from ..shards.places import sources
@@ -19,6 +19,7 @@ from .html import write_page
 
 __all__ = ["contact_sheet", "page"]
 
+_LONGEST = {"PNG": 65_500, "WEBP": 16_383, "JPEG": 65_500}  # pixels of a side
 _FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -56,8 +57,14 @@ def contact_sheet(what: str, target: Path, top: int, columns: int | None) -> int
     images, small = _of_run(run, top) if run is not None else _of_place(what, top)
     if not small:
         raise UsageError(f"{what} holds no picture to show")
-    across = columns or ceil(sqrt(len(images)))
-    image = sheet([small.get(each.where) for each in images], min(across, len(images)))
+    across = min(columns or ceil(sqrt(len(images))), len(images))
+    width, height = sheet_size(len(images), across)
+    if max(width, height) > _LONGEST[kind]:
+        raise UsageError(
+            f"--sheet {target}: {width}x{height} pixels are more than a {target.suffix} holds; give other "
+            "--columns, or fewer with --top"
+        )
+    image = sheet([small.get(each.where) for each in images], across)
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic(target) as temporary:
         image.save(temporary, kind)

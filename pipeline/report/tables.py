@@ -101,34 +101,25 @@ def _host(link: object) -> str:
 
 def _published(facts: Facts) -> list[Bar]:
     """The cosines to those published embeddings that are on this machine and of the same space."""
+    from visunex.aesthetic_embeddings.arithmetic import compare
     from visunex.aesthetic_embeddings.artefact import load
     from visunex.aesthetic_embeddings.catalogue import catalogue
-    from visunex.aesthetic_embeddings.space import require_one_space, space_of
+    from visunex.aesthetic_embeddings.space import space_of
 
     if facts.embedding is None:
         return []
-    ours = load(facts.run.embedding)
-    bars = []
-    for name, entry in catalogue().items():
-        with contextlib.suppress(VisunexError, OSError):
-            path = entry.file.cached()
-            if path is None or space_of(ours) is None:
-                continue
-            theirs = load(path)
-            require_one_space([(ours.name, space_of(ours)), (name, space_of(theirs))])
-            if theirs.vector.shape == ours.vector.shape:
-                bars.append((name, _cosine(ours.vector, theirs.vector)))
-    ordered = sorted(bars, key=lambda pair: -pair[1])
+    ours, cosines = load(facts.run.embedding), dict[str, float]()
+    if space_of(ours) is not None:
+        for name, entry in catalogue().items():
+            with contextlib.suppress(VisunexError, OSError):  # one of another space, or damaged
+                if (path := entry.file.cached()) is not None:
+                    cosines[name] = compare(ours, load(path))
+    ordered = sorted(cosines.items(), key=lambda pair: -pair[1])
     return [Bar(name, f"{cosine:.3f}", _share(max(0.0, cosine), 1)) for name, cosine in ordered]
 
 
-def _cosine(one: Any, other: Any) -> float:
-    a, b = (np.asarray(each, np.float64).reshape(-1) for each in (one, other))
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-
-
 def _predicted(run: RunDir) -> list[Bar]:
-    """Mean and quartiles of what `visunex-data score` wrote into the run."""
+    """Median and quartiles of what `visunex-data score` wrote into the run."""
     import pyarrow.parquet as pq
 
     with contextlib.suppress(*parquet_errors()):
@@ -139,7 +130,10 @@ def _predicted(run: RunDir) -> list[Bar]:
 
 
 def _quartiles(values: Any) -> str:
-    low, middle, high = np.nanpercentile(values, [25, 50, 75])
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return "none"
+    low, middle, high = np.percentile(finite, [25, 50, 75])
     return f"median {middle:.3f}, half of them {low:.3f} to {high:.3f}"
 
 

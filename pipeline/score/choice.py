@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from visunex.base.files import atomic, fingerprint
 
-from ..errors import EncodeError
+from ..errors import EncodeError, parquet_errors
 from ..vectors.near_copies import KEPT, NOT_REACHED, near_copies
 from ..vectors.store import VectorFolder
 from ..vectors.subset import only
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from visunex.recipes.schema import Filter
 
-__all__ = ["Choice", "choose", "statuses_in_words"]
+__all__ = ["Choice", "choose", "chosen_images", "statuses_in_words"]
 
 _UNSAFE = "nsfw"  # the predictor behind `max_unsafe`
 _MOST_COMPARED = 1 << 18  # vectors held at once: 0.8 GB of 768 numbers
@@ -93,6 +93,25 @@ def choose(vectors: VectorFolder, wanted: "Filter", most: int | None, model: tup
         kept = replace(kept, given_scores=scores["score_with"][status == CHOSEN])
     names = {key: each.name for key, each in asked.items()}
     return Choice(kept, _table(vectors, names, scores, status, copy_of), _counts(status))
+
+
+def chosen_images(path: Path, by: str | None = None) -> dict[str, float | None] | None:
+    """What a run chose by its vectors, by what these call it, with the scores of the predictor `by` if any.
+
+    None where it chose nothing by them. Raises EncodeError for a file that cannot be read.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        return None
+    try:
+        table = pq.ParquetFile(path).read()
+        rows = table.filter(pc.equal(table["status"], CHOSEN))
+        scores = rows[by].to_pylist() if by in rows.column_names else [None] * rows.num_rows
+        return dict(zip(rows["image_path"].to_pylist(), scores, strict=True))
+    except parquet_errors() as error:
+        raise EncodeError(f"{path} cannot be read ({error}); encode the run again") from None
 
 
 def _asked(wanted: "Filter") -> dict[str, Predictor]:

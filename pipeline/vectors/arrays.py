@@ -69,14 +69,13 @@ def is_far(file: RangedFile) -> bool:
 class _Inflated(LocalFile):
     """An array that was packed, unpacked to the disk for as long as it is used."""
 
-    def __init__(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> None:
+    def __init__(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         self._kept = tempfile.NamedTemporaryFile(prefix="visunex-", suffix=".npy")  # noqa: SIM115 - kept
         with archive.open(member) as packed:
             while data := packed.read(_PIECE):
                 self._kept.write(data)
         self._kept.flush()
         super().__init__(Path(self._kept.name))
-        self.shown = name
 
 
 def array_in_zip(file: RangedFile, key: str | None) -> RangedFile:
@@ -137,7 +136,7 @@ def _member(file: RangedFile, archive: zipfile.ZipFile, member: zipfile.ZipInfo)
         raise EncodeError(
             f"{name} would take {member.file_size >> 30} GiB unpacked; save it with numpy.savez, unpacked"
         )
-    return _Inflated(archive, member, name)
+    return _View(_Inflated(archive, member), 0, member.file_size, name)
 
 
 def vector_columns(schema: pa.Schema) -> list[str]:

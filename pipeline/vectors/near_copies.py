@@ -35,18 +35,18 @@ def near_copies(
         block = units[begin : begin + _BLOCK]
         before = _first_copied(block, units, kept[:count], threshold)
         within = _reaches(block, block, threshold)
-        fresh: list[int] = []  # places in the block
+        fresh = np.zeros(len(block), np.bool_)  # kept, of the block
         for at in range(len(block)):
             if count == most:
                 return fate
             place = begin + at
-            earlier = next((begin + each for each in fresh if within[at, each]), KEPT)
-            fate[place] = before[at] if before[at] >= 0 else earlier
+            earlier = np.flatnonzero(within[at] & fresh)
+            fate[place] = begin + earlier[0] if before[at] < 0 and len(earlier) else before[at]
             if fate[place] == KEPT and admits is not None and not admits(place):
                 fate[place] = NOT_ADMITTED
             if fate[place] == KEPT:
                 kept[count] = place
-                fresh.append(at)
+                fresh[at] = True
                 count += 1
     return fate
 

@@ -58,6 +58,8 @@ def test_a_sheet_has_rows_and_empty_places() -> None:
     red, blue = (
         thumbnail(file_of(Image.new("RGB", (200, 100), colour), "PNG")) for colour in ("red", "blue")
     )
+    large = thumbnail(file_of(Image.new("RGB", (900, 900)), "PNG"), side=800)
+    assert sheet([b"no picture", red[:30], large], columns=3).getcolors() == [(504 * 172, (24, 24, 27))]
     image = sheet([red, None, blue], columns=2)
     assert image.size == (2 * 166 + 6, 2 * 166 + 6)
     places = [

@@ -18,6 +18,7 @@ from visunex.demo.server import serve
 from visunex.demo.world import World, metadata_bytes
 from visunex.pipeline.cli import main
 from visunex.pipeline.report import reported, write_page
+from visunex.pipeline.report import shown as shown_module
 from visunex.pipeline.rundir import RunDir
 
 EVIL = "<script>document.title='owned'</script>'\"&{{ 7 * 7 }}\u202e flower"
@@ -218,3 +219,25 @@ def test_show_makes_the_page_anew_and_sheets_of_anything(made: RunDir, tmp_path:
         result = CliRunner().invoke(main, ["show", *map(str, arguments)])
         assert result.exit_code == 2
         assert why in result.output
+
+
+def test_a_sheet_that_its_format_cannot_hold_is_refused(
+    made: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(shown_module._LONGEST, "WEBP", 700)
+    asked = ["show", made.path, "--sheet", tmp_path / "a.webp", "--top", 20, "--columns", 2]
+    result = CliRunner().invoke(main, [*map(str, asked)])
+    assert result.exit_code == 2
+    assert "338x1666 pixels are more than a .webp holds; give other --columns" in result.output
+
+
+def test_a_damaged_choice_and_thumbnails_cost_their_own_part(made: RunDir, tmp_path: Path) -> None:
+    shutil.copytree(made.path, tmp_path / "run")
+    run = RunDir(tmp_path / "run")
+    for file in run.thumbnails.glob("*.parquet"):
+        table = pl.read_parquet(file).with_columns(webp=pl.lit(b"RIFF....WEBPVP8 no picture"))
+        metadata = pl.read_parquet_metadata(file)
+        table.write_parquet(file, metadata={name: metadata[name] for name in metadata if name == "visunex"})
+    run.choice.write_bytes(b"PAR1 damaged")
+    write_page(run)
+    assert "Most typical" in run.report_page.read_text()
