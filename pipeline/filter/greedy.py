@@ -119,12 +119,12 @@ def limits(wanted: Mapping[str, int], names: Mapping[str, str], roles: Roles, sc
 
 
 def _column(name: str, names: Mapping[str, str], roles: Roles, schema: Schema) -> pl.Expr:
-    own = name if name in schema else {str(role): column for role, column in roles.items()}.get(name)
+    own = name if name in names else {str(role): column for role, column in roles.items()}.get(name)
     if own is None and name == "host":
         return pl.col("url").str.extract(_HOST, 1).str.to_lowercase()
     if own is None:
-        there = ", ".join(("host", *(each for each in schema if not schema[each].is_nested())))
+        there = ", ".join(("host", *(each for each in names if not schema[each].is_nested())))
         raise SourceError(f"--max-per {name}: there is no such column; there are {there}")
     if schema[own].is_nested():
         raise SourceError(f"--max-per {name}: its values are lists or tables, not single ones")
-    return pl.col(names.get(own, own))
+    return pl.col(names[own])

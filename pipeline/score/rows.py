@@ -41,10 +41,11 @@ class Rows:
 
 
 def rows_of(folder: VectorFolder) -> "pa.Table":
-    """All of them at once."""
+    """All of them at once; a table without columns where nothing is said of any."""
     import pyarrow as pa
 
-    return pa.concat_tables(list(Rows(folder)))
+    tables = list(Rows(folder))
+    return pa.concat_tables(tables) if tables else pa.table({})
 
 
 def _has(part: Part, name: str) -> bool:

@@ -100,7 +100,9 @@ def test_what_a_limit_may_name(tmp_path: Path) -> None:
     assert chosen("caption=1") == ["a", "b", "c", "d"]
     assert chosen("TEXT=1", "artist=2") == ["a", "b", "d"]
     assert chosen("host=3") == ["a", "a", "b"]
-    for limit, why in {"photographer=2": "there are host, URL, TEXT", "tags=2": "lists or tables"}.items():
+    frame.with_columns(__index_level_0__=pl.lit(1)).write_parquet(tmp_path / "m.parquet")  # as pandas writes
+    wrong = {"photographer=2": "there are host, URL, TEXT", "__index_level_0__=2": "there is no such column"}
+    for limit, why in {**wrong, "tags=2": "lists or tables"}.items():
         with pytest.raises(SourceError, match=f"--max-per {limit[:4]}.*{why}"):
             chosen(limit)
 
