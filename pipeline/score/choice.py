@@ -4,7 +4,7 @@ Scores by a predictor, what is unsafe, and near copies are told before anything 
 published; where none are, more images are fetched than are wanted, and chosen here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +122,7 @@ def _asked(wanted: "Filter") -> dict[str, Predictor]:
     return {key: predictors()[name] for key, name in names.items() if name is not None}
 
 
-def _require_model(asked: "Any", model: tuple[str, str]) -> None:
+def _require_model(asked: Iterable[Predictor], model: tuple[str, str]) -> None:
     for predictor in asked:
         if tuple(predictor.model) != model:
             raise EncodeError(
