@@ -19,7 +19,7 @@ from visunex.base.files import atomic
 from visunex.recipes import Columns
 
 from ...errors import SourceError
-from ...workers import module_command
+from ...workers import module_command, start
 from ..filetypes import Kind, kind_of
 from ..footers import File, labelled, remarks_on_labels
 from .records import AS_USUAL, Reading, Tally
@@ -40,9 +40,7 @@ def convert_file(path: Path, folder: Path, reading: Reading = AS_USUAL) -> Tally
     asked = {"columns": reading.columns.model_dump(), "names": reading.names, "address": reading.address}
     command = (*module_command(__name__), str(path), str(folder), json.dumps(asked))
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.DEVNULL
-        )
+        process = start(command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.DEVNULL)
         try:
             too_large = _watch(process)
         finally:
