@@ -17,6 +17,7 @@ from ..encode.baseline import published_baseline
 from ..errors import EncodeError, parquet_errors
 from ..reduce.checks import Checks, norm_of
 from ..reduce.embedding import library_versions, reduce_folder
+from ..reduce.groups import read_groups
 from ..rundir import RunDir, run_named
 from ..score.choice import chosen_images
 from ..score.rows import rows_of
@@ -155,8 +156,7 @@ def _groups(found: _Run) -> NDArray[np.int64]:
             f"{found.run.path} has no groups yet: `visunex-data show {found.run.path}` finds them, and makes "
             "the page"
         )
-    table = _table(found.run.groups, ["key", "group"])
-    by_key = dict(zip(table["key"].to_pylist(), table["group"].to_pylist(), strict=True))
+    by_key = read_groups(found.run.groups)
     return np.array([by_key.get(key, -1) for key in found.keys], np.int64)
 
 

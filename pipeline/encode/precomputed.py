@@ -121,6 +121,7 @@ def encode_precomputed(
         embedding=save_embedding(vector, made, run, out),
         seconds=round(time.monotonic() - started, 3),
     )
+    run.groups.unlink(missing_ok=True)  # of other vectors; the page finds them anew
     report = report.recorded(run)
     require_all_there(run, report.failed, report.images)
     return report

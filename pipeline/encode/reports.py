@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from visunex.base.progress import human_time
 
 from ..errors import EncodeError
+from ..reduce.about import GroupWords
 from ..reduce.embedding import EmbeddingReport
 from ..reduce.nearest_words import Word
 from ..rundir import RunDir
@@ -47,7 +48,8 @@ class EncodeReport(EmbeddingReport):
 
     `left_out` counts what in tars and folders was no image to begin with; `damaged` names shards that are
     not whole; `examples` names up to five images for each reason. `words` are those of the captions that
-    lie nearest to the embedding. `discarded` says that the images are not kept. Of images that were
+    lie nearest to the embedding, `groups` those that the run's images fall into.
+    `discarded` says that the images are not kept. Of images that were
     given, `repeated` show the same as an earlier one: each counts, unless `repeats_left_out`.
     """
 
@@ -69,6 +71,7 @@ class EncodeReport(EmbeddingReport):
     repeats_left_out: bool = False
     baseline_dropped: tuple[str, ...] = ()
     choice: dict[str, Any] | None = None
+    groups: tuple[GroupWords, ...] = ()
 
     @property
     def images_per_second(self) -> float:

@@ -24,6 +24,7 @@ from visunex.recipes.schema import Filter
 
 from ..chain import chooses_after_encode, require_download
 from ..errors import EncodeError
+from ..reduce.about import About, about
 from ..reduce.checks import Checks, check
 from ..reduce.embedding import (
     RecipeIdentity,
@@ -32,7 +33,6 @@ from ..reduce.embedding import (
     require_target,
     save_embedding,
 )
-from ..reduce.nearest_words import Word, words_about
 from ..rundir import RunDir
 from ..score.choice import Choice, choose
 from ..shards.discard import discard_images
@@ -105,11 +105,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class _Reduced:
-    """Vectors as one float32 [1, D], what was checked of it, and what it is about in words."""
+    """Vectors as one float32 [1, D], what was checked of it, and what it is about."""
 
     vector: NDArray[np.float32]
     checks: Checks
-    words: tuple[Word, ...]
+    about: About
     baseline_dropped: tuple[str, ...] = ()
     choice: Choice | None = None
 
@@ -218,7 +218,8 @@ def finish_encode(
         **facts_of(encoder),
         reduction=settings.reduce,
         checks=reduced.checks,
-        words=reduced.words,
+        words=reduced.about.words,
+        groups=reduced.about.groups,
         embedding=save_embedding(reduced.vector, made, request.run, request.out),
         seconds=round(time.monotonic() - started, 3),
         encoded_now=encoded.encoded_now + before.encoded_now,
@@ -285,17 +286,16 @@ def _reduce(
     request: EncodeRequest, folder: Path, encoder: ImageEncoder, recipe: "Recipe", wanted: int | None
 ) -> _Reduced:
     settings, vectors = recipe.encode, read_vectors(folder)
-    baseline, choice = (
-        _baseline(folder, encoder, settings),
-        _choice(request, vectors, encoder, recipe, wanted),
-    )
+    baseline = _baseline(folder, encoder, settings)
+    choice = _choice(request, vectors, encoder, recipe, wanted)
     vectors = vectors if choice is None else choice.vectors
     vector = reduce_folder(vectors, settings.reduce, baseline)
     model = {"name": encoder.model, "pretrained": encoder.pretrained, "weights": encoder.weights}
     reference = recipe.reference
     checks = check(vector, vectors, settings.reduce, reference, baseline=baseline, wanted=wanted, model=model)
     dropped = tuple(baseline.dropped) if baseline is not None else ()
-    return _Reduced(vector, checks, words_about(vector, vectors, encoder), dropped, choice)
+    said = about(vector, vectors, encoder, request.run.groups if request.run else None)
+    return _Reduced(vector, checks, said, dropped, choice)
 
 
 def _choice(

@@ -4,18 +4,34 @@ Dhillon & Modha, "Concept decompositions for large sparse text data using cluste
 2001; begun as k-means++ (Arthur & Vassilvitskii, 2007). The same vectors give the same groups.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visunex.base.files import atomic
 
-__all__ = ["MOST_GROUPS", "Groups", "group", "write_groups"]
+from ..errors import EncodeError, parquet_errors
+
+if TYPE_CHECKING:
+    from ..vectors.store import VectorFolder
+
+__all__ = [
+    "FEW",
+    "MOST_GROUPS",
+    "Groups",
+    "group",
+    "group_vectors",
+    "read_groups",
+    "separation",
+    "write_groups",
+]
 
 MOST_GROUPS = 6
+FEW = 36  # pictures of which all are seen at once: nothing is grouped among them
 SAMPLE = 20_000  # vectors from which centres are learned; the rest go to the nearest
 _STEPS, _STARTS, _SEED = 50, 4, 0
 _LEAST = 3  # vectors for each group that is looked for
@@ -41,18 +57,45 @@ def group(units: Rows, count: int | None = None) -> Groups:
     """Unit vectors float32 [n, D] in `count` groups; None: in 2 to MOST_GROUPS, as are told apart best."""
     if not len(units):
         return Groups(np.zeros(0, np.int64), units[:0], None)
-    learned = np.ascontiguousarray(units[:: -(-len(units) // SAMPLE)])
+    learned = np.ascontiguousarray(units[:: _step(len(units))])
+    return _assigned([units], learned, _centres(learned, count))
+
+
+def group_vectors(vectors: "VectorFolder") -> Groups | None:
+    """The groups of a folder's vectors, of which SAMPLE are held at a time; None for FEW and fewer."""
+    total = len(vectors)
+    if total <= FEW:
+        return None
+    step, begin, rows = _step(total), 0, list[Rows]()
+    for batch in vectors.units():
+        rows.append(batch[-begin % step :: step])
+        begin += len(batch)
+    learned = np.concatenate(rows)
+    return _assigned(vectors.units(), learned, _centres(learned, None))
+
+
+def _step(total: int) -> int:
+    """Centres are learned from each so-manieth vector."""
+    return -(-total // SAMPLE)
+
+
+def _centres(learned: Rows, count: int | None) -> Rows:
+    """The centres [k, D] that tell the vectors apart best."""
     most = min(MOST_GROUPS, len(learned) // _LEAST)
     wanted = [min(count, len(learned))] if count is not None else list(range(2, most + 1)) or [1]
     tried = [_best_of_starts(learned, each) for each in wanted]
-    centres = max(tried, key=lambda found: _separation(learned, found) or 0.0)
-    nearest = np.argmax(units @ centres.T, axis=1)
+    return max(tried, key=lambda found: separation(learned, found) or 0.0)
+
+
+def _assigned(batches: Iterable[Rows], learned: Rows, centres: Rows) -> Groups:
+    """All vectors by the centre that is nearest to each; those of none are left out."""
+    nearest = np.concatenate([np.argmax(batch @ centres.T, axis=1) for batch in batches])
     sizes = np.bincount(nearest, minlength=len(centres))
     order = np.argsort(-sizes, kind="stable")
     order = order[sizes[order] > 0]
     place = np.zeros(len(centres), np.int64)
     place[order] = np.arange(len(order))
-    return Groups(place[nearest], centres[order], _separation(learned, centres[order]))
+    return Groups(place[nearest], centres[order], separation(learned, centres[order]))
 
 
 def write_groups(path: Path, keys: Sequence[str], groups: Groups) -> None:
@@ -63,6 +106,17 @@ def write_groups(path: Path, keys: Sequence[str], groups: Groups) -> None:
     table = pa.table({"key": pa.array(keys, pa.string()), "group": pa.array(groups.of, pa.int64())})
     with atomic(path) as temporary:
         pq.write_table(table, temporary)
+
+
+def read_groups(path: Path) -> dict[str, int]:
+    """The group of each picture, by key. Raises EncodeError for a file that cannot be read."""
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read(["key", "group"])
+        return dict(zip(table["key"].to_pylist(), map(int, table["group"].to_pylist()), strict=True))
+    except parquet_errors(TypeError, ValueError, KeyError) as error:
+        raise EncodeError(f"{path} cannot be read: {error}") from None
 
 
 def _best_of_starts(units: Rows, count: int) -> Rows:
@@ -99,7 +153,7 @@ def _kmeans(units: Rows, centres: Rows) -> Rows:
     return centres
 
 
-def _separation(units: Rows, centres: Rows) -> float | None:
+def separation(units: Rows, centres: Rows) -> float | None:
     """The mean simplified silhouette (Hruschka et al., 2004), of distances 1 - cosine to the centres."""
     if len(centres) < 2:
         return None

@@ -1,4 +1,4 @@
-"""The words that say what an embedding is about: those of the images' captions that lie nearest to it."""
+"""Words that say what a vector is about: those of the images' captions that lie nearest to it."""
 
 import contextlib
 import re
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from ..vectors.store import VectorFolder
 
-__all__ = ["Word", "captions_of", "frequent_words", "nearest_words", "words_about"]
+__all__ = ["Word", "WordVectors", "captions_of", "frequent_words", "word_vectors", "words_of"]
 
 MOST_WORDS = 100  # encoding them takes seconds with ViT-L-14 on two cores
 MOST_CAPTIONS = 5000
+NEAREST = 8
 _LETTERS = re.compile(r"[^\W\d_]{3,}")
 _COMMON = frozenset(
     _LETTERS.findall(
@@ -34,36 +35,41 @@ _COMMON = frozenset(
 
 @dataclass(frozen=True)
 class Word:
-    """A word and the cosine of its text vector to the embedding."""
+    """A word and the cosine of its text vector to a vector."""
 
     word: str
     cosine: float
 
 
-def nearest_words(
-    embedding: NDArray[np.float32], captions: Iterable[str | None], encoder: "TextEncoder", count: int = 8
-) -> tuple[Word, ...]:
-    """The `count` words of `captions` whose text vectors lie nearest to `embedding` [1, D], nearest first.
+@dataclass(frozen=True)
+class WordVectors:
+    """Words, and the unit vectors float64 [n, D] of texts that name them."""
 
-    Chosen among the `MOST_WORDS` most frequent words, those too common in any text left out.
-    """
+    words: tuple[str, ...]
+    units: NDArray[np.float64]
+
+    def nearest(self, vector: NDArray[np.floating[Any]], count: int = NEAREST) -> tuple[Word, ...]:
+        """The `count` words nearest to a vector of D numbers, nearest first."""
+        direction = vector.astype(np.float64).reshape(-1)
+        cosines = self.units @ (direction / np.linalg.norm(direction))
+        best = np.argsort(-cosines, kind="stable")[:count]
+        return tuple(Word(self.words[place], float(cosines[place])) for place in best)
+
+
+def word_vectors(captions: Iterable[str | None], encoder: "TextEncoder") -> WordVectors | None:
+    """The `MOST_WORDS` most frequent words of `captions`, but common ones; None without any."""
     words = frequent_words(captions)
     if not words:
-        return ()
+        return None
     vectors = encoder.encode([f"a picture of {word}" for word in words]).astype(np.float64)
-    direction = embedding.astype(np.float64).reshape(-1)
-    cosines = vectors @ direction / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(direction))
-    best = np.argsort(-cosines, kind="stable")[:count]
-    return tuple(Word(words[place], float(cosines[place])) for place in best)
+    return WordVectors(tuple(words), vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def words_about(
-    vector: NDArray[np.float32], vectors: "VectorFolder", image_encoder: "ImageEncoder"
-) -> tuple[Word, ...]:
-    """What the embedding is about; nothing where the images have no captions, or the model no words."""
+def words_of(vectors: "VectorFolder", image_encoder: "ImageEncoder") -> WordVectors | None:
+    """The words of the images' captions; None where these say nothing, or the model has no words."""
     captions = captions_of(part.metadata for part in vectors.parts if part.metadata is not None)
     if not any(captions):
-        return ()
+        return None
     from visunex.clip.factory import load_text_encoder
 
     try:
@@ -71,8 +77,8 @@ def words_about(
             image_encoder.model, image_encoder.pretrained, device=image_encoder.device
         )
     except ModelError:  # weights of an image encoder alone, or a tokenizer that is not here
-        return ()
-    return nearest_words(vector, captions, encoder)
+        return None
+    return word_vectors(captions, encoder)
 
 
 def frequent_words(captions: Iterable[str | None], most: int = MOST_WORDS) -> list[str]:

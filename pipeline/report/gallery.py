@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reduce.groups import Groups, group, write_groups
+from ..reduce.groups import FEW
 from ..reduce.nearest_words import frequent_words
 from .facts import Facts, RunImage
+from .grouping import Grouped
 from .numbers import alike
 from .sheets import MOST_ON_SHEETS, data_address, write_sheets
 
-__all__ = ["Card", "Gallery", "Sheet", "separation_of", "stored_groups"]
+__all__ = ["Card", "Gallery", "Sheet"]
 
 _BEST, _SOME, _PAIRS, _WORDS = 200, 18, 9, 8  # pictures of a sheet, pairs, and words of a group
-_FEW = 36  # pictures of which all are seen at once: nothing is typical or grouped among them
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,12 @@ class Card:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Pictures under a heading, and what is said of them."""
+    """Pictures under a heading, and what is said of them; of a group also `words`, by what they tell."""
 
     title: str
     about: str
     cards: Sequence[Card]
+    words: Sequence[tuple[str, Sequence[str]]] = ()
 
 
 class Gallery:
@@ -62,7 +63,7 @@ class Gallery:
     def _typical(self) -> list[Sheet]:
         """Those whose vectors lie nearest to the embedding, and farthest from it."""
         ordered = sorted((each for each in self._images if each.cosine is not None), key=_cosine_of)
-        if len(ordered) <= _FEW:
+        if len(ordered) <= FEW:
             return []
         most, least = (
             [self._card(each, below=f"{each.cosine:.3f}") for each in some]
@@ -74,7 +75,7 @@ class Gallery:
         ]
 
     def _alike(self) -> Sheet:
-        pairs = alike(self._facts.units, _PAIRS) if len(self._facts.units) > _FEW else []
+        pairs = alike(self._facts.units, _PAIRS) if len(self._facts.units) > FEW else []
         cards = [
             self._card(self._images[place], below=f"{cosine:.3f}")
             for *both, cosine in pairs
@@ -82,20 +83,29 @@ class Gallery:
         ]
         return Sheet("Most alike", "Pairs, with the cosine of their vectors: is one a copy?", cards)
 
-    def groups(self, groups: Groups | None) -> list[Sheet]:
+    def groups(self, found: Grouped | None) -> list[Sheet]:
         """A sheet of each group: those nearest to its centre."""
-        if groups is None or len(groups.centres) < 2:
+        if found is None or len(found.groups.centres) < 2:
             return []
-        near = np.einsum("nd,nd->n", self._facts.units, groups.centres[groups.of])
-        members = (np.flatnonzero(groups.of == number) for number in range(len(groups.centres)))
-        return [self._group(number, each, near) for number, each in enumerate(members)]
+        of, centres = found.groups.of, found.groups.centres
+        near = np.einsum("nd,nd->n", self._facts.units, centres[of])
+        return [
+            self._group(number, found, np.flatnonzero(of == number), near) for number in range(len(centres))
+        ]
 
-    def _group(self, number: int, members: NDArray[np.int64], near: NDArray[np.float32]) -> Sheet:
+    def _group(
+        self, number: int, found: Grouped, members: NDArray[np.int64], near: NDArray[np.float32]
+    ) -> Sheet:
         best = members[np.argsort(-near[members], kind="stable")][:_SOME]
-        words = _words([self._images[place] for place in members], self._images)
-        share = 100 * len(members) / len(self._images)
-        about = f"{len(members):,} pictures ({share:.0f} %){': ' if words else ''}{', '.join(words)}"
-        return Sheet(f"Group {number}", about, [self._card(self._images[each]) for each in best])
+        size, total = found.sizes[number], sum(found.sizes.values())
+        often = _words([self._images[place] for place in members], self._images)
+        words = (("Nearest words", found.words.get(number, ())), ("In its captions more often", often))
+        return Sheet(
+            f"Group {number}",
+            f"{size:,} pictures ({100 * size / total:.0f} %)",
+            [self._card(self._images[each]) for each in best],
+            [(title, some) for title, some in words if some],
+        )
 
     def all_sheets(self) -> list[str]:
         """The names of the sheets of all pictures, relative to the page; they are written."""
@@ -120,25 +130,6 @@ def _is_web(link: str) -> bool:
     with contextlib.suppress(ValueError):
         return urlsplit(link).scheme in ("http", "https")
     return False
-
-
-def stored_groups(facts: Facts) -> Groups | None:
-    """The groups of the run's pictures, which are stored for `curate` too."""
-    if len(facts.units) <= _FEW:
-        return None
-    groups = group(facts.units)
-    write_groups(facts.run.groups, [each.key or each.where for each in facts.images], groups)
-    return groups
-
-
-def separation_of(groups: Groups | None) -> str:
-    """What the separation of groups means; nothing where there is one, or none."""
-    if groups is None or groups.separation is None:
-        return ""
-    return (
-        f"Separation {groups.separation:.2f}: 0, they run into one another (one taste); towards 1, they lie "
-        "apart (several tastes in one embedding)."
-    )
 
 
 def _words(members: Sequence[RunImage], everything: Sequence[RunImage]) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 from ..rundir import RunDir
 from .asked import asked
 from .facts import Facts, section_of
-from .gallery import Gallery, Sheet, separation_of, stored_groups
+from .gallery import Gallery, Sheet
+from .grouping import grouped, separation_of
 from .numbers import convergence, histogram
 from .plots import convergence_plot, histogram_plot
 from .sheets import data_address, smaller
@@ -48,7 +49,7 @@ class Page:
 def page_of(run: RunDir, reports: Mapping[str, Mapping[str, Any]]) -> Page:
     """The page of a run, from its files; contact sheets are written on the way."""
     facts = Facts(run, reports)
-    groups = stored_groups(facts)
+    groups = grouped(facts)
     shown = Gallery(facts)
     return Page(
         title=run.path.name,

@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from visunex.pipeline.reduce.groups import MOST_GROUPS, group, write_groups
+from visunex.pipeline.reduce import groups as groups_module
+from visunex.pipeline.reduce.groups import MOST_GROUPS, group, group_vectors, write_groups
+from visunex.pipeline.vectors.store import read_vectors
 
 
 def around(
@@ -69,3 +71,17 @@ def test_as_many_as_are_asked_for(tmp_path: Path) -> None:
     write_groups(tmp_path / "groups.parquet", [f"{each:03d}" for each in range(100)], found)
     written = pl.read_parquet(tmp_path / "groups.parquet")
     assert (written.columns, written["group"].to_list()) == (["key", "group"], found.of.tolist())
+
+
+def test_a_folder_has_the_groups_of_its_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where centres are learned from some of the vectors only, and batches begin anywhere."""
+    units, _ = around(3, 700, 0.3)
+    (tmp_path / "img_emb").mkdir()
+    np.save(tmp_path / "img_emb" / "img_emb_0.npy", units[:513])
+    np.save(tmp_path / "img_emb" / "img_emb_1.npy", units[513:])
+    for most in (20_000, 100):
+        monkeypatch.setattr(groups_module, "SAMPLE", most)
+        found = group_vectors(read_vectors(tmp_path))
+        assert found is not None
+        np.testing.assert_array_equal(found.of, group(units).of)
+        np.testing.assert_array_equal(found.centres, group(units).centres)

@@ -103,6 +103,23 @@ def test_the_page_of_a_whole_run(made: RunDir) -> None:
     ]
 
 
+def nearest_words_of(page: str) -> list[str]:
+    return re.findall(r"Nearest words: <b>(.*?)</b>", page)
+
+
+def test_groups_have_the_words_that_the_model_found(made: RunDir, tmp_path: Path) -> None:
+    """By encode, which has the model; never those of other groups than the page shows."""
+    noted = made.reports()["encode"]["groups"]
+    assert sum(each["images"] for each in noted) == 60
+    told = [", ".join(word["word"] for word in each["words"]) for each in noted]
+    assert nearest_words_of(made.report_page.read_text()) == told
+    assert len(set(told)) > 1
+    run = RunDir(shutil.copytree(made.path, tmp_path / "run"))
+    pl.read_parquet(run.groups).with_columns(pl.lit(0).alias("group")).write_parquet(run.groups)
+    write_page(run)
+    assert nearest_words_of(run.report_page.read_text()) == []
+
+
 def test_nothing_of_the_page_needs_a_network_or_a_script(made: RunDir) -> None:
     page = html.unescape(made.report_page.read_text())
     assert not re.findall(
