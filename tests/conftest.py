@@ -1,8 +1,11 @@
 """What tests share: the published reference data, and a quiet, offline environment for every process."""
 
+import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,6 +29,24 @@ os.environ["VISUNEX_DEMO_PORT"] = str(
 # The same examples in every run, and no verdict on how fast a busy machine is.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
+
+
+class _Started(subprocess.Popen[Any]):
+    """A process that a test starts, again where Linux answers "Bad address" for a moment (seen on 6.18)."""
+
+    def __init__(self, *command: Any, **how: Any) -> None:
+        for _ in range(3):
+            try:
+                super().__init__(*command, **how)
+            except OSError as error:
+                if error.errno != errno.EFAULT:
+                    raise
+            else:
+                return
+        super().__init__(*command, **how)
+
+
+subprocess.Popen = _Started  # type: ignore[misc] # what the commands themselves start they start again themselves
 
 
 @pytest.fixture(scope="session")
