@@ -15,7 +15,7 @@ from visunex.base.suggest import did_you_mean
 
 from ..encode.baseline import published_baseline
 from ..errors import EncodeError, parquet_errors
-from ..reduce.checks import Checks, norm_of
+from ..reduce.checks import Checks, mean_norm, norm_of
 from ..reduce.embedding import library_versions, reduce_folder
 from ..reduce.groups import read_groups
 from ..rundir import RunDir, run_named
@@ -241,7 +241,7 @@ def _written(
     made = {name: value for name, value in found.made.items() if name != "sha256"}
     made |= {
         "images": {**(images if isinstance(images, dict) else {}), "used": int(kept.sum())},
-        "checks": Checks(norm_of(vector), None, None).as_dict(),
+        "checks": Checks(norm_of(vector), None, None, mean_norm(found.vectors.norms()[kept])).as_dict(),
         "libraries": library_versions(),
         "curated": {
             "run": str(found.run.path),

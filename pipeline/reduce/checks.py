@@ -1,5 +1,6 @@
 """Figures by which a person sees whether an embedding is sound, and whether it is the published one."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..vectors.store import VectorFolder
 
-__all__ = ["Checks", "ReferenceCheck", "check", "check_reference", "norm_of"]
+__all__ = ["Checks", "ReferenceCheck", "check", "check_reference", "mean_norm", "norm_of"]
 
 _JSON_KEYS = {"downloaded": "had"}  # as report.json and embedding.json have had it from the first
 
@@ -90,12 +91,14 @@ class Checks:
     """Figures by which a person sees whether an embedding is sound.
 
     `norm` is the embedding's length. `mean_pairwise_cosine` is the mean over all pairs of different images:
-    near 1 where all images are alike, None for a single image.
+    near 1 where all images are alike, None for a single image. `image_norm` is the mean length of the images'
+    own raw vectors, which models that take an image's vector need; None where it is not recorded.
     """
 
     norm: float
     mean_pairwise_cosine: float | None
     reference: ReferenceCheck | None = None
+    image_norm: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The figures for JSON."""
@@ -124,7 +127,12 @@ def check(
         if compared.cosine is not None:
             low, high = _interval(vectors, reduction, reference, baseline) or (None, None)
             compared = replace(compared, low=low, high=high)
-    return Checks(norm_of(vector), _mean_pairwise_cosine(vectors), compared)
+    return Checks(norm_of(vector), _mean_pairwise_cosine(vectors), compared, mean_norm(vectors.norms()))
+
+
+def mean_norm(norms: NDArray[np.float64]) -> float | None:
+    """The mean of raw lengths float64 [n]; None where some or all are not recorded."""
+    return math.fsum(norms) / len(norms) if len(norms) and np.isfinite(norms).all() else None
 
 
 def norm_of(vector: NDArray[np.float32]) -> float:

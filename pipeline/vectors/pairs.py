@@ -10,9 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from ..errors import EncodeError
-from .store import without_partner
 
-__all__ = ["FOLDERS", "Pair", "pairs"]
+__all__ = ["FOLDERS", "Pair", "pairs", "without_partner"]
 
 FOLDERS = ("img_emb", "embeddings", "metadata")
 
@@ -104,3 +103,9 @@ def _paired(
             raise without_partner(named(pair[0] or pair[1] or ""), missing, advice)
         found.append(Pair(pair[0], pair[1], key if isinstance(key, int) else place))
     return found
+
+
+def without_partner(name: str, missing: str, advice: str = "") -> EncodeError:
+    """The error for a file of a part whose other file, called `missing`, is not there."""
+    what_next = advice or "fetch it, or take this file out of the folder"
+    return EncodeError(f"{name} has no partner: {missing} is not there; {what_next}")

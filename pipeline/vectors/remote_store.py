@@ -28,8 +28,8 @@ from ..metadata.catalog.entries import data_set, vectors_of_named
 from ..shards.footer import opened_parquet
 from .arrays import ColumnArray, array_in_zip, vector_columns
 from .npy import NPY_ERRORS
-from .pairs import pairs
-from .store import provenance_in, without_partner
+from .pairs import pairs, without_partner
+from .store import provenance_in
 
 if TYPE_CHECKING:
     import polars as pl

@@ -21,6 +21,7 @@ from ..errors import EncodeError, parquet_errors
 from ..shards.footer import opened_parquet
 from ..shards.samples import Sample
 from .npy import NPY_ERRORS, as_float32, have_direction
+from .pairs import without_partner
 from .threads import in_threads
 
 __all__ = [
@@ -35,7 +36,6 @@ __all__ = [
     "read_provenance",
     "read_vectors",
     "remove_parts_but",
-    "without_partner",
     "write_part",
 ]
 
@@ -104,9 +104,14 @@ class VectorFolder:
 
     def scores(self) -> NDArray[np.float64]:
         """The score of every vector, float64, NaN where there is none."""
-        if self.given_scores is not None:
-            return self.given_scores
-        parts = [_kept(part, _column(part, "score", len(_mapped(part)))) for part in self.parts]
+        return self._column("score") if self.given_scores is None else self.given_scores
+
+    def norms(self) -> NDArray[np.float64]:
+        """The length that every vector had when the encoder gave it, float64, NaN where nothing says so."""
+        return self._column("norm")
+
+    def _column(self, name: str) -> NDArray[np.float64]:
+        parts = [_kept(part, _column(part, name, len(_mapped(part)))) for part in self.parts]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def identities(self) -> list[dict[str, Any]]:
@@ -184,12 +189,6 @@ def read_vectors(path: Path) -> VectorFolder:
     if not len(folder) and (bad := folder.dropped):
         raise EncodeError(f"every vector in {path} is zero or not finite ({bad[0]}); it is broken")
     return folder
-
-
-def without_partner(name: str, missing: str, advice: str = "") -> EncodeError:
-    """The error for a file of a part whose other file, called `missing`, is not there."""
-    what_next = advice or "fetch it, or take this file out of the folder"
-    return EncodeError(f"{name} has no partner: {missing} is not there; {what_next}")
 
 
 def part_numbers(folder: Path) -> list[int]:
@@ -333,9 +332,8 @@ def _column(part: Part, name: str, rows: int) -> NDArray[np.float64]:
     """A column of numbers as float64, NaN where there are none."""
     import pyarrow as pa
 
-    nothing = np.full(rows, np.nan)
     if part.metadata is None:
-        return nothing
+        return np.full(rows, np.nan)
     try:
         file = opened_parquet(part.metadata)
         if file.metadata.num_rows != rows:
@@ -343,7 +341,7 @@ def _column(part: Part, name: str, rows: int) -> NDArray[np.float64]:
                 f"{part.metadata} has {file.metadata.num_rows} rows for the {rows} vectors of {part.vectors}"
             )
         if name not in file.schema_arrow.names:
-            return nothing
+            return np.full(rows, np.nan)
         values = file.read(columns=[name]).column(0).cast(pa.float64())
         return values.to_numpy(zero_copy_only=False).astype(np.float64)
     except parquet_errors() as error:
