@@ -34,6 +34,7 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
         "base",
         "clip",
         "demo",
+        "export",
         "generate",
         "images",
         "net",
@@ -41,7 +42,9 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
         "recipes",
     ):
         modules = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
-        data = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.toml")}
+        data = {
+            path.relative_to(ROOT) for end in ("toml", "txt") for path in (ROOT / package).rglob(f"*.{end}")
+        }
         assert {f"visunex/{path.as_posix()}" for path in modules | data} <= held
         assert f"visunex/{package}/py.typed" in held
     weights = {path.relative_to(ROOT) for path in (ROOT / "demo" / "weights").rglob("*") if path.is_file()}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from generated_docs import CLI, KEYS, RECIPES, SOURCES, cli_page, data, generate, sources_page, tree
+from generated_docs import CLI, KEYS, RECIPES, SOURCES, cli_page, data, export, generate, sources_page, tree
 
 from visunex.recipes.describe import schema_table
 
@@ -51,13 +51,17 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert list(broken(page)) == []
 
 
-COMMANDS = {**dict(tree(data, "visunex-data")), **dict(tree(generate, "visunex-generate"))}
+COMMANDS = {
+    **dict(tree(data, "visunex-data")),
+    **dict(tree(generate, "visunex-generate")),
+    **dict(tree(export, "visunex-export")),
+}
 SHOWN = [
     command
     for page in PAGES
     if page.name not in ("benchmarks.md", "cli.md")
     for command in re.findall(
-        r"\b(visunex-(?:data|generate) .*?)(?=&& visunex-|`|$)", page.read_text(), re.MULTILINE
+        r"\b(visunex-(?:data|generate|export) .*?)(?=&& visunex-|`|$)", page.read_text(), re.MULTILINE
     )
 ]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from visunex.export.cli import main as export
 from visunex.generate.cli import main as generate
 from visunex.pipeline.cli import main as data
 from visunex.pipeline.metadata.catalog.entries import data_sets
@@ -41,7 +42,11 @@ Ctrl-C.
 
 def cli_page() -> str:
     """The text of `docs/cli.md`: every command with its usage, help, examples and options."""
-    commands = [*tree(data, "visunex-data"), *tree(generate, "visunex-generate")]
+    commands = [
+        *tree(data, "visunex-data"),
+        *tree(generate, "visunex-generate"),
+        *tree(export, "visunex-export"),
+    ]
     contents = "\n".join(f"- [`{name}`](#{name.replace(' ', '-')})" for name, _ in commands)
     return "\n".join([HEAD, contents, "", *(section(command, name) for name, command in commands)])
 
