@@ -1,4 +1,4 @@
-"""The examples of `docs/api.md` run in their order, as a stranger runs them, offline, in a new folder."""
+"""The examples in `docs/` run in their order, as a stranger runs them, offline, in a new folder."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs" / "api.md"
+DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -26,18 +26,48 @@ def test_blocks_keep_their_lines() -> None:
     assert script(page).splitlines()[:9] == ["", "", "a = 1", "", "", "", "", "", "b = 2"]
 
 
-def test_the_examples_run(tmp_path: Path) -> None:
-    program = tmp_path / "api.md.py"
-    program.write_text(script(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    folder = tmp_path / "here"
-    folder.mkdir()
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+def run(text: str, folder: Path) -> None:
+    """Run a program in a folder where nothing is."""
+    program = folder / "program.py"
+    program.write_text(text, encoding="utf-8")
+    (folder / "here").mkdir()
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, str(program)],
-        cwd=folder,
+        cwd=folder / "here",
         env=environment,
         capture_output=True,
         text=True,
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_examples_run(tmp_path: Path) -> None:
+    run(script((DOCS / "api.md").read_text(encoding="utf-8")), tmp_path)
+
+
+TINY = """
+import torch
+import numpy as np
+from diffusers import StableDiffusionPipeline
+from visunex.aesthetic_embeddings import save
+from visunex.demo.tiny import SD_FOLDER, text_projection
+pipe = StableDiffusionPipeline.from_pretrained(str(SD_FOLDER))
+projection = text_projection()
+save("runs/flowers/embedding.pt", np.random.default_rng(0).standard_normal((1, 768)).astype(np.float32), {})
+"""
+AFTER = """
+plain = pipe.encode_prompt("a castle at night", "cpu", 1, False)[0]
+assert torch.equal(steered("a castle at night", steps=0), plain)
+assert not torch.allclose(steered("a castle at night"), plain, atol=1e-3)
+assert torch.equal(steered("a castle at night"), steered("a castle at night")), "the pipeline is as it was"
+"""
+
+
+def test_the_pipeline_of_diffusers_takes_what_we_make(tmp_path: Path) -> None:
+    """The page's own lines, with visunex-tiny in place of the model that would have to be fetched."""
+    blocks = [block[2] for block in BLOCK.finditer((DOCS / "use-elsewhere.md").read_text(encoding="utf-8"))]
+    lines = next(block for block in blocks if "prompt_embeds=" in block)
+    run(f"{TINY}{lines}{AFTER}", tmp_path)
+    assert (tmp_path / "here" / "castle.png").exists()

@@ -1,6 +1,7 @@
 """What stands on the page, section by section, as plain values for the template."""
 
 import contextlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -108,18 +109,24 @@ def _grids(run: RunDir) -> list[tuple[str, str]]:
 
 
 def _usage(run: RunDir) -> list[tuple[str, str]]:
-    path = run.embedding
+    """Where the embedding is used, and lines to copy; docs/use-elsewhere.md has the settings."""
+    path, name = shlex.quote(str(run.embedding)), shlex.quote(f"{run.path.name}.pt")
     return [
         (
             "This tool",
-            f'visunex-generate --aesthetic_embedding {path} --prompt "a castle" --aesthetic_steps 10',
+            f'visunex-generate --aesthetic_embedding {path} --prompt "a castle" --sweep-steps 0,5,10,20',
+        ),
+        (
+            "diffusers",
+            "from visunex.generate import personalise\n"
+            f"taste = torch.load({str(run.embedding)!r}, weights_only=True)  # float32 [1, D]\n"
+            "pipe(prompt_embeds=personalise(pipe.text_encoder, projection, ids, taste, steps=10))",
         ),
         (
             "Stable Diffusion web UI, with the aesthetic-gradients extension",
             f"cp {path} stable-diffusion-webui/extensions/stable-diffusion-webui-aesthetic-gradients/"
-            f"aesthetic_embeddings/{run.path.name}.pt",
+            f"aesthetic_embeddings/{name}",
         ),
-        ("Python", f'import torch\nvector = torch.load("{path}")  # float32 [1, D]'),
     ]
 
 
