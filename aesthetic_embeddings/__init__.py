@@ -3,7 +3,7 @@
 Reads and writes `NAME.pt` with `NAME.json` beside it. May import `net`, `demo` and `base`.
 """
 
-from .arithmetic import compare, mix
+from .arithmetic import compare, mix, save_mix
 from .artefact import Embedding, load, save
 from .catalogue import Published, catalogue
 from .errors import EmbeddingError
@@ -24,6 +24,7 @@ __all__ = [
     "mix",
     "reduce",
     "save",
+    "save_mix",
 ]
 
 

@@ -1,6 +1,7 @@
-"""What can be done with finished embeddings: compare two, mix several."""
+"""What can be done with finished embeddings: compare two, mix several, and keep the mixture."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from visunex.base.errors import require
 
-from .artefact import Embedding
+from .artefact import Embedding, require_replaceable, save
 from .errors import EmbeddingError
 from .space import require_one_space, space_of
 
@@ -37,6 +38,20 @@ def mix(parts: Iterable[tuple[Embedding, float]]) -> NDArray[np.float32]:
     if norm < 1e-9:
         raise EmbeddingError("the parts cancel each other out, so there is no direction; change the weights")
     return (total / norm).astype(np.float32)
+
+
+def save_mix(
+    path: Path, parts: Sequence[tuple[Embedding, float]], *, overwrite: bool = False
+) -> Embedding:
+    """Mix as `mix` does, and write it to `path` with what it was made of and the weights in `mixed_from`.
+
+    Raises EmbeddingError, also where `path` holds something else than an embedding of ours.
+    """
+    require_replaceable(path, overwrite=overwrite)
+    made = mix(parts)
+    space = next((space for each, _ in parts if (space := space_of(each))), None)
+    said = {"model": space.as_model()} if space else {}
+    return save(path, made, {"mixed_from": [{**each.as_dict(), "weight": of} for each, of in parts], **said})
 
 
 def _part(given: object) -> tuple[Embedding, float]:

@@ -61,6 +61,16 @@ class Embedding:
         """How it was made, from the `.json` beside the file; None without one that belongs to it."""
         return None if self.path is None else _read_provenance(self.path)
 
+    def as_dict(self) -> dict[str, Any]:
+        """What it is and where it lies, as JSON."""
+        return {
+            "name": self.name,
+            "file": str(self.path),
+            "shape": "x".join(map(str, self.shape)),
+            "dtype": self.dtype,
+            "norm": self.norm,
+        }
+
     def tensor(self) -> "torch.Tensor":
         """A torch tensor of its own, float32 [1, D], on the CPU."""
         import torch

@@ -46,7 +46,7 @@ def list_(mirror: str | None, folders: tuple[Path, ...]) -> None:
     here = {each.path: each for each in findable(mirror, folders=folders)}
     published = [_published(entry, here) for entry in catalogue().values()]
     listed = {row["file"] for row in published}
-    local = [_described(each) for path, each in here.items() if str(path) not in listed]
+    local = [each.as_dict() for path, each in here.items() if str(path) not in listed]
     text = [
         f"{row['name']:<14} {row['kind']:<9} {row['file'] or 'not fetched'}\n{'':14} {row['description']}"
         for row in published
@@ -87,7 +87,7 @@ def show_(embedding: str, mirror: str | None, folders: tuple[Path, ...]) -> None
     ]
     cosines = sorted(((compare(this, each), each) for each in alike), key=lambda pair: -pair[0])
     report = {
-        **_described(this),
+        **this.as_dict(),
         "provenance": this.provenance,
         "published": _published_as(this),
         "cosines": [
@@ -113,7 +113,7 @@ def compare_(first: str, second: str, mirror: str | None) -> None:
 
     a, b = find(first, mirror), find(second, mirror)
     cosine = compare(a, b)
-    show({"first": _described(a), "second": _described(b), "cosine": cosine}, f"{cosine:.6f}")
+    show({"first": a.as_dict(), "second": b.as_dict(), "cosine": cosine}, f"{cosine:.6f}")
 
 
 @command.command("mix", cls=Command)
@@ -131,23 +131,16 @@ def mix_(parts: tuple[str, ...], out: Path, overwrite: bool, mirror: str | None)
     Example:
         visunex-data embeddings mix fantasy=0.7 runs/default=0.3 --out mixed.pt
     """
-    from visunex.aesthetic_embeddings import find, mix, save
-    from visunex.aesthetic_embeddings.artefact import require_replaceable
-    from visunex.aesthetic_embeddings.space import space_of
+    from visunex.aesthetic_embeddings import find, save_mix
     from visunex.base.errors import UsageError
 
     if out.suffix != ".pt" or out.is_dir():
         raise UsageError(f"--out names the file of the embedding, NAME.pt; {out} is none")
-    require_replaceable(out, overwrite=overwrite)
     named = [_weighted(part) for part in parts]
-    loaded = [(find(name, mirror), weight) for name, weight in named]
-    recorded = [{**_described(each), "weight": weight} for each, weight in loaded]
-    space = next((space for each, _ in loaded if (space := space_of(each))), None)
-    said = {"model": space.as_model()} if space else {}
-    made = save(out, mix(loaded), {"mixed_from": recorded, **said})
+    made = save_mix(out, [(find(name, mirror), weight) for name, weight in named], overwrite=overwrite)
     show(
-        {**_described(made), "mixed_from": recorded},
-        f"{out}: 1x{made.dimension} from {len(loaded)} embeddings",
+        {**made.as_dict(), "mixed_from": (made.provenance or {}).get("mixed_from")},
+        f"{out}: 1x{made.dimension} from {len(named)} embeddings",
     )
 
 
@@ -172,19 +165,9 @@ def fetch_(names: tuple[str, ...], everything: bool, mirror: str | None) -> None
         raise UsageError(f"name what to fetch, or --all: {', '.join(catalogue())}")
     fetched = [fetch(name, mirror) for name in wanted]
     show(
-        {"fetched": [_described(each) for each in fetched]},
+        {"fetched": [each.as_dict() for each in fetched]},
         "\n".join(f"{each.name:<14} {each.path}" for each in fetched),
     )
-
-
-def _described(embedding: "Embedding") -> dict[str, Any]:
-    return {
-        "name": embedding.name,
-        "file": str(embedding.path),
-        "shape": "x".join(map(str, embedding.shape)),
-        "dtype": embedding.dtype,
-        "norm": embedding.norm,
-    }
 
 
 def _published(entry: Any, here: dict[Path | None, "Embedding"]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ..vectors.subset import only
 if TYPE_CHECKING:
     from visunex.recipes.schema import Reduction
 
-__all__ = ["Curated", "Dropping", "curate"]
+__all__ = ["Curated", "Dropping", "Opened", "curate", "groups_of", "kept_of", "opened", "reduced"]
 
 Mask = NDArray[np.bool_]
 
@@ -73,7 +73,7 @@ class Curated:
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
+class Opened:
     """A run's embedding, and the vectors it is of: their keys and the mask of those that count."""
 
     run: RunDir
@@ -97,11 +97,11 @@ def curate(
         raise UsageError(
             "say what to drop: --drop KEY, --drop-group N, --keep-group N or --drop-atypical 0.1"
         )
-    found = _opened(what)
+    found = opened(what)
     if out.resolve().is_relative_to(found.run.path.resolve()):
         raise UsageError(f"--out {out} lies in the run, which stays as it is: name another place")
-    groups = _groups(found) if split or dropping.groups or dropping.all_but_groups else None
-    kept = _kept(found, dropping, groups)
+    groups = groups_of(found) if split or dropping.groups or dropping.all_but_groups else None
+    kept = kept_of(found, dropping, groups)
     if groups is None or not split:
         return [_written(found, kept, dropping, out, overwrite=overwrite)]
     return [
@@ -117,7 +117,8 @@ def curate(
     ]
 
 
-def _opened(what: str) -> _Run:
+def opened(what: str) -> Opened:
+    """A run, by its folder or name, to be curated. Raises UsageError, EncodeError, EmbeddingError."""
     run = run_named(what)
     if run is None:
         raise UsageError(f"{what} is no run: name its folder, or what it is called under runs/")
@@ -137,7 +138,7 @@ def _opened(what: str) -> _Run:
     paths = rows["image_path"].to_pylist() if "image_path" in rows.column_names else [None] * len(keys)
     chosen = chosen_images(run.choice)
     counted = np.array([chosen is None or path in chosen for path in paths], bool)
-    return _Run(run, embedding, made, vectors, keys, counted)
+    return Opened(run, embedding, made, vectors, keys, counted)
 
 
 def _table(path: Path, columns: list[str]) -> Any:
@@ -149,8 +150,8 @@ def _table(path: Path, columns: list[str]) -> Any:
         raise EncodeError(f"{path} cannot be read: {error}") from None
 
 
-def _groups(found: _Run) -> NDArray[np.int64]:
-    """The group of each vector, -1 where it is in none."""
+def groups_of(found: Opened) -> NDArray[np.int64]:
+    """The group of each vector int64 [n], -1 where it is in none. Raises UsageError where there are none."""
     if not found.run.groups.exists():
         raise UsageError(
             f"{found.run.path} has no groups yet: `visunex-data show {found.run.path}` finds them, and makes "
@@ -160,8 +161,8 @@ def _groups(found: _Run) -> NDArray[np.int64]:
     return np.array([by_key.get(key, -1) for key in found.keys], np.int64)
 
 
-def _kept(found: _Run, dropping: Dropping, groups: NDArray[np.int64] | None) -> Mask:
-    """Which vectors stay."""
+def kept_of(found: Opened, dropping: Dropping, groups: NDArray[np.int64] | None) -> Mask:
+    """Which vectors stay, bool [n]. Raises UsageError: no such key or group, or nothing is left."""
     kept = found.counted & ~_named(found, dropping.keys)
     if groups is not None:
         _require_groups(groups, (*dropping.groups, *dropping.all_but_groups))
@@ -175,7 +176,7 @@ def _kept(found: _Run, dropping: Dropping, groups: NDArray[np.int64] | None) -> 
     return kept
 
 
-def _named(found: _Run, keys: tuple[str, ...]) -> Mask:
+def _named(found: Opened, keys: tuple[str, ...]) -> Mask:
     there = set(found.keys[found.counted])
     for key in keys:
         if key not in there:
@@ -191,9 +192,9 @@ def _require_groups(groups: NDArray[np.int64], wanted: tuple[int, ...]) -> None:
             raise UsageError(f"there is no group {each}: there are {', '.join(map(str, there))}")
 
 
-def _atypical(found: _Run, kept: Mask, share: float) -> Mask:
+def _atypical(found: Opened, kept: Mask, share: float) -> Mask:
     """The vectors among those kept, this share of them, that are least like what these make together."""
-    vector = _reduced(found, kept).reshape(-1).astype(np.float64)
+    vector = reduced(found, kept).reshape(-1).astype(np.float64)
     units = np.concatenate(list(only(found.vectors, kept).units())).astype(np.float64)
     places = np.flatnonzero(kept)[np.argsort(units @ vector, kind="stable")[: int(share * len(units))]]
     mask = np.zeros(len(kept), bool)
@@ -201,13 +202,13 @@ def _atypical(found: _Run, kept: Mask, share: float) -> Mask:
     return mask
 
 
-def _reduced(found: _Run, kept: Mask) -> NDArray[np.float32]:
-    """The embedding of the vectors that are kept, as the run's own was made of all."""
+def reduced(found: Opened, kept: Mask) -> NDArray[np.float32]:
+    """The embedding float32 [1, D] of the vectors that are kept, as the run's own was made of all."""
     how: Reduction = found.made["reduction"]
     return reduce_folder(only(_scored(found, how), kept), how, _baseline(found))
 
 
-def _scored(found: _Run, how: "Reduction") -> VectorFolder:
+def _scored(found: Opened, how: "Reduction") -> VectorFolder:
     """The vectors, with the scores that the choice after encode gave them where these are weights."""
     from dataclasses import replace
 
@@ -222,7 +223,7 @@ def _scored(found: _Run, how: "Reduction") -> VectorFolder:
     return replace(found.vectors, given_scores=scores)
 
 
-def _baseline(found: _Run) -> VectorFolder | None:
+def _baseline(found: Opened) -> VectorFolder | None:
     """What a contrast stands against."""
     name = found.made.get("baseline")
     if name is None:
@@ -232,10 +233,10 @@ def _baseline(found: _Run) -> VectorFolder | None:
 
 
 def _written(
-    found: _Run, kept: Mask, dropping: Dropping, out: Path, *, overwrite: bool, group: int | None = None
+    found: Opened, kept: Mask, dropping: Dropping, out: Path, *, overwrite: bool, group: int | None = None
 ) -> Curated:
     require_replaceable(out, overwrite=overwrite)
-    vector = _reduced(found, kept)
+    vector = reduced(found, kept)
     gone = found.counted & ~kept
     images = found.made.get("images")
     made = {name: value for name, value in found.made.items() if name != "sha256"}
