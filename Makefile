@@ -2,15 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := aesthetic_embeddings base clip demo export generate images net pipeline recipes
+PACKAGES := aesthetic_embeddings base clip demo export generate images net pipeline recipes studio
 # one thread for torch in each of pytest's processes: more would wait for one another
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 # files in the order of tests/conftest.py, the long ones first
 PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test test-slow coverage fuzz interop lint types format docs bench clean
+.PHONY: help demo studio test test-slow coverage fuzz interop lint types format docs bench clean
 help:
 	@echo "make demo    the whole job on a small drawn world, offline"
+	@echo "make studio  the page on which you see and curate tastes, offline (the demo first, if it is not there)"
 	@echo "make test    the tests (test-slow: the long ones too; coverage: with what they cover)"
 	@echo "make fuzz    mutated inputs of every kind, counted (VISUNEX_FUZZ=5000 of each)"
 	@echo "make lint    format, lint, types, import layers"
@@ -31,6 +32,10 @@ demo: $(VENV)/.installed
 		--sweep-steps 0,5,10,20 --n_samples 4 --skip_save --outdir $(DEMO)/pictures
 	@echo "The page of it all, pictures included:"
 	$(BIN)/visunex-data show $(DEMO)
+
+studio: $(VENV)/.installed
+	test -e $(DEMO)/embedding.pt || $(MAKE) --no-print-directory demo
+	$(BIN)/visunex-studio
 
 test: $(VENV)/.installed
 	$(TEST_ENV) $(BIN)/python -m $(PYTEST) -m "not slow"

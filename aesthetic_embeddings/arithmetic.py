@@ -40,9 +40,7 @@ def mix(parts: Iterable[tuple[Embedding, float]]) -> NDArray[np.float32]:
     return (total / norm).astype(np.float32)
 
 
-def save_mix(
-    path: Path, parts: Sequence[tuple[Embedding, float]], *, overwrite: bool = False
-) -> Embedding:
+def save_mix(path: Path, parts: Sequence[tuple[Embedding, float]], *, overwrite: bool = False) -> Embedding:
     """Mix as `mix` does, and write it to `path` with what it was made of and the weights in `mixed_from`.
 
     Raises EmbeddingError, also where `path` holds something else than an embedding of ours.

@@ -45,7 +45,7 @@ def test_the_table_has_every_room_and_no_other() -> None:
 def test_the_modules_beside_the_rooms_are_described() -> None:
     beside = {
         path.as_posix()
-        for package in ("pipeline", "generate")
+        for package in ("pipeline", "generate", "studio")
         for path in rooms()[package]
         if path.name not in ("__init__.py", "__main__.py")
     }

@@ -40,10 +40,13 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
         "net",
         "pipeline",
         "recipes",
+        "studio",
     ):
         modules = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
         data = {
-            path.relative_to(ROOT) for end in ("toml", "txt") for path in (ROOT / package).rglob(f"*.{end}")
+            path.relative_to(ROOT)
+            for path in (ROOT / package).rglob("*.*")
+            if path.suffix in (".toml", ".txt", ".j2", ".css")
         }
         assert {f"visunex/{path.as_posix()}" for path in modules | data} <= held
         assert f"visunex/{package}/py.typed" in held

@@ -6,7 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from generated_docs import CLI, KEYS, RECIPES, SOURCES, cli_page, data, export, generate, sources_page, tree
+from generated_docs import (
+    CLI,
+    KEYS,
+    RECIPES,
+    SOURCES,
+    cli_page,
+    data,
+    export,
+    generate,
+    sources_page,
+    studio,
+    tree,
+)
 
 from visunex.recipes.describe import schema_table
 
@@ -55,13 +67,14 @@ COMMANDS = {
     **dict(tree(data, "visunex-data")),
     **dict(tree(generate, "visunex-generate")),
     **dict(tree(export, "visunex-export")),
+    **dict(tree(studio, "visunex-studio")),
 }
 SHOWN = [
     command
     for page in PAGES
     if page.name not in ("benchmarks.md", "cli.md")
     for command in re.findall(
-        r"\b(visunex-(?:data|generate|export) .*?)(?=&& visunex-|`|$)", page.read_text(), re.MULTILINE
+        r"\b(visunex-(?:data|generate|export|studio) .*?)(?=&& visunex-|`|$)", page.read_text(), re.MULTILINE
     )
 ]
 

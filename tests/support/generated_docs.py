@@ -18,6 +18,7 @@ from visunex.pipeline.cli import main as data
 from visunex.pipeline.metadata.catalog.entries import data_sets
 from visunex.pipeline.metadata.catalog.page import page as sources
 from visunex.recipes.describe import schema_table
+from visunex.studio.cli import main as studio
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLI, RECIPES, SOURCES = DOCS / "cli.md", DOCS / "recipes.md", DOCS / "sources.md"
@@ -46,6 +47,7 @@ def cli_page() -> str:
         *tree(data, "visunex-data"),
         *tree(generate, "visunex-generate"),
         *tree(export, "visunex-export"),
+        *tree(studio, "visunex-studio"),
     ]
     contents = "\n".join(f"- [`{name}`](#{name.replace(' ', '-')})" for name, _ in commands)
     return "\n".join([HEAD, contents, "", *(section(command, name) for name, command in commands)])

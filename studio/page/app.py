@@ -1,0 +1,87 @@
+"""The studio as a web application: the page, and the pictures that it shows by address."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from visunex.base.errors import VisunexError
+
+from ..work.shelf import sheet_of, shelved
+from ..work.state import Studio
+from ..work.uploads import LARGEST
+from .cards import shelf_html
+from .guard import Application, Guard
+from .parts import part
+from .tastes import tastes_tab
+from .theme import style, theme
+
+if TYPE_CHECKING:
+    import gradio as gr
+    from fastapi import FastAPI
+
+__all__ = ["application"]
+
+_KEPT = 3600  # seconds that uploads stay where gradio puts them
+
+
+def application(studio: Studio, *, only_here: bool = True) -> Application:
+    """The studio, ready to be served; `only_here` as in `Guard`."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    import gradio as gr
+    from fastapi import FastAPI
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    _images(app, studio)
+    mounted = gr.mount_gradio_app(
+        app,
+        _page(studio),
+        "/",
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        max_file_size=LARGEST,
+        theme=theme(),
+        css=style(),
+    )
+    return Guard(mounted, only_here=only_here)
+
+
+def _page(studio: Studio) -> "gr.Blocks":
+    import gradio as gr
+
+    with gr.Blocks(title="VisuNex studio", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as page:
+        gr.HTML(part("top"))
+        with gr.Tabs(elem_id="tabs"), gr.Tab("Tastes", id="tastes"):
+            tastes = tastes_tab(studio)
+        page.load(
+            lambda: shelf_html(studio), None, tastes.shelf, show_progress="hidden", api_visibility="private"
+        )
+    return page
+
+
+def _images(app: "FastAPI", studio: Studio) -> None:
+    """Answer the addresses of pictures."""
+    from fastapi import Response
+
+    def answer(data: bytes | None) -> Any:
+        if data is None:
+            return Response(status_code=404)
+        return Response(data, media_type="image/webp", headers={"cache-control": "private, max-age=600"})
+
+    @app.get("/visunex/sheet")
+    def sheet(taste: str) -> Any:
+        try:
+            run = shelved(studio.places, taste).run
+            return answer(None if run is None else sheet_of(run))
+        except VisunexError:
+            return answer(None)
+
+    @app.get("/visunex/thumb/{desk}/{place}.webp")
+    def thumb(desk: int, place: int) -> Any:
+        try:
+            return answer(studio.desks.of(desk).thumbnail(place))
+        except VisunexError:
+            return answer(None)

@@ -1,0 +1,49 @@
+"""What handlers of the page share: errors as sentences on it, and what the page's own events bring."""
+
+import functools
+import html
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from visunex.base.console import explain
+from visunex.base.errors import UsageError
+from visunex.base.text import printable
+
+__all__ = ["event_texts", "event_value", "explained"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_MOST = 100_000  # texts of one event
+_LONGEST = 4096  # characters of each
+
+
+def explained(function: F) -> F:
+    """The function, whose errors gradio shows as text."""
+
+    @functools.wraps(function)
+    def careful(*args: Any, **kwargs: Any) -> Any:
+        import gradio as gr
+
+        try:
+            return function(*args, **kwargs)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(html.escape(printable(explain(error))), title="", print_exception=False) from error
+
+    return careful  # type: ignore[return-value]
+
+
+def event_value(event: Any, name: str) -> str:
+    """A text that an event of the page's own brings. Raises UsageError for anything else."""
+    value = (event._data or {}).get(name) if isinstance(event._data, dict) else None
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise UsageError("the page sent what it should not: load it again")
+    return value
+
+
+def event_texts(event: Any, name: str) -> tuple[str, ...]:
+    """The texts that an event of the page's own brings. Raises UsageError for anything else."""
+    values = event._data.get(name) if isinstance(event._data, dict) else None
+    if not isinstance(values, list) or len(values) > _MOST or not all(isinstance(v, str) for v in values):
+        raise UsageError("the page sent what it should not: load it again")
+    return tuple(values)

@@ -1,0 +1,112 @@
+"""The studio in a real browser: nothing leaves the page, and what a person does on it is done."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from visunex.aesthetic_embeddings import load
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+SECONDS = 60_000  # ms that a busy machine may take; none of it is waited for where it is there
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("there is no chromium here to show a page")
+    from playwright.sync_api import Error, sync_playwright
+
+    with sync_playwright() as driver:
+        try:
+            found = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"chromium cannot show a page here: {str(error).splitlines()[0]}")
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def studio(worked_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of a studio, and the folder in which it was started."""
+    folder = tmp_path_factory.mktemp("browser")
+    shutil.copytree(worked_in / "runs", folder / "runs")
+    command = [
+        sys.executable,
+        "-m",
+        "visunex.studio",
+        "--port",
+        "0",
+        "--no-browser",
+        "--model",
+        "visunex-tiny",
+    ]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().split()[2], folder
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        process.stdout.close()
+
+
+@dataclass
+class Watched:
+    """A page, and what it did that it should not."""
+
+    page: "Page"
+    address: str
+    left: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(params=[1600, 400], ids=["wide", "narrow"])
+def watched(
+    browser: "Browser", studio: tuple[str, Path], request: pytest.FixtureRequest
+) -> Iterator[Watched]:
+    page = browser.new_page(viewport={"width": request.param, "height": 900})
+    page.set_default_timeout(SECONDS)
+    found = Watched(page, studio[0])
+    ours = (f"{studio[0]}/", "data:", "blob:")
+    page.on("request", lambda it: None if it.url.startswith(ours) else found.left.append(it.url))
+    page.on("console", lambda it: found.errors.append(it.text) if it.type == "error" else None)
+    page.on("pageerror", lambda it: found.errors.append(str(it)))
+    page.goto(studio[0])
+    yield found
+    assert found.left == []
+    assert found.errors == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= request.param
+    assert page.title() == "VisuNex studio"
+    page.close()
+
+
+def test_a_taste_is_curated_by_clicking(watched: Watched, studio: tuple[str, Path]) -> None:
+    page, name = watched.page, f"mine_{watched.page.viewport_size['width']}"  # type: ignore[index]
+    page.click("[data-open=garden]")
+    page.wait_for_selector("[data-key]")
+    page.wait_for_selector("#standing .vx-words")
+    assert "60 of 60" in page.inner_text("#standing")
+    assert page.locator('[data-key][title^="<script>"]').count() == 1
+    shots = page.locator("[data-key]")
+    dropped = [str(shots.nth(place).get_attribute("data-key")) for place in (0, 2)]
+    for place in (0, 2):
+        shots.nth(place).click()
+    page.wait_for_function("document.querySelector('#standing').innerText.includes('58 of 60')")
+    page.fill("#save_as textarea, #save_as input", name)
+    page.click("#save")
+    page.wait_for_selector("#saved .vx-said")
+    noted = load(studio[1] / "tastes" / f"{name}.pt").provenance or {}
+    assert sorted(noted["curated"]["dropped_keys"]) == sorted(dropped)
+    page.click("#back")
+    page.wait_for_selector(f'[data-open="tastes/{name}.pt"]')
