@@ -1,8 +1,8 @@
 """The pipeline from Python: a stage or a whole recipe in one call, on any folder.
 
-Each function takes a recipe (a name, a path or a `Recipe`), or none, and over it the recipe's keys as keyword
-arguments. It holds the run folder's lock while it works, brings `report.html` up to date, and returns what
-the stage reports.
+Each stage's function takes a recipe (a name, a path or a `Recipe`), or none, and over it the recipe's keys as
+keyword arguments. It holds the run folder's lock while it works, brings `report.html` up to date, and returns
+what the stage reports. `curate_run` and `take_out_images` read a run and change nothing in it.
 """
 
 import contextlib
@@ -22,12 +22,21 @@ from .report import reported
 from .rundir import RunDir
 
 if TYPE_CHECKING:
+    from .curate.curation import Curated
+    from .curate.take_out import Form, ResizeMode, TakenOut
     from .download.stage import DownloadReport
     from .encode.reports import EncodeReport, PrecomputedReport, VectorsReport
     from .filter.stage import FilterReport
     from .run import RunReport
 
-__all__ = ["download_images", "encode_images", "filter_metadata", "run_recipe"]
+__all__ = [
+    "curate_run",
+    "download_images",
+    "encode_images",
+    "filter_metadata",
+    "run_recipe",
+    "take_out_images",
+]
 
 RecipeLike: TypeAlias = Recipe | str | Path
 Encoded: TypeAlias = "EncodeReport | PrecomputedReport | VectorsReport"
@@ -159,6 +168,62 @@ def run_recipe(
     changed = override(base, _overrides("run_recipe", settings, _RECIPE_KEYS))
     folder = RunDir(RUNS / changed.name if run is None else Path(run))
     return run_in(folder, changed, overwrite=overwrite, mirror=None if mirror is None else str(mirror))
+
+
+def curate_run(
+    run: str | Path,
+    out: str | Path,
+    *,
+    drop: str | Sequence[str] = (),
+    drop_groups: Sequence[int] = (),
+    keep_groups: Sequence[int] = (),
+    drop_atypical: float = 0.0,
+    split: bool = False,
+    overwrite: bool = False,
+) -> "list[Curated]":
+    """Reduce a run's vectors anew without some of its pictures; the run stays as it is.
+
+    `run` is a folder, or a name under `runs/`. Dropped are the pictures of these keys, those of groups, those
+    of all groups but some, and of what is left the least typical ones, a share of 0 to below 1. The embedding
+    goes to `out`, and what was dropped to the JSON file beside it; with `split` each group's to `NAME-0.pt`
+    and so on. Keys and groups are those of the run's page. A file at `out` that is no embedding of ours is
+    replaced with `overwrite` only.
+
+    Raises UsageError (nothing to drop, no such run, key or group, nothing left), EncodeError, EmbeddingError.
+
+    Example: `curate_run("runs/x", "mine.pt", drop=["0012"], drop_atypical=0.1)[0].kept`
+    """
+    from .curate.curation import Dropping, curate
+
+    keys = (drop,) if isinstance(drop, str) else tuple(drop)
+    dropping = Dropping(keys, tuple(drop_groups), tuple(keep_groups), drop_atypical)
+    return curate(os.fspath(run), dropping, Path(out), split=split, overwrite=overwrite)
+
+
+def take_out_images(
+    what: str | Path,
+    out: str | Path,
+    *,
+    form: "Form" = "folder",
+    shuffle: int | None = None,
+    size: int | None = None,
+    mode: "ResizeMode" = "shortest",
+) -> "TakenOut":
+    """Copy the pictures that a run has chosen, best first, to a new folder that other programs read.
+
+    `what` is a run's folder or name, or a place that `encode_images` takes, of which all pictures are taken.
+    `form` is `"folder"` (with `metadata.jsonl`), `"wds"` (tars) or `"parquet"`; each picture comes with its
+    text, score, licence, link and SHA-256. `shuffle` is the seed of another order. With a `size` in pixels
+    pictures become JPEG files of at most this size, by `mode`: `"shortest"` or `"longest"` side, or
+    `"center-crop"`. What cannot be read is left out, and counted in `failed`.
+
+    Raises UsageError (`out` is not empty, there are no pictures), EncodeError.
+
+    Example: `take_out_images("runs/x", "flowers", size=512).images`
+    """
+    from .curate.take_out import take_out
+
+    return take_out(os.fspath(what), form, Path(out), shuffle=shuffle, size=size, mode=mode)
 
 
 def filter_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False) -> "FilterReport":

@@ -93,6 +93,8 @@ def curate(
     UsageError (no run with pictures' vectors, no such key or group, nothing left), EncodeError,
     EmbeddingError.
     """
+    if not 0 <= dropping.atypical < 1:
+        raise UsageError(f"{dropping.atypical} is no share of pictures: give 0 to below 1, such as 0.1")
     if not dropping and not split:
         raise UsageError(
             "say what to drop: --drop KEY, --drop-group N, --keep-group N or --drop-atypical 0.1"

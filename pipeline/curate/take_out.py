@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from visunex.base.files import fingerprint
 from visunex.base.progress import Progress
@@ -78,6 +78,9 @@ def take_out(
     seed of another order. What cannot be read is left out and counted. Raises UsageError (`out` is not empty,
     there are no pictures), EncodeError (what cannot be read at all).
     """
+    for given, there in ((form, _WRITERS), (mode, get_args(ResizeMode))):
+        if given not in there:
+            raise UsageError(f"{given!r} is none of {', '.join(there)}")
     _require_empty(out)
     resized = None if size is None else Resize(size, mode)
     failed: Counter[str] = Counter()

@@ -2,12 +2,14 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import visunex.pipeline
@@ -18,7 +20,15 @@ from visunex.base.files import write_bytes
 from visunex.demo import TINY_MODEL
 from visunex.demo.server import DemoServer
 from visunex.demo.world import World, metadata_bytes
-from visunex.pipeline import api, download_images, encode_images, filter_metadata, run_recipe
+from visunex.pipeline import (
+    api,
+    curate_run,
+    download_images,
+    encode_images,
+    filter_metadata,
+    run_recipe,
+    take_out_images,
+)
 from visunex.pipeline.errors import DownloadError, StaleRunError
 
 WORLD = World(rows=120)
@@ -160,8 +170,40 @@ def headings(run: Path) -> list[str]:
     return [part.partition("<")[0] for part in figures.split("<h3>")[1:]]
 
 
+def test_a_run_is_curated_and_its_images_taken_out(done: Path, tmp_path: Path) -> None:
+    before = load(done / "embedding.pt").vector
+    (made,) = curate_run(done, tmp_path / "mine.pt", drop=chosen_keys(done)[0], drop_atypical=0.2)
+    assert (made.kept, made.dropped) == (8, 2)
+    assert load(tmp_path / "mine.pt").norm == pytest.approx(made.norm)
+    assert (load(done / "embedding.pt").vector == before).all()
+    taken = take_out_images(done, tmp_path / "out", size=32)
+    assert taken.images == len(list((tmp_path / "out").glob("*.jpg"))) == 10
+
+
+def chosen_keys(run: Path) -> list[str]:
+    rows = pl.read_parquet(run / "downloaded.parquet").filter(pl.col("chosen"))
+    return rows["key"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda run, out: curate_run(run, out), "say what to drop"),
+        (lambda run, out: curate_run(run, out, drop_atypical=10), "10 is no share of pictures"),
+        (lambda run, out: curate_run(run, out, drop=["none"]), "has no picture 'none'"),
+        (lambda run, out: take_out_images(run, out, form="zip"), "'zip' is none of folder, wds, parquet"),
+        (lambda run, out: take_out_images(run, out, size=8, mode="crop"), "'crop' is none of shortest"),
+    ],
+)
+def test_what_cannot_be_meant_of_a_runs_images(
+    call: Callable[[Path, Path], object], message: str, done: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        call(done, tmp_path / "out.pt")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_public_is_shown_and_documented() -> None:
-    assert dir(visunex.pipeline) == ["download_images", "encode_images", "filter_metadata", "run_recipe"]
     assert visunex.pipeline.__all__ == dir(visunex.pipeline) == sorted(api.__all__)
     for name in api.__all__:
         function = getattr(visunex.pipeline, name)
