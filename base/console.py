@@ -124,6 +124,20 @@ def explain(error: Exception) -> str:
     return f"{type(error).__name__}: {error}\nThis is a fault in VisuNex; -v shows where. Please report it."
 
 
+def quiet_libraries() -> None:
+    """Keep the libraries' progress bars and advice to library users off the terminal."""
+    import warnings
+
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", module=r"(diffusers|transformers|huggingface_hub)\.")
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of text under `columns`, for a terminal; the last column gives way where it is narrow.

@@ -1,13 +1,18 @@
 """What is wanted -> the file, by the module of its kind."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from visunex.aesthetic_embeddings import Embedding, find
 
-from .options import VECTORS
+from .errors import UsageError
+from .options import STEPS, VECTORS
 from .output import Output, suffixed
+
+if TYPE_CHECKING:
+    from visunex.generate import Taste
 
 __all__ = ["Wanted", "make"]
 
@@ -21,24 +26,39 @@ class Wanted:
     out: Path
     overwrite: bool = False
     norm: float | None = None
+    model: str = ""
+    variant: str | None = None
+    device: str = "auto"
+    imitate: int | None = None
+    cosine: int | None = None
+    rank: int = 4
+    prompts: Path | None = None
+    seed: int = 0
+
+    @property
+    def objective(self) -> tuple[str, int]:
+        """What is learnt, and how many steps it is to equal. Raises UsageError where both are asked for."""
+        if self.imitate is not None and self.cosine is not None:
+            raise UsageError("--imitate and --cosine are two ways to learn: give one of them")
+        if self.cosine is not None:
+            return "cosine", self.cosine
+        return "imitate", STEPS if self.imitate is None else self.imitate
 
 
 def make(wanted: Wanted) -> dict[str, Any]:
     """Make the file, unless this very request made it before; its path and provenance.
 
     Raises EmbeddingError for an embedding that is not there, ExportError for what cannot be made of it, or
-    cannot be written.
+    cannot be written, and what loading a model raises.
     """
     embedding = find(wanted.embedding)
-    if wanted.kind in VECTORS:
-        output, said = _vector(wanted, embedding)
+    made = _vector if wanted.kind in VECTORS else _lora
+    output, said = made(wanted, embedding)
     return {"file": str(output.path), **said}
 
 
 def request_of(wanted: Wanted, embedding: Embedding) -> dict[str, Any]:
     """What every kind says that it was made of, as JSON."""
-    import hashlib
-
     from visunex.aesthetic_embeddings.space import space_of
 
     space = space_of(embedding)
@@ -54,7 +74,7 @@ def request_of(wanted: Wanted, embedding: Embedding) -> dict[str, Any]:
 
 
 def _vector(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any]]:
-    from .vectors import VECTOR_KINDS, length_of, remarks, scaled
+    from .vectors import VECTOR_KINDS, length_of, report_on, scaled
 
     layout = VECTOR_KINDS[wanted.kind]
     path = suffixed(wanted.out, wanted.kind, layout.suffix)
@@ -65,12 +85,43 @@ def _vector(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any
     if (said := output.made(overwrite=wanted.overwrite)) is not None:
         return output, said
     vector = scaled(embedding.vector, norm)
-    length = embedding.norm if norm is None else norm
-    report = {
-        "norm": length,
-        "said": [
-            f"1x{embedding.dimension}, length {length:.4g}, for {layout.reader}",
-            *remarks(wanted.kind, embedding.dimension, length),
-        ],
+    return output, output.write(layout.data(vector), report_on(wanted.kind, vector))
+
+
+def _lora(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any]]:
+    from . import encoder, lora, prompt_set
+
+    objective, steps = wanted.objective
+    path = suffixed(wanted.out, wanted.kind, ".safetensors")
+    prompts = prompt_set.load(wanted.prompts, wanted.seed)
+    taste = _taste(wanted, embedding)
+    side = encoder.load(wanted.model, taste, device=wanted.device, variant=wanted.variant)
+    aim = lora.Aim(objective, steps, wanted.rank)
+    output = Output(path, {**request_of(wanted, embedding), **_learnt_on(wanted, side, prompts), **vars(aim)})
+    if (said := output.made(overwrite=wanted.overwrite)) is not None:
+        return output, said
+    data, report = lora.made(side, taste, aim, prompts, output, wanted.seed)
+    said = output.write(data, report)
+    output.forget()
+    return output, said
+
+
+def _taste(wanted: Wanted, embedding: Embedding) -> "Taste":
+    from visunex.aesthetic_embeddings.space import space_of
+    from visunex.generate import Taste
+
+    return Taste(wanted.embedding, embedding.tensor(), space=space_of(embedding))
+
+
+def _learnt_on(wanted: Wanted, side: Any, prompts: Any) -> dict[str, Any]:
+    """The model, the prompts and the seed, for a provenance."""
+    texts = "\n".join((*prompts.train, "", *prompts.choose, "", *prompts.judge))
+    return {
+        "model": {"name": wanted.model, "text_encoder": side.fingerprint},
+        "prompts": {
+            "file": str(wanted.prompts) if wanted.prompts else "shipped",
+            "learnt_on": len(prompts.train),
+            "sha256": hashlib.sha256(texts.encode()).hexdigest(),
+        },
+        "seed": wanted.seed,
     }
-    return output, output.write(layout.data(vector), report)

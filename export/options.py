@@ -7,15 +7,19 @@ from typing import Any, TypeVar
 import click
 
 from visunex.base.console import proxy_option
+from visunex.base.hub_cache import DEFAULT_MODEL
 
-__all__ = ["HEADINGS", "KINDS", "export_options", "without_effect"]
+__all__ = ["HEADINGS", "KINDS", "LEARNT", "VECTORS", "export_options", "without_effect"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 VECTORS = ("safetensors", "diffusers", "comfyui", "webui")
-KINDS = VECTORS
+LEARNT = ("lora",)
+KINDS = (*LEARNT, *VECTORS)
+STEPS = 10  # towards the taste, as `visunex-generate` takes without being told
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+AT_LEAST_ONE = click.IntRange(min=1)
 
 WHAT = [
     click.argument("embedding"),
@@ -24,20 +28,68 @@ WHAT = [
         "kind",
         required=True,
         type=click.Choice(KINDS),
-        help="What to make. The vector as safetensors, diffusers or comfyui (for an IP-Adapter), or webui "
-        "(for its extension of aesthetic gradients).",
+        help="What to make: lora, of the text encoder; or the vector itself as safetensors, diffusers or "
+        "comfyui (for an IP-Adapter) or webui (for its extension of aesthetic gradients).",
     ),
     click.option("--out", required=True, type=FILE, help="The file to make."),
     click.option("--overwrite", is_flag=True, help="Replace a file that is there already."),
+]
+LEARNING = [
+    click.option(
+        "--model",
+        default=DEFAULT_MODEL,
+        show_default=True,
+        help="The Stable Diffusion 1.x model whose text encoder is learnt on: a folder, a file, a name on "
+        "the Hugging Face Hub, or visunex-tiny.",
+    ),
+    click.option(
+        "--variant",
+        help="Which files of a folder or Hub model, e.g. fp16; default: those without, else what there is.",
+    ),
+    click.option(
+        "--imitate",
+        type=AT_LEAST_ONE,
+        is_flag=False,
+        flag_value=STEPS,
+        metavar="[STEPS]",
+        help=f"Learn what so many steps towards the taste make of each prompt.  [default: {STEPS}]",
+    ),
+    click.option(
+        "--cosine",
+        type=AT_LEAST_ONE,
+        is_flag=False,
+        flag_value=STEPS,
+        metavar="[STEPS]",
+        help="Raise the prompts' cosine to the taste itself, as far as so many steps do.",
+    ),
+    click.option("--rank", type=click.IntRange(1, 128), default=4, show_default=True, help="Rank of a LoRA."),
+    click.option(
+        "--prompts",
+        type=FILE,
+        help="Learn on the prompts in this file, one a line, in place of the shipped ones.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**31 - 1),
+        default=0,
+        show_default=True,
+        help="Of what is drawn by lot: the same seed, the same file.",
+    ),
 ]
 VECTOR = [
     click.option(
         "--norm",
         type=click.FloatRange(min=0, min_open=True),
-        help="Length of the vector in the file.  [default: the mean of the run's own vectors, else as it is]",
+        help="Length of the vector in the file.  [default: the mean of the pictures' own, if known]",
     ),
 ]
 MACHINE = [
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="cpu, cuda, mps, ...; auto: a GPU if there is one.",
+    ),
     click.option(
         "--mirror",
         envvar="VISUNEX_MIRROR",
@@ -48,15 +100,25 @@ MACHINE = [
 ]
 
 # What `--help` puts above the option of this name and those behind it.
-HEADINGS = {"kind": "What to make", "norm": "The vector", "mirror": "The machine", "version": "Other"}
+HEADINGS = {
+    "kind": "What to make",
+    "model": "What is learnt on a model",
+    "norm": "The vector",
+    "device": "The machine",
+    "version": "Other",
+}
 
 # Options that mean something for some kinds alone.
-ONLY_FOR: Mapping[str, tuple[str, ...]] = {"norm": VECTORS}
+ONLY_FOR: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("model", "variant", "device", "prompts", "seed", "imitate", "cosine"), LEARNT),
+    "rank": ("lora",),
+    "norm": VECTORS,
+}
 
 
 def export_options(function: Function) -> Function:
     """Give a command every option of `visunex-export`, in the order in which `--help` shows them."""
-    for add in reversed([*WHAT, *VECTOR, *MACHINE]):
+    for add in reversed([*WHAT, *LEARNING, *VECTOR, *MACHINE]):
         function = add(function)
     return function
 

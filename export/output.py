@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Output", "Unfinished", "provenance_path", "suffixed"]
 
+PARTS = ("steered", "learning")  # of the work, which are kept until the file is made
 LIBRARIES = ("visunex", "torch", "transformers", "safetensors")
 
 
@@ -89,6 +90,11 @@ class Output:
             raise ExportError(f"{self.path} cannot be written: {error.strerror or error}") from None
         return said
 
+    def forget(self) -> None:
+        """Remove what was kept of the work: the file is made."""
+        for kept in PARTS:
+            self.unfinished(kept).path.unlink(missing_ok=True)
+
     def unfinished(self, what: str) -> "Unfinished":
         """A place for what is kept of the work until the file is made."""
         return Unfinished(self.path.with_name(f".{self.path.name}.{what}{TEMPORARY_SUFFIX}"), self.digest)
@@ -130,7 +136,3 @@ class Unfinished:
             write_bytes(self.path, save(held, {"request": self.digest}))
         except OSError as error:
             raise ExportError(f"{self.path} cannot be written: {error.strerror or error}") from None
-
-    def remove(self) -> None:
-        """Forget what is kept: the file is made."""
-        self.path.unlink(missing_ok=True)

@@ -15,9 +15,9 @@ and the length counts there.
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,12 +26,10 @@ from numpy.typing import NDArray
 from visunex.aesthetic_embeddings import Embedding
 from visunex.aesthetic_embeddings.tensorfile import tensor_bytes
 
-from .errors import ExportError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["VECTOR_KINDS", "Layout", "length_of", "plain_torch_bytes", "remarks", "scaled"]
+__all__ = ["VECTOR_KINDS", "Layout", "length_of", "plain_torch_bytes", "report_on", "scaled"]
 
 SHORT = 2.0  # a mean of raw image vectors is longer: those of CLIP are several units long
 WITHOUT_GUIDANCE = 768  # dimensions of FLUX's adapter, the only one of that size in diffusers
@@ -64,31 +62,13 @@ def scaled(vector: NDArray[np.float32], norm: float | None) -> NDArray[np.float3
 
 
 def length_of(embedding: Embedding) -> float | None:
-    """The mean length of the raw image vectors of the run that an embedding lies in; None without a run.
+    """The mean length of the image vectors that an embedding was made of, where its provenance has it.
 
-    An embedding of unit vectors is shorter than any picture's. Reads the column `norm` of the run's
-    `vectors/metadata/*.parquet`.
+    An embedding of unit vectors is shorter than any picture's.
     """
-    if embedding.path is None:
-        return None
-    found = list(_norms(embedding.path.parent / "vectors" / "metadata"))
-    total, count = sum(part for part, _ in found), sum(number for _, number in found)
-    return total / count if count else None
-
-
-def _norms(folder: Path) -> Iterator[tuple[float, int]]:
-    """The sum of the lengths and their number, for each file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            for batch in pq.ParquetFile(path).iter_batches(columns=["norm"]):
-                norms = np.asarray(batch.column(0).to_numpy(zero_copy_only=False), dtype=np.float64)
-                norms = norms[np.isfinite(norms) & (norms > 0)]
-                yield float(norms.sum()), len(norms)
-        except (OSError, pa.ArrowInvalid, ValueError, IndexError, TypeError) as error:
-            raise ExportError(f"{path} cannot be read: {error}; give --norm instead") from None
+    checks = (embedding.provenance or {}).get("checks")
+    norm = checks.get("image_norm") if isinstance(checks, dict) else None
+    return float(norm) if isinstance(norm, int | float) and 0 < norm < inf else None
 
 
 def plain_torch_bytes(value: Any) -> bytes:
@@ -152,10 +132,17 @@ VECTOR_KINDS = {
 }
 
 
+def report_on(kind: str, vector: NDArray[np.float32]) -> dict[str, Any]:
+    """What was written, in figures and in sentences, of a vector [1, D]."""
+    layout, norm = VECTOR_KINDS[kind], float(np.linalg.norm(vector.astype(np.float64)))
+    said = [f"1x{vector.shape[1]}, length {norm:.4g}, for {layout.reader}"]
+    if layout.adapter:
+        said += remarks(kind, vector.shape[1], norm)
+    return {"norm": norm, "said": said}
+
+
 def remarks(kind: str, dimension: int, norm: float) -> list[str]:
-    """What a person has to know of a vector of this size and length, in sentences."""
-    if not VECTOR_KINDS[kind].adapter:
-        return []
+    """Whether an adapter will make anything of a vector of this size and length, in sentences."""
     fits = FITS[kind].get(dimension)
     said = [
         f"It fits adapters of {fits}."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from visunex.base.console import Command, Program, show
+from visunex.base.console import Command, Program, quiet_libraries, show
 from visunex.base.progress import Progress, human_time
 from visunex.base.text import printable
 
@@ -105,20 +105,6 @@ def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
         click.echo(printable(remark(report.spelt)), err=True)
     seed = job.settings.seed
     show({**report.as_dict(), "seed": seed}, f"{summary(report)}\nseed {seed}")
-
-
-def quiet_libraries() -> None:
-    """Keep the libraries' progress bars and advice to library users off the terminal."""
-    import warnings
-
-    import diffusers
-    import transformers
-
-    diffusers.utils.logging.set_verbosity_error()
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", module=r"(diffusers|transformers|huggingface_hub)\.")
 
 
 def with_sources(ctx: click.Context, options: "Options", named: set[str]) -> "tuple[Options, Again | None]":

@@ -51,3 +51,29 @@ def taste(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The taste of the demo world's flowers: the mean of some drawn scenes with flowers, by visunex-tiny."""
+    from visunex.demo.judge import Judge
+
+    path = tmp_path_factory.mktemp("tastes") / "flowers.pt"
+    save(path, Judge().flower_embedding(60).numpy(), {"model": {"name": "visunex-tiny"}})
+    return path
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prompts of the demo world without flowers, a line each."""
+    from itertools import product
+
+    from visunex.demo.captions import label
+    from visunex.demo.scene import PALETTES, Scene
+
+    path = tmp_path_factory.mktemp("prompts") / "scenes.txt"
+    subjects = ("castle", "ship", "house")
+    path.write_text(
+        "\n".join(label(Scene(*each, garden=False, seed=0)) for each in product(subjects, PALETTES))
+    )
+    return path

@@ -7,13 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from visunex.aesthetic_embeddings import load
+from visunex.aesthetic_embeddings import load, save
 
 # What the web UI's check of pickled files lets through (AUTOMATIC1111/stable-diffusion-webui,
 # modules/safe.py, `allowed_zip_names_re`, before it took torch's newer members).
@@ -70,14 +68,12 @@ def test_the_web_uis_check_of_pickles_passes_every_torch_file(export: Export, ta
     assert torch.load("x.pt").shape == (1, 768)
 
 
-def test_a_short_vector_gets_the_length_of_the_runs_own(export: Export, taste: Taste, tmp_path: Path) -> None:
+def test_a_short_vector_gets_the_length_of_the_pictures_own(export: Export, taste: Taste) -> None:
     path = taste()
     assert "Give --norm" in export(path, "--to", "comfyui", "--out", "a")["report"]["said"][2]
-    folder = tmp_path / "vectors" / "metadata"
-    folder.mkdir(parents=True)
-    pq.write_table(pa.table({"norm": [9.0, None, 11.0]}), folder / "metadata_0.parquet")
+    save(path, load(path).vector, {"checks": {"image_norm": 10.0}})
     said = export(path, "--to", "comfyui", "--out", "b")
-    assert said["report"]["norm"] == 10
+    assert said["report"]["norm"] == pytest.approx(10)
     assert torch.load("b.ipadpt").norm().item() == pytest.approx(10)
     assert len(said["report"]["said"]) == 2
 

@@ -1,0 +1,157 @@
+"""A LoRA of a CLIP text encoder, and kohya's layout of it, which web UI, Forge, ComfyUI and diffusers read.
+
+W becomes W + strength * (alpha / rank) * B A (Hu et al., arXiv 2106.09685): A, `lora_down`, `[rank, in]`; B,
+`lora_up`, `[out, rank]`. Here alpha is the rank, so that strength 1 is B A as it stands.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import ExportError
+
+__all__ = ["Lora", "merge", "read", "safetensors_bytes"]
+
+PREFIX = "lora_te_text_model_"  # of Stable Diffusion 1.x's one text encoder
+LAYERS = (
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.out_proj",
+    "mlp.fc1",
+    "mlp.fc2",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Lora:
+    """A and B of each linear layer, by the layer's name in transformers' text model."""
+
+    down: Mapping[str, Tensor]
+    up: Mapping[str, Tensor]
+
+    @classmethod
+    def fresh(cls, encoder: nn.Module, rank: int, seed: int) -> "Lora":
+        """One that changes nothing yet: A drawn by `seed`, B zeros, both to be learnt."""
+        generator = torch.Generator().manual_seed(seed)
+        down, up = {}, {}
+        for name, layer in layers_of(encoder).items():
+            rows = torch.randn(rank, layer.in_features, generator=generator) / layer.in_features**0.5
+            down[name] = rows.to(layer.weight.device).requires_grad_()
+            up[name] = torch.zeros(layer.out_features, rank, device=layer.weight.device).requires_grad_()
+        return cls(down, up)
+
+    @property
+    def rank(self) -> int:
+        """Rows of A."""
+        return len(next(iter(self.down.values())))
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """All tensors, by a name for each."""
+        parts = {"down": self.down, "up": self.up}
+        return {f"{part}.{name}": value for part, all_of in parts.items() for name, value in all_of.items()}
+
+    def times(self, strength: float) -> "Lora":
+        """The same, with `strength` put into B."""
+        return Lora(
+            {name: value.detach() for name, value in self.down.items()},
+            {name: value.detach() * strength for name, value in self.up.items()},
+        )
+
+    @contextmanager
+    def on(self, encoder: nn.Module, strength: float = 1.0) -> Iterator[None]:
+        """While the block runs the encoder computes as if this were merged; gradients reach A and B."""
+        with ExitStack() as hooks:
+            for name, layer in layers_of(encoder).items():
+                add = partial(_added, self.down[name], self.up[name], strength)
+                hooks.callback(layer.register_forward_hook(add).remove)
+            yield
+
+
+def _added(
+    down: Tensor, up: Tensor, strength: float, _layer: Any, given: tuple[Tensor], out: Tensor
+) -> Tensor:
+    return out + strength * ((given[0] @ down.T) @ up.T)
+
+
+def layers_of(encoder: nn.Module) -> dict[str, nn.Linear]:
+    """The linear layers of a CLIP text model's blocks, by their names. Raises ExportError for others."""
+    found = {name: module for name, module in encoder.named_modules() if name.endswith(LAYERS)}
+    for name, module in found.items():
+        if type(module) is not nn.Linear:
+            raise ExportError(f"{name} is a {type(module).__name__}, where CLIP has a linear layer")
+    return {name: module for name, module in found.items() if isinstance(module, nn.Linear)}
+
+
+def key_of(layer: str) -> str:
+    """kohya's name of a layer, which begins with PREFIX and has underscores for dots."""
+    return PREFIX + layer.removeprefix("text_model.").replace(".", "_")
+
+
+def safetensors_bytes(lora: Lora, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of the file, with `metadata` beside what kohya's own say of the network."""
+    from safetensors.torch import save
+
+    alpha = torch.tensor(float(lora.rank))
+    tensors = {}
+    for name, down in lora.down.items():
+        key = key_of(name)
+        tensors[f"{key}.lora_down.weight"] = down.detach().cpu().float().contiguous()
+        tensors[f"{key}.lora_up.weight"] = lora.up[name].detach().cpu().float().contiguous()
+        tensors[f"{key}.alpha"] = alpha.clone()
+    said = {
+        "format": "pt",
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(lora.rank),
+        "ss_network_alpha": f"{lora.rank:.1f}",
+        "ss_base_model_version": "sd_v1",
+        "ss_v2": "False",
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": "stable-diffusion-v1/lora",
+        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+    }
+    return save(tensors, {**said, **metadata})
+
+
+def read(path: Path, encoder: nn.Module) -> Lora:
+    """The LoRA in a file of kohya's layout, for this encoder; a file's alpha is put into B.
+
+    Raises ExportError for a file that is none, or another encoder's.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        held = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ExportError(f"{path} cannot be read as safetensors: {error}") from None
+    down, up = {}, {}
+    for name, layer in layers_of(encoder).items():
+        key = key_of(name)
+        try:
+            first, second = held[f"{key}.lora_down.weight"].float(), held[f"{key}.lora_up.weight"].float()
+        except KeyError:
+            continue
+        if (first.shape[1:], second.shape[:1]) != ((layer.in_features,), (layer.out_features,)):
+            raise ExportError(f"{path} is of another text encoder: {key} does not fit")
+        alpha = float(held.get(f"{key}.alpha", torch.tensor(float(len(first)))))
+        down[name], up[name] = first, second * (alpha / len(first))
+    if not down:
+        raise ExportError(f"{path} holds no LoRA of a text encoder in kohya's layout")
+    return Lora(down, up)
+
+
+@torch.no_grad()
+def merge(encoder: nn.Module, lora: Lora, strength: float = 1.0) -> None:
+    """Put a LoRA into the encoder's own weights: W + strength * B A."""
+    for name, layer in layers_of(encoder).items():
+        if name in lora.down:
+            change = lora.up[name].double() @ lora.down[name].double()
+            layer.weight.copy_((layer.weight.double() + strength * change).to(layer.weight.dtype))
