@@ -11,7 +11,7 @@ from benchmarks.encode import cosines, encoder_of, random_model
 from visunex.clip import factory as clip
 from visunex.clip.image_encoder import ImageEncoder
 from visunex.clip.preprocess import Seen
-from visunex.pipeline.encode.decode_pool import decode_here
+from visunex.pipeline.encode.decoding.decode_pool import decode_here
 from visunex.pipeline.shards.samples import samples, sources
 
 MEAN_OF = 500

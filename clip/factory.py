@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from visunex.base.errors import first_line
 from visunex.base.files import sha256_file
+from visunex.base.machine import is_memory_shortage
 from visunex.base.torch_files import TorchFileError, stand_ins
 
 from .devices import Precision, choose_device, choose_precision, dtype_of, every_device, share_the_cpu
-from .errors import ModelError
+from .errors import DeviceMemoryError, ModelError
 from .image_encoder import ImageEncoder
 from .precision import lower
 from .preprocess import Preprocessing
@@ -44,13 +45,15 @@ def load_image_encoder(
 
     `model` is open_clip's name, `local-dir:PATH` (open_clip's folder form) or `visunex-tiny`; the last two
     bring their own weights. A tag whose weights were trained with QuickGELU (OpenAI's) gets it. `compiled`
-    has torch.compile make it faster, where that works. Raises ModelError.
+    has torch.compile make it faster, where that works. Raises ModelError; DeviceMemoryError where the device
+    has no room for it.
     """
     checkpoint = locate(model, pretrained)
     share_the_cpu()
     where, *others = every_device(device)
     how = choose_precision(precision, where)
-    network, preprocessing, dimension, activation = _build(checkpoint, where, how)
+    with _room_on(where, model):
+        network, preprocessing, dimension, activation = _build(checkpoint, where, how)
     if compiled:
         network = _compiled(network, _blank(preprocessing.size, where))
     own = checkpoint.model.startswith(LOCAL_FOLDER)
@@ -89,6 +92,17 @@ def load_text_encoder(model: str, pretrained: str = "openai", *, device: str = "
     return TextEncoder(model, where, network, tokenizer)
 
 
+@contextlib.contextmanager
+def _room_on(device: str, model: str) -> Iterator[None]:
+    """A model that is loaded while the block runs may be too large: raise DeviceMemoryError then."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_shortage(error):
+            raise
+        raise DeviceMemoryError(f"{model} does not fit into the memory of {device}") from None
+
+
 def _resizes(preprocess: Preprocess, device: str, *, exact: bool) -> bool:
     """Whether the device resizes: `auto` has a CPU do it, where torch is several times as fast as Pillow."""
     return preprocess == "device" or (preprocess == "auto" and device == "cpu" and not exact)
@@ -125,6 +139,8 @@ def _model(checkpoint: Checkpoint, device: str) -> Any:
     except ModelError:
         raise
     except Exception as error:  # a file that is no checkpoint of this model fails in many ways
+        if is_memory_shortage(error):
+            raise
         raise ModelError(f"{checkpoint.file} {_why_unloadable(error, checkpoint)}") from None
 
 

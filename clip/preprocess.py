@@ -5,14 +5,16 @@ encoder's size with Pillow's antialiased bicubic, centre crop. What CLIP leaves 
 16 bits, animations) `visunex.images.decode` decides.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from visunex.images.decode import Box, View, decode
+from visunex.images.decode import Box, View, decode, decoded_size
+from visunex.images.errors import ImageError
 
 Pixels = NDArray[np.uint8]
 
@@ -45,13 +47,22 @@ class Preprocessing:
         """The most that `seen` gives of an image: for the device, 3:2 of four times the size."""
         return (24 if self.on_device else 1) * 3 * self.size**2
 
+    @property
+    def pixels_alone(self) -> "Preprocessing":
+        """The same of what `seen` depends on: encoders for which this is equal take the same pixels."""
+        plain = Preprocessing()
+        return replace(self, mean=plain.mean, std=plain.std)
+
     def seen(self, data: bytes) -> "Seen":
         """The image in a file's bytes: `on_device` as it was decoded, else as a square.
 
         An image that is larger than `most_bytes` or much longer than wide becomes a square in any case.
         Raises ImageError.
         """
-        view = self._view(data)
+        return self.seen_of(self._view(data))
+
+    def seen_of(self, view: View) -> "Seen":
+        """The same of an image that was decoded as this one has it decoded."""
         whole = self._whole(view) if self.on_device else None
         return whole or Seen(self._square(view), (self.size, self.size))
 
@@ -64,7 +75,12 @@ class Preprocessing:
         return self._square(View(image, (0, 0, *image.size)))
 
     def _view(self, data: bytes) -> View:
-        return decode(data, None if self.exact else 2 * self.size)
+        return decode(data, self.enough)
+
+    @property
+    def enough(self) -> int | None:
+        """The pixels to which a JPEG may be reduced while it is decoded; None: not at all."""
+        return None if self.exact else 2 * self.size
 
     def _whole(self, view: View) -> "Seen | None":
         """The image as it was decoded, for a resize elsewhere; None where it would take too much room."""
@@ -87,6 +103,24 @@ class Seen:
 
     pixels: Pixels
     resized: tuple[int, int]
+
+
+def seen_by(data: bytes, wanted: "Sequence[Preprocessing]") -> "list[Seen | ImageError]":
+    """The image in a file's bytes as each of several encoders wants it; or why it cannot be had.
+
+    It is decoded once for all that have it decoded at the same size.
+    """
+    views: dict[tuple[int, int] | int | None, View] = {}
+    found: list[Seen | ImageError] = []
+    for how in wanted:
+        same = (decoded_size(data, how.enough) if len(wanted) > 1 else None) or how.enough
+        try:
+            if same not in views:
+                views[same] = decode(data, how.enough)
+            found.append(how.seen_of(views[same]))
+        except ImageError as error:
+            found.append(error)
+    return found
 
 
 def _shortest(view: View, target: int, filter_: Image.Resampling, *, exact: bool) -> Image.Image:

@@ -19,7 +19,7 @@ from PIL import Image
 from .errors import ImageError, judged
 from .formats import FORMATS
 
-__all__ = ["MAX_PIXELS", "Box", "View", "decode", "open_rgb", "opened"]
+__all__ = ["MAX_PIXELS", "Box", "View", "decode", "decoded_size", "open_rgb", "opened"]
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
@@ -103,6 +103,21 @@ def decode(data: bytes, enough: int | None = None) -> View:
             raise ImageError("out_of_memory", "the picture does not fit into memory") from None
         except Exception as error:  # decoders of hostile bytes raise anything
             raise judged(data, error) from None
+
+
+def decoded_size(data: bytes, enough: int | None) -> tuple[int, int] | None:
+    """The width and height at which `decode` decodes a file, by its header; None where that cannot be read.
+
+    Where they are the same for two values of `enough`, so is the view.
+    """
+    try:
+        with warnings.catch_warnings(), opened(data) as image:
+            warnings.simplefilter("ignore")
+            if enough is not None:
+                image.draft(None, (enough, enough))
+            return image.size
+    except Exception:  # hostile bytes raise anything; `decode` says what is the matter
+        return None
 
 
 def _decode(data: bytes, enough: int | None) -> View:

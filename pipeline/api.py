@@ -19,7 +19,7 @@ from visunex.recipes import Download, Encode, Filter, Override, Recipe, dumps, l
 
 from .errors import DownloadError, UsageError
 from .report import reported
-from .rundir import RunDir
+from .rundir import RunDir, beside
 
 if TYPE_CHECKING:
     from .curate.curation import Curated
@@ -265,7 +265,8 @@ def encode_in(
     from .encode.published import reduce_published
 
     if out is not None and out.suffix == ".pt" and not out.is_dir():
-        require_replaceable(out, overwrite=overwrite)  # before the work, not after it
+        for each in (out, *(beside(out, other.space) for other in recipe.encode.others)):
+            require_replaceable(each, overwrite=overwrite)  # before the work, not after it
     with contextlib.nullcontext() if run is None else _at_work(run):
         if recipe.encode.vectors:
             return reduce_published(run, recipe, out=out, overwrite=overwrite)

@@ -51,8 +51,9 @@ def set_aside(run: RunDir) -> None:
 
     The embedding stays until there is another.
     """
-    for folder in (run.vectors, run.shards):
-        _move(folder, run.earlier / folder.name)
+    for each in run.encoders:
+        _move(each.vectors, run.earlier / run.vectors.name)
+    _move(run.shards, run.earlier / run.shards.name)
     run.groups.unlink(missing_ok=True)
     run.choice.unlink(missing_ok=True)
 

@@ -8,8 +8,9 @@ that are chosen so far, and at the end `finish_encode` brings the vectors up to 
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +19,9 @@ from visunex.clip.image_encoder import ImageEncoder
 
 from .download.plan import Plan
 from .download.results import Results
-from .encode.partition_encoder import OutcomeCounts, PartitionEncoder
+from .encode.counts import OutcomeCounts
+from .encode.encoders import Target, shares_memory
+from .encode.partition_encoder import PartitionEncoder
 from .encode.stage import Encoded
 from .shards.discard import discard_images
 from .shards.made import is_made
@@ -60,17 +63,27 @@ def background_thread(work: Callable[[Event], T]) -> Iterator["Future[T]"]:
 
 
 def encode_while_downloading(
-    plan: Plan, settings: "Encode", encoder: ImageEncoder, downloading: "Future[Any]", progress: Progress
+    plan: Plan,
+    settings: "Encode",
+    encoders: tuple[ImageEncoder, ...],
+    downloading: "Future[Any]",
+    progress: Progress,
 ) -> Encoded:
     """Encode what is chosen so far of each shard that is finished, until the download is over.
 
     With `discard_images` a shard's images go once none can be wanted that has no vector. A shard that has a
-    part already is left to `finish_encode`, which knows what is wanted. Raises EncodeError.
+    part already, of each encoder, is left to `finish_encode`, which knows what is wanted. Raises EncodeError.
     """
-    counts, encoded_now, seconds, finished = OutcomeCounts(), 0, 0.0, _FinishedShards(plan)
+    runs = [plan.run, *(plan.run.of_encoder(each.space) for each in settings.others)]
+    targets = [
+        Target(encoder, run.vectors, own, run.space)
+        for encoder, run, own in zip(encoders, runs, settings.of_each, strict=True)
+    ]
+    counts, encoded_now, seconds = [OutcomeCounts() for _ in targets], 0, 0.0
+    finished = _FinishedShards(plan, [each.folder for each in targets])
     # A download that was finished before may make shards again, of the images that are in them.
     discards = settings.discard_images and not plan.run.downloaded.exists()
-    with PartitionEncoder(encoder, settings, plan.run.vectors) as parts:
+    with PartitionEncoder(targets) as parts, shares_memory(len(targets)):
         while not downloading.done():
             sources = finished.newly_finished()
             if not sources:
@@ -82,7 +95,7 @@ def encode_while_downloading(
             if discards:
                 encoded = (source for source in sources if source.shard in parts.numbers)
                 discard_images(source.path for source in encoded if finished.is_settled(source))
-    return Encoded(encoder, counts, encoded_now, seconds)
+    return Encoded(encoders, tuple(counts), encoded_now, seconds)
 
 
 def _unless_failed(sources: list[Source], downloading: "Future[Any]") -> Iterator[Source]:
@@ -93,8 +106,8 @@ def _unless_failed(sources: list[Source], downloading: "Future[Any]") -> Iterato
 class _FinishedShards:
     """The shards of a run that are finished, and which of their images are chosen so far."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan, self._folder = plan, plan.run.shards
+    def __init__(self, plan: Plan, vectors: Sequence[Path]) -> None:
+        self._plan, self._folder, self._vectors = plan, plan.run.shards, vectors
         self._results, self._statuses = Results(plan), dict[int, str]()
 
     def newly_finished(self) -> list[Source]:
@@ -115,7 +128,7 @@ class _FinishedShards:
         return statuses <= {"chosen", *_NEVER_WANTED}
 
     def _has_vectors(self, shard: int) -> bool:
-        return read_provenance(part_paths(self._plan.run.vectors, shard)) is not None
+        return all(read_provenance(part_paths(folder, shard)) is not None for folder in self._vectors)
 
     def _source(self, shard: int) -> Source:
         ranks = (result.rank for result in self._results.of(shard))

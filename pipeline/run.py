@@ -126,8 +126,8 @@ def _overlapped(run: RunDir, recipe: "Recipe", overwrite: bool) -> "tuple[Downlo
     begun, request = begin_download(run, recipe, overwrite=overwrite), EncodeRequest(run)
     with Progress("encode", recipe.filter.top) as shown:
         with background_thread(lambda stopping: begun.work(stopping=stopping)) as downloading:
-            encoder = begin_encode(request, recipe.encode, overwrite=overwrite)
-            early = encode_while_downloading(begun.plan, recipe.encode, encoder, downloading, shown)
+            encoders = begin_encode(request, recipe.encode, overwrite=overwrite)
+            early = encode_while_downloading(begun.plan, recipe.encode, encoders, downloading, shown)
             downloaded = downloading.result()
         return downloaded, finish_encode(request, recipe, early, progress=shown)
 
@@ -162,6 +162,7 @@ def _make_baseline(recipe: "Recipe") -> None:
         "source.data": recipe.source.data,
         "encode.model": recipe.encode.model,
         "encode.pretrained": recipe.encode.pretrained,
+        "encode.also": recipe.encode.also,
     }
     with baseline.locked():
         run_recipe(baseline, load(name, given))

@@ -25,9 +25,13 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 @dataclass(frozen=True)
 class RunDir:
-    """A run folder. Creating the object touches nothing; `locked()` creates the folder."""
+    """A run folder. Creating the object touches nothing; `locked()` creates the folder.
+
+    Of several encoders each but the first has files of its own, named by its `space` (see `of_encoder`).
+    """
 
     path: Path
+    space: str = ""
 
     @property
     def recipe(self) -> Path:
@@ -52,17 +56,17 @@ class RunDir:
     @property
     def vectors(self) -> Path:
         """Image vectors in clip-retrieval's layout."""
-        return self.path / "vectors"
+        return self.path / f"vectors{self._suffix}"
 
     @property
     def embedding(self) -> Path:
         """The aesthetic embedding."""
-        return self.path / EMBEDDING
+        return beside(self.path / EMBEDDING, self.space)
 
     @property
     def provenance(self) -> Path:
         """How the embedding was made."""
-        return self.path / "embedding.json"
+        return self.embedding.with_suffix(".json")
 
     @property
     def report(self) -> Path:
@@ -99,12 +103,27 @@ class RunDir:
         """Pictures and vectors of earlier selections, to be taken over, by stage and in numbered folders."""
         return self.path / ".visunex" / "earlier"
 
+    @property
+    def _suffix(self) -> str:
+        return f"-{self.space}" if self.space else ""
+
+    def of_encoder(self, space: str) -> "RunDir":
+        """The same run as a further encoder has it: vectors, embedding and what they were made from."""
+        return RunDir(self.path, space)
+
+    @property
+    def encoders(self) -> "list[RunDir]":
+        """The run as each encoder has it that has encoded its images, the run's own first."""
+        names = sorted(path.stem for path in (self.path / ".visunex").glob("encode-*.json"))
+        return [RunDir(self.path), *(self.of_encoder(name.removeprefix("encode-")) for name in names)]
+
     def outputs(self, stage: Stage) -> tuple[Path, ...]:
         """What `stage` writes, and `--overwrite` removes."""
+        own = () if self.space else (self.groups, self.choice)
         return {
             "filter": (self.selected,),
             "download": (self.shards, self.downloaded, self.thumbnails),
-            "encode": (self.vectors, self.embedding, self.provenance, self.groups, self.choice),
+            "encode": (self.vectors, self.embedding, self.provenance, *own),
         }[stage]
 
     @contextlib.contextmanager
@@ -137,7 +156,7 @@ class RunDir:
         when outputs of the stage made from something else exist and `overwrite` is False; with `overwrite`
         the old outputs are removed first. Vectors whose pictures were discarded are never removed.
         """
-        noted = self._state_folder() / f"{stage}.json"
+        noted = self._state_folder() / self._note(stage)
         present = [output for output in self.outputs(stage) if output.exists()]
         before = self.made_from(stage)
         changed = before is not None and sorted(_differences(before, made_from))
@@ -160,11 +179,11 @@ class RunDir:
 
         Nothing of what it was made from is known where that file is damaged.
         """
-        return _read_object(self.path / ".visunex" / f"{stage}.json")
+        return _read_object(self.path / ".visunex" / self._note(stage))
 
     def note(self, stage: Stage, made_from: Mapping[str, Any]) -> None:
         """Note that what is there may as well have been made from this."""
-        write_json(self._state_folder() / f"{stage}.json", dict(made_from))
+        write_json(self._state_folder() / self._note(stage), dict(made_from))
 
     @property
     def mirror(self) -> str | None:
@@ -226,6 +245,9 @@ class RunDir:
         found = self.reports().get("filter", {}).get("license_column")
         return found if isinstance(found, str) else None
 
+    def _note(self, stage: Stage) -> str:
+        return f"{stage}{self._suffix if stage == 'encode' else ''}.json"
+
     def _state_folder(self) -> Path:
         state = self.path / ".visunex"
         try:
@@ -235,6 +257,11 @@ class RunDir:
                 f"{self.path} is a file, not a run folder; choose another with --run"
             ) from None
         return state
+
+
+def beside(path: Path, space: str) -> Path:
+    """Where a further encoder's embedding lies, by where the first one's does: NAME-SPACE.pt."""
+    return path.with_name(f"{path.stem}-{space}{path.suffix}") if space else path
 
 
 def run_named(what: str) -> RunDir | None:

@@ -15,6 +15,7 @@ from .choice import Filter as Filter
 from .choice import Match as Match
 from .choice import Score as Score
 from .choice import split_keywords as split_keywords
+from .encoders import DEFAULT_WEIGHTS, OtherEncoder, parse_encoder
 from .section import Count, Number, Text
 from .section import Generate as Generate
 from .section import Reference as Reference
@@ -140,7 +141,12 @@ class Encode(Section):
         default="ViT-L-14", description="Image tower: an open_clip name, local-dir:PATH or visunex-tiny."
     )
     pretrained: Text = Field(
-        default="openai", description="Which weights of an open_clip tower; others bring their own."
+        default=DEFAULT_WEIGHTS, description="Which weights of an open_clip tower; others bring their own."
+    )
+    also: tuple[Text, ...] = Field(
+        default=(),
+        description="Further encoders for the same pictures, each read and decoded once: MODEL:WEIGHTS "
+        "(ViT-H-14:laion2b_s32b_b79k), local-dir:PATH or visunex-tiny; repeat.",
     )
     precision: Precision = Field(
         default="auto", description="Number format of the tower; auto takes the device's best."
@@ -192,12 +198,45 @@ class Encode(Section):
     )
 
     @property
+    def others(self) -> tuple[OtherEncoder, ...]:
+        """The encoders of `also`."""
+        return tuple(map(parse_encoder, self.also))
+
+    @property
+    def of_each(self) -> "tuple[Encode, ...]":
+        """These settings with one encoder each: its own, then those of `also`."""
+        alone = self.model_copy(update={"also": ()})
+        named = ({"model": each.model, "pretrained": each.pretrained} for each in self.others)
+        return alone, *(alone.model_copy(update=each) for each in named)
+
+    @property
     def vectors_place(self) -> str | None:
         """Where precomputed vectors lie, and what they are called in their files."""
         for kind, name in (("key", self.vector_key), ("column", self.vector_column)):
             if self.precomputed is not None and name is not None:
                 return f"{self.precomputed}#vector-{kind}={name}"
         return self.precomputed
+
+    @field_validator("also", mode="before")
+    @classmethod
+    def _one_encoder(cls, value: object) -> object:
+        """`also = "NAME"` is short for `["NAME"]`."""
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _others_are_others(self) -> "Encode":
+        own = OtherEncoder(self.model, self.pretrained, "").identity
+        seen, spaces = {own}, set[str]()
+        for text, each in zip(self.also, self.others, strict=True):
+            if each.identity in seen or each.space in spaces:
+                raise ValueError(f"also names {text} twice, or it is the model itself")
+            seen.add(each.identity)
+            spaces.add(each.space)
+        if self.also and (self.precomputed is not None or self.vectors):
+            raise ValueError(
+                "also has pictures encoded, and precomputed and vectors take published vectors in their place"
+            )
+        return self
 
     @model_validator(mode="after")
     def _vectors_are_in_one_kind_of_file(self) -> "Encode":

@@ -54,12 +54,16 @@ def command(
 ) -> None:
     """Turn pictures into CLIP vectors, and those into one aesthetic embedding.
 
+    Each encoder of --also has vectors and an embedding of its own, named by its space: beside vectors/ and
+    embedding.pt (or FILE.pt) lie vectors-SPACE/ and embedding-SPACE.pt (FILE-SPACE.pt).
+
     \b
     Example:
         visunex-data encode
         visunex-data encode --reduce mean --model ViT-L-14
         visunex-data encode --images my_pictures/ --out me.pt
         visunex-data encode --images OWNER/NAME?split=test --out set.pt
+        visunex-data encode --also ViT-H-14:laion2b_s32b_b79k --also ViT-bigG-14:laion2b_39b_b160k
         visunex-data encode --precomputed /data/laion2B-en/vectors
         visunex-data encode --reduce contrast --baseline runs/everything
     """

@@ -18,7 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _GIVEN = "visunex.overrides"
 # Lists whose texts may hold commas.
-_WHOLE = frozenset({"filter.like", "filter.like_images", "filter.unlike", "filter.unlike_images"})
+_WHOLE = frozenset(
+    {"encode.also", "filter.like", "filter.like_images", "filter.unlike", "filter.unlike_images"}
+)
 _ALSO = {
     "with_images": ("--with-pictures/--no-with-pictures",),
     "like_images": ("--like-image",),

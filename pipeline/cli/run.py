@@ -40,6 +40,13 @@ from .wording import RecipeCommand
     is_flag=True,
     help="Fetch the pictures also where their vectors are published; the recipe's download.with_images.",
 )
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="MODEL:WEIGHTS",
+    help="Encode with this one too, in the same pass: vectors and an embedding of its own; repeat. The "
+    "recipe's encode.also.",
+)
 @overwrite_option
 @proxy_option
 @set_option
@@ -49,6 +56,7 @@ def command(
     mirror: str | None,
     discard_images: bool,
     with_images: bool,
+    also: tuple[str, ...],
     overwrite: bool,
     settings: tuple[str, ...],
 ) -> None:
@@ -66,6 +74,7 @@ def command(
         visunex-data run my_recipe.toml --set filter.top=500 --run runs/small
         visunex-data run my_recipe.toml --discard-images
         visunex-data run pd_flowers --with-pictures
+        visunex-data run my_recipe.toml --also ViT-H-14:laion2b_s32b_b79k
         visunex-data run --run runs/small
     """
     from visunex.recipes import Override, load
@@ -74,6 +83,7 @@ def command(
 
     flags = [Override("encode.discard_images", True, "--discard-images")] if discard_images else []
     flags += [Override("download.with_images", True, "--with-pictures")] if with_images else []
+    flags += [Override("encode.also", list(also), "--also")] if also else []
     if recipe is None:
         begun = _begun(folder)
         recipe, mirror = str(begun.recipe), mirror or begun.mirror

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from visunex.base.lazy import public
 
 if TYPE_CHECKING:
-    from .partition_encoder import OutcomeCounts as OutcomeCounts
+    from .counts import OutcomeCounts as OutcomeCounts
     from .partition_encoder import PartitionEncoder as PartitionEncoder
     from .precomputed import encode_precomputed as encode_precomputed
     from .published import reduce_published as reduce_published
     from .reports import EncodeReport as EncodeReport
     from .reports import PrecomputedReport as PrecomputedReport
     from .reports import VectorsReport as VectorsReport
+    from .request import EncodeRequest as EncodeRequest
     from .stage import Encoded as Encoded
-    from .stage import EncodeRequest as EncodeRequest
     from .stage import begin_encode as begin_encode
     from .stage import encode as encode
     from .stage import encode_to as encode_to
@@ -44,9 +44,9 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "EncodeReport": "reports",
-        "EncodeRequest": "stage",
+        "EncodeRequest": "request",
         "Encoded": "stage",
-        "OutcomeCounts": "partition_encoder",
+        "OutcomeCounts": "counts",
         "PartitionEncoder": "partition_encoder",
         "PrecomputedReport": "reports",
         "VectorsReport": "reports",

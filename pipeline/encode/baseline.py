@@ -25,12 +25,18 @@ def baseline_place(name: str) -> Path:
     return RUNS / place if not place.exists() and (RUNS / place).exists() else place
 
 
-def encoded_baseline(place: Path, encoder: "ImageEncoder") -> VectorFolder | None:
-    """The vectors that are at the place; None where there are none.
+def encoded_baseline(place: Path, encoder: "ImageEncoder", space: str = "") -> VectorFolder | None:
+    """The vectors that are at the place; None where there are none. A further encoder's bear its `space`.
 
     Raises EncodeError where they are of another encoder.
     """
-    vectors = _vectors_at([place])
+    own = place / f"vectors-{space}"
+    vectors = (read_vectors(own) if is_vector_folder(own) else None) if space else _vectors_at([place])
+    if vectors is None and space and is_vector_folder(place):
+        raise EncodeError(
+            f"the baseline {place} holds vectors and no pictures, and {encoder.model} (--also) needs these: "
+            "name a run or pictures with --baseline"
+        )
     if vectors is not None and any(each != encoder.identity() for each in vectors.identities()):
         raise EncodeError(
             f"the baseline's vectors in {vectors.path} come from another tower or preprocessing than "

@@ -12,8 +12,10 @@ from typing import Any
 
 from visunex.base.errors import VisunexError
 
+from .counts import OutcomeCounts
+from .encoders import Target, load_encoder, shares_memory
 from .multi_device import Counted, Failed, Finished, Job
-from .partition_encoder import OutcomeCounts, PartitionEncoder, load_encoder
+from .partition_encoder import PartitionEncoder
 
 
 class _Relay:
@@ -37,14 +39,23 @@ def main() -> None:
     job: Job = connection.recv()
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     try:
-        encoder = load_encoder(job.settings, job.device)
-        with PartitionEncoder(encoder, job.settings, job.folder, job.rank.world_size) as parts:
-            parts.first = job.first
-            encoded_now = parts.encode(job.places, OutcomeCounts(), _Relay(connection), job.rank)
+        with shares_memory(len(job.folders)):
+            encoded_now = _encode(job, _Relay(connection))
     except VisunexError as error:
         connection.send(Failed(str(error)))
     else:
         connection.send(Finished(encoded_now))
+
+
+def _encode(job: Job, progress: _Relay) -> int:
+    """Do a job; how many images were encoded."""
+    targets = [
+        Target(load_encoder(settings, job.device), folder, settings)
+        for folder, settings in zip(job.folders, job.settings, strict=True)
+    ]
+    with PartitionEncoder(targets, job.rank.world_size) as parts:
+        parts.first = job.first
+        return parts.encode(job.places, [OutcomeCounts() for _ in targets], progress, job.rank)
 
 
 def _end_with(connection: "Connection[Any, Any]") -> None:

@@ -28,7 +28,7 @@ from ..shards.members import LeftOut
 from ..shards.repeats import Dedupe, RunningRepeats
 from ..shards.samples import Source, sources
 from ..vectors.store import part_numbers, part_paths, provenance_if_whole
-from .partition_encoder import OutcomeCounts
+from .counts import OutcomeCounts
 
 __all__ = ["Elsewhere", "elsewhere"]
 
@@ -66,38 +66,49 @@ class Elsewhere:
                     yield self.repeats.without(_sources(file, copy, self.column))
 
     def once(
-        self, run: RunDir | None, encode: Callable[[], tuple[OutcomeCounts, int]]
-    ) -> tuple[OutcomeCounts, int]:
-        """What `encode` gives; where a run has all its vectors already, that again, with nothing moved."""
-        if run is None:
+        self, runs: Sequence[RunDir], encode: Callable[[], tuple[list[OutcomeCounts], int]]
+    ) -> tuple[list[OutcomeCounts], int]:
+        """What `encode` gives; where a run has all its vectors already, that again, with nothing moved.
+
+        `runs` are the one run as each of the encoders has it; none where no vectors are kept.
+        """
+        if not runs:
             return encode()
-        if (before := _encoded_before(run, self.repeats.dedupe)) is not None:
+        if (before := _encoded_before(runs, self.repeats.dedupe)) is not None:
             counts, self.repeats.count = before
             return counts, 0
         counts, encoded_now = encode()
-        said = {**asdict(counts), "failed": dict(counts.failed), "left_out": None}
-        left_out = {"members": dict(counts.left_out.members), "damaged": counts.left_out.damaged}
         repeats = [self.repeats.dedupe, self.repeats.count]
-        made_of = [run.identity("encode"), _parts(run)]
         write_json(
-            run.path / _DONE, {"of": made_of, "repeats": repeats, "counts": {**said, "left_out": left_out}}
+            runs[0].path / _DONE,
+            {"of": _made_of(runs), "repeats": repeats, "counts": [_counts_as_json(each) for each in counts]},
         )
         return counts, encoded_now
 
 
-def _encoded_before(run: RunDir, dedupe: Dedupe) -> tuple[OutcomeCounts, int] | None:
+def _encoded_before(runs: Sequence[RunDir], dedupe: Dedupe) -> tuple[list[OutcomeCounts], int] | None:
     """What became of the images, and how many were repeated, where the run has all their vectors still."""
     try:
-        said = json.loads((run.path / _DONE).read_text(encoding="utf-8"))
-        if said["of"] != [run.identity("encode"), _parts(run)] or said["repeats"][0] != dedupe:
+        said = json.loads((runs[0].path / _DONE).read_text(encoding="utf-8"))
+        if said["of"] != _made_of(runs) or said["repeats"][0] != dedupe:
             return None
-        counts, left_out = said["counts"], said["counts"]["left_out"]
-        left = LeftOut(Counter(left_out["members"]), left_out["damaged"])
-        return OutcomeCounts(
-            counts["images"], counts["encoded"], Counter(counts["failed"]), counts["examples"], left
-        ), said["repeats"][1]
+        return [_counts_of_json(each) for each in said["counts"]], said["repeats"][1]
     except (OSError, ValueError, TypeError, LookupError):
         return None
+
+
+def _made_of(runs: Sequence[RunDir]) -> list[list[Any]]:
+    return [[run.identity("encode"), _parts(run)] for run in runs]
+
+
+def _counts_as_json(counts: OutcomeCounts) -> dict[str, Any]:
+    left_out = {"members": dict(counts.left_out.members), "damaged": counts.left_out.damaged}
+    return {**asdict(counts), "failed": dict(counts.failed), "left_out": left_out}
+
+
+def _counts_of_json(said: dict[str, Any]) -> OutcomeCounts:
+    left = LeftOut(Counter(said["left_out"]["members"]), said["left_out"]["damaged"])
+    return OutcomeCounts(said["images"], said["encoded"], Counter(said["failed"]), said["examples"], left)
 
 
 def _parts(run: RunDir) -> list[list[Any]]:

@@ -22,8 +22,9 @@ from ..shards.samples import Source
 from ..workers.spawn import module_command, start_connected
 
 if TYPE_CHECKING:
-    from visunex.clip.image_encoder import ImageEncoder
     from visunex.recipes.schema import Encode
+
+    from .encoders import Target
 
 __all__ = ["ALONE", "Counted", "DeviceWorkers", "Failed", "Finished", "Job", "Rank", "Remaining"]
 
@@ -60,12 +61,13 @@ ALONE = Rank()
 class Job:
     """What a worker is to do: the partitions of `places` that its rank takes, on its device.
 
-    `first` is the number of the first one's part.
+    For each encoder there are a folder and settings that name it. `first` is the number of the first
+    partition's part.
     """
 
     places: tuple[Source, ...]
-    folder: Path
-    settings: "Encode"
+    folders: tuple[Path, ...]
+    settings: "tuple[Encode, ...]"
     device: str
     rank: Rank
     first: int = 0
@@ -94,21 +96,22 @@ class Finished:
 
 
 class DeviceWorkers:
-    """The processes for an encoder's other devices. They encode while the block runs, and end with it."""
+    """The processes for the encoders' other devices. They encode while the block runs, and end with it."""
 
     def __init__(
         self,
         places: Sequence[Source],
-        folder: Path,
-        encoder: "ImageEncoder",
-        settings: "Encode",
+        targets: "Sequence[Target]",
         progress: ProgressLike,
         first: int = 0,
     ) -> None:
-        like_ours = settings.model_copy(update={"precision": encoder.precision})
+        like_ours = tuple(
+            each.settings.model_copy(update={"precision": each.encoder.precision}) for each in targets
+        )
+        folders, others = tuple(each.folder for each in targets), targets[0].encoder.others
         self._jobs = [
-            Job(tuple(places), folder, like_ours, device, Rank(rank, 1 + len(encoder.others)), first)
-            for rank, device in enumerate(encoder.others, start=1)
+            Job(tuple(places), folders, like_ours, device, Rank(rank, 1 + len(others)), first)
+            for rank, device in enumerate(others, start=1)
         ]
         self._progress = progress
         self._workers: list[_DeviceWorker] = []

@@ -89,6 +89,7 @@ def encode_precomputed(
     of vectors that are normalised, nothing found), ModelError, StaleRunError.
     """
     started, settings, wanted = time.monotonic(), recipe.encode, recipe.filter.top
+    _require_one_encoder(settings, run)
     require_download(run, recipe)
     rows, downloaded = _rows(run)
     published = _take(settings, rows, None if downloaded else wanted)
@@ -125,6 +126,16 @@ def encode_precomputed(
     report = report.recorded(run)
     require_all_there(run, report.failed, report.images)
     return report
+
+
+def _require_one_encoder(settings: "Encode", run: RunDir) -> None:
+    """Raise EncodeError where further encoders are asked for: here no picture need be read."""
+    if settings.also:
+        raise EncodeError(
+            f"{settings.also[0]} (also) needs pictures, and these vectors are taken as they are; leave it "
+            f"out, and encode the run's pictures with it: `visunex-data encode --images {run.path} --model "
+            f"{settings.others[0].model} --out FILE.pt`"
+        )
 
 
 def _take(settings: "Encode", rows: "pa.Table", most: int | None) -> _Published:
@@ -251,7 +262,9 @@ def _encode_rest(
     """Encode the images without a published vector; how many images come from where."""
     if rest is None:
         return None, _ImageCounts(len(published.hits))
-    from .partition_encoder import count_chosen, encode_vectors, load_encoder
+    from .counts import count_chosen
+    from .encoders import load_encoder
+    from .partition_encoder import encode_vectors
 
     encoder = load_encoder(settings, device)
     theirs = published.found.provenance.get("identity")

@@ -50,7 +50,8 @@ class EncodeReport(EmbeddingReport):
     not whole; `examples` names up to five images for each reason. `words` are those of the captions that
     lie nearest to the embedding, `groups` those that the run's images fall into.
     `discarded` says that the images are not kept. Of images that were
-    given, `repeated` show the same as an earlier one: each counts, unless `repeats_left_out`.
+    given, `repeated` show the same as an earlier one: each counts, unless `repeats_left_out`. `also` are the
+    reports of further encoders of the same images.
     """
 
     images: int
@@ -72,6 +73,7 @@ class EncodeReport(EmbeddingReport):
     baseline_dropped: tuple[str, ...] = ()
     choice: dict[str, Any] | None = None
     groups: tuple[GroupWords, ...] = ()
+    also: "tuple[EncodeReport, ...]" = ()
 
     @property
     def images_per_second(self) -> float:
@@ -80,7 +82,8 @@ class EncodeReport(EmbeddingReport):
 
     def as_dict(self) -> dict[str, Any]:
         """The report for JSON."""
-        return {**super().as_dict(), "images_per_second": self.images_per_second}
+        also = [each.as_dict() for each in self.also]
+        return {**super().as_dict(), "images_per_second": self.images_per_second, "also": also}
 
     def as_text(self) -> str:
         """The report for a person."""
@@ -99,8 +102,20 @@ class EncodeReport(EmbeddingReport):
         )
         lines.append(f"  {human_time(self.seconds)}{rate} ({self.precision} on {self.device})")
         embedding, *reference = self.outcome()
+        reference += [line for each in self.also for line in each.as_another(self.failed)]
         words = [f"  nearest words: {', '.join(each.word for each in self.words)}"] if self.words else []
         return "\n".join([*lines, embedding, *words, *reference])
+
+    def as_another(self, failed: Mapping[str, int]) -> list[str]:
+        """The lines of a further encoder's report, where `failed` was told of the first one's already."""
+        with_what = f"{self.model} {self.pretrained}".rstrip()
+        reasons = {kind: count for kind, count in self.failed.items() if failed.get(kind) != count}
+        return [
+            f"{self.encoded} of {self.images} pictures encoded with {with_what}",
+            *outcome_lines(reasons, self.examples, {}, {}),
+            *_dropped_lines(self.baseline_dropped, " of the baseline"),
+            *self.outcome(),
+        ]
 
 
 @dataclass(frozen=True)

@@ -181,11 +181,13 @@ def begin_vectors(run: RunDir, made_from: dict[str, Any], *, own: bool, overwrit
     run.begin("encode", made_from, overwrite=overwrite)
 
 
-def drop_earlier(vectors: Path) -> None:
-    """Remove the earlier parts of which all images have their vector in `vectors` now."""
+def drop_earlier(vectors: Path, encoder: "ImageEncoder") -> None:
+    """Remove the earlier parts of this encoder of which all images have their vector in `vectors` now."""
+    own = encoder_fingerprint(encoder)
     there = {each for number in part_numbers(vectors) for each in _hashes(part_paths(vectors, number))}
     for part in _parts(vectors):
-        if part.metadata is not None and _hashes(part) <= there:
+        made = provenance_if_whole(part) or {}
+        if part.metadata is not None and made.get("tower", own) == own and _hashes(part) <= there:
             part.metadata.unlink()
             part.vectors.unlink()
 

@@ -54,16 +54,29 @@ class Choice:
         with atomic(path) as temporary:
             pq.write_table(self.table, temporary)
 
+    def of(self, others: VectorFolder) -> VectorFolder:
+        """The chosen images' vectors among those that another encoder made of the same images."""
+        from .rows import rows_of
+
+        scores = dict(zip(self._chosen_names(), self.vectors.scores().tolist(), strict=True))
+        names = rows_of(others)["image_path"].to_pylist()
+        kept = only(others, np.array([name in scores for name in names], np.bool_))
+        given = np.array([scores[name] for name in names if name in scores])
+        return replace(kept, given_scores=given)
+
+    def _chosen_names(self) -> list[str]:
+        import pyarrow.compute as pc
+
+        chosen = self.table.filter(pc.equal(self.table["status"], CHOSEN))
+        return [str(name) for name in chosen["image_path"].to_pylist()]
+
     def in_words(self) -> str:
         """The counts for a person."""
         return statuses_in_words(self.counts)
 
     def as_dict(self) -> dict[str, Any]:
         """What a report and a provenance say of it; `digest` is over the chosen images' names."""
-        import pyarrow.compute as pc
-
-        names = self.table.filter(pc.equal(self.table["status"], CHOSEN))["image_path"].to_pylist()
-        return {**self.counts, "digest": fingerprint(names)}
+        return {**self.counts, "digest": fingerprint(self._chosen_names())}
 
 
 def choose(vectors: VectorFolder, wanted: "Filter", most: int | None, model: tuple[str, str]) -> Choice:

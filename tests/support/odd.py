@@ -128,7 +128,7 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + data
 
 
-def small_model(folder: Path, seed: int = 0, dimension: int = 24) -> str:
+def small_model(folder: Path, seed: int = 0, dimension: int = 24, size: int = 32, mean: float = 0.5) -> str:
     """A ViT of two layers with random weights in open_clip's folder form; its name for `--model`."""
     import open_clip
     import torch
@@ -137,10 +137,10 @@ def small_model(folder: Path, seed: int = 0, dimension: int = 24) -> str:
     config = {
         "embed_dim": dimension,
         "quick_gelu": True,
-        "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32},
+        "vision_cfg": {"image_size": size, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32},
         "text_cfg": {"context_length": 16, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1},
     }
-    preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "interpolation": "bicubic"}
+    preprocess = {"mean": [mean] * 3, "std": [0.25, 0.25, 0.25], "interpolation": "bicubic"}
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     model = open_clip.model.CLIP(**config)

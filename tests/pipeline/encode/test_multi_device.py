@@ -12,8 +12,9 @@ from visunex.clip.devices import every_device
 from visunex.clip.factory import load_image_encoder
 from visunex.clip.image_encoder import ImageEncoder
 from visunex.pipeline.encode import multi_device
+from visunex.pipeline.encode.counts import OutcomeCounts
 from visunex.pipeline.encode.multi_device import Job, Rank
-from visunex.pipeline.encode.partition_encoder import OutcomeCounts, encode_vectors
+from visunex.pipeline.encode.partition_encoder import encode_vectors
 from visunex.pipeline.errors import EncodeError, ModelError
 from visunex.pipeline.shards.samples import Source, sources
 from visunex.pipeline.vectors.store import read_vectors
@@ -101,7 +102,7 @@ def test_an_error_on_another_device_is_said_with_its_name(encoder, places, tmp_p
 
 def test_a_worker_ends_with_the_process_that_has_it(places, tmp_path) -> None:
     process, connection = start_connected(multi_device._PROGRAM)
-    connection.send(Job(tuple(places), tmp_path / "both", SETTINGS, "cpu", Rank()))
+    connection.send(Job(tuple(places), (tmp_path / "both",), (SETTINGS,), "cpu", Rank()))
     connection.close()
     assert process.wait(timeout=60) == 1
     assert not (tmp_path / "both").exists()

@@ -370,12 +370,12 @@ PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
 from visunex.clip.preprocess import Preprocessing
-from visunex.pipeline.encode.decode_pool import Decoders
+from visunex.pipeline.encode.decoding.decode_pool import Decoders
 from visunex.pipeline.shards.samples import samples, sources
 
 if __name__ == "__main__":
-    with Decoders(Preprocessing(size=32), workers=2, prefetch=8) as pool:
-        pairs = ((sample, None) for sample in samples(sources([sys.argv[1]])))
+    with Decoders([Preprocessing(size=32)], workers=2, prefetch=8) as pool:
+        pairs = ((sample, (0,), None) for sample in samples(sources([sys.argv[1]])))
         for count, decoded in enumerate(pool.decode(pairs)):
             if count == 3:
                 os.kill(pool._workers[0].process.pid, getattr(signal, sys.argv[2]))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from visunex.pipeline.encode.cpu_split import CpuSplit, split_cpu
+from visunex.pipeline.encode.decoding.cpu_split import CpuSplit, split_cpu
 
 
 @pytest.mark.parametrize(

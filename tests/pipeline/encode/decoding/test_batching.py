@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from visunex.clip.preprocess import Seen
-from visunex.pipeline.encode.batching import batches, prefetch
-from visunex.pipeline.encode.decode_pool import Decoded
+from visunex.pipeline.encode.decoding.batching import Batch, Taker, prefetch, rounds
+from visunex.pipeline.encode.decoding.decode_pool import Decoded, Ways
 from visunex.pipeline.shards.samples import Sample
 
 
@@ -29,8 +29,17 @@ def stage(pictures: list[Seen]) -> torch.Tensor:
     return torch.tensor([int(each.pixels[0, 0, 0]) for each in pictures])
 
 
+def batches(images: Iterator[Decoded], count: int, size: int, least: int = 1) -> Iterator[Batch]:
+    """The batches of one encoder that takes every picture."""
+    ways: Iterator[Ways] = ({0: each} for each in images)
+    for each in rounds(ways, count, size, [Taker(lambda _: True, 0, stage)], least):
+        (batch,) = each.batches
+        assert len(batch) == each.images
+        yield batch
+
+
 def test_batches_hold_every_picture_in_order() -> None:
-    made = list(batches(decoded(10), 10, 4, stage))
+    made = list(batches(decoded(10), 10, 4))
     assert [len(batch) for batch in made] == [4, 4, 2]
     for batch in made:
         assert batch.staged is not None
@@ -40,21 +49,38 @@ def test_batches_hold_every_picture_in_order() -> None:
 
 
 def test_no_batch_is_smaller_than_wanted() -> None:
-    made = list(batches(decoded(10), 10, 4, stage, least=3))
+    made = list(batches(decoded(10), 10, 4, least=3))
     assert [len(batch) for batch in made] == [4, 6]
     assert [[] if batch.staged is None else batch.staged.tolist() for batch in made] == [
         [1, 2, 2],
         [4, 5, 7, 8],
     ]
-    assert [len(batch) for batch in batches(decoded(11), 11, 4, stage, least=3)] == [4, 4, 3]
-    (few,) = batches(decoded(2), 2, 4, stage, least=3)
+    assert [len(batch) for batch in batches(decoded(11), 11, 4, least=3)] == [4, 4, 3]
+    (few,) = batches(decoded(2), 2, 4, least=3)
     assert few.staged is not None
     assert (few.staged.tolist(), len(few.samples)) == ([1, 1, 1], 1)
 
 
 def test_a_batch_of_nothing_but_failures_goes_to_no_tower() -> None:
-    (batch,) = batches(iter([Decoded(sample(1), None, "empty")]), 1, 4, stage)
+    (batch,) = batches(iter([Decoded(sample(1), None, "empty")]), 1, 4)
     assert (batch.staged, len(batch)) == (None, 1)
+
+
+def test_each_encoder_has_its_own_pictures_and_those_in_common_are_staged_once() -> None:
+    staged: list[list[int]] = []
+
+    def noted(pictures: list[Seen]) -> torch.Tensor:
+        staged.append(stage(pictures).tolist())
+        return stage(pictures)
+
+    ways: Iterator[Ways] = ({0: each, 1: each} for each in decoded(6))
+    takers = [Taker(lambda _: True, 0, noted), Taker(lambda _: True, 0, noted)]
+    takers += [Taker(lambda each: each.key in "245", 1, noted)]
+    (only,) = rounds(ways, 6, 6, takers, least=2)
+    assert staged == [[1, 2, 4, 5], [2, 4, 5]]
+    assert only.batches[0].staged is only.batches[1].staged
+    assert [each.key for each in only.batches[2].samples] == ["2", "4", "5"]
+    assert [len(each) for each in only.batches] == [6, 6, 3]
 
 
 def test_the_next_item_is_made_while_the_last_is_used() -> None:

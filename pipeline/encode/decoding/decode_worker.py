@@ -18,12 +18,14 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from visunex.base.machine import keep_memory
-from visunex.clip.preprocess import Pixels, Preprocessing, Seen
+from visunex.clip.preprocess import Pixels, Preprocessing, Seen, seen_by
 from visunex.images.errors import ImageError
 
-from ..shards.samples import Sample
+from ...shards.samples import Sample
 
-__all__ = ["CHUNK", "WorkerSettings", "read_image", "shared_file", "slots_in", "write_image"]
+__all__ = ["CHUNK", "Wanted", "WorkerSettings", "read_image", "shared_file", "slots_in", "write_image"]
+
+Wanted = tuple[int, ...]  # which of several ways to decode an image, by their places
 
 CHUNK = 4  # images handed to a worker at once
 _HEADER = 16  # bytes before an image's pixels: four int32
@@ -34,15 +36,20 @@ _NICENESS = 5
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """How images are decoded, and into how many `slots` of the shared memory, of CHUNK images each."""
+    """In which ways images are decoded, and into how many `slots` of shared memory, of CHUNK images each."""
 
-    preprocessing: Preprocessing
+    preprocessings: tuple[Preprocessing, ...]
     slots: int
 
     @property
     def bytes_each(self) -> int:
-        """Room for one image."""
-        return _HEADER + self.preprocessing.most_bytes
+        """Room for one image, in all ways."""
+        return sum(_HEADER + each.most_bytes for each in self.preprocessings)
+
+    def room(self, rooms: Pixels, way: int) -> Pixels:
+        """Of the room for one image the part for what is decoded in one of the ways."""
+        sizes = [_HEADER + each.most_bytes for each in self.preprocessings[: way + 1]]
+        return rooms[sum(sizes[:-1]) : sum(sizes)]
 
     @property
     def bytes_in_all(self) -> int:
@@ -109,21 +116,28 @@ def main() -> None:
             slot, samples = connection.recv()
             began = time.process_time()
             reasons = [
-                _decode_into(room, sample, settings.preprocessing)
-                for room, sample in zip(memory[slot], samples, strict=False)
+                _decode_into(rooms, sample, wanted, settings)
+                for rooms, (sample, wanted) in zip(memory[slot], samples, strict=False)
             ]
             connection.send((reasons, time.process_time() - began))
     except (EOFError, OSError):
         return
 
 
-def _decode_into(room: Pixels, sample: Sample, preprocessing: Preprocessing) -> str:
-    """Why there are no pixels; empty where there are."""
+def _decode_into(rooms: Pixels, sample: Sample, wanted: Wanted, settings: WorkerSettings) -> list[str]:
+    """For each way that is wanted why there are no pixels; empty where there are."""
     try:
-        write_image(room, preprocessing.seen(sample.read()))
+        data = sample.read()
     except ImageError as error:
-        return error.kind
-    return ""
+        return [error.kind] * len(wanted)
+    reasons = []
+    for way, seen in zip(
+        wanted, seen_by(data, [settings.preprocessings[way] for way in wanted]), strict=True
+    ):
+        if isinstance(seen, Seen):
+            write_image(settings.room(rooms, way), seen)
+        reasons.append("" if isinstance(seen, Seen) else seen.kind)
+    return reasons
 
 
 if __name__ == "__main__":

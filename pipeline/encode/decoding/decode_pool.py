@@ -8,27 +8,28 @@ import contextlib
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import connection
 from typing import Any, BinaryIO, Self, TypeVar
 
-from visunex.clip.preprocess import Pixels, Preprocessing, Seen
+from visunex.clip.preprocess import Pixels, Preprocessing, Seen, seen_by
 from visunex.images.errors import ImageError
 
-from ..errors import EncodeError
-from ..shards.samples import Sample
-from ..workers.spawn import module_command, start_connected
-from .decode_worker import CHUNK, WorkerSettings, read_image, shared_file, slots_in
+from ...errors import EncodeError
+from ...shards.samples import Sample
+from ...workers.spawn import module_command, start_connected
+from .decode_worker import CHUNK, Wanted, WorkerSettings, read_image, shared_file, slots_in
 
-__all__ = ["Decoded", "Decoders", "decode_here"]
+__all__ = ["Decoded", "Decoders", "Ways", "decode_here"]
 
 T = TypeVar("T")
 
-_PROGRAM = module_command("visunex.pipeline.encode.decode_worker")
-# A worker's answers are at most some 100 bytes for each task. All that can be under way fit into the smallest
-# buffer that a system gives a pipe (8 KB): a worker never waits for the parent while the parent waits for it.
+_PROGRAM = module_command("visunex.pipeline.encode.decoding.decode_worker")
+# A worker's answers are at most some 100 bytes for each task and way to decode. All that can be under way fit
+# into the smallest buffer that a system gives a pipe (8 KB): a worker never waits for the parent while the
+# parent waits for it.
 _MOST_TASKS = 64
 
 
@@ -41,12 +42,23 @@ class Decoded:
     reason: str = ""
 
 
+Ways = dict[int, Decoded]  # an image in each of the ways that were wanted, by their places
+
+
 def decode_here(sample: Sample, preprocessing: Preprocessing) -> Decoded:
     """Decode a sample in this process."""
+    return _decode_here(sample, [preprocessing], (0,))[0]
+
+
+def _decode_here(sample: Sample, preprocessings: Sequence[Preprocessing], wanted: Wanted) -> Ways:
     try:
-        return Decoded(sample, preprocessing.seen(sample.read()))
+        found = seen_by(sample.read(), [preprocessings[way] for way in wanted])
     except ImageError as error:
-        return Decoded(sample, None, error.kind)
+        return {way: Decoded(sample, None, error.kind) for way in wanted}
+    return {
+        way: Decoded(sample, seen) if isinstance(seen, Seen) else Decoded(sample, None, seen.kind)
+        for way, seen in zip(wanted, found, strict=True)
+    }
 
 
 @dataclass
@@ -59,12 +71,14 @@ class _Worker:
 @dataclass
 class _Task:
     slot: int
-    pairs: list[tuple[Sample, Any]]
-    failures: list[str] | None = None  # for each sample, empty where there are pixels
+    images: list[tuple[Sample, Wanted, Any]]
+    failures: list[list[str]] | None = None  # for each sample and way, empty where there are pixels
 
 
 class Decoders:
     """A pool of `workers` processes that keep `prefetch` images decoded; with none it decodes right here.
+
+    Each image in those of the `preprocessings` that are wanted of it.
 
     So it does where there is too little memory that processes can share.
 
@@ -74,12 +88,16 @@ class Decoders:
     """
 
     def __init__(
-        self, preprocessing: Preprocessing, workers: int, prefetch: int, most: int | None = None
+        self,
+        preprocessings: Sequence[Preprocessing],
+        workers: int,
+        prefetch: int,
+        most: int | None = None,
     ) -> None:
-        self._preprocessing = preprocessing
         self._count, self._most = workers, max(workers, most or 0)
-        self._slots = min(self._most + -(-prefetch // CHUNK), self._most * _MOST_TASKS) if workers else 0
-        self._settings = WorkerSettings(preprocessing, self._slots)
+        self._tasks = max(1, _MOST_TASKS // len(preprocessings))
+        self._slots = min(self._most + -(-prefetch // CHUNK), self._most * self._tasks) if workers else 0
+        self._settings = WorkerSettings(tuple(preprocessings), self._slots)
         self._file: BinaryIO | None = None
         self._memory: Pixels | None = None
         if self._slots:
@@ -113,11 +131,15 @@ class Decoders:
             return None, None
         return file, slots_in(file.fileno(), self._settings)
 
-    def decode(self, pairs: Iterable[tuple[Sample, T]]) -> Iterator[tuple[Decoded, T]]:
-        """Every sample with its pixels or its reason, in the order given, and what came along with it."""
+    def decode(self, images: Iterable[tuple[Sample, Wanted, T]]) -> Iterator[tuple[Ways, T]]:
+        """Every sample with its pixels or its reason, in the order given, and what came along with it.
+
+        In each way that is wanted of it, by its place among the preprocessings.
+        """
         if not self._count:
-            return ((decode_here(sample, self._preprocessing), other) for sample, other in pairs)
-        return self._decode_there(iter(pairs))
+            hows = self._settings.preprocessings
+            return ((_decode_here(sample, hows, wanted), other) for sample, wanted, other in images)
+        return self._decode_there(iter(images))
 
     def grow(self, workers: int) -> None:
         """Have `workers` processes, if there are fewer and as far as there may be so many."""
@@ -132,11 +154,11 @@ class Decoders:
         assert self._file is not None  # noqa: S101 - for the type checker: there are workers
         return self._file.fileno()
 
-    def _decode_there(self, pairs: Iterator[tuple[Sample, T]]) -> Iterator[tuple[Decoded, T]]:
+    def _decode_there(self, images: Iterator[tuple[Sample, Wanted, T]]) -> Iterator[tuple[Ways, T]]:
         free = list(range(self._slots))
         waiting: deque[_Task] = deque()
         while True:
-            while free and self._has_room() and (chunk := list(islice(pairs, CHUNK))):
+            while free and self._has_room() and (chunk := list(islice(images, CHUNK))):
                 waiting.append(self._hand_out(free.pop(), chunk))
             if not waiting:
                 return
@@ -147,14 +169,15 @@ class Decoders:
             free.append(task.slot)
 
     def _has_room(self) -> bool:
-        return any(len(worker.tasks) < _MOST_TASKS for worker in self._workers)
+        return any(len(worker.tasks) < self._tasks for worker in self._workers)
 
-    def _hand_out(self, slot: int, pairs: list[tuple[Sample, Any]]) -> _Task:
-        task = _Task(slot, pairs)
+    def _hand_out(self, slot: int, images: list[tuple[Sample, Wanted, Any]]) -> _Task:
+        task = _Task(slot, images)
         worker = min(self._workers, key=lambda worker: len(worker.tasks))
         worker.tasks.append(task)
         try:
-            worker.pipe.send((slot, [replace(each, key="", caption=None, url=None) for each, _ in pairs]))
+            bare = [(replace(each, key="", caption=None, url=None), wanted) for each, wanted, _ in images]
+            worker.pipe.send((slot, bare))
         except OSError:
             raise self._death(worker) from None
         return task
@@ -170,11 +193,16 @@ class Decoders:
                 worker.tasks.popleft().failures = failures
                 self.seconds, self.done = self.seconds + seconds, self.done + len(failures)
 
-    def _results(self, task: _Task) -> Iterator[tuple[Decoded, Any]]:
+    def _results(self, task: _Task) -> Iterator[tuple[Ways, Any]]:
         assert task.failures is not None and self._memory is not None  # noqa: S101, PT018 - for the type checker
-        for index, ((sample, other), failure) in enumerate(zip(task.pairs, task.failures, strict=True)):
-            seen = None if failure else read_image(self._memory[task.slot, index])
-            yield Decoded(sample, seen, failure), other
+        memory = self._memory[task.slot]
+        for (sample, wanted, other), failures, rooms in zip(task.images, task.failures, memory, strict=False):
+            ways = zip(wanted, failures, strict=True)
+            yield {way: self._decoded(sample, rooms, way, failure) for way, failure in ways}, other
+
+    def _decoded(self, sample: Sample, rooms: Pixels, way: int, failure: str) -> Decoded:
+        seen = None if failure else read_image(self._settings.room(rooms, way))
+        return Decoded(sample, seen, failure)
 
     def _death(self, worker: _Worker) -> EncodeError:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -185,7 +213,7 @@ class Decoders:
             cause += ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
         else:
             cause = f"ended with status {code}"
-        near = f" near {worker.tasks[0].pairs[0][0].where}" if worker.tasks else ""
+        near = f" near {worker.tasks[0].images[0][0].where}" if worker.tasks else ""
         return EncodeError(
             f"a process that decodes pictures {cause}{near}; "
             "what is encoded is kept, go on with fewer --workers (0 decodes in this process)"
