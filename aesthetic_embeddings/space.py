@@ -16,6 +16,7 @@ from .errors import EmbeddingError
 __all__ = ["Space", "require_one_space", "space_of", "space_said"]
 
 _PUBLISHED = {"name": "ViT-L-14", "pretrained": "openai"}  # what all published embeddings are of
+_FOLDER = "local-dir:"  # a model by the path of its folder
 _QUICK = "-quickgelu"  # OpenAI's weights under open_clip's other name
 
 
@@ -47,7 +48,7 @@ class Space:
 
     @property
     def _is_folder(self) -> bool:
-        return self.name.startswith("local-dir:")
+        return self.name.startswith(_FOLDER)
 
 
 def space_of(embedding: Embedding) -> Space | None:
@@ -64,7 +65,8 @@ def space_said(model: Any) -> Space | None:
     if not isinstance(model, Mapping) or not isinstance(name := model.get("name"), str) or not name:
         return None
     pretrained, weights = model.get("pretrained"), model.get("weights")
-    plain = name.replace("/", "-").removesuffix(_QUICK)
+    folder = name.startswith(_FOLDER)
+    plain = name if folder else name.replace("/", "-").removesuffix(_QUICK)
     text = pretrained if isinstance(pretrained, str) else ""
     return Space(plain, text, weights if isinstance(weights, str) else None)
 

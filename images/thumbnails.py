@@ -2,16 +2,23 @@
 
 import io
 from collections.abc import Sequence
+from math import ceil, sqrt
+from pathlib import Path
 
 from PIL import Image, ImageCms
 
+from visunex.base.errors import UsageError
+from visunex.base.files import atomic
+
 from .decode import decode
 
-__all__ = ["SIDE", "sheet", "sheet_size", "thumbnail"]
+__all__ = ["SIDE", "require_sheet_format", "save_sheet", "sheet", "sheet_size", "thumbnail"]
 
 SIDE = 160  # pixels of the longer side
 _QUALITY, _EFFORT = 72, 3  # of WebP; more effort takes thrice the time for a tenth of the bytes
 _SRGB = ImageCms.createProfile("sRGB")
+_LONGEST = {"PNG": 65_500, "WEBP": 16_383, "JPEG": 65_500}  # pixels of a side
+_FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _GAP, _PAPER = 6, (24, 24, 27)  # pixels between the thumbnails of a sheet, and what lies behind them
 
 
@@ -45,6 +52,32 @@ def sheet(thumbnails: Sequence[bytes | None], columns: int, side: int = SIDE) ->
             top = _GAP + number // columns * step + (side - image.height) // 2
             paper.paste(image, (left, top))
     return paper
+
+
+def require_sheet_format(target: Path) -> str:
+    """Pillow's name for the format that a sheet's file name asks for. Raises UsageError for another."""
+    kind = _FORMATS.get(target.suffix.lower())
+    if kind is None:
+        raise UsageError(f"--sheet {target}: name a .png, .webp or .jpg")
+    return kind
+
+
+def save_sheet(thumbnails: Sequence[bytes | None], target: Path, columns: int | None = None) -> None:
+    """Write a sheet of thumbnails to a file, in rows of `columns` or as a square.
+
+    Raises UsageError for a name that is of no picture format, and for more pixels than the format holds.
+    """
+    kind = require_sheet_format(target)
+    across = min(columns or ceil(sqrt(len(thumbnails))), len(thumbnails))
+    width, height = sheet_size(len(thumbnails), across)
+    if max(width, height) > _LONGEST[kind]:
+        raise UsageError(
+            f"--sheet {target}: {width}x{height} pixels are more than a {target.suffix} holds; give other "
+            "--columns, or fewer with --top"
+        )
+    image = sheet(thumbnails, across)
+    with atomic(target) as temporary:
+        image.save(temporary, kind)
 
 
 def _opened(data: bytes | None, side: int) -> Image.Image | None:

@@ -14,6 +14,7 @@ COMMANDS = {
     "encode": "Turn pictures into CLIP vectors, and those into one aesthetic embedding.",
     "run": "Filter, download and encode, as a recipe says.",
     "show": "Make the page of a run, report.html, and open it; or a contact sheet of any pictures.",
+    "rank": "Order pictures by how near they lie to an embedding, whoever made them.",
     "pictures": "Take the chosen pictures out of a run: as a folder, WebDataset or parquet.",
     "curate": "Make a run's embedding anew without some of its pictures.",
     "sources": "List and show the data sets known by name; convert metadata to parquet.",
@@ -24,8 +25,12 @@ COMMANDS = {
     "demo": "Serve the drawn demo world that everything can be tried on.",
 }
 _PLACES = {
-    "pictures": ("curate", "take_out_command")
-}  # of commands that share a module, and what each is there
+    "show": ("looking.show", "command"),
+    "rank": ("looking.rank", "command"),
+    "pictures": ("looking.curate", "take_out_command"),
+    "curate": ("looking.curate", "command"),
+    "score": ("looking.score", "command"),
+}  # of commands whose module is not called as they are, and what each is there
 
 
 class Commands(Program, Group):

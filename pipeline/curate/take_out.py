@@ -24,9 +24,10 @@ from ..rundir import RunDir, run_named
 from ..shards.members import LeftOut
 from ..shards.places import Source, sources
 from ..shards.samples import Sample, partitions
+from .placing import require_new_folder
 from .writers import FolderWriter, ParquetWriter, TarWriter, Writer
 
-__all__ = ["Form", "ResizeMode", "TakenOut", "take_out"]
+__all__ = ["Form", "ResizeMode", "TakenOut", "places_of", "take_out"]
 
 Form = Literal["folder", "wds", "parquet"]
 
@@ -81,7 +82,7 @@ def take_out(
     for given, there in ((form, _WRITERS), (mode, get_args(ResizeMode))):
         if given not in there:
             raise UsageError(f"{given!r} is none of {', '.join(there)}")
-    _require_empty(out)
+    require_new_folder(out, "--out")
     resized = None if size is None else Resize(size, mode)
     failed: Counter[str] = Counter()
     found = _found(what, failed)
@@ -103,18 +104,13 @@ def take_out(
     return TakenOut(str(out), form, len(sizes), sum(sizes), dict(failed))
 
 
-def _require_empty(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} is there and not empty: name a new folder")
-
-
 def _found(what: str, failed: Counter[str]) -> list[tuple[Sample, Mapping[str, Any]]]:
     """The pictures in their order, each with what the run says of it."""
     run = run_named(what)
     rows = {} if run is None else _rows(run)
     found = []
     left_out = LeftOut()
-    for part in partitions(_places(what, run), left_out):
+    for part in partitions(places_of(what, run), left_out):
         failed.update({"missing_from_shard": len(part.missing)} if part.missing else {})
         found += [(each, rows.get(each.key, {})) for each in part.samples]
     failed.update({"damaged_file": len(left_out.damaged)} if left_out.damaged else {})
@@ -123,7 +119,7 @@ def _found(what: str, failed: Counter[str]) -> list[tuple[Sample, Mapping[str, A
     return found
 
 
-def _places(what: str, run: RunDir | None) -> list[Source]:
+def places_of(what: str, run: RunDir | None) -> list[Source]:
     """Where the pictures lie. Raises EncodeError, also where a run discarded them; UsageError."""
     if run is None:
         return sources([what])

@@ -2,13 +2,11 @@
 
 import tempfile
 from itertools import islice
-from math import ceil, sqrt
 from pathlib import Path
 
 from visunex.base.errors import UsageError
-from visunex.base.files import atomic
 from visunex.base.folders import expanded
-from visunex.images.thumbnails import sheet, sheet_size
+from visunex.images.thumbnails import require_sheet_format, save_sheet
 
 from ..rundir import RunDir, run_named
 from ..shards.places import sources
@@ -18,9 +16,6 @@ from .facts import Facts, RunImage
 from .html import write_page
 
 __all__ = ["contact_sheet", "page"]
-
-_LONGEST = {"PNG": 65_500, "WEBP": 16_383, "JPEG": 65_500}  # pixels of a side
-_FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def page(what: str) -> Path:
@@ -50,24 +45,12 @@ def contact_sheet(what: str, target: Path, top: int, columns: int | None) -> int
     Raises UsageError for a name that is of no picture format, and where there are no pictures; EncodeError
     for what cannot be read.
     """
-    kind = _FORMATS.get(target.suffix.lower())
-    if kind is None:
-        raise UsageError(f"--sheet {target}: name a .png, .webp or .jpg")
+    require_sheet_format(target)
     run = run_named(what)
     images, small = _of_run(run, top) if run is not None else _of_place(what, top)
     if not small:
         raise UsageError(f"{what} holds no picture to show")
-    across = min(columns or ceil(sqrt(len(images))), len(images))
-    width, height = sheet_size(len(images), across)
-    if max(width, height) > _LONGEST[kind]:
-        raise UsageError(
-            f"--sheet {target}: {width}x{height} pixels are more than a {target.suffix} holds; give other "
-            "--columns, or fewer with --top"
-        )
-    image = sheet([small.get(each.where) for each in images], across)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(target) as temporary:
-        image.save(temporary, kind)
+    save_sheet([small.get(each.where) for each in images], target, columns)
     return len(small)
 
 

@@ -15,7 +15,7 @@ from visunex.base.files import atomic
 from visunex.base.progress import Progress
 
 from ..errors import EncodeError, UsageError, parquet_errors
-from ..vectors.store import VectorFolder
+from ..vectors.store import VectorFolder, read_provenance
 from .catalog import Predictor
 from .head import Head
 from .published import load
@@ -24,7 +24,7 @@ from .rows import Rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Scores", "heads_for", "require_writable", "score_embedding", "score_folder"]
+__all__ = ["Scores", "heads_for", "require_writable", "score_embedding", "score_folder", "spaces_of"]
 
 _QUANTILES = {"lowest": 0.0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "highest": 1.0}
 _MARK = b"visunex.scores"
@@ -135,9 +135,8 @@ def score_folder(folder: VectorFolder, predictors: Sequence[Predictor], mirror: 
     """
     if not len(folder):
         raise EncodeError(f"{folder.path} holds no vectors: its arrays have no rows")
-    said = [space_said(_model(each)) for each in folder.identities()]
-    dimension = folder.dimension
-    heads = heads_for(predictors, dimension, str(folder.path), [each for each in said if each], mirror)
+    dimension, spaces = folder.dimension, spaces_of(folder)
+    heads = heads_for(predictors, dimension, str(folder.path), spaces, mirror)
     found = {name: np.empty(len(folder)) for name in heads}
     begin = 0
     with Progress("score", len(folder), unit="vectors") as progress:
@@ -148,6 +147,13 @@ def score_folder(folder: VectorFolder, predictors: Sequence[Predictor], mirror: 
             progress.advance(end - begin)
             begin = end
     return Scores(Rows(folder), found, tuple(folder.dropped))
+
+
+def spaces_of(folder: VectorFolder) -> list[Space]:
+    """The spaces that a folder's vectors say they are of; nothing where they do not say."""
+    made = (read_provenance(part) or {} for part in folder.parts)
+    said = (space_said(_model(each)) for each in made)
+    return list(dict.fromkeys(each for each in said if each is not None))
 
 
 def score_embedding(
@@ -191,7 +197,10 @@ def heads_for(
     return {predictor.name: load(predictor, mirror) for predictor in predictors}
 
 
-def _model(identity: Mapping[str, Any]) -> dict[str, Any]:
-    model = identity.get("model")
+def _model(made: Mapping[str, Any]) -> dict[str, Any]:
+    """What a part says of how it was `made`, as the `model` of an embedding's provenance."""
+    identity = made.get("identity")
+    said = identity if isinstance(identity, Mapping) else {}
+    model = made.get("model", said.get("model"))
     name, pretrained = model if isinstance(model, list) and len(model) == 2 else (model, "")
-    return {"name": name, "pretrained": pretrained, "weights": identity.get("weights")}
+    return {"name": name, "pretrained": pretrained, "weights": said.get("weights")}

@@ -9,7 +9,7 @@ from visunex.base.console import Command, show
 from visunex.base.errors import UsageError
 
 if TYPE_CHECKING:
-    from ..curate.take_out import Form, ResizeMode
+    from ...curate.take_out import Form, ResizeMode
 
 
 @click.command("curate", cls=Command)
@@ -58,7 +58,7 @@ def command(
         visunex-data curate runs/default --keep-group 0,1 --drop-atypical 0.1 --out my_taste.pt
         visunex-data curate runs/default --split --out taste.pt
     """
-    from ..curate.curation import Dropping, curate
+    from ...curate.curation import Dropping, curate
 
     dropping = Dropping(_keys(keys), _numbers(groups), _numbers(kept_groups), atypical)
     made = curate(run, dropping, out, split=split, overwrite=overwrite)
@@ -126,7 +126,7 @@ def take_out_command(
         visunex-data pictures runs/default --out flowers
         visunex-data pictures runs/default --to wds --shuffle 1 --resize 512 --out tars
     """
-    from ..curate.take_out import take_out
+    from ...curate.take_out import take_out
 
     report = take_out(what, form, out, shuffle=shuffle, size=size, mode=mode)
     show(report.as_dict(), report.as_text())

@@ -35,7 +35,7 @@ def command(what: str, target: Path | None, top: int, columns: int | None, opens
         visunex-data show runs/default --sheet best.png --top 100
         visunex-data show ~/pictures --sheet all.webp
     """
-    from ..report.shown import contact_sheet, page
+    from ...report.shown import contact_sheet, page
 
     if target is not None:
         count = contact_sheet(what, target, top, columns)

@@ -11,13 +11,13 @@ from visunex.base.console import Command, proxy_option, show
 from visunex.base.errors import UsageError
 from visunex.base.folders import expanded
 
-from .embeddings import mirror_option
-from .options import option_name, overrides, section_options
+from ..embeddings import mirror_option
+from ..options import option_name, overrides, section_options
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
 
-    from ..score import Predictor, Scores
+    from ...score import Predictor, Scores
 
 
 @click.command("score", cls=Command)
@@ -74,9 +74,9 @@ def command(
         visunex-data score fantasy
         visunex-data score my_pictures/ --with V2,nsfw --out scores.parquet
     """
-    from ..score import named
-    from ..score.folder import require_writable
-    from ..score.targets import means_images, scored
+    from ...score import named
+    from ...score.folder import require_writable
+    from ...score.targets import means_images, scored
 
     predictors = named(name.strip() for name in names.split(",") if name.strip())
     if out is not None:
@@ -86,7 +86,7 @@ def command(
         scores, encoded = _of_images(what, predictors, _recipe(predictors, image_column), device, mirror)
         run = None
     else:
-        _require_no_encoder(what)
+        require_no_encoder(what)
         scores, run = scored(what, predictors, mirror)
     target = out or (None if run is None else run / "scores.parquet")
     if target is not None:
@@ -115,10 +115,10 @@ def _of_images(
 
     That a predictor can be had, and is for the encoder's vectors, is seen before anything is encoded.
     """
-    from ..encode import encode_to
-    from ..score.folder import score_folder
-    from ..score.targets import encoder_for
-    from ..vectors.store import read_vectors
+    from ...encode import encode_to
+    from ...score.folder import score_folder
+    from ...score.targets import encoder_for
+    from ...vectors.store import read_vectors
 
     settings = recipe.encode
     encoder = encoder_for(what, settings.model, settings.pretrained, predictors, mirror)
@@ -130,7 +130,7 @@ def _of_images(
     return scores, {"encoder": encoder, **counts.as_dict()}
 
 
-def _require_no_encoder(what: str) -> None:
+def require_no_encoder(what: str) -> None:
     """Raise UsageError for options that say how pictures are encoded, where there is nothing to encode."""
     from visunex.recipes import Recipe
 
@@ -168,7 +168,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     count = report["vectors"]
     lines = [f"{report['source']}: {count:,} vector{'s' * (count != 1)}"]
     if encoded := report.get("pictures"):
-        lines += _of_encoding(encoded)
+        lines += lines_of_encoding(encoded)
     if report["dropped"]:
         lines.append(f"  left out, zero or not finite: {len(report['dropped']):,}")
     for name, each in report["scores"].items():
@@ -185,8 +185,9 @@ def _lines(report: dict[str, Any]) -> list[str]:
     return [*lines, f"written to {report['written']}"] if report["written"] else lines
 
 
-def _of_encoding(encoded: dict[str, Any]) -> list[str]:
-    from ..encode.reports import outcome_lines
+def lines_of_encoding(encoded: dict[str, Any]) -> list[str]:
+    """What a person is told of pictures that were encoded for a command, by an `encoder`."""
+    from ...encode.reports import outcome_lines
 
     line = f"  {encoded['encoded']:,} of {encoded['images']:,} pictures encoded with {encoded['encoder']}"
     counts = {name: encoded[name] for name in ("failed", "examples", "left_out", "damaged")}
