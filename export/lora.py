@@ -38,10 +38,6 @@ class Aim:
     rank: int = 4
     rate: float = RATE
 
-    def as_dict(self) -> dict[str, Any]:
-        """For a provenance."""
-        return vars(self)
-
 
 def made(
     side: TextSide, taste: Taste, aim: Aim, prompts: PromptSet, output: Output, seed: int

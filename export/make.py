@@ -32,6 +32,7 @@ class Wanted:
     imitate: int | None = None
     cosine: int | None = None
     rank: int = 4
+    vectors: int = 2
     prompts: Path | None = None
     seed: int = 0
 
@@ -52,7 +53,7 @@ def make(wanted: Wanted) -> dict[str, Any]:
     cannot be written, and what loading a model raises.
     """
     embedding = find(wanted.embedding)
-    made = _vector if wanted.kind in VECTORS else _lora
+    made = _vector if wanted.kind in VECTORS else _learnt
     output, said = made(wanted, embedding)
     return {"file": str(output.path), **said}
 
@@ -88,22 +89,42 @@ def _vector(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any
     return output, output.write(layout.data(vector), report_on(wanted.kind, vector))
 
 
-def _lora(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any]]:
-    from . import encoder, lora, prompt_set
+def _learnt(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any]]:
+    """What is learnt on a model's text encoder."""
+    from . import encoder, prompt_set
 
-    objective, steps = wanted.objective
-    path = suffixed(wanted.out, wanted.kind, ".safetensors")
+    kind = _kind(wanted)
+    path = suffixed(wanted.out, wanted.kind, *kind.suffixes)
     prompts = prompt_set.load(wanted.prompts, wanted.seed)
     taste = _taste(wanted, embedding)
     side = encoder.load(wanted.model, taste, device=wanted.device, variant=wanted.variant)
-    aim = lora.Aim(objective, steps, wanted.rank)
-    output = Output(path, {**request_of(wanted, embedding), **_learnt_on(wanted, side, prompts), **vars(aim)})
+    learnt_on = _learnt_on(wanted, side, prompts)
+    output = Output(path, {**request_of(wanted, embedding), **learnt_on, **vars(kind.aim)})
     if (said := output.made(overwrite=wanted.overwrite)) is not None:
         return output, said
-    data, report = lora.made(side, taste, aim, prompts, output, wanted.seed)
-    said = output.write(data, report)
+    said = output.write(*kind.make(side, taste, kind.aim, prompts, output, wanted.seed))
     output.forget()
     return output, said
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a kind is made: the endings of its file, what is aimed at, and what gives its bytes and report."""
+
+    suffixes: tuple[str, ...]
+    aim: Any
+    make: Any
+
+
+def _kind(wanted: Wanted) -> _Kind:
+    from . import lora, tokens
+
+    objective, steps = wanted.objective
+    if wanted.kind == "lora":
+        return _Kind((".safetensors",), lora.Aim(objective, steps, wanted.rank), lora.made)
+    return _Kind(
+        (".safetensors", ".pt"), tokens.TokenAim(wanted.imitate or STEPS, wanted.vectors), tokens.made
+    )
 
 
 def _taste(wanted: Wanted, embedding: Embedding) -> "Taste":

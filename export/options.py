@@ -14,7 +14,7 @@ __all__ = ["HEADINGS", "KINDS", "LEARNT", "VECTORS", "export_options", "without_
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 VECTORS = ("safetensors", "diffusers", "comfyui", "webui")
-LEARNT = ("lora",)
+LEARNT = ("lora", "token")
 KINDS = (*LEARNT, *VECTORS)
 STEPS = 10  # towards the taste, as `visunex-generate` takes without being told
 
@@ -28,8 +28,9 @@ WHAT = [
         "kind",
         required=True,
         type=click.Choice(KINDS),
-        help="What to make: lora, of the text encoder; or the vector itself as safetensors, diffusers or "
-        "comfyui (for an IP-Adapter) or webui (for its extension of aesthetic gradients).",
+        help="What to make: lora, of the text encoder; token, a textual inversion; or the vector itself as "
+        "safetensors, diffusers or comfyui (for an IP-Adapter) or webui (for its extension of aesthetic "
+        "gradients).",
     ),
     click.option("--out", required=True, type=FILE, help="The file to make."),
     click.option("--overwrite", is_flag=True, help="Replace a file that is there already."),
@@ -61,6 +62,13 @@ LEARNING = [
         flag_value=STEPS,
         metavar="[STEPS]",
         help="Raise the prompts' cosine to the taste itself, as far as so many steps do.",
+    ),
+    click.option(
+        "--vectors",
+        type=click.IntRange(1, 16),
+        default=2,
+        show_default=True,
+        help="How many tokens' places a token takes.",
     ),
     click.option("--rank", type=click.IntRange(1, 128), default=4, show_default=True, help="Rank of a LoRA."),
     click.option(
@@ -110,8 +118,9 @@ HEADINGS = {
 
 # Options that mean something for some kinds alone.
 ONLY_FOR: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("model", "variant", "device", "prompts", "seed", "imitate", "cosine"), LEARNT),
-    "rank": ("lora",),
+    **dict.fromkeys(("model", "variant", "device", "prompts", "seed", "imitate"), LEARNT),
+    **dict.fromkeys(("rank", "cosine"), ("lora",)),
+    "vectors": ("token",),
     "norm": VECTORS,
 }
 
