@@ -7,9 +7,9 @@
     for batch in sampler.sample("a castle at night", Settings(samples=4, seed=332), taste):
         batch.images[0].show()
 
-`personalise` is the method on tensors, for pipelines of one's own. Reads models, embeddings and recipes;
-writes the images that the command `visunex-generate` is asked for. May import `aesthetic_embeddings`,
-`recipes`, `clip`, `demo`, `net` and `base`; never `pipeline`.
+`steered` is for diffusers pipelines of one's own, `personalise` the method on tensors. Reads models,
+embeddings and recipes; writes the images that the command `visunex-generate` is asked for. May import
+`aesthetic_embeddings`, `recipes`, `clip`, `demo`, `net` and `base`; never `pipeline`.
 """
 
 from typing import TYPE_CHECKING
@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from visunex.base.lazy import public
 
 if TYPE_CHECKING:
+    from .pipelines.condition import steered as steered
     from .sampling.sampler import Batch as Batch
     from .sampling.sampler import Sampler as Sampler
     from .settings import Settings as Settings
     from .steering.steer import personalise as personalise
     from .taste import Taste as Taste
 
-__all__ = ["Batch", "Sampler", "Settings", "Taste", "personalise"]
+__all__ = ["Batch", "Sampler", "Settings", "Taste", "personalise", "steered"]
 __getattr__, __dir__ = public(
     __name__,
     {
@@ -32,5 +33,6 @@ __getattr__, __dir__ = public(
         "Settings": "settings",
         "Taste": "taste",
         "personalise": "steering.steer",
+        "steered": "pipelines.condition",
     },
 )

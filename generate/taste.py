@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from visunex.aesthetic_embeddings.space import Space
 
-__all__ = ["Taste"]
+__all__ = ["LR", "STEPS", "Taste", "space_named"]
 
 STEPS, LR = 10, 1e-4  # the paper's rate (arXiv 2209.12330)
 
@@ -24,8 +24,9 @@ class Taste:
     """An aesthetic embedding `[1, D_proj]` under a name, the Adam steps to take towards it, and their rate.
 
     `steps` 0 leaves prompts as they are; `path` is where its file lies, where the name does not say so,
-    `space` which CLIP's it is, where that is known. The embedding's direction is all that counts: a tensor,
-    an array, a list or an `Embedding`. Raises UsageError for what is none, or steps that are no number.
+    `space` which CLIP's it is, where that is known. `others` are the same taste in other CLIPs' spaces, for
+    models with several text encoders. The embedding's direction is all that counts: a tensor, an array, a
+    list or an `Embedding`. Raises UsageError for what is none, or steps that are no number.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Taste:
     lr: float = LR
     path: str | None = None
     space: "Space | None" = None
+    others: "tuple[Taste, ...]" = ()
 
     def __post_init__(self) -> None:
         import torch
@@ -50,16 +52,29 @@ class Taste:
             object.__setattr__(self, "embedding", torch.from_numpy(vector.astype("f4")))
 
     @classmethod
-    def load(cls, name: str | Path, *, steps: int = STEPS, lr: float = LR) -> "Taste":
+    def load(
+        cls,
+        name: str | Path,
+        *,
+        steps: int = STEPS,
+        lr: float = LR,
+        space: "str | Space | None" = None,
+        others: "Iterable[Taste]" = (),
+    ) -> "Taste":
         """The taste called `name`: a file, a run's folder or name, or the name of a published embedding.
 
-        Raises EmbeddingError, listing the names there are, for what is not there or no embedding.
+        `space` says of which CLIP it is, as `ViT-bigG-14:laion2b_39b_b160k`, where the file does not. Raises
+        EmbeddingError, listing the names there are, for what is not there or no embedding, or where the file
+        names another space; UsageError for a `space` that is no model and its weights.
         """
         from visunex.aesthetic_embeddings import find
-        from visunex.aesthetic_embeddings.space import space_of
+        from visunex.aesthetic_embeddings.space import require_one_space, space_of
 
-        found = find(name)
-        return cls(str(name), found.tensor(), steps, lr, _place(str(name), found.path), space_of(found))
+        found, named = find(name), space_named(space)
+        said = space_of(found)
+        require_one_space([("space=", named), (str(name), said)])
+        place = _place(str(name), found.path)
+        return cls(str(name), found.tensor(), steps, lr, place, said or named, tuple(others))
 
     def require_space(self, model: str, clip: Mapping[str, str] | None) -> None:
         """Raise EmbeddingError where the embedding certainly is of another CLIP than the model's.
@@ -72,13 +87,28 @@ class Taste:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the embedding's float32 bytes, as lower-case hex."""
-        values = self.embedding.detach().cpu().float().contiguous().numpy()
-        return hashlib.sha256(values.tobytes()).hexdigest()
+        """SHA-256 of the float32 bytes of the embedding and the others, as lower-case hex."""
+        digest = hashlib.sha256()
+        for taste in (self, *self.others):
+            digest.update(taste.embedding.detach().cpu().float().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.embedding.shape))
         return f"Taste({self.name!r}, {size}, steps={self.steps}, lr={self.lr:g})"
+
+
+def space_named(space: "str | Space | None") -> "Space | None":
+    """The space called `NAME:PRETRAINED`, as open_clip calls models and weights; UsageError for no such."""
+    if space is None or not isinstance(space, str):
+        return space
+    from visunex.aesthetic_embeddings.space import space_said
+
+    name, _, pretrained = space.partition(":")
+    found = space_said({"name": name.strip(), "pretrained": pretrained.strip()})
+    if found is None or not found.pretrained:
+        raise UsageError(f"space is {space!r}: give a model and its weights, as 'ViT-L-14:openai'")
+    return found
 
 
 def _place(name: str, path: Path | None) -> str | None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from visunex.base.errors import described, require_number
 
 from ..errors import SteeringError, UsageError
+from .weights import device_of
 
 __all__ = ["as_ids", "as_projection", "as_vector", "text_model_of"]
 
@@ -16,7 +17,8 @@ PARTS = ("embeddings", "encoder", "final_layer_norm")  # of transformers' CLIP t
 
 
 def text_model_of(given: Any) -> Any:
-    """The CLIP text model in `given`: itself, or what a wrapper (with a projection, a whole CLIP) holds."""
+    """The CLIP text model in `given`: itself, or what a wrapper (compiled, a whole CLIP) has."""
+    given = getattr(given, "_orig_mod", given)  # of what torch.compile returns
     for each in (given, getattr(given, "text_model", None)):
         if isinstance(each, nn.Module) and all(hasattr(each, part) for part in PARTS):
             return each
@@ -48,9 +50,9 @@ def as_projection(given: Any) -> Tensor:
     return projection
 
 
-def as_ids(given: Any, text_model: Any) -> Tensor:
-    """One prompt's token ids `[1, L]` on the text model's device: of a tensor, an array, a list, or what a
-    tokenizer returns."""
+def as_ids(given: Any, text_model: Any, wanted_on: torch.device | None = None) -> Tensor:
+    """One prompt's token ids `[1, L]` on the text model's device, or the one `wanted_on`: of a tensor, an
+    array, a list, or what a tokenizer returns."""
     given = given["input_ids"] if isinstance(given, Mapping) and "input_ids" in given else given
     wanted = "one padded prompt's token ids, whole numbers [1, L], as a tokenizer returns them"
     ids = _tensor(given, "input_ids", wanted)
@@ -68,7 +70,9 @@ def as_ids(given: Any, text_model: Any) -> Tensor:
         raise UsageError(
             f"input_ids holds {int(ids.max())}, this text encoder has {rows} tokens: take its own tokenizer"
         )
-    device = next(text_model.parameters()).device
+    device = device_of(text_model)
+    if wanted_on is not None:
+        return ids.to(wanted_on).long()
     if isinstance(given, Tensor) and ids.device != device:
         raise UsageError(
             f"input_ids is on {ids.device}, the text encoder on {device}: give input_ids.to({device.type!r})"

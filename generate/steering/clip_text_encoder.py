@@ -248,7 +248,8 @@ class MovingTextEncoder:
     def feature(self, ids: Tensor, end: int) -> Tensor:
         """Row `end` `[D]` of the last hidden state for `ids` `[L]`: the text feature, not yet projected."""
         cut = ids[: -(-(end + 1) // _AT_ONCE) * _AT_ONCE]
-        return self._hidden(cut, slice(end, end + 1))[0]
+        *_, row = self._states(cut, slice(end, end + 1), len(self._blocks))
+        return self._norm(row)[0]
 
     def step(self, loss: Tensor) -> None:
         """Move every value by one Adam step down the gradient of `loss`, which was made of a `feature`."""
@@ -257,18 +258,29 @@ class MovingTextEncoder:
             loss.backward()
 
     @torch.no_grad()
-    def hidden(self, ids: Tensor) -> Tensor:
-        """The last hidden state `[L, D]` for `ids` `[L]`."""
-        return self._hidden(ids, slice(0, len(ids)))
+    def hidden(self, ids: Tensor, skipped: int = 0) -> Tensor:
+        """The hidden state `[L, D]` for `ids` `[L]` that `skipped` blocks have not seen, not yet normed."""
+        *_, rows = self._states(ids, slice(None), len(self._blocks) - skipped)
+        return rows
 
-    def _hidden(self, ids: Tensor, wanted: slice) -> Tensor:
+    @torch.no_grad()
+    def normed(self, rows: Tensor) -> Tensor:
+        """`rows` `[N, D]` under the final norm."""
+        return self._norm(rows)
+
+    def _states(self, ids: Tensor, wanted: slice, blocks: int) -> Iterator[Tensor]:
+        """The rows before the first block and after each of so many; after the last only those `wanted`."""
         rows = self._tokens.value[ids] + self._places.value[: len(ids)]
+        yield rows
         vectors = self._vectors.value.split(self._sizes)
-        last = len(self._blocks) - 1
-        for number, block in enumerate(self._blocks):
-            rows, asked = (rows[: wanted.stop], wanted) if number == last else (rows, slice(None))
-            rows = block(rows, vectors[_VECTORS * number : _VECTORS * (number + 1)], asked)
-        return _norm(rows, vectors[-2], vectors[-1], self._epsilon)
+        for number, block in enumerate(self._blocks[:blocks], start=1):
+            rows, asked = (rows[: wanted.stop], wanted) if number == blocks else (rows, slice(None))
+            rows = block(rows, vectors[_VECTORS * (number - 1) : _VECTORS * number], asked)
+            yield rows
+
+    def _norm(self, rows: Tensor) -> Tensor:
+        weight, bias = self._vectors.value.split(self._sizes)[-2:]
+        return _norm(rows, weight, bias, self._epsilon)
 
 
 def _norm(rows: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
@@ -278,24 +290,15 @@ def _norm(rows: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
 def _block(layer: Any, steps: _Steps, adam: _Adam) -> _Block:
     attention, mlp = layer.self_attn, layer.mlp
     return _Block(
-        query=_matrix([attention.q_proj], steps, adam),
-        key_value=_matrix([attention.k_proj, attention.v_proj], steps, adam),
-        out=_matrix([attention.out_proj], steps, adam),
-        up=_matrix([mlp.fc1], steps, adam),
-        down=_matrix([mlp.fc2], steps, adam),
+        query=_Matrix([attention.q_proj], steps, adam),
+        key_value=_Matrix([attention.k_proj, attention.v_proj], steps, adam),
+        out=_Matrix([attention.out_proj], steps, adam),
+        up=_Matrix([mlp.fc1], steps, adam),
+        down=_Matrix([mlp.fc2], steps, adam),
         activation=mlp.activation_fn,
         heads=attention.num_heads,
         epsilon=layer.layer_norm1.eps,
     )
-
-
-def _matrix(layers: list[Any], steps: _Steps, adam: _Adam) -> _Matrix:
-    if strange := next((type(layer).__name__ for layer in layers if type(layer) is not nn.Linear), None):
-        raise SteeringError(
-            f"the text tower has a {strange} where CLIP has a linear layer: "
-            f"merge adapters (LoRA) into it first"
-        )
-    return _Matrix(layers, steps, adam)
 
 
 _VECTORS = 9  # of a block

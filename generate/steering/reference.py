@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["aesthetic_gradients"]
+__all__ = ["aesthetic_gradients", "climb"]
 
 
 def aesthetic_gradients(
@@ -37,7 +37,25 @@ def aesthetic_gradients(
     is the paper's T and `lr` its epsilon. Gradients must be on. `on_step(step, cosine)` gets the cosine
     before each step.
     """
-    f = copy.deepcopy(text_encoder).float().requires_grad_()
+    f = copy.deepcopy(text_encoder).float()
+    climb(f, text_projection, input_ids, embedding, end=end, steps=steps, lr=lr, on_step=on_step)
+    with torch.no_grad():
+        return f(input_ids=input_ids).last_hidden_state
+
+
+def climb(
+    f: Any,
+    text_projection: Tensor,
+    input_ids: Tensor,
+    embedding: Tensor,
+    *,
+    end: int | None,
+    steps: int,
+    lr: float,
+    on_step: Callable[[int, float], None] | None,
+) -> None:
+    """Move the parameters of `f`, fp32, themselves; what is given is as for `aesthetic_gradients`."""
+    f.requires_grad_()
     projection = text_projection.detach().to(input_ids.device).float()
     e = _unit(embedding.detach().to(input_ids.device).float().reshape(1, -1))
     adam = torch.optim.Adam(f.parameters(), lr=lr)
@@ -50,8 +68,6 @@ def aesthetic_gradients(
         adam.zero_grad()
         (-cosine).backward()
         adam.step()
-    with torch.no_grad():
-        return f(input_ids=input_ids).last_hidden_state
 
 
 def _unit(vectors: Tensor) -> Tensor:

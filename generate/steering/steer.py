@@ -10,22 +10,37 @@ are made, which change nothing but rounding; `clip_text_encoder.py` has those th
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import EmbeddingSizeError, SteeringError, UsageError
+from . import reference
 from .arguments import as_ids, as_projection, as_vector, check_steps, text_model_of
 from .clip_text_encoder import MovingTextEncoder
-from .reference import aesthetic_gradients
+from .weights import bare_copy
 
-__all__ = ["conditioning", "method_on", "personalise"]
+__all__ = ["Moved", "conditioning", "end_of_text", "method_on", "move", "personalise"]
 
 # What OpenAI's and OpenCLIP's encoders are called, by the size of their joint space: for messages only.
 ENCODERS_BY_SIZE = {512: "ViT-B-32", 640: "RN50x4", 768: "ViT-L-14", 1024: "ViT-H-14", 1280: "ViT-bigG-14"}
 
 OnStep = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What a moved text encoder makes of one prompt, in fp32, and how near to the target it came.
+
+    `states` `[1, L, D]` is the hidden state that was asked for, `pooled` `[1, D]` the last one under the
+    final norm where the text ends, not projected; `cosines` of the projected one before the steps and after.
+    """
+
+    states: Tensor
+    pooled: Tensor
+    cosines: tuple[float, float]
 
 
 def personalise(
@@ -46,31 +61,83 @@ def personalise(
     what a tokenizer returns, `embedding` `[1, D_proj]` or `[D_proj]` as a tensor, an array, a list or an
     `Embedding`, of which only the direction counts. `eos_token_id` is the tokenizer's own end of text, where
     CLIP reads the text feature; without it the text encoder's config has to know. The maths is fp32 whatever
-    the model's dtype; the result has the model's dtype. The model is left bit-identical.
-    `on_step(step, cosine)` gets the cosine before each step. The method is V. Gallego's (arXiv 2209.12330).
+    the model's dtype; the result has the model's dtype. The model is left bit-identical; active adapters
+    (LoRA) count, offloaded weights are found. `on_step(step, cosine)` gets the cosine before each step. The
+    method is V. Gallego's (arXiv 2209.12330).
 
     Raises `EmbeddingSizeError` for a vector of another size, `UsageError` for negative `steps`, a learning
-    rate that is not a positive number, or a prompt without an end of text, `SteeringError` if the steps ran
-    away to values that are not numbers.
+    rate that is not a positive number, or a prompt without an end of text, `SteeringError` for weights that
+    cannot be had, or if the steps ran away to values that are not numbers.
     """
     check_steps(steps, lr)
     text_encoder = text_model_of(text_encoder)
-    text_projection, embedding = as_projection(text_projection), as_vector(embedding)
-    input_ids = as_ids(input_ids, text_encoder)
-    _check(text_encoder, text_projection, embedding)
     if steps == 0:
+        input_ids = as_ids(input_ids, text_encoder)
+        _check(text_encoder, as_projection(text_projection), as_vector(embedding))
         return conditioning(text_encoder, input_ids)
-    method = _fast if method_on(input_ids.device.type) == "fast" else aesthetic_gradients
-    end = end_of_text(text_encoder, input_ids, eos_token_id)
+    moved = move(
+        text_encoder,
+        text_projection,
+        input_ids,
+        embedding,
+        steps=steps,
+        lr=lr,
+        eos_token_id=eos_token_id,
+        on_step=on_step,
+    )
+    return moved.states.to(next(text_encoder.parameters()).dtype)
+
+
+def move(
+    text_encoder: nn.Module,
+    text_projection: Tensor,
+    input_ids: Tensor,
+    embedding: Tensor,
+    *,
+    steps: int,
+    lr: float = 1e-4,
+    skipped: int = 0,
+    normed: bool = True,
+    lora_scale: float = 1.0,
+    device: torch.device | None = None,
+    eos_token_id: int | None = None,
+    on_step: OnStep | None = None,
+) -> Moved:
+    """Move a copy of a text encoder towards `embedding` for one prompt, and return what it makes of it.
+
+    The arguments are `personalise`'s. `skipped` last layers are left out of the states, which the final norm
+    is laid on where `normed`. `lora_scale` is a factor of active adapters' strength; `device` is where the
+    copy computes, without it where the text encoder does. Raises what `personalise` raises, and UsageError
+    for more layers to skip than there are.
+    """
+    check_steps(steps, lr)
+    model = text_model_of(text_encoder)
+    text_projection, embedding = as_projection(text_projection), as_vector(embedding)
+    input_ids = as_ids(input_ids, model, device)
+    _check(model, text_projection, embedding)
+    layers = len(model.encoder.layers)
+    if not 0 <= skipped <= layers:
+        raise UsageError(f"clip_skip leaves out {skipped} layers, this text encoder has {layers}")
+    cosines: list[float] = []
+
+    def seen(step: int, cosine: float) -> None:
+        cosines.append(cosine)
+        if on_step:
+            on_step(step, cosine)
+
+    end = end_of_text(model, input_ids, eos_token_id)
+    method = _fast if method_on(input_ids.device.type) == "fast" else _plain
     with _fp32_maths(input_ids.device):
-        hidden = method(
-            text_encoder, text_projection, input_ids, embedding, end=end, steps=steps, lr=lr, on_step=on_step
-        )
-    if not hidden.isfinite().all():
+        projection = text_projection.to(input_ids.device).float().clone()
+        target = _unit(embedding.to(input_ids.device).float().reshape(-1))
+        climb = _Climb(input_ids, end, projection, target, steps, lr, skipped, normed, seen)
+        states, pooled = method(model, lora_scale, climb)
+        cosines.append(float(climb.cosine(pooled[0])))
+    if not (states.isfinite().all() and pooled.isfinite().all()):
         raise SteeringError(
             f"{steps} steps of {lr:g} ran away to values that are not numbers: lower --aesthetic_lr"
         )
-    return hidden.to(next(text_encoder.parameters()).dtype)
+    return Moved(states, pooled, (cosines[0], cosines[-1]))
 
 
 def method_on(device_type: str) -> Literal["fast", "reference"]:
@@ -100,28 +167,59 @@ def end_of_text(text_encoder: Any, input_ids: Tensor, eos_token_id: int | None =
     return int(found[0])
 
 
-def _fast(
-    text_encoder: nn.Module,
-    text_projection: Tensor,
-    input_ids: Tensor,
-    embedding: Tensor,
-    *,
-    end: int,
-    steps: int,
-    lr: float,
-    on_step: OnStep | None,
-) -> Tensor:
-    """What `aesthetic_gradients` returns, by a copy of the text encoder that does the same with less."""
-    token_ids, ids = input_ids[0].unique(return_inverse=True)
-    encoder = MovingTextEncoder(text_encoder, token_ids, lr)
-    target = _unit(embedding.detach().to(input_ids.device).float().reshape(-1))
-    projection = text_projection.detach().to(input_ids.device).float().clone()
-    for step in range(steps):
-        cosine = _unit(projection @ encoder.feature(ids, end)) @ target
-        if on_step:
-            on_step(step, cosine.item())
+@dataclass(frozen=True)
+class _Climb:
+    """One prompt's ids `[1, L]` and where it ends, which way is up, how far, and what is wanted then."""
+
+    ids: Tensor
+    end: int
+    projection: Tensor
+    target: Tensor
+    steps: int
+    lr: float
+    skipped: int
+    normed: bool
+    on_step: OnStep
+
+    def cosine(self, feature: Tensor) -> Tensor:
+        """Between the target and a text feature `[D]` that is not yet projected."""
+        return _unit(self.projection @ feature) @ self.target
+
+
+def _fast(text_model: Any, lora_scale: float, climb: _Climb) -> tuple[Tensor, Tensor]:
+    """The states `[1, L, D]` and the pooled row `[1, D]` of a copy that does as `_plain` with less."""
+    token_ids, ids = climb.ids[0].unique(return_inverse=True)
+    copy = bare_copy(text_model, climb.ids.device, lora_scale=lora_scale)
+    encoder = MovingTextEncoder(copy, token_ids, climb.lr)
+    for step in range(climb.steps):
+        cosine = climb.cosine(encoder.feature(ids, climb.end))
+        climb.on_step(step, cosine.item())
         encoder.step(-cosine)
-    return encoder.hidden(ids)[None]
+    states = encoder.hidden(ids, climb.skipped)
+    with torch.no_grad():
+        pooled = encoder.feature(ids, climb.end)
+    return (encoder.normed(states) if climb.normed else states)[None], pooled[None]
+
+
+def _plain(text_model: Any, lora_scale: float, climb: _Climb) -> tuple[Tensor, Tensor]:
+    """The states `[1, L, D]` and the pooled row `[1, D]` of a copy moved as the paper has it."""
+    f = bare_copy(text_model, climb.ids.device, lora_scale=lora_scale, own=True)
+    reference.climb(
+        f,
+        climb.projection,
+        climb.ids,
+        climb.target,
+        end=climb.end,
+        steps=climb.steps,
+        lr=climb.lr,
+        on_step=climb.on_step,
+    )
+    with torch.no_grad():
+        y = f(input_ids=climb.ids, output_hidden_states=True)
+        states = y.hidden_states[-1 - climb.skipped]
+        states = f.final_layer_norm(states) if climb.normed and climb.skipped else states
+        states = y.last_hidden_state if climb.normed and not climb.skipped else states
+        return states, y.last_hidden_state[:, climb.end]
 
 
 def _unit(vector: Tensor) -> Tensor:

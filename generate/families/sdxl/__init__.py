@@ -1,0 +1,1 @@
+"""Stable Diffusion XL: how it is conditioned. May import `families`."""

@@ -1,0 +1,129 @@
+"""What `steered` is given as targets -> which text encoder moves towards which vector."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from visunex.aesthetic_embeddings import Embedding
+from visunex.aesthetic_embeddings.errors import EmbeddingError
+from visunex.aesthetic_embeddings.space import Space, require_one_space, space_of
+
+from ..errors import EmbeddingSizeError, UsageError
+from ..steering.arguments import as_vector
+from ..steering.steer import ENCODERS_BY_SIZE
+from ..taste import LR, STEPS, Taste
+from .rooms import Room
+
+__all__ = ["Target", "assign"]
+
+_log = logging.getLogger(__name__)
+
+NO_WORD = 768  # the size that is read as OpenAI's ViT-L/14 where nothing says of which CLIP it is
+AMBIGUOUS = {1024: "ViT-H-14:laion2b_s32b_b79k", 1280: "ViT-bigG-14:laion2b_39b_b160k"}
+WANTED = "a Taste, a vector D or 1xD, a list of these, or a mapping of text_encoder, text_encoder_2 to them"
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A vector `[1, D]` to move towards, and how; `space` is its CLIP where something says so."""
+
+    vector: Tensor
+    name: str = "this embedding"
+    space: Space | None = None
+    steps: int = STEPS
+    lr: float = LR
+    is_taste: bool = False
+
+    @property
+    def size(self) -> int:
+        """Dimensions of the vector."""
+        return int(self.vector.shape[-1])
+
+
+def assign(targets: Any, rooms: list[Room], family: str) -> dict[str, Target]:
+    """The target of each encoder, by its part's name; encoders without one stay as they are.
+
+    Raises EmbeddingSizeError for a vector of none of their sizes, UsageError for one that two of them have
+    and for two of one encoder, EmbeddingError for a vector of another CLIP, or of no named one where several
+    are in use.
+    """
+    found: dict[str, Target] = {}
+    for part, given in _parts(targets, {room.encoder.part for room in rooms}):
+        for target in _targets(given):
+            room = _room(target, [room for room in rooms if part in (None, room.encoder.part)], family)
+            if room.encoder.part in found:
+                raise UsageError(
+                    f"targets has two of 1x{target.size} for {room.encoder.part}: give one, or mix them first"
+                )
+            _check_space(target, room, family)
+            found[room.encoder.part] = target
+    if not found:
+        raise UsageError(f"targets is empty: give {WANTED}")
+    return found
+
+
+def _parts(targets: Any, parts: set[str]) -> Iterator[tuple[str | None, Any]]:
+    """What is given, with the encoder that it is given for, where that is said."""
+    if isinstance(targets, Mapping):
+        if strange := sorted(set(map(str, targets)) - parts):
+            raise UsageError(f"targets names {strange[0]}, this pipeline moves {' and '.join(sorted(parts))}")
+        yield from targets.items()
+    elif isinstance(targets, list | tuple) and not _is_vector(targets):
+        yield from ((None, each) for each in targets)
+    else:
+        yield None, targets
+
+
+def _is_vector(given: list[Any] | tuple[Any, ...]) -> bool:
+    return bool(given) and all(isinstance(each, int | float) for each in given)
+
+
+def _targets(given: Any) -> Iterator[Target]:
+    """The vectors of a taste, or the one that is given bare."""
+    if isinstance(given, Taste):
+        for taste in (given, *given.others):
+            yield Target(as_vector(taste.embedding), taste.name, taste.space, given.steps, given.lr, True)
+        return
+    space = space_of(given) if isinstance(given, Embedding) else None
+    vector = as_vector(given, "targets")
+    if vector.ndim not in (1, 2) or vector.numel() != vector.shape[-1]:
+        raise UsageError(f"targets has a vector of {list(vector.shape)}: give {WANTED}")
+    yield Target(vector, space=space)
+
+
+def _room(target: Target, rooms: list[Room], family: str) -> Room:
+    fitting = [room for room in rooms if room.size == target.size]
+    if len(fitting) > 1 and target.space is not None:
+        fitting = [
+            room for room in fitting if room.space is not None and not target.space.differs(room.space)
+        ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise UsageError(
+            f"{' and '.join(room.encoder.part for room in fitting)} both take 1x{target.size}: say which, as "
+            f"targets={{{fitting[0].encoder.part!r}: ...}}"
+        )
+    encoder = ENCODERS_BY_SIZE.get(target.size)
+    raise EmbeddingSizeError(
+        f"{target.name} is 1x{target.size}{f' ({encoder})' if encoder else ''}, {family} takes "
+        f"{' and '.join(map(str, rooms))}"
+    )
+
+
+def _check_space(target: Target, room: Room, family: str) -> None:
+    """Raise EmbeddingError for a vector of another CLIP than the encoder's; say what is taken for granted."""
+    if room.space is None:
+        return
+    if target.space is not None:
+        require_one_space([(f"{family}'s {room.encoder.part}", room.space), (target.name, target.space)])
+    elif target.is_taste and target.size in AMBIGUOUS:
+        raise EmbeddingError(
+            f"{target.name} is 1x{target.size} and does not say of which CLIP: name it, as "
+            f"Taste.load({target.name!r}, space={AMBIGUOUS[target.size]!r})"
+        )
+    elif target.is_taste and target.size == NO_WORD:
+        _log.warning("%s does not say of which CLIP it is: read as OpenAI's ViT-L/14", target.name)
