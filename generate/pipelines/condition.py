@@ -121,7 +121,7 @@ class _Steering:
     on_step: Callable[[int, float], None] | None
 
     def check(self) -> None:
-        """Raise UsageError for steps that cannot be taken, layers to skip that are not there, endless prompts."""
+        """Raise UsageError for steps that cannot be taken, and layers to skip that are not there."""
         for target in self.chosen.values():
             check_steps(*self.how(target))
         for room in self.rooms:
@@ -151,7 +151,7 @@ class _Steering:
         return {name: tensor for name, tensor in found.items() if name in taken}
 
     def _lay_in(self, found: dict[str, Tensor], room: Room, target: Target) -> None:
-        """Put in what an encoder gives, moved for each text; the empty prompt never is, as in the original."""
+        """Put in what an encoder gives, moved for each text; as in the original the empty one never is."""
         texts = self.texts.get(room.encoder.prompt, self.texts["prompt"])
         states, pooled = _columns(room, self.rooms)
         for row, text in enumerate(texts):
