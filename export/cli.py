@@ -1,6 +1,6 @@
 """`visunex-export`: the command line."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -9,9 +9,6 @@ from visunex.base.console import Command, Program, show
 from visunex.base.text import printable
 
 from .options import HEADINGS, export_options, without_effect
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["main"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from visunex.aesthetic_embeddings import Embedding, find
 
-from .errors import UsageError
+from .errors import ExportError, UsageError
 from .options import STEPS, VECTORS
 from .output import Output, suffixed
 
@@ -75,13 +75,20 @@ def request_of(wanted: Wanted, embedding: Embedding) -> dict[str, Any]:
 
 
 def _vector(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any]]:
-    from .vectors import VECTOR_KINDS, length_of, report_on, scaled
+    from visunex.aesthetic_embeddings.made_of import image_norm, is_contrast
+
+    from .vectors import VECTOR_KINDS, report_on, scaled
 
     layout = VECTOR_KINDS[wanted.kind]
+    if layout.adapter and is_contrast(embedding):
+        raise ExportError(
+            f"{wanted.embedding} is a contrast: the direction from one taste to another, and no image's "
+            "vector, which adapters take; export one of --reduce mean, or this one --to lora"
+        )
     path = suffixed(wanted.out, wanted.kind, layout.suffix)
     norm = wanted.norm
     if norm is None and layout.adapter:
-        norm = length_of(embedding)
+        norm = image_norm(embedding)
     output = Output(path, {**request_of(wanted, embedding), "norm": norm})
     if (said := output.made(overwrite=wanted.overwrite)) is not None:
         return output, said

@@ -17,19 +17,17 @@ import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visunex.aesthetic_embeddings import Embedding
 from visunex.aesthetic_embeddings.tensorfile import tensor_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["VECTOR_KINDS", "Layout", "length_of", "plain_torch_bytes", "report_on", "scaled"]
+__all__ = ["VECTOR_KINDS", "Layout", "plain_torch_bytes", "report_on", "scaled"]
 
 SHORT = 2.0  # a mean of raw image vectors is longer: those of CLIP are several units long
 WITHOUT_GUIDANCE = 768  # dimensions of FLUX's adapter, the only one of that size in diffusers
@@ -59,16 +57,6 @@ def scaled(vector: NDArray[np.float32], norm: float | None) -> NDArray[np.float3
         return vector
     wide = vector.astype(np.float64)
     return np.asarray(wide * (norm / np.linalg.norm(wide)), dtype=np.float32)
-
-
-def length_of(embedding: Embedding) -> float | None:
-    """The mean length of the image vectors that an embedding was made of, where its provenance has it.
-
-    An embedding of unit vectors is shorter than any picture's.
-    """
-    checks = (embedding.provenance or {}).get("checks")
-    norm = checks.get("image_norm") if isinstance(checks, dict) else None
-    return float(norm) if isinstance(norm, int | float) and 0 < norm < inf else None
 
 
 def plain_torch_bytes(value: Any) -> bytes:

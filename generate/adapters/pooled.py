@@ -21,8 +21,7 @@ def pooled(
     conditioning: "Mapping[str, Any] | None" = None,
     **prompts: Any,
 ) -> dict[str, Any]:
-    """The conditioning of an SDXL pipeline with a taste in its pooled vector: no gradients, no further
-    weights.
+    """The conditioning of an SDXL pipeline with a taste in its pooled vector, without gradients.
 
     `image = pipe(**pooled(pipe, "a castle", "my_taste.pt", weight=0.5)).images[0]`. `taste` is a 1x1280 of
     ViT-bigG/14: a name, a file, a run, an `Embedding` or a tensor. `weight` is its share, from 0 (the prompt

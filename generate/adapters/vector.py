@@ -4,15 +4,15 @@ CLIP's vectors are not normalised there, and the mean of many is shorter than ea
 given the length of one image's vector.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from visunex.aesthetic_embeddings import Embedding, catalogue, find
+from visunex.aesthetic_embeddings import Embedding, find
+from visunex.aesthetic_embeddings.made_of import image_norm, is_contrast
 from visunex.aesthetic_embeddings.space import Space, space_of
 from visunex.base.errors import UsageError, numbers, require_number
-from visunex.base.files import sha256_file
 
 from ..errors import EmbeddingSizeError, SteeringError
 
@@ -69,34 +69,40 @@ class ImageVector:
 
 
 def image_vector(given: Given, dimension: int, *, wanted_by: str, length: float | None = None) -> ImageVector:
-    """The embedding `given` (a name, a file, a run, an `Embedding` or a tensor) for a model of this
-    dimension.
+    """The embedding `given`, for a model that takes vectors of this dimension.
 
-    The length is `length`, else what the embedding's provenance says of its images, else, for OpenAI's
-    ViT-L/14, that of the published means. Raises EmbeddingSizeError for a vector of another CLIP than
-    `wanted_by`, the model or adapter, takes; EmbeddingError, UsageError.
+    `given` is a name, a file, a run, an `Embedding` or a tensor. The length is `length`, else what the
+    embedding's provenance says of its images, else, for OpenAI's ViT-L/14, that of the published means.
+    Raises EmbeddingSizeError for a vector of another CLIP than `wanted_by`, the model or adapter, takes;
+    EmbeddingError, UsageError.
     """
     import torch
 
+    _require_length(length)
+    found = find(given) if isinstance(given, str | Path) else given
+    embedding = found if isinstance(found, Embedding) else None
+    name = embedding.name if embedding else "this embedding"
+    vector = numbers(embedding.tensor() if embedding else found, name, "one vector, D or 1xD", UsageError)
+    _require_fits(name, vector.size, embedding, dimension, wanted_by)
+    tensor = torch.from_numpy(vector.astype("f8")).reshape(1, -1)
+    unit = (tensor / _norm(name, tensor)).float()
+    default = PUBLISHED_LENGTH if dimension == 768 else None
+    one_image = length or (embedding and image_norm(embedding)) or default
+    return ImageVector(name, unit, one_image, embedding is not None and is_contrast(embedding))
+
+
+def _require_length(length: float | None) -> None:
     if length is not None:
         require_number(length, "length", _LENGTH)
         if not 0 < length < _LONGEST:
             raise UsageError(f"length is {length}: give {_LENGTH}")
-    found = find(given) if isinstance(given, str | Path) else given
-    embedding = found if isinstance(found, Embedding) else None
-    vector = numbers(
-        embedding.tensor() if embedding else found, "the taste", "one vector, D or 1xD", UsageError
-    )
-    name = embedding.name if embedding else "this embedding"
-    _require_fits(name, vector.size, embedding, dimension, wanted_by)
-    tensor = torch.from_numpy(vector.astype("f8")).reshape(1, -1)
-    norm = float(tensor.norm())
-    if not 0 < norm < float("inf"):
+
+
+def _norm(name: str, vector: "Tensor") -> float:
+    norm = float(vector.norm())
+    if not 0 < norm < inf:
         raise SteeringError(f"{name} is all zeros or not finite: it points nowhere")
-    provenance = (embedding.provenance if embedding else None) or {}
-    default = PUBLISHED_LENGTH if dimension == 768 else None
-    one_image = length if length is not None else _image_norm(provenance) or default
-    return ImageVector(name, (tensor / norm).float(), one_image, _is_contrast(embedding, provenance))
+    return norm
 
 
 def blend(own: "Tensor", taste: ImageVector, weight: float, otherwise: float | None = None) -> "Tensor":
@@ -142,18 +148,3 @@ def _require_fits(name: str, size: int, embedding: Embedding | None, dimension: 
 def _is_catalogued(space: Space) -> bool:
     """Whether a space's name is one that others use too; a folder's or the demo's is not."""
     return not space.name.startswith("local-dir:") and space.name != "visunex-tiny"
-
-
-def _image_norm(provenance: Mapping[str, Any]) -> float | None:
-    checks = provenance.get("checks")
-    said = checks.get("image_norm") if isinstance(checks, Mapping) else None
-    return float(said) if isinstance(said, int | float) and 0 < said < _LONGEST else None
-
-
-def _is_contrast(embedding: Embedding | None, provenance: Mapping[str, Any]) -> bool:
-    if provenance.get("reduction") == "contrast":
-        return True
-    if embedding is None or embedding.path is None:
-        return False
-    contrasts = {each.sha256 for each in catalogue().values() if each.kind == "contrast"}
-    return sha256_file(embedding.path) in contrasts

@@ -78,6 +78,15 @@ def test_a_short_vector_gets_the_length_of_the_pictures_own(export: Export, tast
     assert len(said["report"]["said"]) == 2
 
 
+def test_a_contrast_is_no_image_for_an_adapter(
+    export: Export, refuse: Callable[..., str], taste: Taste
+) -> None:
+    path = taste(1024)
+    save(path, load(path).vector, {"reduction": "contrast"})
+    assert "is a contrast" in refuse(path, "--to", "comfyui", "--out", "a")
+    export(path, "--to", "webui", "--out", "a.pt")
+
+
 def test_the_same_command_finds_it_done_and_another_is_refused(
     export: Export, refuse: Callable[..., str], taste: Taste
 ) -> None:
