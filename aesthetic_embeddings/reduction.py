@@ -1,5 +1,6 @@
 """How many image vectors become one, streamed in batches: memory does not grow with their number."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Literal, get_args
 
@@ -11,7 +12,8 @@ from visunex.base.errors import described, numbers, require
 from .errors import EmbeddingError
 from .sums import Matrix, Sum
 
-How = Literal["mean", "unit-mean", "score-weighted", "median", "contrast"]
+How = Literal["mean", "unit-mean", "score-weighted", "score-contrast", "median", "contrast"]
+BY_SCORES: tuple[How, ...] = ("score-weighted", "score-contrast")
 
 _MEDIAN_PASSES = 200
 _MEDIAN_STEP = 1e-10
@@ -35,6 +37,9 @@ def reduce(
     - `score-weighted`: as `unit-mean`, each weighted by how far its score lies above the lowest of all, so
       that the lowest counts nothing; where all scores are equal, all weigh the same. `scores` is [number of
       vectors].
+    - `score-contrast`: as `unit-mean`, each weighted by how far its score lies above or below the mean:
+      what is rated high pulls, what is rated low pushes away. Of scores of two values it is the direction of
+      `contrast`.
     - `median`: the geometric median of the normalised vectors (Weiszfeld's iteration, several passes),
       normalised: a minority of outliers cannot drag it away.
     - `contrast`: mean of `batches` minus mean of `baseline`, both as they are; not normalised.
@@ -56,6 +61,8 @@ def reduce(
             result = _unit(_mean(_units(batches)))
         case "score-weighted":
             result = _unit(_weighted_mean(_units(batches), _weights(scores)))
+        case "score-contrast":
+            result = _unit(_weighted_mean(_units(batches), _pulls(scores)))
         case "median":
             result = _unit(geometric_median(_Units(batches)))
         case "contrast":
@@ -143,19 +150,33 @@ def _weighted_mean(batches: Iterable[Matrix], weights: Matrix) -> Matrix:
 
 
 def _weights(scores: ArrayLike | None) -> Matrix:
-    if scores is None:
+    values = _scores(scores, "score-weighted")
+    above = values - values.min(initial=np.inf)
+    return above if np.any(above) else np.ones_like(values)
+
+
+def _pulls(scores: ArrayLike | None) -> Matrix:
+    values = _scores(scores, "score-contrast")
+    pulls = values - math.fsum(values.tolist()) / max(values.size, 1)
+    if values.size and not np.ptp(values):
         raise EmbeddingError(
-            "score-weighted needs a score for every image; choose unit-mean where there are none"
+            "score-contrast needs scores that differ, and all are equal: nothing is liked more than another; "
+            "choose unit-mean"
         )
+    return pulls
+
+
+def _scores(scores: ArrayLike | None, how: How) -> Matrix:
+    if scores is None:
+        raise EmbeddingError(f"{how} needs a score for every image; choose unit-mean where there are none")
     values = numbers(scores, "scores", "a number for each vector", EmbeddingError)
     missing = int(np.count_nonzero(~np.isfinite(values)))
     if missing:
         raise EmbeddingError(
-            f"score-weighted needs a score for every image, but {missing} of {values.size} have none; "
+            f"{how} needs a score for every image, but {missing} of {values.size} have none; "
             "filter with --min-score to leave those out, or choose unit-mean"
         )
-    above = values - values.min(initial=np.inf)
-    return above if np.any(above) else np.ones_like(values)
+    return np.asarray(values)
 
 
 class _Units:

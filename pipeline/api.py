@@ -8,6 +8,7 @@ what the stage reports. `curate_run` and `take_out_images` read a run and change
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -118,6 +119,7 @@ def encode_images(
     out: str | Path | None = None,
     device: str = "auto",
     overwrite: bool = False,
+    ratings: str | Path | None = None,
     **settings: Any,
 ) -> Encoded:
     """Turn pictures into CLIP vectors, and those into one aesthetic embedding.
@@ -125,7 +127,9 @@ def encode_images(
     `images` are pictures, folders, tars, shards or runs, or addresses and data sets on the Hub;
     without them, those that were downloaded into `run`
     (the default run where none is named). The embedding is put into the run, and also at `out`; of `images`
-    and `out` without `run` nothing else is kept. `settings` are keys of the recipe's `[encode]`.
+    and `out` without `run` nothing else is kept. `settings` are keys of the recipe's `[encode]`. A CSV file
+    of `ratings` (paths and scores) stands in for `images`, with `reduce="score-contrast"` or
+    `"score-weighted"`.
 
     Raises EncodeError (nothing to encode, nothing that can be decoded), ModelError, EmbeddingError,
     StaleRunError, UsageError, RecipeError, RunBusyError.
@@ -134,13 +138,21 @@ def encode_images(
     """
     places = (images,) if isinstance(images, str | Path) else tuple(images)
     published = bool(settings.get("vectors"))
-    folder = None if run is None and out is not None and (places or published) else _folder(run)
+    given = bool(places or published or ratings is not None)
+    folder = None if run is None and out is not None and given else _folder(run)
     base = (folder and _of_run(folder, recipe, "encode", "reference")) or (
         Recipe(name="pictures") if recipe is None else _loaded(recipe)
     )
     changed = override(base, _overrides("encode_images", settings, _ENCODE_KEYS))
-    target = None if out is None else Path(out)
-    return encode_in(folder, changed, images=places, out=target, overwrite=overwrite, device=device)
+    return encode_in(
+        folder,
+        changed,
+        images=places,
+        ratings=None if ratings is None else Path(ratings),
+        out=None if out is None else Path(out),
+        overwrite=overwrite,
+        device=device,
+    )
 
 
 def run_recipe(
@@ -254,6 +266,7 @@ def encode_in(
     recipe: Recipe,
     *,
     images: Sequence[str | Path] = (),
+    ratings: Path | None = None,
     out: Path | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -271,12 +284,13 @@ def encode_in(
         if recipe.encode.vectors:
             return reduce_published(run, recipe, out=out, overwrite=overwrite)
         report: Encoded
-        if run is not None and recipe.encode.precomputed is not None and not images:
+        if run is not None and recipe.encode.precomputed is not None and not images and ratings is None:
             report = encode_precomputed(run, recipe, out=out, overwrite=overwrite, device=device)
         else:
             from .encode.stage import encode  # which loads what pictures need
 
-            report = encode(run, recipe, images=images, out=out, overwrite=overwrite, device=device)
+            work = partial(encode, run, recipe, images=images, ratings=ratings, out=out)
+            report = work(overwrite=overwrite, device=device)
         if run is not None and run.recipe.exists():
             write_text(run.recipe, dumps(recipe))
     return report

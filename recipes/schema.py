@@ -24,7 +24,7 @@ from .source import Columns as Columns
 from .source import Made as Made
 from .source import Source as Source
 
-Reduction = Literal["mean", "unit-mean", "score-weighted", "median", "contrast"]
+Reduction = Literal["mean", "unit-mean", "score-weighted", "score-contrast", "median", "contrast"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Preprocess = Literal["auto", "host", "device"]
 

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 import click
 
 from visunex.base.console import Command, proxy_option, show
+from visunex.base.errors import UsageError
 
 from ..rundir import RunDir
 from .options import overrides, overwrite_option, run_option, section_options, set_option
 
 if TYPE_CHECKING:
-    from visunex.recipes import Recipe
+    from collections.abc import Sequence
+
+    from visunex.recipes import Override, Recipe
 
 
 @click.command("encode", cls=Command)
@@ -23,6 +26,18 @@ if TYPE_CHECKING:
     help="Pictures to encode instead of the run's: a folder, shards, tar, zip, parquet, Arrow, picture, "
     "pattern or run, an https:// or hf:// address of a file with pictures inside, or OWNER/NAME on the Hub; "
     "repeat.",
+)
+@click.option(
+    "--disliked",
+    metavar="PATH",
+    help="Pictures that the taste turns away from: short for --reduce contrast --baseline PATH.",
+)
+@click.option(
+    "--ratings",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE.csv",
+    help="In place of --images: pictures' paths, each with a score. Those above the mean pull, those below "
+    "push away (--reduce score-contrast).",
 )
 @click.option(
     "--image-column", metavar="NAME", help="Of --images whose rows have several pictures, the column to take."
@@ -45,6 +60,8 @@ if TYPE_CHECKING:
 def command(
     run: RunDir,
     images: tuple[str, ...],
+    disliked: str | None,
+    ratings: Path | None,
     image_column: str | None,
     out: Path | None,
     device: str,
@@ -62,6 +79,8 @@ def command(
         visunex-data encode
         visunex-data encode --reduce mean --model ViT-L-14
         visunex-data encode --images my_pictures/ --out me.pt
+        visunex-data encode --images liked/ --disliked disliked/ --out me.pt
+        visunex-data encode --ratings stars.csv --out me.pt
         visunex-data encode --images OWNER/NAME?split=test --out set.pt
         visunex-data encode --also ViT-H-14:laion2b_s32b_b79k --also ViT-bigG-14:laion2b_39b_b160k
         visunex-data encode --precomputed /data/laion2B-en/vectors
@@ -73,12 +92,46 @@ def command(
 
     own = _recipe(run)
     named = [Override("source.columns.image", image_column, "--image-column")] if image_column else []
-    recipe = override(own, [*overrides(own), *settings, *named])
-    elsewhere = out is not None and not _run_was_named() and bool(images or recipe.encode.vectors)
+    if ratings is not None and disliked is not None:
+        raise UsageError("--ratings says what is liked and what is not: leave --disliked out")
+    given = overrides(own)
+    named += _of_dislikes(disliked, given) + _of_ratings(ratings, given)
+    recipe = override(own, [*given, *settings, *named])
+    is_given = bool(images or ratings or recipe.encode.vectors)
     report = encode_in(
-        None if elsewhere else run, recipe, images=images, out=out, overwrite=overwrite, device=device
+        None if out is not None and not _run_was_named() and is_given else run,
+        recipe,
+        images=images,
+        ratings=ratings,
+        out=out,
+        overwrite=overwrite,
+        device=device,
     )
     show(report.as_dict(), report.as_text())
+
+
+def _of_dislikes(disliked: str | None, given: "Sequence[Override]") -> "list[Override]":
+    """What `--disliked` stands for. Raises UsageError beside what contradicts it."""
+    from visunex.recipes import Override
+
+    if disliked is None:
+        return []
+    for each in given:
+        if each.key == "encode.baseline" or (each.key == "encode.reduce" and each.value != "contrast"):
+            raise UsageError(f"--disliked stands for --reduce contrast --baseline: leave out {each.given_as}")
+    return [
+        Override("encode.reduce", "contrast", "--disliked"),
+        Override("encode.baseline", disliked, "--disliked"),
+    ]
+
+
+def _of_ratings(ratings: Path | None, given: "Sequence[Override]") -> "list[Override]":
+    """How rated pictures are reduced, where nothing else is asked for."""
+    from visunex.recipes import Override
+
+    if ratings is None or any(each.key == "encode.reduce" for each in given):
+        return []
+    return [Override("encode.reduce", "score-contrast", "--ratings")]
 
 
 def _recipe(run: RunDir) -> "Recipe":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from visunex.aesthetic_embeddings import Embedding, load, save
 from visunex.aesthetic_embeddings.artefact import require_replaceable
+from visunex.aesthetic_embeddings.reduction import BY_SCORES
 from visunex.base.errors import UsageError
 from visunex.base.suggest import did_you_mean
 
@@ -216,7 +217,7 @@ def _scored(found: Opened, how: "Reduction") -> VectorFolder:
 
     from visunex.recipes import load as load_recipe
 
-    if how != "score-weighted" or not found.run.choice.exists():
+    if how not in BY_SCORES or not found.run.choice.exists():
         return found.vectors
     by = load_recipe(found.run.recipe).filter.score_with
     if by is None:

@@ -10,6 +10,7 @@ from visunex.base.files import fingerprint
 
 from ..errors import EncodeError
 from ..rundir import RunDir, beside
+from ..score.ratings import Ratings
 from ..shards.repeats import Repeats, RunningRepeats
 from ..shards.samples import Source, listing, run_sources
 from .elsewhere import Elsewhere
@@ -22,7 +23,7 @@ class EncodeRequest:
     """Which images are encoded, and where their embedding goes: into the run, and to `out`.
 
     The images are the run's, or those `given` and in files `elsewhere`, which the user calls `names`, with
-    the `repeats` among them. The caller holds the run's lock.
+    the `repeats` among them; `ratings` say where their scores are from. The caller holds the run's lock.
     """
 
     run: RunDir | None
@@ -31,6 +32,7 @@ class EncodeRequest:
     out: Path | None = None
     repeats: Repeats | RunningRepeats | None = None
     elsewhere: Elsewhere | None = None
+    ratings: Ratings | None = None
 
     def sources(self) -> list[Source]:
         """Where the images are. Raises EncodeError where there are none."""

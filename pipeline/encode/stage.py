@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visunex.aesthetic_embeddings.reduction import BY_SCORES
 from visunex.base.errors import UsageError
 from visunex.base.progress import Progress
 from visunex.clip.image_encoder import ImageEncoder
@@ -20,9 +21,10 @@ from ..chain import require_download
 from ..errors import StaleRunError
 from ..reduce.embedding import RecipeIdentity, provenance, require_target, save_embedding
 from ..rundir import RunDir
+from ..score.ratings import Ratings, read_ratings
 from ..shards.discard import discard_images, discarded_tars
 from ..shards.repeats import find_repeats
-from ..shards.samples import sources
+from ..shards.samples import Source, sources
 from .counts import OutcomeCounts, count_chosen, require_some
 from .elsewhere import elsewhere
 from .encoders import Target, load_encoder, load_encoders
@@ -54,6 +56,7 @@ def encode(
     recipe: "Recipe",
     *,
     images: Sequence[str | Path] = (),
+    ratings: Path | None = None,
     out: Path | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -62,20 +65,34 @@ def encode(
 
     `images` are shards, tars, images' files, folders, run folders, addresses or sets on the Hub. With a `run`
     (whose lock the caller holds) the vectors are kept in `run.vectors`, and a call after an interrupted one
-    goes on by partitions; without, only the embedding at `out` is. What cannot be decoded is counted.
+    goes on by partitions; without, only the embedding at `out` is. What cannot be decoded is counted. A file
+    with `ratings` names images in their place, and the score of each.
 
     The encoders of `encode.also` have vectors and an embedding each, beside these and named by their spaces.
     Raises EncodeError (nothing to encode, nothing decodable, a decoder that died; chosen images that are
     gone, the others being encoded), ModelError, EmbeddingError, StaleRunError, UsageError.
     """
     started = time.monotonic()
+    rated = None if ratings is None else _rated(ratings, recipe, images)
+    images = images if rated is None else list(rated.scores)
     _require_sense(run, out, discards=recipe.encode.discard_images, given=bool(images))
     if run is not None and not images:
         require_download(run, recipe)
-    request = _request_for(images, run, recipe, out) if images else EncodeRequest(run, out=out)
+    request = _request_for(images, run, recipe, out, rated) if images else EncodeRequest(run, out=out)
     request.sources()  # where there is nothing to encode, no encoder need be loaded
     encoders = begin_encode(request, recipe.encode, overwrite=overwrite, device=device)
     return finish_encode(request, recipe, Encoded(encoders), started=started)
+
+
+def _rated(path: Path, recipe: "Recipe", images: Sequence[str | Path]) -> Ratings:
+    """The ratings in a file. Raises UsageError where they, or the images named beside, would mean nothing."""
+    if images:
+        raise UsageError("--ratings names the pictures itself: leave --images out")
+    if recipe.encode.reduce not in BY_SCORES:
+        raise UsageError(
+            f"--reduce {recipe.encode.reduce} knows no scores; with --ratings it is {' or '.join(BY_SCORES)}"
+        )
+    return read_ratings(path)
 
 
 def encode_to(
@@ -92,16 +109,24 @@ def encode_to(
 
 
 def _request_for(
-    images: Sequence[str | Path], run: RunDir | None, recipe: "Recipe", out: Path | None
+    images: Sequence[str | Path],
+    run: RunDir | None,
+    recipe: "Recipe",
+    out: Path | None,
+    ratings: Ratings | None = None,
 ) -> EncodeRequest:
     """The request for images that the user names."""
     column, dedupe = recipe.source.columns.image, recipe.encode.dedupe_images
-    here, far = elsewhere(images, column, recipe.download.max_remote_bytes, dedupe)
-    places, names = sources(here, column), tuple(map(str, images))
+    if ratings is None:
+        here, far = elsewhere(images, column, recipe.download.max_remote_bytes, dedupe)
+        places = sources(here, column)
+    else:
+        places, far = [Source(path, "image", score=score) for path, score in ratings.scores.items()], None
+    names = tuple(map(str, images))
     if far is not None:
         return EncodeRequest(run, tuple(places), names, out, far.repeats, far)
     repeats = find_repeats(places, dedupe)
-    return EncodeRequest(run, repeats.places, names, out, repeats)
+    return EncodeRequest(run, repeats.places, names, out, repeats, ratings=ratings)
 
 
 def begin_encode(
@@ -246,6 +271,7 @@ def _made_of(
         "source": None if names else source,
         **origin_of(None if names else request.run),
         "pictures": names or None,
+        **({} if request.ratings is None else {"ratings": request.ratings.as_dict()}),
         "model": provenance_of(encoder),
         "reduction": settings.reduce,
         "baseline": settings.baseline,

@@ -176,8 +176,11 @@ def _require_same_file(path: Path | None, reference: "Reference") -> None:
 def _interval(
     vectors: "VectorFolder", reduction: "Reduction", reference: "Reference", baseline: "VectorFolder | None"
 ) -> tuple[float, float] | None:
-    """The interval of the cosine; the median has none: each draw would take as long as the embedding."""
-    own = None if reduction == "median" else _sums(vectors, reduction)
+    """The interval of the cosine; the median has none: each draw would take as long as the embedding.
+
+    Nor has what is drawn apart by scores: weights that sum to zero have no mean to draw again.
+    """
+    own = None if reduction in ("median", "score-contrast") else _sums(vectors, reduction)
     if own is None:
         return None
     other = None if baseline is None else block_sums(baseline.units(), len(baseline))

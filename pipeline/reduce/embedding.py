@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visunex.aesthetic_embeddings import reduce, save
+from visunex.aesthetic_embeddings.reduction import BY_SCORES
 from visunex.base.errors import UsageError
 from visunex.base.files import fingerprint
 
@@ -103,7 +104,7 @@ def reduce_folder(
     return reduce(
         vectors.raw() if how == "mean" else vectors.units(),
         how,
-        scores=vectors.scores() if how == "score-weighted" else None,
+        scores=vectors.scores() if how in BY_SCORES else None,
         baseline=baseline.units() if baseline is not None else None,
     )
 

@@ -33,7 +33,8 @@ class Source:
     `chosen` is the run's table that says which of a shard's are wanted, `keys` says so itself; those
     `without` (`where` and offset) are not. `shard` is its
     number in the run that is at work. `column` holds the images of a table's rows. `unfinished` says why
-    nothing is taken of a shard. A copy has the `address` of what it is one of.
+    nothing is taken of a shard. A copy has the `address` of what it is one of, an image's file may have a
+    `score`.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Source:
     column: str | None = None
     unfinished: str | None = None
     address: str | None = None
+    score: float | None = None
 
     @property
     def discarded(self) -> bool:

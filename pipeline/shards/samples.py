@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 from visunex.base.files import fingerprint, identities
@@ -94,6 +94,20 @@ class Partition:
 
 def partitions(places: Iterable[Source], left_out: LeftOut) -> Iterator[Partition]:
     """All images, a shard or PARTITION of them at a time; `left_out` counts what is left out."""
+    for are_files, those in groupby(places, key=lambda source: source.kind == "image"):
+        if are_files:
+            yield from _cut("pictures", chain.from_iterable(_file(source, left_out) for source in those))
+        else:
+            yield from _partitions(those, left_out)
+
+
+def _file(source: Source, left_out: LeftOut) -> Iterator[Sample]:
+    """An image's file that a person named; several in a row are encoded together."""
+    for each in _without(source, _images(source.path, left_out)):
+        yield each if source.score is None else replace(each, score=source.score)
+
+
+def _partitions(places: Iterable[Source], left_out: LeftOut) -> Iterator[Partition]:
     for source in places:
         if source.unfinished is not None:
             left_out.damaged[str(source.path)] = source.unfinished

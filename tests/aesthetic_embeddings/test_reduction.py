@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from visunex.aesthetic_embeddings import EmbeddingError, load, reduce
 from visunex.aesthetic_embeddings.reduction import How
 
-HOWS: tuple[How, ...] = ("mean", "unit-mean", "score-weighted", "median", "contrast")
+HOWS: tuple[How, ...] = ("mean", "unit-mean", "score-weighted", "score-contrast", "median", "contrast")
 
 
 def vectors(count: int, dimension: int = 16, seed: int = 0) -> NDArray[np.float32]:
@@ -31,7 +31,7 @@ def reduced(rows: NDArray[Any], how: How, cuts: int = 1, scores: Any = None) -> 
     options: dict[str, Any] = {}
     if how == "contrast":
         options["baseline"] = [vectors(7, rows.shape[1], seed=9)]
-    if how == "score-weighted":
+    if how in ("score-weighted", "score-contrast"):
         options["scores"] = np.arange(len(rows)) if scores is None else scores
     return reduce(np.array_split(rows, cuts), how, **options)
 
@@ -50,6 +50,16 @@ def test_scores_weigh_by_their_height_above_the_lowest() -> None:
     assert np.allclose(result[0], expected / np.linalg.norm(expected), atol=1e-7)
     assert np.array_equal(reduced(rows, "score-weighted", scores=[5, 5, 5]), reduced(rows, "unit-mean"))
     assert np.array_equal(reduced(rows, "score-weighted", scores=np.multiply(scores, 4) - 9), result)
+
+
+def test_scores_pull_and_push_by_their_distance_from_their_mean() -> None:
+    rows, scores = vectors(4), [1.0, 2.0, 4.0, 5.0]
+    expected = np.array([-2, -1, 1, 2]) @ units(rows)
+    result = reduced(rows, "score-contrast", scores=scores)
+    assert np.allclose(result[0], expected / np.linalg.norm(expected), atol=1e-6)
+    against = reduce([units(rows)[:2]], "contrast", baseline=[units(rows)[2:]])[0]
+    halves = reduced(rows, "score-contrast", scores=[1, 1, 0, 0])[0]
+    assert np.allclose(halves, against / np.linalg.norm(against), atol=1e-6)
 
 
 def test_the_median_is_where_the_sum_of_distances_is_least() -> None:
@@ -119,6 +129,7 @@ def test_the_contrast_of_laions_rating_vectors_is_the_published_one(reference: A
         ([np.ones((2, 4))], "contrast", {"baseline": [np.ones((2, 5))]}, "same image tower"),
         ([np.ones((2, 4))], "contrast", {"baseline": [np.ones((3, 4))]}, "cancel"),
         ([np.ones((2, 4))], "score-weighted", {}, "needs a score"),
+        ([np.ones((2, 4))], "score-contrast", {"scores": [2.0, 2.0]}, "all are equal"),
         ([np.ones((2, 4))], "score-weighted", {"scores": [1.0, np.nan]}, "1 of 2 have none"),
         ([np.ones((2, 4))], "score-weighted", {"scores": [1.0]}, "not the number of vectors"),
         ([np.ones((2, 4))], "score-weighted", {"scores": [1.0, 2.0, 3.0]}, "not the number of vectors"),
