@@ -220,6 +220,7 @@ def take_out_images(
     shuffle: int | None = None,
     size: int | None = None,
     mode: "ResizeMode" = "shortest",
+    exemplars: int | None = None,
 ) -> "TakenOut":
     """Copy the pictures that a run has chosen, best first, to a new folder that other programs read.
 
@@ -227,7 +228,8 @@ def take_out_images(
     `form` is `"folder"` (with `metadata.jsonl`), `"wds"` (tars) or `"parquet"`; each picture comes with its
     text, score, licence, link and SHA-256. `shuffle` is the seed of another order. With a `size` in pixels
     pictures become JPEG files of at most this size, by `mode`: `"shortest"` or `"longest"` side, or
-    `"center-crop"`. What cannot be read is left out, and counted in `failed`.
+    `"center-crop"`. What cannot be read is left out, and counted in `failed`. With `exemplars` only the most
+    typical picture of each of so many groups is taken.
 
     Raises UsageError (`out` is not empty, there are no pictures), EncodeError.
 
@@ -235,7 +237,8 @@ def take_out_images(
     """
     from .curate.take_out import take_out
 
-    return take_out(os.fspath(what), form, Path(out), shuffle=shuffle, size=size, mode=mode)
+    made = partial(take_out, os.fspath(what), form, Path(out), exemplars=exemplars)
+    return made(shuffle=shuffle, size=size, mode=mode)
 
 
 def filter_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False) -> "FilterReport":

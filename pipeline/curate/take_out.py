@@ -16,6 +16,7 @@ from visunex.base.progress import Progress
 from visunex.base.text import size_shown
 from visunex.images.errors import ImageError
 from visunex.images.resize import Resize, ResizeMode, resize
+from visunex.images.thumbnails import require_sheet_format, save_sheet, thumbnail
 from visunex.images.validate import suffix_of
 from visunex.net.stream import is_address
 
@@ -24,12 +25,15 @@ from ..rundir import RunDir, run_named
 from ..shards.members import LeftOut
 from ..shards.places import Source, sources
 from ..shards.samples import Sample, partitions
+from .exemplars import Exemplar
+from .exemplars import exemplars as exemplars_of
 from .placing import require_new_folder
 from .writers import FolderWriter, ParquetWriter, TarWriter, Writer
 
 __all__ = ["Form", "ResizeMode", "TakenOut", "places_of", "take_out"]
 
 Form = Literal["folder", "wds", "parquet"]
+Taken = tuple[Sample, Mapping[str, Any]]  # a picture, and what the run says of it
 
 _WRITERS: Mapping[Form, Callable[[Path], Writer]] = {
     "folder": FolderWriter,
@@ -43,13 +47,18 @@ _STORES = ("hf://", "s3://")
 
 @dataclass(frozen=True)
 class TakenOut:
-    """How many `images` of how many bytes were taken out; `failed` are those left out, by reason."""
+    """How many `images` of how many bytes were taken out; `failed` are those left out, by reason.
+
+    Of `exemplars` their group, how many images are in it, their link and licence.
+    """
 
     out: str
     form: Form
     images: int
     bytes: int
     failed: dict[str, int]
+    exemplars: tuple[dict[str, Any], ...] = ()
+    sheet: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -61,7 +70,13 @@ class TakenOut:
         lines += [
             f"  {count:,} left out: {reason.replace('_', ' ')}" for reason, count in self.failed.items()
         ]
-        return "\n".join(lines)
+        lines += map(_exemplar_line, self.exemplars)
+        return "\n".join([*lines, f"  sheet: {self.sheet}"] if self.sheet else lines)
+
+
+def _exemplar_line(said: Mapping[str, Any]) -> str:
+    about = f"{said['license'] or 'no licence said'}  {said['url'] or ''}".rstrip()
+    return f"  group {said['group']} of {said['images']:,}: {said['where']}  {about}"
 
 
 def take_out(
@@ -72,12 +87,15 @@ def take_out(
     shuffle: int | None = None,
     size: int | None = None,
     mode: ResizeMode = "shortest",
+    exemplars: int | None = None,
+    sheet: Path | None = None,
 ) -> TakenOut:
     """Copy the pictures that a run has chosen, best first, or all of a place, to a new or empty folder.
 
     A picture's bytes are what the run has, or with a `size` in pixels a smaller JPEG. `shuffle` is the
-    seed of another order. What cannot be read is left out and counted. Raises UsageError (`out` is not empty,
-    there are no pictures), EncodeError (what cannot be read at all).
+    seed of another order. What cannot be read is left out and counted. With `exemplars` only one picture of
+    each of so many groups is taken, the most typical, and a `sheet` shows them. Raises UsageError (`out` is
+    not empty, there are no pictures), EncodeError (what cannot be read at all).
     """
     for given, there in ((form, _WRITERS), (mode, get_args(ResizeMode))):
         if given not in there:
@@ -86,6 +104,10 @@ def take_out(
     resized = None if size is None else Resize(size, mode)
     failed: Counter[str] = Counter()
     found = _found(what, failed)
+    typical = _exemplars(what, exemplars, sheet)
+    if typical:
+        by_name = {sample.where: (sample, row) for sample, row in found}
+        found = [by_name[each.where] for each in typical if each.where in by_name]
     if shuffle is not None:
         found.sort(key=lambda each: fingerprint([shuffle, each[0].key, each[0].where]))
     unfinished = out.with_name(f".{out.name}{_UNFINISHED}")
@@ -101,10 +123,45 @@ def take_out(
         unfinished.rename(out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return TakenOut(str(out), form, len(sizes), sum(sizes), dict(failed))
+    if sheet is not None:
+        save_sheet([_small(sample) for sample, _ in found], sheet)
+    shown = tuple(_of_exemplar(each, found) for each in typical)
+    return TakenOut(
+        str(out), form, len(sizes), sum(sizes), dict(failed), shown, None if sheet is None else str(sheet)
+    )
 
 
-def _found(what: str, failed: Counter[str]) -> list[tuple[Sample, Mapping[str, Any]]]:
+def _exemplars(what: str, count: int | None, sheet: Path | None) -> list[Exemplar]:
+    """The exemplars that are wanted, if any are."""
+    if count is None:
+        if sheet is not None:
+            raise UsageError(
+                f"--sheet is for --exemplars; `visunex-data show {what} --sheet {sheet}` shows all"
+            )
+        return []
+    if sheet is not None:
+        require_sheet_format(sheet)
+    return exemplars_of(what, count)
+
+
+def _of_exemplar(exemplar: Exemplar, found: Iterable[Taken]) -> dict[str, Any]:
+    row = next((row for sample, row in found if sample.where == exemplar.where), {})
+    link = row.get("url")
+    return {
+        **asdict(exemplar),
+        "license": row.get("license"),
+        "url": link if link and is_address(link) else None,
+    }
+
+
+def _small(sample: Sample) -> bytes | None:
+    try:
+        return thumbnail(sample.read())
+    except ImageError:
+        return None
+
+
+def _found(what: str, failed: Counter[str]) -> list[Taken]:
     """The pictures in their order, each with what the run says of it."""
     run = run_named(what)
     rows = {} if run is None else _rows(run)
@@ -157,7 +214,7 @@ def _rows(run: RunDir) -> dict[str, Mapping[str, Any]]:
 
 
 def _written(
-    found: Iterable[tuple[Sample, Mapping[str, Any]]],
+    found: Iterable[Taken],
     writer: Writer,
     resized: Resize | None,
     failed: Counter[str],

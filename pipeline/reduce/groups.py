@@ -61,17 +61,20 @@ def group(units: Rows, count: int | None = None) -> Groups:
     return _assigned([units], learned, _centres(learned, count))
 
 
-def group_vectors(vectors: "VectorFolder") -> Groups | None:
-    """The groups of a folder's vectors, of which SAMPLE are held at a time; None for FEW and fewer."""
+def group_vectors(vectors: "VectorFolder", count: int | None = None) -> Groups | None:
+    """The groups of a folder's vectors, of which SAMPLE are held at a time.
+
+    `count` of them; None: as `group` finds them, and none at all of FEW vectors and fewer.
+    """
     total = len(vectors)
-    if total <= FEW:
+    if total <= FEW and count is None:
         return None
     step, begin, rows = _step(total), 0, list[Rows]()
     for batch in vectors.units():
         rows.append(batch[-begin % step :: step])
         begin += len(batch)
     learned = np.concatenate(rows)
-    return _assigned(vectors.units(), learned, _centres(learned, None))
+    return _assigned(vectors.units(), learned, _centres(learned, count))
 
 
 def _step(total: int) -> int:

@@ -112,8 +112,27 @@ def _numbers(given: tuple[str, ...]) -> tuple[int, ...]:
     show_default=True,
     help="What becomes so large: the shorter or longer side, or the square in the middle.",
 )
+@click.option(
+    "--exemplars",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Only the most typical picture of each of N groups: for models that take reference pictures.",
+)
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Of --exemplars: a contact sheet of them, .png, .webp or .jpg.",
+)
 def take_out_command(
-    what: str, form: "Form", out: Path, shuffle: int | None, size: int | None, mode: "ResizeMode"
+    what: str,
+    form: "Form",
+    out: Path,
+    shuffle: int | None,
+    size: int | None,
+    mode: "ResizeMode",
+    exemplars: int | None,
+    sheet: Path | None,
 ) -> None:
     """Take the chosen pictures out of a run: as a folder, WebDataset or parquet.
 
@@ -125,8 +144,11 @@ def take_out_command(
     Example:
         visunex-data pictures runs/default --out flowers
         visunex-data pictures runs/default --to wds --shuffle 1 --resize 512 --out tars
+        visunex-data pictures runs/default --exemplars 4 --out typical --sheet typical.png
     """
     from ...curate.take_out import take_out
 
-    report = take_out(what, form, out, shuffle=shuffle, size=size, mode=mode)
+    report = take_out(
+        what, form, out, shuffle=shuffle, size=size, mode=mode, exemplars=exemplars, sheet=sheet
+    )
     show(report.as_dict(), report.as_text())
