@@ -8,7 +8,6 @@ what the stage reports. `curate_run` and `take_out_images` read a run and change
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,6 +20,7 @@ from visunex.recipes import Download, Encode, Filter, Override, Recipe, dumps, l
 from .errors import DownloadError, UsageError
 from .report import reported
 from .rundir import RunDir, beside
+from .score.ratings import Ratings, rated
 
 if TYPE_CHECKING:
     from .curate.curation import Curated
@@ -124,35 +124,27 @@ def encode_images(
 ) -> Encoded:
     """Turn pictures into CLIP vectors, and those into one aesthetic embedding.
 
-    `images` are pictures, folders, tars, shards or runs, or addresses and data sets on the Hub;
-    without them, those that were downloaded into `run`
-    (the default run where none is named). The embedding is put into the run, and also at `out`; of `images`
-    and `out` without `run` nothing else is kept. `settings` are keys of the recipe's `[encode]`. A CSV file
-    of `ratings` (paths and scores) stands in for `images`, with `reduce="score-contrast"` or
-    `"score-weighted"`.
+    `images` are pictures, folders, tars, shards or runs, addresses or sets on the Hub; without them those
+    that were downloaded into `run` (the default one, if None). The embedding is put into the run, and also
+    at `out`; of `images` and `out` without `run` nothing else is kept. `settings` are keys of the recipe's
+    `[encode]`. A CSV file of `ratings` (paths, scores) stands in for `images`, with `reduce` "score-contrast"
+    or "score-weighted".
 
     Raises EncodeError (nothing to encode, nothing that can be decoded), ModelError, EmbeddingError,
     StaleRunError, UsageError, RecipeError, RunBusyError.
 
     Example: `encode_images("my_pictures", out="me.pt", model="ViT-L-14")`
     """
-    places = (images,) if isinstance(images, str | Path) else tuple(images)
+    named = (images,) if isinstance(images, str | Path) else tuple(images)
+    places = named if ratings is None else rated(Path(ratings), beside=named)
     published = bool(settings.get("vectors"))
-    given = bool(places or published or ratings is not None)
-    folder = None if run is None and out is not None and given else _folder(run)
+    folder = None if run is None and out is not None and (places or published) else _folder(run)
     base = (folder and _of_run(folder, recipe, "encode", "reference")) or (
         Recipe(name="pictures") if recipe is None else _loaded(recipe)
     )
     changed = override(base, _overrides("encode_images", settings, _ENCODE_KEYS))
-    return encode_in(
-        folder,
-        changed,
-        images=places,
-        ratings=None if ratings is None else Path(ratings),
-        out=None if out is None else Path(out),
-        overwrite=overwrite,
-        device=device,
-    )
+    target = None if out is None else Path(out)
+    return encode_in(folder, changed, images=places, out=target, overwrite=overwrite, device=device)
 
 
 def run_recipe(
@@ -237,8 +229,8 @@ def take_out_images(
     """
     from .curate.take_out import take_out
 
-    made = partial(take_out, os.fspath(what), form, Path(out), exemplars=exemplars)
-    return made(shuffle=shuffle, size=size, mode=mode)
+    place, to = os.fspath(what), Path(out)
+    return take_out(place, form, to, shuffle=shuffle, size=size, mode=mode, exemplars=exemplars)
 
 
 def filter_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False) -> "FilterReport":
@@ -268,8 +260,7 @@ def encode_in(
     run: RunDir | None,
     recipe: Recipe,
     *,
-    images: Sequence[str | Path] = (),
-    ratings: Path | None = None,
+    images: Sequence[str | Path] | Ratings = (),
     out: Path | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -287,13 +278,12 @@ def encode_in(
         if recipe.encode.vectors:
             return reduce_published(run, recipe, out=out, overwrite=overwrite)
         report: Encoded
-        if run is not None and recipe.encode.precomputed is not None and not images and ratings is None:
+        if run is not None and recipe.encode.precomputed is not None and not images:
             report = encode_precomputed(run, recipe, out=out, overwrite=overwrite, device=device)
         else:
             from .encode.stage import encode  # which loads what pictures need
 
-            work = partial(encode, run, recipe, images=images, ratings=ratings, out=out)
-            report = work(overwrite=overwrite, device=device)
+            report = encode(run, recipe, images=images, out=out, overwrite=overwrite, device=device)
         if run is not None and run.recipe.exists():
             write_text(run.recipe, dumps(recipe))
     return report

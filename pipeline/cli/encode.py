@@ -89,6 +89,7 @@ def command(
     from visunex.recipes import Override, override
 
     from ..api import encode_in
+    from ..score.ratings import rated
 
     own = _recipe(run)
     named = [Override("source.columns.image", image_column, "--image-column")] if image_column else []
@@ -101,8 +102,7 @@ def command(
     report = encode_in(
         None if out is not None and not _run_was_named() and is_given else run,
         recipe,
-        images=images,
-        ratings=ratings,
+        images=images if ratings is None else rated(ratings, beside=images),
         out=out,
         overwrite=overwrite,
         device=device,

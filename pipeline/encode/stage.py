@@ -21,7 +21,7 @@ from ..chain import require_download
 from ..errors import StaleRunError
 from ..reduce.embedding import RecipeIdentity, provenance, require_target, save_embedding
 from ..rundir import RunDir
-from ..score.ratings import Ratings, read_ratings
+from ..score.ratings import Ratings
 from ..shards.discard import discard_images, discarded_tars
 from ..shards.repeats import find_repeats
 from ..shards.samples import Source, sources
@@ -55,8 +55,7 @@ def encode(
     run: RunDir | None,
     recipe: "Recipe",
     *,
-    images: Sequence[str | Path] = (),
-    ratings: Path | None = None,
+    images: Sequence[str | Path] | Ratings = (),
     out: Path | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -65,34 +64,31 @@ def encode(
 
     `images` are shards, tars, images' files, folders, run folders, addresses or sets on the Hub. With a `run`
     (whose lock the caller holds) the vectors are kept in `run.vectors`, and a call after an interrupted one
-    goes on by partitions; without, only the embedding at `out` is. What cannot be decoded is counted. A file
-    with `ratings` names images in their place, and the score of each.
+    goes on by partitions; without, only the embedding at `out` is. What cannot be decoded is counted.
+    Ratings are images' files, with the score of each.
 
     The encoders of `encode.also` have vectors and an embedding each, beside these and named by their spaces.
     Raises EncodeError (nothing to encode, nothing decodable, a decoder that died; chosen images that are
     gone, the others being encoded), ModelError, EmbeddingError, StaleRunError, UsageError.
     """
     started = time.monotonic()
-    rated = None if ratings is None else _rated(ratings, recipe, images)
-    images = images if rated is None else list(rated.scores)
+    if isinstance(images, Ratings):
+        _require_scores(recipe)
     _require_sense(run, out, discards=recipe.encode.discard_images, given=bool(images))
     if run is not None and not images:
         require_download(run, recipe)
-    request = _request_for(images, run, recipe, out, rated) if images else EncodeRequest(run, out=out)
+    request = _request_for(images, run, recipe, out) if images else EncodeRequest(run, out=out)
     request.sources()  # where there is nothing to encode, no encoder need be loaded
     encoders = begin_encode(request, recipe.encode, overwrite=overwrite, device=device)
     return finish_encode(request, recipe, Encoded(encoders), started=started)
 
 
-def _rated(path: Path, recipe: "Recipe", images: Sequence[str | Path]) -> Ratings:
-    """The ratings in a file. Raises UsageError where they, or the images named beside, would mean nothing."""
-    if images:
-        raise UsageError("--ratings names the pictures itself: leave --images out")
+def _require_scores(recipe: "Recipe") -> None:
+    """Raise UsageError where ratings would mean nothing."""
     if recipe.encode.reduce not in BY_SCORES:
         raise UsageError(
             f"--reduce {recipe.encode.reduce} knows no scores; with --ratings it is {' or '.join(BY_SCORES)}"
         )
-    return read_ratings(path)
 
 
 def encode_to(
@@ -109,24 +105,23 @@ def encode_to(
 
 
 def _request_for(
-    images: Sequence[str | Path],
-    run: RunDir | None,
-    recipe: "Recipe",
-    out: Path | None,
-    ratings: Ratings | None = None,
+    images: Sequence[str | Path] | Ratings, run: RunDir | None, recipe: "Recipe", out: Path | None
 ) -> EncodeRequest:
     """The request for images that the user names."""
     column, dedupe = recipe.source.columns.image, recipe.encode.dedupe_images
-    if ratings is None:
-        here, far = elsewhere(images, column, recipe.download.max_remote_bytes, dedupe)
-        places = sources(here, column)
-    else:
-        places, far = [Source(path, "image", score=score) for path, score in ratings.scores.items()], None
-    names = tuple(map(str, images))
+    if isinstance(images, Ratings):
+        repeats = find_repeats(
+            [Source(path, "image", score=each) for path, each in images.scores.items()], dedupe
+        )
+        return EncodeRequest(
+            run, repeats.places, tuple(map(str, images.scores)), out, repeats, ratings=images
+        )
+    here, far = elsewhere(images, column, recipe.download.max_remote_bytes, dedupe)
+    places, names = sources(here, column), tuple(map(str, images))
     if far is not None:
         return EncodeRequest(run, tuple(places), names, out, far.repeats, far)
     repeats = find_repeats(places, dedupe)
-    return EncodeRequest(run, repeats.places, names, out, repeats, ratings=ratings)
+    return EncodeRequest(run, repeats.places, names, out, repeats)
 
 
 def begin_encode(

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from visunex.base.folders import expanded
 
 from ..shards.members import is_image_name
 
-__all__ = ["Ratings", "read_ratings"]
+__all__ = ["Ratings", "rated", "read_ratings"]
 
 _PATHS = ("path", "file", "file_name", "filename", "image", "image_path")
 _SCORES = ("score", "rating")
 _MOST = 1_000_000  # rows
 
-Row = tuple[int, list[str]]  # the number of its line, and its cells
+Row = tuple[int, list[str]]  # the number of its line, and its values
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,20 @@ class Ratings:
     path: Path
     scores: dict[Path, float]
 
+    def __len__(self) -> int:
+        """How many pictures were rated."""
+        return len(self.scores)
+
     def as_dict(self) -> dict[str, Any]:
         """What a provenance says of them."""
         return {"file": str(self.path), "sha256": sha256_file(self.path), "pictures": len(self.scores)}
+
+
+def rated(path: Path, beside: Sequence[object] = ()) -> Ratings:
+    """The ratings in a file; raises UsageError as `read_ratings` does, and for pictures named `beside` it."""
+    if beside:
+        raise UsageError("--ratings names the pictures itself: leave --images out")
+    return read_ratings(path)
 
 
 def read_ratings(path: Path) -> Ratings:
@@ -54,14 +65,14 @@ def _pairs(path: Path) -> Iterator[tuple[int, str, float]]:
     first = next(rows, None)
     if first is None:
         return
-    line, cells = first
-    at, columns = (0, 1), [cell.strip().lower() for cell in cells]
-    if len(cells) >= 2 and _number(cells[1]) is None:
+    line, values = first
+    at, columns = (0, 1), [value.strip().lower() for value in values]
+    if len(values) >= 2 and _number(values[1]) is None:
         at = _column(path, columns, _PATHS), _column(path, columns, _SCORES)
     else:
-        yield _pair(path, line, cells, at)
-    for line, cells in rows:
-        yield _pair(path, line, cells, at)
+        yield _pair(path, line, values, at)
+    for line, values in rows:
+        yield _pair(path, line, values, at)
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -70,7 +81,7 @@ def _rows(path: Path) -> Iterator[Row]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             yield from _bounded(
-                path, ((reader.line_num, cells) for cells in reader if any(map(str.strip, cells)))
+                path, ((reader.line_num, values) for values in reader if any(map(str.strip, values)))
             )
     except UnicodeDecodeError:
         raise UsageError(
@@ -96,11 +107,11 @@ def _column(path: Path, columns: list[str], names: tuple[str, ...]) -> int:
     return found
 
 
-def _pair(path: Path, line: int, cells: list[str], at: tuple[int, int]) -> tuple[int, str, float]:
-    score = _number(cells[at[1]]) if len(cells) > max(at) else None
-    if score is None or not cells[at[0]].strip():
-        raise UsageError(f"{path}, line {line}: {','.join(cells)[:100]!r} is no path and score")
-    return line, cells[at[0]].strip(), score
+def _pair(path: Path, line: int, values: list[str], at: tuple[int, int]) -> tuple[int, str, float]:
+    score = _number(values[at[1]]) if len(values) > max(at) else None
+    if score is None or not values[at[0]].strip():
+        raise UsageError(f"{path}, line {line}: {','.join(values)[:100]!r} is no path and score")
+    return line, values[at[0]].strip(), score
 
 
 def _number(text: str) -> float | None:
