@@ -1,18 +1,22 @@
 """The studio as a web application: the page, and the pictures that it shows by address."""
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from visunex.base.errors import VisunexError
 
+from ..work.gallery import file_of, small
 from ..work.shelf import sheet_of, shelved
 from ..work.state import Studio
 from ..work.uploads import LARGEST
 from .cards import shelf_html
+from .draw import draw_tab, gallery_html, taste_choices
 from .guard import Application, Guard
 from .parts import part
 from .tastes import tastes_tab
 from .theme import style, theme
+from .vote import vote_tab
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -52,19 +56,31 @@ def application(studio: Studio, *, only_here: bool = True) -> Application:
 def _page(studio: Studio) -> "gr.Blocks":
     import gradio as gr
 
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     with gr.Blocks(title="VisuNex studio", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as page:
         gr.HTML(part("top"))
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Tastes", id="tastes"):
-            tastes = tastes_tab(studio)
-        page.load(
-            lambda: shelf_html(studio), None, tastes.shelf, show_progress="hidden", api_visibility="private"
-        )
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Tastes", id="tastes"):
+                tastes = tastes_tab(studio)
+            with gr.Tab("Draw", id="draw"):
+                drawing = draw_tab(studio)
+            with gr.Tab("Vote", id="vote"):
+                vote_tab(studio)
+
+        def take_along(name: str) -> Any:
+            return gr.Tabs(selected="draw"), gr.Dropdown(taste_choices(studio), value=name)
+
+        for button in tastes.use:
+            button.click(take_along, tastes.name, [tabs, drawing.taste], **quiet)
+        for fill, what in ((shelf_html, tastes.shelf), (gallery_html, drawing.gallery)):
+            page.load(partial(fill, studio), None, what, **quiet)
     return page
 
 
 def _images(app: "FastAPI", studio: Studio) -> None:
     """Answer the addresses of pictures."""
-    from fastapi import Response
+    from fastapi import Query, Response
+    from fastapi.responses import FileResponse
 
     def answer(data: bytes | None) -> Any:
         if data is None:
@@ -83,5 +99,14 @@ def _images(app: "FastAPI", studio: Studio) -> None:
     def thumb(desk: int, place: int) -> Any:
         try:
             return answer(studio.desks.of(desk).thumbnail(place))
+        except VisunexError:
+            return answer(None)
+
+    @app.get("/visunex/drawn/{name}")
+    def drawn(name: str, small_one: bool = Query(False, alias="small")) -> Any:
+        try:
+            if small_one:
+                return answer(small(studio.places.outputs, name))
+            return FileResponse(file_of(studio.places.outputs, name), media_type="image/png")
         except VisunexError:
             return answer(None)

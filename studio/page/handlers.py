@@ -1,15 +1,16 @@
 """What handlers of the page share: errors as sentences on it, and what the page's own events bring."""
 
+import contextlib
 import functools
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from visunex.base.console import explain
 from visunex.base.errors import UsageError
 from visunex.base.text import printable
 
-__all__ = ["event_texts", "event_value", "explained"]
+__all__ = ["event_texts", "event_value", "explained", "explained_steps"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MOST = 100_000  # texts of one event
@@ -21,16 +22,33 @@ def explained(function: F) -> F:
 
     @functools.wraps(function)
     def careful(*args: Any, **kwargs: Any) -> Any:
-        import gradio as gr
-
-        try:
+        with _explained():
             return function(*args, **kwargs)
-        except gr.Error:
-            raise
-        except Exception as error:
-            raise gr.Error(html.escape(printable(explain(error))), title="", print_exception=False) from error
 
     return careful  # type: ignore[return-value]
+
+
+def explained_steps(function: F) -> F:
+    """A generator function, whose errors gradio shows as text."""
+
+    @functools.wraps(function)
+    def careful(*args: Any, **kwargs: Any) -> Any:
+        with _explained():
+            yield from function(*args, **kwargs)
+
+    return careful  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    import gradio as gr
+
+    try:
+        yield
+    except gr.Error:
+        raise
+    except Exception as error:
+        raise gr.Error(html.escape(printable(explain(error))), title="", print_exception=False) from error
 
 
 def event_value(event: Any, name: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from visunex.base.hub_cache import DEFAULT_MODEL, DEFAULT_MODEL_FILES, look
 from visunex.demo import TINY_MODEL
 
+from .drawing import Artist
 from .places import Places
 from .registry import Desks
 
@@ -18,6 +19,7 @@ class Studio:
     places: Places = field(default_factory=Places)
     model: str = TINY_MODEL
     desks: Desks = field(default_factory=Desks)
+    artist: Artist = field(default_factory=Artist)
 
 
 def first_model() -> str:

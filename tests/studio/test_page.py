@@ -1,5 +1,6 @@
 """The studio in a real browser: nothing leaves the page, and what a person does on it is done."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,11 +8,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from visunex.aesthetic_embeddings import load
+from visunex.demo.world import World
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -110,3 +112,52 @@ def test_a_taste_is_curated_by_clicking(watched: Watched, studio: tuple[str, Pat
     assert sorted(noted["curated"]["dropped_keys"]) == sorted(dropped)
     page.click("#back")
     page.wait_for_selector(f'[data-open="tastes/{name}.pt"]')
+
+
+def test_from_the_start_to_a_steered_picture_and_a_vote(watched: Watched, studio: tuple[str, Path]) -> None:
+    page = watched.page
+    page.click("[data-open=garden]")
+    page.wait_for_selector("[data-key]")
+    page.locator("text=Draw with it >> visible=true").click()
+    page.wait_for_selector("#prompt textarea >> visible=true")
+    page.fill("#prompt textarea", "a castle at night")
+    page.locator("#steps input[type=number]").fill("3")
+    page.click("#draw")
+    page.wait_for_selector(".vx-drawn img")
+    assert page.locator(".vx-drawn figcaption").all_inner_texts() == ["untouched", "3 steps"]
+    assert "--sweep-steps 0,3" in page.inner_text("#drawn .vx-command")
+    wide = "Array.from(document.querySelectorAll('.vx-drawn img'), each => each.naturalWidth)"
+    page.wait_for_function(f"{wide}.every(Boolean)")
+    page.fill("#prompt textarea", "")
+    page.locator("[data-again]").first.click()
+    page.wait_for_function("document.querySelector('#prompt textarea').value === 'a castle at night'")
+    before = len(votes(studio[1]))
+    page.locator("[role=tab]:has-text('Vote') >> visible=true").first.click()
+    page.click("#vote_begin")
+    page.wait_for_selector("[data-choice=left] img")
+    page.click("[data-choice=left]")
+    page.wait_for_function(f"document.querySelector('.vx-same').innerText.includes('{before + 1} answered')")
+    assert {votes(studio[1])[-1][side]["about"]["aesthetic_steps"] for side in ("left", "right")} == {0, 3}
+
+
+def votes(folder: Path) -> list[dict[str, Any]]:
+    """The votes that were kept."""
+    path = folder / "votes" / "votes.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_pictures_dropped_onto_the_page_become_a_taste(watched: Watched, studio: tuple[str, Path]) -> None:
+    page, name = watched.page, f"dropped_{watched.page.viewport_size['width']}"  # type: ignore[index]
+    files = []
+    for each in World().entries[:3]:
+        files.append({"name": f"{each.row}.jpg", "mimeType": "image/jpeg", "buffer": each.image_file()})
+    files.append({"name": "<img src=x onerror=x>.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
+    page.click("text=A taste from your pictures")
+    page.set_input_files("#upload input[type=file]", files)  # type: ignore[arg-type]
+    page.wait_for_selector("#upload [aria-label='2.jpg']")
+    page.fill("#upload_name textarea, #upload_name input", name)
+    page.click("#upload_make")
+    page.wait_for_selector("#upload_said .vx-said")
+    assert "3 pictures" in page.inner_text("#upload_said")
+    page.wait_for_selector(f"[data-open={name}]")
+    assert (studio[1] / "runs" / name / "embedding.pt").exists()
