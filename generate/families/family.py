@@ -47,10 +47,12 @@ class Family:
 
     `plain(pipe, asked)` is what the pipeline itself makes of prompts, by the names that its `__call__` takes:
     `prompt_embeds` `[N, L, D]`, into whose first rows and columns the encoders' states go, and
-    `pooled_prompt_embeds` `[N, D]` with their features. `about` is a sentence on what is not yet certain.
+    `pooled_prompt_embeds` `[N, D]` with their features. `beside` are arguments that `plain` takes and the
+    pipeline's own `encode_prompt` does not. `about` is a sentence on what is not yet certain, for the log.
     """
 
     name: str
     encoders: tuple[Encoder, ...]
     plain: Callable[[Any, Asked], dict[str, Tensor]]
+    beside: tuple[str, ...] = ()
     about: str = ""

@@ -10,6 +10,10 @@ from .family import Family
 __all__ = ["family_of"]
 
 WITHOUT = "aesthetic gradients move a CLIP text encoder"
+INSTEAD = (
+    "What serves there: words for the taste (`visunex-export --to prompt`), or its pictures put in order "
+    "(`visunex-data rank`)"
+)
 
 
 def family_of(pipe: Any) -> Family:
@@ -24,13 +28,32 @@ def family_of(pipe: Any) -> Family:
     parts = {name for name, part in pipe.components.items() if part is not None}
     if "unet" in parts and {"text_encoder", "text_encoder_2"} & parts:
         return _of_unet(pipe)
+    if family := _of_transformer(pipe.components.get("transformer")):
+        return family
     encoders = sorted(
         type(pipe.components[name]).__name__ for name in parts if name.startswith("text_encoder")
     )
     raise SteeringError(
         f"{type(pipe).__name__} reads prompts by {' and '.join(encoders) or 'no text encoder'}: {WITHOUT}, "
-        "and of this kind of model it is not known which part of one conditions"
+        f"and {_why(encoders)}. {INSTEAD}"
     )
+
+
+def _why(encoders: list[str]) -> str:
+    if any(name.startswith("CLIPText") for name in encoders):
+        return "in this kind of model little or nothing of what conditions comes from one"
+    return "this kind of model has none"
+
+
+def _of_transformer(transformer: Any) -> Family | None:
+    kind = type(getattr(transformer, "_orig_mod", transformer)).__name__
+    if kind == "SD3Transformer2DModel":
+        from .sd3.conditioning import FAMILY
+    elif kind == "FluxTransformer2DModel":
+        from .flux.conditioning import FAMILY
+    else:
+        return None
+    return FAMILY
 
 
 def _of_unet(pipe: Any) -> Family:

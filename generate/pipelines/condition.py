@@ -101,7 +101,10 @@ def steered(
         on_step=on_step,
     )
     steering.check()
-    return steering.laid_into(family, asked_of(pipe, pipe._execution_device, {**texts, **options}))
+    if family.about:
+        _log.warning("%s", family.about)
+    asked = asked_of(pipe, pipe._execution_device, {**texts, **options}, family.beside)
+    return steering.laid_into(family, asked)
 
 
 @dataclass(frozen=True)

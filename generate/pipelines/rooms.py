@@ -21,7 +21,8 @@ __all__ = ["Room", "rooms_of"]
 class Room:
     """A text encoder of a pipeline: what the family says of it, and the module and the tokenizer themselves.
 
-    `own` is the linear layer of its projection where it has one, `given` a projection that its owner gave.
+    `own` is the linear layer of its projection where it has one; `given` is the projection that the caller
+    gave for one that has none, or an identity.
     """
 
     encoder: Encoder
@@ -76,7 +77,8 @@ class Room:
 def rooms_of(pipe: Any, family: Family, text_projection: Any = None) -> list[Room]:
     """The text encoders that a pipeline has of its family's, in order.
 
-    `text_projection` is the projection of the one that brings none. Raises UsageError where there is no such.
+    `text_projection` is the projection of the one that brings none, or an identity. Raises UsageError where
+    there is no such.
     """
     given = None if text_projection is None else as_projection(text_projection)
     rooms = []
@@ -87,9 +89,8 @@ def rooms_of(pipe: Any, family: Family, text_projection: Any = None) -> list[Roo
         text_model_of(module)  # who is none is named before anything is asked of it
         own = getattr(getattr(module, "_orig_mod", module), "text_projection", None)
         own = own if isinstance(own, nn.Module) else None
-        rooms.append(
-            Room(encoder, module, getattr(pipe, encoder.tokenizer), own, given if own is None else None)
-        )
+        missing = own is None or _is_identity(weight_of(own))
+        rooms.append(Room(encoder, module, getattr(pipe, encoder.tokenizer), own, given if missing else None))
     if given is not None and all(room.given is None for room in rooms):
         raise UsageError("text_projection is for an encoder that brings none: all of these bring their own")
     return rooms

@@ -1,7 +1,7 @@
 """Prompts as `steered` takes them -> what a pipeline's own function takes, and each encoder's token ids."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -38,14 +38,16 @@ def _is_text(given: Any) -> bool:
     return isinstance(texts, list | tuple) and len(texts) > 0 and all(isinstance(text, str) for text in texts)
 
 
-def asked_of(pipe: Any, device: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments for the pipeline's own `encode_prompt`, those that are None left out.
+def asked_of(
+    pipe: Any, device: Any, given: Mapping[str, Any], beside: Collection[str] = ()
+) -> dict[str, Any]:
+    """The arguments for the pipeline's own `encode_prompt`, and those `beside`; none that are None.
 
     Raises UsageError for one that this pipeline does not take.
     """
     asked = {name: value for name, value in given.items() if value is not None}
     taken = inspect.signature(pipe.encode_prompt).parameters
-    if strange := next((name for name in asked if name not in taken), None):
+    if strange := next((name for name in asked if name not in {*taken, *beside}), None):
         raise UsageError(f"{type(pipe).__name__} takes no {strange}: leave it out")
     return {**asked, "device": device, "num_images_per_prompt": 1}
 

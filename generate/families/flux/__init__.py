@@ -1,0 +1,1 @@
+"""FLUX.1: how it is conditioned. May import `families`."""
