@@ -6,7 +6,7 @@ over: those that are not wanted now may be another time.
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,17 @@ from .shards.members import LeftOut
 from .shards.naming import ROWS, SHARD_FILES, TAR, shard_name, shard_number, tars_marked_done
 from .shards.tar import members
 
-__all__ = ["Earlier", "Kept", "addresses", "drop_taken_over", "numbered", "read_earlier", "set_aside"]
+__all__ = [
+    "Earlier",
+    "Kept",
+    "addresses",
+    "discarded",
+    "drop_taken_over",
+    "numbered",
+    "read_earlier",
+    "set_aside",
+    "set_shards_aside",
+]
 
 _SIZES = ("width", "height", "original_width", "original_height")
 
@@ -58,11 +68,28 @@ def set_aside(run: RunDir) -> None:
     run.choice.unlink(missing_ok=True)
 
 
+def set_shards_aside(run: RunDir, shards: Mapping[int, Iterable[Path]]) -> None:
+    """Move some shards away, each with the files of its vectors, to be fetched again and taken over."""
+    into = {folder: _next(run.earlier / folder.name) for folder in (run.vectors, run.shards)}
+    for shard, vectors in shards.items():
+        own = [run.shards / f"{shard_name(shard)}{kind}" for kind in reversed(SHARD_FILES)]
+        for path in (each for each in (*vectors, *own) if each.exists()):
+            folder = next(folder for folder in into if path.is_relative_to(folder))
+            target = into[folder] / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+
+
 def _move(folder: Path, into: Path) -> None:
     """Move a folder, where there is one, to the next number in another."""
     into.mkdir(parents=True, exist_ok=True)
     if folder.is_dir():
-        folder.rename(into / str(max((int(each.name) for each in numbered(into)), default=-1) + 1))
+        folder.rename(_next(into))
+
+
+def _next(folder: Path) -> Path:
+    """The folder of the next number in another."""
+    return folder / str(max((int(each.name) for each in numbered(folder)), default=-1) + 1)
 
 
 def numbered(folder: Path) -> list[Path]:
@@ -72,8 +99,15 @@ def numbered(folder: Path) -> list[Path]:
 
 
 def addresses(shards: Path) -> set[str]:
-    """The addresses of all images in a folder's shards."""
+    """The addresses of all images in a folder's shards, those among them that were discarded since."""
     return {row["url"] for _, rows in _whole(shards) for row in rows if row["status"] == "success"}
+
+
+def discarded(folder: Path) -> set[str]:
+    """The addresses of images that were discarded from shards before these were set aside in a folder."""
+    whole = (each for shards in numbered(folder) for each in _whole(shards))
+    gone = (rows for tar, rows in whole if not tar.exists())
+    return {row["url"] for rows in gone for row in rows if row["status"] == "success"}
 
 
 def read_earlier(folder: Path, wanted: Collection[str]) -> Earlier:
@@ -81,7 +115,7 @@ def read_earlier(folder: Path, wanted: Collection[str]) -> Earlier:
     found = Earlier({}, {})
     for tar, rows in (each for shards in numbered(folder) for each in _whole(shards)):
         rows = [row for row in rows if row["url"] in wanted]
-        lies = {each.name: each for each in members(tar, LeftOut())} if rows else {}
+        lies = {each.name: each for each in members(tar, LeftOut())} if rows and tar.exists() else {}
         for row in rows:
             image = lies.get(f"{row['key']}.jpg")
             if row["status"] != "success":

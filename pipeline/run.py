@@ -3,7 +3,7 @@
 import contextlib
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -69,7 +69,6 @@ def run_recipe(run: RunDir, recipe: "Recipe", *, overwrite: bool = False) -> Run
 
 
 def _run(run: RunDir, recipe: "Recipe", overwrite: bool) -> RunReport:
-    from .download.stage import can_add_to
     from .encode.published import reduce_published
     from .filter.stage import filter_rows
     from .own import own_vectors
@@ -85,11 +84,22 @@ def _run(run: RunDir, recipe: "Recipe", overwrite: bool) -> RunReport:
         recipe, source = (recipe, metadata) if own is None else own
         with reported(run), _recorded(run, recipe, overwrite):
             _make_baseline(recipe)
-            may = partial(can_add_to, run, recipe)
-            filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=source, may_replace=may)
+            why_not = partial(_why_not_added, run, recipe)
+            filtered = filter_rows(run, recipe, overwrite=overwrite, metadata=source, why_not_added=why_not)
         stages = _one_by_one if recipe.encode.precomputed is not None else _overlapped
         downloaded, encoded = stages(run, recipe, overwrite)
     return RunReport(run.path, filtered, downloaded, encoded, round(time.monotonic() - started, 3))
+
+
+def _why_not_added(run: RunDir, recipe: "Recipe", links: Collection[str]) -> str:
+    """Why what a run has is not added to for a selection of these `links`; empty where it is."""
+    if recipe.encode.vectors_place is not None and run.made_from("download") is None:
+        from .encode import resume
+
+        return resume.why_not_added(run, recipe.encode, links)
+    from .download import stage
+
+    return stage.why_not_added(run, recipe, links)
 
 
 @contextlib.contextmanager
@@ -146,7 +156,7 @@ def _one_by_one(
     if none and overwrite:
         run.discard("download")
     downloaded = None if none else download(run, recipe, overwrite=overwrite)
-    return downloaded, encode_precomputed(run, recipe, overwrite=overwrite)
+    return downloaded, encode_precomputed(run, recipe, overwrite=overwrite, adds=True)
 
 
 def _make_baseline(recipe: "Recipe") -> None:

@@ -1,6 +1,7 @@
 """`visunex-data run`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,8 +11,11 @@ from visunex.base.folders import RUNS
 from visunex.base.suggest import did_you_mean
 
 from ..rundir import RunDir
-from .options import overwrite_option, set_option
+from .options import overrides, overwrite_option, section_options, set_option
 from .wording import RecipeCommand
+
+if TYPE_CHECKING:
+    from visunex.recipes import Override, Recipe
 
 
 @click.command("run", cls=RecipeCommand)
@@ -47,6 +51,7 @@ from .wording import RecipeCommand
     help="Encode with this one too, in the same pass: vectors and an embedding of its own; repeat. The "
     "recipe's encode.also.",
 )
+@section_options("filter", only=("keywords", "min_score", "top"))
 @overwrite_option
 @proxy_option
 @set_option
@@ -67,17 +72,21 @@ def command(
     Stopped at any time, the same command goes on from there; nothing that is done is done again. Without
     RECIPE the run in DIR goes on as it was started, whatever has become of its recipe's file.
 
+    A recipe's commonest settings are options here, and --set sets any other (`recipes show NAME` lists them).
+    A run that is asked for more keeps what it has and takes what is missing.
+
     \b
     Examples:
         visunex-data run fantasy
         visunex-data run laion_7plus --mirror /data/published
-        visunex-data run my_recipe.toml --set filter.top=500 --run runs/small
+        visunex-data run my_recipe.toml --top 500 --set encode.reduce=median --run runs/small
         visunex-data run my_recipe.toml --discard-images
         visunex-data run pd_flowers --with-pictures
         visunex-data run my_recipe.toml --also ViT-H-14:laion2b_s32b_b79k
         visunex-data run --run runs/small
+        visunex-data run --run runs/small --top 1000
     """
-    from visunex.recipes import Override, load
+    from visunex.recipes import Override
 
     from ..api import run_in
 
@@ -87,10 +96,18 @@ def command(
     if recipe is None:
         begun = _begun(folder)
         recipe, mirror = str(begun.recipe), mirror or begun.mirror
-    loaded = load(recipe, [*settings, *flags])
+    loaded = _with_options(recipe, [*settings, *flags])
     run = RunDir(Path(folder) if folder else RUNS / loaded.name)
     report = run_in(run, loaded, overwrite=overwrite, mirror=mirror)
     show(report.as_dict(), report.as_text())
+
+
+def _with_options(recipe: str, given: "list[str | Override]") -> "Recipe":
+    """The recipe with what is `given`, and the options; its own `match` says whether keywords are split."""
+    from visunex.recipes import Recipe, load
+
+    first = load(recipe, [*given, *overrides(Recipe(name="any"))])
+    return load(recipe, [*given, *overrides(first)])
 
 
 def _begun(folder: str | None) -> RunDir:

@@ -13,7 +13,10 @@ from visunex.base.files import atomic
 from visunex.net.errors import is_retryable, was_spoilt
 
 from ..errors import DownloadError, parquet_errors
-from ..shards.naming import ROWS, shard_name
+from ..shards.discard import is_discarded
+from ..shards.made import is_made
+from ..shards.naming import ROWS, shard_name, shard_number, tars_marked_done
+from ..vectors.store import part_paths, provenance_if_whole
 from .candidates import Candidates
 from .choose import NOT_TRIED, Result, choose
 from .plan import Plan
@@ -21,7 +24,14 @@ from .plan import Plan
 if TYPE_CHECKING:
     from visunex.recipes import Download
 
-__all__ = ["Results", "Which", "is_worth_a_try", "read_shard", "write_downloaded"]
+__all__ = [
+    "Results",
+    "Which",
+    "is_worth_a_try",
+    "read_shard",
+    "wanted_without_vector",
+    "write_downloaded",
+]
 
 Which = Literal["spoilt", "of the moment", "all"]  # failures that are tried again
 
@@ -68,6 +78,25 @@ class Results:
     def chosen(self, first: int | None = None) -> int:
         """How many images count, in all shards or the `first` ones."""
         return sum(status == "chosen" for status in self.statuses(first).values())
+
+
+def wanted_without_vector(plan: Plan) -> dict[int, int]:
+    """By discarded shard, how many of its images are wanted now and had no vector, as they did not count.
+
+    Where a shard's vectors do not say which files they are of, nothing is known, and it is left as it is.
+    """
+    folder, results = plan.run.shards, Results(plan)
+    numbers = {shard_number(tar.stem): tar for tar in tars_marked_done(folder)}
+    there = {shard: tar for shard, tar in numbers.items() if shard is not None and is_made(folder, shard)}
+    results.read(there)
+    statuses, found = results.statuses(), dict[int, int]()
+    for shard in (shard for shard, tar in there.items() if is_discarded(tar)):
+        made = provenance_if_whole(part_paths(plan.run.vectors, shard)) or {"hashes": {}}
+        hashes = {*made["hashes"].values()} if "hashes" in made else None
+        wanted = [each.sha256 for each in results.of(shard) if statuses.get(each.rank) == "chosen"]
+        missing = 0 if hashes is None else sum(each not in hashes for each in wanted)
+        found |= {shard: missing} if missing else {}
+    return found
 
 
 def read_shard(shards: Path, shard: int) -> list[Result]:

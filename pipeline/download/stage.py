@@ -22,19 +22,28 @@ from visunex.base.progress import Progress
 from visunex.net.robots import DIRECTIVES
 
 from ..chain import chooses_after_encode, require_places, require_selection, require_unchanged
-from ..earlier import addresses, drop_taken_over, numbered, read_earlier, set_aside
+from ..earlier import (
+    addresses,
+    discarded,
+    drop_taken_over,
+    numbered,
+    read_earlier,
+    set_aside,
+    set_shards_aside,
+)
 from ..errors import DownloadError, FewerImagesError, UsageError
 from ..inside.location import place_of
 from ..inside.spool import FileSpool, Spool
 from ..metadata.sac import SCHEME
 from ..rundir import RunDir
 from ..shards.discard import discarded_tars
+from ..vectors.store import part_paths
 from .candidates import Candidates, load_candidates, with_hash_of_set
 from .choose import PRECOMPUTED
 from .loop import Rounds, prepare
 from .plan import Plan, fetch_settings
 from .report import DownloadReport, Effort, LiveLine, report_on
-from .results import Results, write_downloaded
+from .results import Results, wanted_without_vector, write_downloaded
 from .tar_source import TarSpool, places_of
 from .worker import fewer_threads, open_files_allowed
 from .worker_pool import WorkerPool
@@ -42,7 +51,7 @@ from .worker_pool import WorkerPool
 if TYPE_CHECKING:
     from visunex.recipes import Download, Recipe
 
-__all__ = ["DownloadReport", "Downloading", "begin_download", "can_add_to", "download"]
+__all__ = ["DownloadReport", "Downloading", "begin_download", "download", "why_not_added"]
 
 _PUBLISHED = "published vectors"  # as messages have it
 _HINTS = {  # why pictures were not had: what to do
@@ -92,7 +101,7 @@ def begin_download(
     if overwrite:
         shutil.rmtree(run.earlier, ignore_errors=True)
     links = frozenset(candidates.table["url"].to_pylist())
-    adds = not overwrite and _is_of_another(before, made_from) and can_add_to(run, recipe, links)
+    adds = not overwrite and _is_of_another(before, made_from) and not why_not_added(run, recipe, links)
     if adds:
         set_aside(run)
     run.begin("download", made_from, overwrite=overwrite or adds)
@@ -100,36 +109,63 @@ def begin_download(
         _require_images(run)
     wanted = recipe.filter.candidates if chooses_after_encode(run, recipe) else recipe.filter.top
     plan = Plan(run, settings, candidates, wanted)
+    _set_aside_unencoded(plan)
     earlier = plan.earlier if plan.is_inside else read_earlier(run.earlier / _SHARDS, links)
     if adds and plan.is_inside:
         click.echo("download: pictures are copied out of their files again; vectors are kept", err=True)
     elif adds:
         said = f"{len(earlier.images):,} pictures of the new selection are in {run.path} already, and kept"
-        click.echo(f"download: {said}", err=True)
+        click.echo(f"download: {said}{_to_fetch_again(run, links)}", err=True)
     return Downloading(replace(plan, earlier=earlier), retry_failed)
 
 
-def can_add_to(run: RunDir, recipe: "Recipe", links: Collection[str]) -> bool:
-    """Whether a run has pictures of these `links`, made as `recipe` would have them, to be added to.
+def _set_aside_unencoded(plan: Plan) -> None:
+    """Have discarded shards fetched again of which images are wanted now that had no vector."""
+    run, wanted = plan.run, wanted_without_vector(plan) if discarded_tars(plan.run.shards) else {}
+    if wanted:
+        parts = {shard: part_paths(run.vectors, shard) for shard in wanted}
+        files = {shard: filter(None, (part.metadata, part.vectors)) for shard, part in parts.items()}
+        set_shards_aside(run, files)
+        said = f"{sum(wanted.values()):,} pictures that are wanted now were discarded without a vector"
+        click.echo(f"download: {said}: {len(wanted):,} shards are fetched again", err=True)
 
-    Those whose vectors are published are not told apart, and those that were discarded cannot be taken over.
+
+def why_not_added(run: RunDir, recipe: "Recipe", links: Collection[str]) -> str:
+    """Why a run's pictures are not added to for a selection of these `links`; empty where they are.
+
+    They are where it has some of them, or their published vectors, made as `recipe` would have them.
     """
     before = run.made_from("download")
-    if not before or not run.selected.exists() or discarded_tars(run.shards):
-        return False
+    if not before or not run.selected.exists():
+        return "it has no pictures yet, so that --overwrite loses none"
     settings = with_hash_of_set(_as_begun(run, recipe.download), recipe.source.data, run.selected)
-    if "precomputed" in before or recipe.encode.vectors_place is not None or settings.images is not None:
-        return False
-    now = {**_made_from(run, settings), **{name: before.get(name) for name in _OF_SELECTION}}
+    of_selection = {name: before[name] for name in (*_OF_SELECTION, _PUBLISHED) if name in before}
+    published = None if settings.with_images else recipe.encode.vectors_place
+    now = {**_made_from(run, settings), **of_selection, **({"precomputed": published} if published else {})}
     if now != before and not _only_loosened(before, now):
-        return False
-    there = map(addresses, [*numbered(run.earlier / _SHARDS), run.shards])
-    return any(not each.isdisjoint(links) for each in there)
+        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        return f"its pictures were made otherwise ({', '.join(changed)} changed since)"
+    there = [*map(addresses, [*numbered(run.earlier / _SHARDS), run.shards])]
+    if "precomputed" in before:
+        from ..vectors.lookup import links_in
+
+        there.append(links_in(run.vectors))
+    if all(each.isdisjoint(links) for each in there):
+        return "it has no picture in common with what is asked for now"
+    return ""
 
 
 def _is_of_another(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
     """Whether pictures were fetched for another selection, or laid in shards of another size."""
     return before is not None and any(before.get(name) != now.get(name) for name in _OF_SELECTION)
+
+
+def _to_fetch_again(run: RunDir, links: Collection[str]) -> str:
+    """Says how many pictures of these `links` have a vector alone: another selection may have other keys."""
+    gone = discarded(run.earlier / _SHARDS) & {*links}
+    if not gone:
+        return ""
+    return f"; {len(gone):,} were discarded, and are fetched again as far as wanted, but not encoded again"
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from ..vectors.store import (
 )
 from .baseline import published_baseline
 from .reports import PrecomputedReport, count_gone, origin_of, require_all_there
+from .resume import begin_published, drop_earlier
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,12 +81,19 @@ class _ImageCounts:
 
 
 def encode_precomputed(
-    run: RunDir, recipe: "Recipe", *, out: Path | None = None, overwrite: bool = False, device: str = "auto"
+    run: RunDir,
+    recipe: "Recipe",
+    *,
+    out: Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    adds: bool = False,
 ) -> PrecomputedReport:
     """Make the run's embedding of published vectors (`encode.precomputed`); the caller holds the lock.
 
     Before a download: of the best `filter.top` candidates that have a vector. After one: of the images that
-    were chosen, those that have no vector being encoded. Raises EncodeError (vectors of another model, `mean`
+    were chosen, those that have no vector being encoded. Where it `adds` the rows may be others than the run
+    has, as long as they have some in common. Raises EncodeError (vectors of another model, `mean`
     of vectors that are normalised, nothing found), ModelError, StaleRunError.
     """
     started, settings, wanted = time.monotonic(), recipe.encode, recipe.filter.top
@@ -94,13 +102,14 @@ def encode_precomputed(
     rows, downloaded = _rows(run)
     published = _take(settings, rows, None if downloaded else wanted)
     rest = _rest(run, rows, published.ranks) if downloaded else None
-    run.begin("encode", _made_from(run, settings, published, rest), overwrite=overwrite)
+    made_from, links = _made_from(run, settings, published, rest), {each.url for each in published.samples}
+    begin_published(run, made_from, links, adds=adds, overwrite=overwrite)
     encoder, counts = _encode_rest(run, rest, settings, published, device)
-    _write(run.vectors, published, _part_provenance(settings, published.found, encoder))
+    _write(run.vectors, published, settings, encoder)
     vectors, baseline = read_vectors(run.vectors), published_baseline(settings.baseline)
     vector = reduce_folder(vectors, settings.reduce, baseline)
-    licenses = _licenses(run, rows, None if downloaded else published.ranks)
-    made_of = _made_of(run, settings, recipe.source.data, counts, licenses)
+    made_of = _made_of(run, settings, recipe.source.data, counts)
+    made_of |= {"licenses": _licenses(run, rows, None if downloaded else published.ranks)}
     compared: dict[str, Any] = {"baseline": baseline, "wanted": wanted, "model": made_of["model"]}
     checks = check(vector, vectors, settings.reduce, recipe.reference, **compared)
     made = provenance(RecipeIdentity.of(recipe), made_of, checks)
@@ -281,8 +290,9 @@ def _encode_rest(
     return encoder, _ImageCounts(len(published.hits), counts.encoded, dict(counts.failed.most_common()))
 
 
-def _write(folder: Path, published: _Published, provenance: dict[str, Any]) -> None:
+def _write(folder: Path, published: _Published, settings: "Encode", encoder: "ImageEncoder | None") -> None:
     """Put the published vectors behind the parts that were encoded from images."""
+    provenance = _part_provenance(settings, published.found, encoder)
     lengths = np.linalg.norm(published.vectors.astype(np.float64), axis=1)
     unit = np.abs(lengths - 1) < _UNIT
     said = np.array([np.nan if hit.norm is None else hit.norm for hit in published.hits])
@@ -292,6 +302,7 @@ def _write(folder: Path, published: _Published, provenance: dict[str, Any]) -> N
     number = max(ours, default=-1) + 1
     remove_parts_but(folder, ours)
     write_part(part_paths(folder, number), published.vectors, published.samples, provenance, norms)
+    drop_earlier(folder, encoder)
 
 
 def _is_ours(folder: Path, number: int) -> bool:
@@ -308,9 +319,7 @@ def _licenses(run: RunDir, rows: "pa.Table", ranks: Sequence[int] | None) -> dic
     return counted_licenses(values.to_pylist())
 
 
-def _made_of(
-    run: RunDir, settings: "Encode", source: str, counts: _ImageCounts, licenses: dict[str, int] | None
-) -> dict[str, Any]:
+def _made_of(run: RunDir, settings: "Encode", source: str, counts: _ImageCounts) -> dict[str, Any]:
     """What `embedding.json` says that the embedding was made of."""
     names = ("name", "pretrained")
     return {
@@ -321,5 +330,4 @@ def _made_of(
         "baseline": settings.baseline,
         "images": asdict(counts),
         **origin_of(run),
-        "licenses": licenses,
     }

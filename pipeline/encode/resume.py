@@ -3,9 +3,10 @@
 Those of an earlier selection of a run count as well: there an image is known by the SHA-256 of its file.
 """
 
+import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visunex.base.files import fingerprint
+from visunex.clip.identity import model_of
 
-from ..earlier import numbered
+from ..earlier import numbered, set_aside
 from ..errors import parquet_errors
 from ..rundir import RunDir
 from ..shards.samples import Partition, Sample
@@ -25,6 +27,7 @@ from ..vectors.store import Part, part_numbers, part_paths, provenance_if_whole,
 
 if TYPE_CHECKING:
     from visunex.clip.image_encoder import ImageEncoder
+    from visunex.recipes.schema import Encode
 
 __all__ = [
     "MOST_EXAMPLES",
@@ -32,16 +35,19 @@ __all__ = [
     "ImageKey",
     "Results",
     "Vector",
+    "begin_published",
     "begin_vectors",
     "drop_earlier",
     "encoder_fingerprint",
     "image_key",
     "part_fingerprint",
     "read_results",
+    "why_not_added",
     "write_results",
 ]
 
 _VECTORS = "vectors"  # of earlier selections
+_OF_ROWS = ("rows", "rest")  # which decide what there are published vectors of, not which ones
 MOST_EXAMPLES = 5  # images named in a report for each reason
 
 ImageKey = tuple[str, int, int]  # an image's name, and where its bytes lie: offset and size
@@ -171,19 +177,66 @@ class EarlierVectors:
         return found
 
 
-def begin_vectors(run: RunDir, made_from: dict[str, Any], *, own: bool, overwrite: bool) -> None:
-    """Begin encode in a run; where its `own` pictures were added to, they may be others than they were."""
+def begin_vectors(
+    run: RunDir,
+    made_from: dict[str, Any],
+    *,
+    own: bool,
+    overwrite: bool,
+    varying: Collection[str] = ("images",),
+) -> None:
+    """Begin encode in a run; where its `own` pictures were added to, they may be others than they were.
+
+    `varying` are the names in `made_from` that say which they are.
+    """
     if overwrite:
         shutil.rmtree(run.earlier / _VECTORS, ignore_errors=True)
     before, added = run.made_from("encode"), own and (run.earlier / _VECTORS).exists()
-    if before and added and {**before, "images": made_from["images"]} == made_from:
+    now = json.loads(json.dumps(made_from))  # as it comes back from the file
+    if before and added and {**before, **{name: now[name] for name in varying}} == now:
         run.note("encode", made_from)
     run.begin("encode", made_from, overwrite=overwrite)
 
 
-def drop_earlier(vectors: Path, encoder: "ImageEncoder") -> None:
-    """Remove the earlier parts of this encoder of which all images have their vector in `vectors` now."""
-    own = encoder_fingerprint(encoder)
+def begin_published(
+    run: RunDir, made_from: dict[str, Any], links: Collection[str | None], *, adds: bool, overwrite: bool
+) -> None:
+    """Begin encode in a run of published vectors, of rows with these `links`.
+
+    Where it `adds`, a run without pictures may have vectors of others, if some are the same.
+    """
+    from ..vectors.lookup import links_in
+
+    now = json.loads(json.dumps(made_from))
+    before = {**(run.made_from("encode") or {}), **{name: now[name] for name in _OF_ROWS}}
+    if adds and not overwrite and before == now and run.made_from("download") is None:
+        there = links_in(run.vectors)
+        if there != {*links} and not there.isdisjoint(filter(None, links)):
+            set_aside(run)
+    begin_vectors(run, made_from, own=True, overwrite=overwrite, varying=_OF_ROWS)
+
+
+def why_not_added(run: RunDir, settings: "Encode", links: Collection[str]) -> str:
+    """Why a run of published vectors alone is not made one of these `links`; empty where it is.
+
+    It is where it has vectors of some of them, from where the settings would take them.
+    """
+    from ..vectors.lookup import links_in
+
+    before, model = run.made_from("encode") or {}, [*model_of(settings.model, settings.pretrained)]
+    if before.get("precomputed") != settings.vectors_place or before.get("model") != model:
+        return "it has no such published vectors yet, so that --overwrite loses none"
+    if links_in(run.vectors).isdisjoint(links):
+        return "it has no vector in common with what is asked for now"
+    return ""
+
+
+def drop_earlier(vectors: Path, encoder: "ImageEncoder | None") -> None:
+    """Remove the earlier parts of this encoder of which all images have their vector in `vectors` now.
+
+    Published vectors are of none of ours.
+    """
+    own = encoder and encoder_fingerprint(encoder)
     there = {each for number in part_numbers(vectors) for each in _hashes(part_paths(vectors, number))}
     for part in _parts(vectors):
         made = provenance_if_whole(part) or {}

@@ -15,7 +15,7 @@ from visunex.base.text import printable
 from visunex.recipes import Columns, Recipe, RecipeError, dumps, load
 from visunex.recipes.schema import Dedupe, Encode, Filter, Score, Source
 
-from ..errors import FilterError, SourceError
+from ..errors import FilterError, SourceError, StaleRunError
 from ..inside.location import LOCATION, place_of
 from ..metadata.columns import ROLES, column
 from ..metadata.filetypes import is_parquet
@@ -76,13 +76,13 @@ def filter_rows(
     *,
     overwrite: bool = False,
     metadata: str | ResolvedSource | None = None,
-    may_replace: Callable[[Collection[str]], bool] | None = None,
+    why_not_added: Callable[[Collection[str]], str] | None = None,
 ) -> FilterReport:
     """Select a recipe's candidates into `run.selected`, and write `run.recipe`; the caller holds the lock.
 
     `metadata` says where the source's bytes lie, when not where its name says, or is the source. When the run
     already holds the selection of the same contents and settings, that is kept; of others it is replaced
-    where `may_replace` says so of the new one's links. Raises SourceError,
+    where `why_not_added` has nothing to say against it, given the new one's links. Raises SourceError,
     UsageError, FilterError (no row passes), StaleRunError (the run holds another selection, and `overwrite`
     is False); of a recipe with likeness also EncodeError (vectors that cannot be compared), ModelError.
     """
@@ -108,12 +108,16 @@ def filter_rows(
         write_text(run.recipe, dumps(recipe))  # from here on it is what the run is asked for
 
     convert = partial(_as_parquet, source, run, recipe, anew=overwrite)
-    late = may_replace is not None and not overwrite and run.selected.exists()
+    late = why_not_added is not None and not overwrite and run.selected.exists()
     table, result, by = _scanned(convert, recipe, (lambda: None) if late else begin)
     if result.selected.is_empty():
         raise FilterError(_why_empty(recipe.source.data, wanted, table, result))
-    if late and may_replace is not None:
-        begin(replace=may_replace(result.selected["url"].to_list()))
+    if late and why_not_added is not None:
+        why = why_not_added(result.selected["url"].to_list())
+        try:
+            begin(replace=not why)
+        except StaleRunError as error:
+            raise StaleRunError(f"{error}\nNothing is added to {run.path}: {why}") from None
     report = _report(recipe, table, result, by, time.monotonic() - started)
     _write(run, result.selected, shard_size, report.scored_with or predictor_behind(table))
     run.record("filter", report.as_dict())

@@ -5,9 +5,11 @@ behind an address or on the Hub. Of the metadata the one column is read that row
 only the rows wanted.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,8 +35,9 @@ from .remote_store import (
     provenance_of,
     require_same_count,
 )
+from .store import part_numbers, part_paths
 
-__all__ = ["Found", "Hit", "Wanted", "find", "look_up", "read_rows"]
+__all__ = ["Found", "Hit", "Wanted", "find", "links_in", "look_up", "read_rows"]
 
 _BATCH = 1 << 15
 _BLOCK = 64 << 20  # bytes of columns that are in memory at a time
@@ -68,6 +71,16 @@ class Found:
     by: str
     rows: int
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def links_in(folder: Path) -> set[str]:
+    """The links of all rows that a folder of ours has a vector of."""
+    found: set[str] = set()
+    for part in (part_paths(folder, number) for number in part_numbers(folder)):
+        with contextlib.suppress(*parquet_errors()):  # such a part is named when it is read
+            rows = pq.ParquetFile(part.metadata).read(["url"])
+            found.update(filter(None, rows["url"].to_pylist()))
+    return found
 
 
 def look_up(place: str | PublishedFolder, rows: pa.Table) -> Found:

@@ -1,7 +1,9 @@
 """A run asked for more keeps what it has, by the pictures' addresses, and ends as a fresh one would."""
 
 import hashlib
+import io
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import polars as pl
 import pytest
 from downloads import chosen, pictures, rows
 from PIL import Image
+from published_vectors import published, url
 from standin import Page, StandIn, serving
 
 from visunex.pipeline.download.stage import download
@@ -20,7 +23,7 @@ from visunex.pipeline.errors import StaleRunError
 from visunex.pipeline.filter.stage import filter_rows
 from visunex.pipeline.run import run_recipe
 from visunex.pipeline.rundir import RunDir
-from visunex.recipes import Recipe
+from visunex.recipes import Recipe, override
 
 PICTURES, GONE = 40, {3, 17}  # of which every other one is a flower; links of GONE are dead
 
@@ -91,7 +94,7 @@ def assert_as_fresh(folder: Path, fresh: Path, recipe: Recipe) -> None:
     one, other = RunDir(folder), RunDir(fresh)
     assert one.embedding.read_bytes() == other.embedding.read_bytes()
     assert chosen(one) == chosen(other)
-    keys = [row["key"] for row in rows(other) if row["chosen"]]
+    keys = [row["key"] for row in rows(other) if row["chosen"] and row["status"] == "success"]
     files, fresh_files = pictures(one), pictures(other)
     assert [files[key] for key in keys] == [fresh_files[key] for key in keys]
 
@@ -193,11 +196,13 @@ def test_pictures_of_another_taste_or_made_otherwise_are_refused_as_ever(
     source = metadata(tmp_path / "m.parquet", web)
     ran(tmp_path / "run", recipe_for(source, model, 5, ("flower",)))
     files = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in state(tmp_path / "run")}
-    for other in (
-        recipe_for(source, model, 5, ("castle",)),
-        recipe_for(source, model, 9, ("flower",), resize=24),
+    for other, why in (
+        (recipe_for(source, model, 5, ("castle",)), "no picture in common"),
+        (recipe_for(source, model, 9, ("flower",), resize=24), r"made otherwise \(resize changed since\)"),
     ):
-        with pytest.raises(StaleRunError, match=r"--overwrite starts it anew, --run DIR keeps both"):
+        with pytest.raises(
+            StaleRunError, match=rf"(?s)--overwrite starts it anew, --run DIR keeps both.*{why}"
+        ):
             ran(tmp_path / "run", other)
     assert files == {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in state(tmp_path / "run")}
 
@@ -233,5 +238,101 @@ def test_pictures_in_files_are_copied_again_and_only_new_ones_encoded(tmp_path: 
         (folder / f"{number}.jpg").write_bytes(picture(number))
     ran(tmp_path / "run", recipe_for(folder, model, 6))
     more = recipe_for(folder, model, 12)
+    assert ran(tmp_path / "run", more)["encode"]["encoded_now"] <= 12 - 6 + 5
+    assert_as_fresh(tmp_path / "run", tmp_path / "fresh", more)
+
+
+def test_discarded_pictures_are_fetched_again_but_not_encoded(
+    tmp_path: Path, web: StandIn, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, discards = metadata(tmp_path / "m.parquet", web), {"encode.discard_images": True}
+    few, more = recipe_for(source, model, 12), recipe_for(source, model, 30)
+    ran(tmp_path / "run", override(few, discards))
+    assert not list((tmp_path / "run" / "shards").glob("*.tar"))
+    visited(web)
+    capsys.readouterr()
+    assert ran(tmp_path / "run", override(more, discards))["encode"]["encoded_now"] <= 30 - 12 + 5
+    assert "were discarded, and are fetched again" in " ".join(capsys.readouterr().err.split())
+    assert not GONE & visited(web) & {3}  # of the first selection, and known to be dead
+    fresh = tmp_path / "fresh"
+    ran(fresh, more)
+    assert (tmp_path / "run" / "embedding.pt").read_bytes() == (fresh / "embedding.pt").read_bytes()
+    assert chosen(RunDir(tmp_path / "run")) == chosen(RunDir(fresh))
+
+
+def test_spare_pictures_that_were_discarded_are_fetched_when_they_count(
+    tmp_path: Path, web: StandIn, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some had no vector, as there were enough without them; the candidates are the same."""
+    source = metadata(tmp_path / "m.parquet", web)
+    settings = {"encode.discard_images": True, "filter.reserve": 36}
+    few, more = (override(recipe_for(source, model, top), settings) for top in (14, 28))
+    ran(tmp_path / "run", few)
+    visited(web)
+    capsys.readouterr()
+    report = ran(tmp_path / "run", more)["encode"]
+    assert (report["encoded"], report["failed"]) == (28, {})
+    assert "were discarded without a vector" in " ".join(capsys.readouterr().err.split())
+    assert not visited(web) & {*range(10)}  # whose vectors are all there
+    ran(tmp_path / "fresh", more)
+    embedding = (tmp_path / "run" / "embedding.pt").read_bytes()
+    assert embedding == (tmp_path / "fresh" / "embedding.pt").read_bytes()
+    visited(web)
+    assert ran(tmp_path / "run", more)["encode"]["encoded_now"] == 0
+    assert not visited(web)
+
+
+def test_rows_with_published_vectors_are_more_without_a_picture(tmp_path: Path) -> None:
+    published(tmp_path / "v", (60,))
+    urls = [url(number) for number in range(40)]
+    table = {"URL": urls, "TEXT": ["flower"] * 40, "AESTHETIC_SCORE": [8 - row / 100 for row in range(40)]}
+    pl.DataFrame(table).write_parquet(tmp_path / "m.parquet")
+
+    def of(top: int, **settings: Any) -> Recipe:
+        asked = {"encode.precomputed": str(tmp_path / "v"), "filter.like": ["castle"], **settings}
+        return override(recipe_for(tmp_path / "m.parquet", "visunex-tiny", top), asked)
+
+    ran(tmp_path / "run", of(6))
+    assert ran(tmp_path / "run", of(20))["encode"]["precomputed"] == 20
+    ran(tmp_path / "fresh", of(20))
+    published(tmp_path / "v2", (60,))
+    with pytest.raises(StaleRunError, match="no such published vectors"):
+        ran(tmp_path / "run", of(30, **{"encode.precomputed": str(tmp_path / "v2")}))
+    embedding = (tmp_path / "run" / "embedding.pt").read_bytes()
+    assert embedding == (tmp_path / "fresh" / "embedding.pt").read_bytes()
+    assert not list((tmp_path / "run" / ".visunex" / "earlier").rglob("*.*"))
+
+
+def test_rows_with_published_vectors_are_more_beside_pictures(
+    tmp_path: Path, web: StandIn, model: str
+) -> None:
+    """Of the first eight rows vectors are published; a run over all of them is asked for more."""
+    source = metadata(tmp_path / "m.parquet", web)
+    ran(tmp_path / "published", recipe_for(metadata(tmp_path / "few.parquet", web, rows=8), model, 7))
+    place = {"encode.precomputed": str(tmp_path / "published" / "vectors")}
+    few, more = (override(recipe_for(source, model, top), place) for top in (12, 30))
+    ran(tmp_path / "run", few)
+    visited(web)
+    before = settled(tmp_path / "run")
+    report = ran(tmp_path / "run", more)["encode"]
+    assert (report["precomputed"], report["encoded"]) == (7, 23)
+    assert not before & visited(web)
+    assert ran(tmp_path / "run", more)["encode"]["checks"] == report["checks"]
+    assert_as_fresh(tmp_path / "run", tmp_path / "fresh", more)
+
+
+def test_pictures_in_named_tars_are_copied_again(tmp_path: Path, model: str) -> None:
+    with tarfile.open(tmp_path / "all.tar", "w") as tar:
+        for number in range(20):
+            member = tarfile.TarInfo(f"{number}.jpg")
+            member.size = len(data := picture(number))
+            tar.addfile(member, io.BytesIO(data))
+    links, scores = [f"sac:{number}.jpg" for number in range(20)], [8 - row / 100 for row in range(20)]
+    table = {"URL": links, "TEXT": ["flower"] * 20, "AESTHETIC_SCORE": scores}
+    pl.DataFrame(table).write_parquet(tmp_path / "m.parquet")
+    few, more = (
+        recipe_for(tmp_path / "m.parquet", model, top, images=str(tmp_path / "all.tar")) for top in (6, 12)
+    )
+    ran(tmp_path / "run", few)
     assert ran(tmp_path / "run", more)["encode"]["encoded_now"] <= 12 - 6 + 5
     assert_as_fresh(tmp_path / "run", tmp_path / "fresh", more)

@@ -1,5 +1,6 @@
 """A message is in the terms of the command that was run, and an unknown name comes with the nearest one."""
 
+import tomllib
 from pathlib import Path
 
 import polars as pl
@@ -49,6 +50,20 @@ def test_what_run_advises_can_be_given_to_run(tmp_path: Path) -> None:
     assert "source.columns.caption" in said
     again = invoke("run", recipe, "--run", tmp_path / "run", "--set", "source.columns.caption=words").stderr
     assert "source.columns.caption" not in again
+
+
+@pytest.mark.parametrize(("match", "keywords"), [("word", ["rose", "tulip"]), ("regex", ["rose,tulip"])])
+def test_run_has_options_for_what_is_asked_most(tmp_path: Path, match: str, keywords: list[str]) -> None:
+    """They go before `--set`, and keywords are split at commas where the recipe's own `match` lets them."""
+    pl.DataFrame({"url": ["http://a/1"], "caption": ["a garden"]}).write_parquet(tmp_path / "m.parquet")
+    recipe, run = tmp_path / "r.toml", tmp_path / "run"
+    text = f'name = "r"\n[source]\ndata = "{tmp_path}/m.parquet"\n[filter]\nmatch = "{match}"\n'
+    recipe.write_text(text, "utf-8")
+    given = ("--set", "filter.reserve=9", "--set", "filter.top=800", "--top", 7, "--keywords", "rose,tulip")
+    assert "none of the 1 rows passes" in invoke("run", recipe, "--run", run, *given).stderr
+    asked = tomllib.loads((run / "recipe.toml").read_text("utf-8"))["filter"]
+    assert (asked["top"], asked["reserve"], asked["keywords"]) == (7, 9, keywords)
+    assert "--top" in invoke("run", recipe, "--run", run, "--top", 0).stderr
 
 
 @pytest.mark.parametrize(
