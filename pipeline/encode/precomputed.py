@@ -17,7 +17,7 @@ from visunex.clip.identity import dimension_of, model_of, other_model
 
 from ..chain import require_download
 from ..errors import EncodeError, parquet_errors
-from ..reduce.checks import check
+from ..reduce.checks import Checks, check
 from ..reduce.embedding import RecipeIdentity, provenance, reduce_folder, save_embedding
 from ..rundir import RunDir
 from ..shards.discard import discard_images
@@ -27,6 +27,7 @@ from ..vectors.alignment import require_aligned
 from ..vectors.lookup import Found, Hit, look_up, read_rows
 from ..vectors.remote_store import PublishedFolder, open_folder
 from ..vectors.store import (
+    VectorFolder,
     part_numbers,
     part_paths,
     read_provenance,
@@ -96,11 +97,10 @@ def encode_precomputed(
     has, as long as they have some in common. Raises EncodeError (vectors of another model, `mean`
     of vectors that are normalised, nothing found), ModelError, StaleRunError.
     """
-    started, settings, wanted = time.monotonic(), recipe.encode, recipe.filter.top
+    started, settings = time.monotonic(), recipe.encode
     _require_one_encoder(settings, run)
-    require_download(run, recipe)
-    rows, downloaded = _rows(run)
-    published = _take(settings, rows, None if downloaded else wanted)
+    rows, downloaded = _rows(run, recipe)
+    published = _take(settings, rows, None if downloaded else recipe.filter.top)
     rest = _rest(run, rows, published.ranks) if downloaded else None
     made_from, links = _made_from(run, settings, published, rest), {each.url for each in published.samples}
     begin_published(run, made_from, links, adds=adds, overwrite=overwrite)
@@ -108,11 +108,9 @@ def encode_precomputed(
     _write(run.vectors, published, settings, encoder)
     vectors, baseline = read_vectors(run.vectors), published_baseline(settings.baseline)
     vector = reduce_folder(vectors, settings.reduce, baseline)
-    made_of = _made_of(run, settings, recipe.source.data, counts)
-    made_of |= {"licenses": _licenses(run, rows, None if downloaded else published.ranks)}
-    compared: dict[str, Any] = {"baseline": baseline, "wanted": wanted, "model": made_of["model"]}
-    checks = check(vector, vectors, settings.reduce, recipe.reference, **compared)
-    made = provenance(RecipeIdentity.of(recipe), made_of, checks)
+    licenses = _licenses(run, rows, None if downloaded else published.ranks)
+    made_of = _made_of(run, settings, recipe.source.data, counts) | {"licenses": licenses}
+    checks, made = _checked(vector, vectors, recipe, baseline, made_of)
     report = PrecomputedReport(
         **asdict(counts),
         place=str(settings.vectors_place),
@@ -135,6 +133,20 @@ def encode_precomputed(
     report = report.recorded(run)
     require_all_there(run, report.failed, report.images)
     return report
+
+
+def _checked(
+    vector: NDArray[np.float32],
+    vectors: VectorFolder,
+    recipe: "Recipe",
+    baseline: VectorFolder | None,
+    made_of: dict[str, Any],
+) -> tuple[Checks, dict[str, Any]]:
+    """What was checked of an embedding, and its provenance."""
+    compared: dict[str, Any] = {"baseline": baseline, "model": made_of["model"]}
+    how, wanted = recipe.encode.reduce, recipe.filter.top
+    checks = check(vector, vectors, how, recipe.reference, wanted=wanted, **compared)
+    return checks, provenance(RecipeIdentity.of(recipe), made_of, checks)
 
 
 def _require_one_encoder(settings: "Encode", run: RunDir) -> None:
@@ -211,11 +223,12 @@ def _made_from(run: RunDir, settings: "Encode", published: _Published, rest: Pat
     }
 
 
-def _rows(run: RunDir) -> tuple["pa.Table", bool]:
+def _rows(run: RunDir, recipe: "Recipe") -> tuple["pa.Table", bool]:
     """The images that were chosen; before a download, all candidates. The best first."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    require_download(run, recipe)
     path = run.downloaded if run.downloaded.exists() else run.selected
     try:
         table = pq.ParquetFile(path).read()  # read_table would load what reads data sets of many files
