@@ -19,7 +19,7 @@ from visunex.base.errors import UsageError
 from visunex.recipes import Filter
 
 from ..metadata.columns import Role, Roles, Schema, column, is_texts, joined_texts, listed
-from .keywords import any_of
+from .keywords import HEAVIEST, any_of, weight
 
 _BOUNDS: tuple[tuple[str, Role, str], ...] = (
     ("min_score", "score", "ge"),
@@ -243,7 +243,7 @@ def _require_short_texts(said: str, tree: Any, schema: Schema) -> None:
         node = waiting.pop()
         if isinstance(node, dict):
             if '"literal": false' in json.dumps(node.get("function")):
-                _require_short_pattern(said, _parts(node, schema)[1])
+                _require_light_pattern(said, node)
             if "ConcatHorizontal" in json.dumps(node.get("function")) or node.get("op") == "Plus":
                 columns, letters = _parts(node, schema)
                 if columns > _MOST_PARTS or letters > _LONGEST_PART:
@@ -257,10 +257,19 @@ def _require_short_texts(said: str, tree: Any, schema: Schema) -> None:
             waiting += node
 
 
-def _require_short_pattern(said: str, letters: int) -> None:
-    if letters > _LONGEST_PART:
+def _require_light_pattern(said: str, node: Mapping[str, Any]) -> None:
+    """Refuse a regular expression that is long, weighs much or is not written out: it meets every row."""
+    written = [each.get("Literal", {}).get("Scalar", {}).get("String") for each in node["input"][1:2]]
+    if not all(isinstance(each, str) for each in written):
+        raise UsageError(f"--where {said} may take any time: write its pattern as one text in quotes")
+    if any(len(each) > _LONGEST_PART for each in written):
         raise UsageError(
             f"--where {said} may take any time: it has more than {_LONGEST_PART} letters in a pattern"
+        )
+    if any(weight(each) > HEAVIEST for each in written):
+        raise UsageError(
+            f"--where {said} may take any time: its pattern repeats more than {HEAVIEST} letters' worth; "
+            "repeat less, or without an upper bound (+, *)"
         )
 
 

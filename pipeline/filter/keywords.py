@@ -25,6 +25,44 @@ SUGGESTIONS = 5
 _RUST_SYNTAX = frozenset(r"\.+*?()|[]{}^$#&-~")
 
 
+# What a pattern may weigh: beyond, its matching takes milliseconds a caption, or the memory of its automaton.
+HEAVIEST = 4000
+_UNICODE, _CLASS = 60, 4  # classes of Unicode's letters and the like, other ones; a letter weighs 1
+_PIECE = re.compile(
+    r"(?P<unicode>\\[pP](?:\{[^}]*\}|.)|\\[wWdDsS])|(?P<escaped>\\.)|(?P<class>\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\])"
+    r"|\{\s*(?P<least>\d+)\s*(?P<open>,\s*(?P<most>\d*)\s*)?\}|(?P<letter>.)",
+    re.DOTALL,
+)
+
+
+def weight(pattern: str) -> int:
+    """How large a regular expression's automaton gets, in letters, about: repetitions count as often as said.
+
+    One that repeats a repetition counts both, so that `(a{100}){100}` weighs 10,000.
+    """
+    groups, last = [0], 0  # what was found in each open group, the last piece apart
+    for piece in _PIECE.finditer(pattern):
+        if piece["least"] is not None:
+            last *= max(1, int((piece["most"] or piece["least"])[:9]))
+            continue
+        groups[-1] += last
+        last = _weight_of(piece)
+        if piece["letter"] == "(":
+            groups.append(0)
+            last = 0
+        elif piece["letter"] == ")" and len(groups) > 1:
+            last = groups.pop()
+    return sum(groups) + last
+
+
+def _weight_of(piece: re.Match[str]) -> int:
+    if piece["unicode"] or (piece["class"] and re.search(r"\\[pPwWdDsS]", piece["class"])):
+        return _UNICODE
+    if piece["class"] or piece["letter"] == ".":
+        return _CLASS
+    return 0 if piece["letter"] in (*"()?*+|^$",) else 1
+
+
 def any_of(caption: pl.Expr, keywords: Sequence[str], match: Match) -> pl.Expr:
     """Whether a caption holds at least one of the keywords, whatever its case; null where there is none.
 
@@ -35,6 +73,12 @@ def any_of(caption: pl.Expr, keywords: Sequence[str], match: Match) -> pl.Expr:
 
 
 def _checked(pattern: str) -> str:
+    if weight(pattern) > HEAVIEST:
+        said = pattern if len(pattern) <= 100 else f"{pattern[:97]}..."
+        raise UsageError(
+            f"keyword {said!r} may take any time: it repeats more than {HEAVIEST} letters' worth; repeat "
+            "less, or without an upper bound (+, *)"
+        )
     try:
         pl.Series([""]).str.contains(f"(?i){pattern}")
     except pl.exceptions.ComputeError as error:
