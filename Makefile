@@ -8,7 +8,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 # files in the order of tests/conftest.py, the long ones first
 PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo studio test test-slow coverage fuzz interop lint types format docs bench clean
+.PHONY: help demo studio test test-slow coverage fuzz interop lint types format docs images bench clean
 help:
 	@echo "make demo    the whole job on a small drawn world, offline"
 	@echo "make studio  the page on which you see and curate tastes, offline (the demo first, if it is not there)"
@@ -16,6 +16,7 @@ help:
 	@echo "make fuzz    mutated inputs of every kind, counted (VISUNEX_FUZZ=5000 of each)"
 	@echo "make lint    format, lint, types, import layers"
 	@echo "make interop clip-retrieval and img2dataset themselves read our files, and we theirs"
+	@echo "make images  the README's picture of a page, from the demo (needs Debian's chromium)"
 	@echo "make docs    docs/cli.md, docs/sources.md and a table in docs/recipes.md, from the code"
 	@echo "make bench   the benchmarks, into docs/benchmarks.md (ONLY=\"steer filter\": these)"
 
@@ -72,6 +73,9 @@ types: $(VENV)/.installed .types
 format: $(VENV)/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+images: demo
+	$(BIN)/python tests/support/readme_images.py $(DEMO)
 
 docs: $(VENV)/.installed
 	$(BIN)/python tests/support/generated_docs.py

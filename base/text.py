@@ -5,7 +5,7 @@ import os
 import re
 from typing import Any, TextIO
 
-__all__ = ["bytes_in", "is_terminal", "lines_of", "printable", "printable_json", "size_shown"]
+__all__ = ["bytes_in", "is_terminal", "lines_of", "printable", "printable_json", "shortened", "size_shown"]
 
 # Of C0, C1 and DEL all but tab and line feed; what turns the direction of writing; halves of a character.
 _CONTROLS = re.compile(
@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     Line feeds and tabs stay.
     """
     return _CONTROLS.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def shortened(text: str, longest: int) -> str:
+    """`text` of at most so many characters; an ellipsis is the last of what was cut."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def printable_json(value: Any) -> str:

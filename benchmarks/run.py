@@ -45,10 +45,11 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version, disable_nagle_algorithm, wbufsize = "HTTP/1.1", True, -1
     pictures: tuple[bytes, ...] = ()
+    latency = LATENCY
 
     def do_GET(self) -> None:
         row = int(self.path[1:].partition(".")[0])
-        time.sleep(LATENCY)
+        time.sleep(self.latency)
         body = b"" if row % 5 in (1, 3) else marked(self.pictures[row % len(self.pictures)], row)
         self.send_response(200 if body else 404)
         self.send_header("Content-Length", str(len(body)))

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from visunex.base.text import shortened
+
 from ..reduce.groups import FEW
 from ..reduce.nearest_words import frequent_words
 from .facts import Facts, RunImage
@@ -17,7 +19,8 @@ from .sheets import MOST_ON_SHEETS, data_address, write_sheets
 
 __all__ = ["Card", "Gallery", "Sheet"]
 
-_BEST, _SOME, _PAIRS, _WORDS = 200, 18, 9, 8  # pictures of a sheet, pairs, and words of a group
+_BEST, _SOME, _PAIRS, _WORDS = 200, 18, 8, 8  # pictures of a sheet, pairs, and words of a group
+_LONGEST, _LONGEST_LINK = 300, 2000  # characters of a caption, and of an address
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,16 @@ class Card:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Pictures under a heading, and what is said of them; of a group also `words`, by what they tell."""
+    """Pictures under a heading, and what is said of them; of a group also `words`, by what they tell.
+
+    With `in_pairs` each two of them belong together.
+    """
 
     title: str
     about: str
     cards: Sequence[Card]
     words: Sequence[tuple[str, Sequence[str]]] = ()
+    in_pairs: bool = False
 
 
 class Gallery:
@@ -58,7 +65,8 @@ class Gallery:
     def _best(self) -> Sheet:
         best, count = self._images[:_BEST], len(self._images)
         which = f"The best {len(best):,} of {count:,}" if len(best) < count else f"All {count:,} pictures"
-        return Sheet("Contact sheet", f"{which}, best first.", [self._card(each) for each in best])
+        about = f"{which}, best first. Beneath each: score, the key that curate drops it by, caption."
+        return Sheet("Contact sheet", about, [self._card(each) for each in best])
 
     def _typical(self) -> list[Sheet]:
         """Those whose vectors lie nearest to the embedding, and farthest from it."""
@@ -81,7 +89,8 @@ class Gallery:
             for *both, cosine in pairs
             for place in both
         ]
-        return Sheet("Most alike", "Pairs, with the cosine of their vectors: is one a copy?", cards)
+        about = "Pairs, with the cosine of their vectors: is one a copy of the other?"
+        return Sheet("Most alike", about, cards, in_pairs=True)
 
     def groups(self, found: Grouped | None) -> list[Sheet]:
         """A sheet of each group: those nearest to its centre."""
@@ -117,8 +126,8 @@ class Gallery:
         webp = self._thumbnails.get(image.where)
         score = "" if image.score is None else f"{image.score:.3g}"
         link = image.link if image.link and _is_web(image.link) else None
-        caption = image.caption or image.where
-        key = image.key if image.key != caption else None
+        caption = shortened(image.caption or image.where, _LONGEST)
+        key = None if image.key == caption else image.key
         return Card(data_address(webp) if webp else None, caption, below or score, link, key)
 
 
@@ -128,7 +137,7 @@ def _cosine_of(image: RunImage) -> float:
 
 def _is_web(link: str) -> bool:
     with contextlib.suppress(ValueError):
-        return urlsplit(link).scheme in ("http", "https")
+        return len(link) <= _LONGEST_LINK and urlsplit(link).scheme in ("http", "https")
     return False
 
 

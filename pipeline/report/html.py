@@ -7,7 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from visunex.base.files import write_text
-from visunex.base.text import printable
+from visunex.base.text import printable, shortened
 
 from ..rundir import RunDir
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .page import Page
 
 __all__ = ["render", "reported", "write_page"]
+
+_LONGEST = 5000  # characters of a text that a stranger may have written
 
 
 @contextlib.contextmanager
@@ -78,8 +80,11 @@ def _template() -> "Template":
 
 
 def _text(value: Any) -> Any:
-    """What the template writes: no control characters, which turn text around."""
-    return printable(value) if type(value) is str else value  # what is markup already is of another type
+    """What the template writes: no control characters, which turn text around, and nothing without end.
+
+    What is markup already, ours, is of another type.
+    """
+    return printable(shortened(value, _LONGEST)) if type(value) is str else value
 
 
 def _label(key: object) -> str:

@@ -16,7 +16,7 @@ from .grouping import grouped, separation_of
 from .numbers import convergence, histogram
 from .plots import convergence_plot, histogram_plot
 from .sheets import data_address, smaller
-from .tables import Bar, funnel, tables
+from .tables import ABOUT, Bar, funnel, tables
 
 __all__ = ["Page", "page_of"]
 
@@ -37,6 +37,7 @@ class Page:
     versions: str
     funnel: Sequence[Bar]
     tables: Mapping[str, Sequence[Bar]]
+    about_tables: Mapping[str, str]
     plots: Sequence[tuple[str, str, str]]
     sheets: Sequence[Sheet]
     groups: Sequence[Sheet]
@@ -52,6 +53,7 @@ def page_of(run: RunDir, reports: Mapping[str, Mapping[str, Any]]) -> Page:
     facts = Facts(run, reports)
     groups = grouped(facts)
     shown = Gallery(facts)
+    found = {title: bars for title, bars in tables(facts).items() if bars}
     return Page(
         title=run.path.name,
         date=_date(run),
@@ -64,7 +66,8 @@ def page_of(run: RunDir, reports: Mapping[str, Mapping[str, Any]]) -> Page:
             f"{name} {each}" for name, each in section_of(facts.provenance, "libraries").items()
         ),
         funnel=funnel(reports),
-        tables={title: bars for title, bars in tables(facts).items() if bars},
+        tables=found,
+        about_tables={title: ABOUT.get(title, "") for title in found},
         plots=[*_score_plot(facts), *_convergence(facts)],
         sheets=[each for each in shown.sheets() if each.cards],
         groups=shown.groups(groups),
@@ -80,7 +83,7 @@ def _score_plot(facts: Facts) -> list[tuple[str, str, str]]:
     shown = histogram(facts.column("score"), facts.column("score", chosen=True))
     if shown is None or len(shown.edges) < 3:
         return []
-    about = "All candidates, and before them in the darker colour the pictures chosen."
+    about = "All candidates by score, and before them in the stronger colour the pictures chosen."
     return [("Scores", about, histogram_plot(shown, "histogram of scores"))]
 
 
@@ -92,9 +95,10 @@ def _convergence(facts: Facts) -> list[tuple[str, str, str]]:
         f"{shown.enough:,} pictures would have done: from there on the mean of any so many has a cosine of "
         "0.99 and more to that of all (95 % of draws)."
         if shown.enough is not None and shown.enough < shown.counts[-1]
-        else "More pictures would still move it: the mean of fewer of them differs."
+        else f"More pictures would still move it: the mean of any other {shown.counts[-1]:,} like these may "
+        f"have a cosine of as little as {shown.low[-1]:.3f} to this one."
     )
-    about = f"{enough} The line: the mean of the best n; the band: any n, drawn anew."
+    about = f"{enough} The line is the mean of the best n pictures, the band that of any n, drawn anew."
     return [("How soon the mean settles", about, convergence_plot(shown, "cosine over number of pictures"))]
 
 
@@ -113,8 +117,12 @@ def _usage(run: RunDir) -> list[tuple[str, str]]:
     path, name = shlex.quote(str(run.embedding)), shlex.quote(f"{run.path.name}.pt")
     return [
         (
-            "This tool",
+            "Here",
             f'visunex-generate --aesthetic_embedding {path} --prompt "a castle" --sweep-steps 0,5,10,20',
+        ),
+        (
+            "Web UI, ComfyUI, InvokeAI: a LoRA that does the same to every prompt",
+            f"visunex-export {path} --to lora --out {shlex.quote(f'{run.path.name}.safetensors')}",
         ),
         (
             "diffusers",

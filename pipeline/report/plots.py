@@ -8,8 +8,8 @@ from .numbers import Convergence, Histogram
 
 __all__ = ["convergence_plot", "histogram_plot"]
 
-_WIDTH, _HEIGHT = 640, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 34  # margins around the plotted box
+_WIDTH, _HEIGHT = 640, 250
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 28, 50  # margins around the plotted box
 _TICKS = 5
 
 
@@ -23,7 +23,8 @@ def histogram_plot(shown: Histogram, label: str) -> str:
         for left, right, count in zip(shown.edges, shown.edges[1:], counts, strict=False)
         if count
     ]
-    return _plot([*bars, *_x_axis(_even(low, high)), *_y_axis(_even(0, tallest))], label)
+    axes = [*_x_axis(_even(low, high), "score"), *_y_axis(_even(0, tallest), "pictures")]
+    return _plot([*bars, *axes], label)
 
 
 def convergence_plot(shown: Convergence, label: str) -> str:
@@ -42,7 +43,8 @@ def convergence_plot(shown: Convergence, label: str) -> str:
     decades = [10**power for power in range(7) if 10**power <= shown.counts[-1]]
     ticks = [(math.log(each) / most, f"{each:,}") for each in {*decades, shown.counts[-1]}]
     parts = [f'<polygon class="band" points="{band}"/>', f'<polyline class="line" points="{line}"/>']
-    return _plot([*parts, *_x_axis(sorted(ticks)), *_y_axis(_even(floor, 1.0))], label)
+    axes = [*_x_axis(sorted(ticks), "pictures"), *_y_axis(_even(floor, 1.0), "cosine to the mean of all")]
+    return _plot([*parts, *axes], label)
 
 
 def _plot(parts: Iterable[str], label: str) -> str:
@@ -77,16 +79,18 @@ def _shown(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
-def _x_axis(ticks: Sequence[tuple[float, str]]) -> list[str]:
-    return [_text(_place(place, 0), text, "middle", 0, 20) for place, text in ticks]
+def _x_axis(ticks: Sequence[tuple[float, str]], name: str) -> list[str]:
+    below = _text(_place(0.5, 0), name, "middle", 0, 40)
+    return [below, *(_text(_place(place, 0), text, "middle", 0, 20) for place, text in ticks)]
 
 
-def _y_axis(ticks: Sequence[tuple[float, str]]) -> list[str]:
+def _y_axis(ticks: Sequence[tuple[float, str]], name: str) -> list[str]:
     lines = [
         f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         for y in (_place(0, place)[1] for place, _ in ticks)
     ]
-    return [*lines, *(_text(_place(0, place), text, "end", -6, 4) for place, text in ticks)]
+    above = _text(_place(0, 1), name, "start", 0, -12)
+    return [*lines, above, *(_text(_place(0, place), text, "end", -6, 4) for place, text in ticks)]
 
 
 def _text(place: tuple[float, float], text: str, anchor: str, right: int, down: int) -> str:

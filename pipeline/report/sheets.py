@@ -3,11 +3,13 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
 
 from visunex.base.files import atomic
+from visunex.base.machine import cores
 from visunex.images.thumbnails import sheet
 
 from .facts import RunImage
@@ -15,7 +17,8 @@ from .facts import RunImage
 __all__ = ["MOST_ON_SHEETS", "data_address", "smaller", "write_sheets"]
 
 MOST_ON_SHEETS = 4000  # pictures, the best ones
-_COLUMNS, _ROWS = 20, 10
+_COLUMNS, _ON_ONE = 20, 200  # thumbnails in a row, and on a sheet
+_AT_ONCE = 4  # sheets, of 17 MB each
 _QUALITY = 75  # of WebP
 _WIDEST = 1200  # pixels of an image inside the page
 
@@ -28,18 +31,23 @@ def data_address(webp: bytes) -> str:
 def write_sheets(folder: Path, images: Sequence[RunImage], thumbnails: Mapping[str, bytes]) -> list[Path]:
     """Sheets of the pictures, in order, as `folder`/001.webp and on; those of before are gone."""
     small = [thumbnails.get(each.where) for each in images[:MOST_ON_SHEETS]]
-    written = []
+    written = list[Path]()
     if any(small):
         folder.mkdir(parents=True, exist_ok=True)
-        for number, begin in enumerate(range(0, len(small), _COLUMNS * _ROWS), 1):
-            part, path = small[begin : begin + _COLUMNS * _ROWS], folder / f"{number:03d}.webp"
-            with atomic(path) as temporary:
-                sheet(part, min(_COLUMNS, len(part))).save(temporary, "WEBP", quality=_QUALITY, method=2)
-            written.append(path)
+        parts = [small[begin : begin + _ON_ONE] for begin in range(0, len(small), _ON_ONE)]
+        written = [folder / f"{number:03d}.webp" for number in range(1, len(parts) + 1)]
+        with ThreadPoolExecutor(min(cores(), _AT_ONCE)) as pool:
+            list(pool.map(_write_sheet, written, parts))
     for old in folder.glob("[0-9][0-9][0-9].webp") if folder.is_dir() else ():
         if old not in written:
             old.unlink()
     return written
+
+
+def _write_sheet(path: Path, thumbnails: Sequence[bytes | None]) -> None:
+    with atomic(path) as temporary:
+        image = sheet(thumbnails, min(_COLUMNS, len(thumbnails)))
+        image.save(temporary, "WEBP", quality=_QUALITY, method=2)
 
 
 def smaller(path: Path) -> bytes:

@@ -10,14 +10,25 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from visunex.base.errors import VisunexError
+from visunex.base.text import shortened
 
 from ..errors import parquet_errors
 from ..rundir import RunDir
 from .facts import Facts, section_of
 
-__all__ = ["Bar", "funnel", "tables"]
+__all__ = ["ABOUT", "Bar", "funnel", "tables"]
 
-_HOSTS = 10  # that are named
+_HOSTS, _ROWS = 10, 24  # hosts that are named, and rows of another table
+_LONGEST = 100  # characters of a label
+
+# What a person has to know to read a table, by its title.
+ABOUT = {
+    "Why rows were left out": "What rows failed first. Beyond reserve: they pass, but enough others do.",
+    "What became of the links": "Spare: fetched, not among the best. Placeholder: a picture that says "
+    "there is none. Duplicate: the same as a better one.",
+    "Nearest words": "Words of the captions, by the cosine of their vectors to the embedding.",
+    "Beside published embeddings": "Cosines to those of the same space that are on this machine.",
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,6 @@ def funnel(reports: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
         ("download", "attempted", "candidates tried"),
         ("download", "had", "pictures fetched"),
         ("download", "chosen", "pictures chosen"),
-        ("encode", "images", "pictures to encode"),
         ("encode", "precomputed", "vectors taken as published"),
         ("encode", "encoded", "pictures encoded"),
     )
@@ -76,7 +86,12 @@ def _counted(counts: Mapping[str, Any]) -> list[Bar]:
     numbers = {str(name): count for name, count in counts.items() if isinstance(count, int) and count}
     largest = max(numbers.values(), default=0)
     ordered = sorted(numbers.items(), key=lambda pair: -pair[1])
-    return [Bar(name.replace("_", " "), f"{count:,}", _share(count, largest)) for name, count in ordered]
+    rest = sum(count for _, count in ordered[_ROWS:])
+    ordered = ordered[:_ROWS] + ([(f"{len(ordered) - _ROWS:,} others", rest)] if rest else [])
+    return [
+        Bar(shortened(name.replace("_", " "), _LONGEST), f"{count:,}", _share(count, largest))
+        for name, count in ordered
+    ]
 
 
 def _failing_hosts(facts: Facts) -> list[Bar]:

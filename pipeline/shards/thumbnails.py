@@ -27,9 +27,13 @@ def thumbnails_of(places: Iterable[Source], folder: Path, wanted: Collection[str
 
     Those that `folder` lacks are made and kept there. One that cannot be had is absent.
     """
-    found: dict[str, bytes] = {}
+    found, places = dict[str, bytes](), list(places)
     for place in places:
-        found |= _of_place(place, folder, wanted)
+        found |= _only(_read(_file(place, folder), _state(place)), wanted)
+    if len(found) < len(wanted):  # else no shard has to be looked through
+        for place in places:
+            if not place.discarded:
+                found |= _of_place(place, folder, wanted)
     return found
 
 
@@ -41,11 +45,8 @@ def keep_thumbnails(tar: Path) -> None:
 
 
 def _of_place(place: Source, folder: Path, wanted: Collection[str]) -> dict[str, bytes]:
-    state = None if place.discarded else _state(place)
-    file = _file(place, folder)
+    state, file = _state(place), _file(place, folder)
     before = _read(file, state)
-    if place.discarded:
-        return _only(before, wanted)
     with contextlib.suppress(EncodeError, *parquet_errors()):  # places that are damaged, or gone
         missing = (each for each in samples([place]) if each.where in wanted and each.where not in before)
         if made := dict(_made(missing)):
@@ -84,7 +85,9 @@ def _file(place: Source, folder: Path) -> Path:
 
 
 def _state(place: Source) -> str | None:
-    """What the images are made from; None where that cannot be looked at."""
+    """What the images are made from; None where that cannot be looked at, or they are there no more."""
+    if place.discarded:
+        return None
     try:
         return listing([place])
     except EncodeError:
