@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from visunex.base.console import Command, show
 from visunex.base.errors import FewerImagesError, UsageError
-from visunex.base.text import printable
+from visunex.base.text import printable, shortened
 
 
 def command_that_raises(error: BaseException) -> click.Command:
@@ -85,3 +85,7 @@ def test_windows_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("visunex.base.console.WINDOWS", True)
     with pytest.raises(SystemExit, match="runs on Linux and macOS"):
         main(["--help"])
+
+
+def test_a_long_text_is_shortened_to_so_many_characters() -> None:
+    assert [shortened("abcdef", longest) for longest in (7, 6, 5, 1)] == ["abcdef", "abcdef", "abcd…", "…"]

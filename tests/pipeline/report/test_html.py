@@ -16,9 +16,9 @@ from PIL import Image
 
 from visunex.demo.server import serve
 from visunex.demo.world import World, metadata_bytes
+from visunex.images import thumbnails as thumbnails_module
 from visunex.pipeline.cli import main
 from visunex.pipeline.report import reported, write_page
-from visunex.pipeline.report import shown as shown_module
 from visunex.pipeline.rundir import RunDir
 
 EVIL = "<script>document.title='owned'</script>'\"&{{ 7 * 7 }}\u202e flower"
@@ -244,7 +244,7 @@ def test_show_makes_the_page_anew_and_sheets_of_anything(made: RunDir, tmp_path:
 def test_a_sheet_that_its_format_cannot_hold_is_refused(
     made: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(shown_module._LONGEST, "WEBP", 700)
+    monkeypatch.setitem(thumbnails_module._LONGEST, "WEBP", 700)
     asked = ["show", made.path, "--sheet", tmp_path / "a.webp", "--top", 20, "--columns", 2]
     result = CliRunner().invoke(main, [*map(str, asked)])
     assert result.exit_code == 2
