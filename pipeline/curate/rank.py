@@ -107,9 +107,14 @@ def _difference(folder: VectorFolder, embedding: Embedding) -> str | None:
     theirs = spaces_of(folder)
     if own is not None and (other := next((each for each in theirs if each.differs(own)), None)) is not None:
         return f"of {other}, and {embedding.name} is of {own}"
-    if folder.dimension != embedding.dimension:
-        return f"of {folder.dimension} dimensions, and {embedding.name} has {embedding.dimension}"
-    return None
+    if folder.dimension == embedding.dimension:
+        return None
+    first = _with_size(theirs[0] if theirs else None, folder.dimension)
+    return f"of {first}, and {embedding.name} is of {_with_size(own, embedding.dimension)}"
+
+
+def _with_size(space: Space | None, dimension: int) -> str:
+    return f"{dimension} dimensions" if space is None else f"{space} ({dimension} dimensions)"
 
 
 def _advice(embedding: Embedding, run: Path | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from visunex.base.errors import UsageError
 from visunex.base.files import atomic
+from visunex.base.folders import expanded
 from visunex.images.thumbnails import require_sheet_format, save_sheet
 
 from ..rundir import run_named
@@ -84,10 +85,10 @@ def _places(what: str, column: str | None) -> list[Source]:
         raise UsageError(
             f"{what} is not on this machine: --out writes the order, fetch the pictures for more"
         )
-    if is_vector_folder(Path(what)):
+    if is_vector_folder(expanded(what)):
         raise UsageError(f"{what} holds vectors and no pictures: name the pictures, or their run")
     run = run_named(what)
-    return sources([what], column) if run is None else places_of(what, run)
+    return sources([expanded(what)], column) if run is None else places_of(what, run)
 
 
 def _put(places: Sequence[Source], rows: Rows, how: How, folder: Path) -> None:

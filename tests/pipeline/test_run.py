@@ -25,6 +25,7 @@ from visunex.base.errors import FewerImagesError, UsageError
 from visunex.base.files import write_text
 from visunex.pipeline.cli import main
 from visunex.pipeline.download.stage import download
+from visunex.pipeline.encode.reports import EncodeReport
 from visunex.pipeline.encode.stage import encode
 from visunex.pipeline.errors import DownloadError, EncodeError, ModelError, StaleRunError
 from visunex.pipeline.filter.stage import filter_rows
@@ -235,6 +236,21 @@ def test_ctrl_c_ends_both_stages_in_time_and_the_folder_alone_says_how_to_go_on(
     assert goes_on(tmp_path, run.path)["encode"]["encoded_now"] < WANTED
     assert not set(range(10)) & set(server.visits)
     assert_same(run, stages)
+
+
+def test_pictures_are_discarded_when_all_encoders_have_had_them(
+    tmp_path: Path, server: Server, model: str, stages: RunDir
+) -> None:
+    other = odd.small_model(tmp_path / "other", seed=1, dimension=40)
+    report = run_of(tmp_path / "run", recipe_for(tmp_path, server, model, also=[other], discard_images=True))
+    assert isinstance(report.encode, EncodeReport)
+    (second,) = report.encode.also
+    assert (report.encode.encoded, second.encoded, second.dimension) == (WANTED, WANTED, 40)
+    assert pictures_in(tmp_path / "run") == []
+    run = RunDir(tmp_path / "run")
+    assert run.embedding.read_bytes() == stages.embedding.read_bytes()
+    (own, also) = (read_vectors(each.vectors) for each in run.encoders)
+    assert (len(own), len(also)) == (WANTED, WANTED)
 
 
 def test_discarded_pictures_are_gone_soon_and_a_killed_run_goes_on_without_them(
