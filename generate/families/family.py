@@ -8,9 +8,11 @@ from torch import Tensor
 
 from .sd1.text_encoder import text_projection
 
-__all__ = ["BIG_G", "CLIP_L", "Asked", "Encoder", "Family"]
+__all__ = ["BIG_G", "CLIP_L", "VIT_H", "Asked", "Encoder", "Family"]
 
-CLIP_L, BIG_G = "ViT-L-14:openai", "ViT-bigG-14:laion2b_39b_b160k"  # as open_clip calls them
+# As open_clip calls them.
+CLIP_L, VIT_H = "ViT-L-14:openai", "ViT-H-14:laion2b_s32b_b79k"
+BIG_G = "ViT-bigG-14:laion2b_39b_b160k"
 
 # The arguments of a pipeline's own `encode_prompt` that were given.
 Asked = Mapping[str, Any]
@@ -27,6 +29,8 @@ class Encoder:
     `pooled` says which form of the feature conditions, if any: under the encoder's own projection, or
     without. `published(width)` is the projection `[size, width]` of the feature that the loss is on, for an
     encoder of `width` that brings none, or the identity; it raises CheckpointError where it cannot be had.
+    `missing(config)` gives, by transformers' names, the weights of a last layer that the family's files leave
+    out and only the feature needs.
     """
 
     part: str = "text_encoder"
@@ -36,6 +40,7 @@ class Encoder:
     size: int = 768
     space: str = CLIP_L
     published: Callable[[int], Tensor] = text_projection
+    missing: Callable[[Any], Mapping[str, Tensor]] | None = None
     skipped: int | None = 0
     normed: bool = False
     pooled: Literal["projected", "plain"] | None = None

@@ -5,10 +5,12 @@ from typing import Any
 from visunex.base.errors import described
 
 from ..errors import SteeringError, UsageError
+from ..steering.arguments import text_model_of
 from .family import Family
 
 __all__ = ["family_of"]
 
+VIT_H_WIDTH = 1024  # of the text encoder by which Stable Diffusion 2.x is told from 1.x
 WITHOUT = "aesthetic gradients move a CLIP text encoder"
 INSTEAD = (
     "What serves there: words for the taste (`visunex-export --to prompt`), or its pictures put in order "
@@ -59,6 +61,8 @@ def _of_transformer(transformer: Any) -> Family | None:
 def _of_unet(pipe: Any) -> Family:
     if "text_encoder_2" in pipe.components:
         from .sdxl.conditioning import FAMILY
+    elif text_model_of(pipe.text_encoder).config.hidden_size == VIT_H_WIDTH:
+        from .sd2.conditioning import FAMILY
     else:
         from .sd1.conditioning import FAMILY
     return FAMILY

@@ -170,6 +170,7 @@ class _Steering:
 
     def _moved(self, room: Room, target: Target, ids: Tensor) -> Moved:
         steps, lr = self.how(target)
+        added = room.encoder.missing(room.text_model.config) if room.encoder.missing else None
         moved = self._on_some_device(
             room.text_model,
             room.projection(self.lora_scale),
@@ -177,9 +178,10 @@ class _Steering:
             target.vector,
             steps=steps,
             lr=lr,
-            skipped=(room.encoder.skipped or 0) + self.clip_skip,
+            skipped=(room.encoder.skipped or 0) + self.clip_skip + bool(added),
             normed=room.encoder.normed,
             lora_scale=self.lora_scale,
+            added=added,
             eos_token_id=room.tokenizer.eos_token_id,
             on_step=self.on_step,
         )

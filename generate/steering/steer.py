@@ -9,8 +9,9 @@ are made, which change nothing but rounding; `clip_text_encoder.py` has those th
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -99,6 +100,7 @@ def move(
     skipped: int = 0,
     normed: bool = True,
     lora_scale: float = 1.0,
+    added: Mapping[str, Tensor] | None = None,
     device: torch.device | None = None,
     eos_token_id: int | None = None,
     on_step: OnStep | None = None,
@@ -106,16 +108,16 @@ def move(
     """Move a copy of a text encoder towards `embedding` for one prompt, and return what it makes of it.
 
     The arguments are `personalise`'s. `skipped` last layers are left out of the states, which the final norm
-    is laid on where `normed`. `lora_scale` is a factor of active adapters' strength; `device` is where the
-    copy computes, without it where the text encoder does. Raises what `personalise` raises, and UsageError
-    for more layers to skip than there are.
+    is laid on where `normed`. `lora_scale` is a factor of active adapters' strength, `added` the weights of
+    one more layer that the copy has; `device` is where the copy computes, without it where the text encoder
+    does. Raises what `personalise` raises, and UsageError for more layers to skip than there are.
     """
     check_steps(steps, lr)
     model = text_model_of(text_encoder)
     text_projection, embedding = as_projection(text_projection), as_vector(embedding)
     input_ids = as_ids(input_ids, model, device)
     _check(model, text_projection, embedding)
-    layers = len(model.encoder.layers)
+    layers = len(model.encoder.layers) + bool(added)
     if not 0 <= skipped <= layers:
         raise UsageError(f"clip_skip leaves out {skipped} layers, this text encoder has {layers}")
     cosines: list[float] = []
@@ -131,7 +133,9 @@ def move(
         projection = text_projection.to(input_ids.device).float().clone()
         target = _unit(embedding.to(input_ids.device).float().reshape(-1))
         climb = _Climb(input_ids, end, projection, target, steps, lr, skipped, normed, seen)
-        states, pooled = method(model, lora_scale, climb)
+        states, pooled = method(
+            climb, partial(bare_copy, model, input_ids.device, lora_scale=lora_scale, added=added)
+        )
         cosines.append(float(climb.cosine(pooled[0])))
     if not (states.isfinite().all() and pooled.isfinite().all()):
         raise SteeringError(
@@ -186,11 +190,10 @@ class _Climb:
         return _unit(self.projection @ feature) @ self.target
 
 
-def _fast(text_model: Any, lora_scale: float, climb: _Climb) -> tuple[Tensor, Tensor]:
+def _fast(climb: _Climb, bare: Callable[..., Any]) -> tuple[Tensor, Tensor]:
     """The states `[1, L, D]` and the pooled row `[1, D]` of a copy that does as `_plain` with less."""
     token_ids, ids = climb.ids[0].unique(return_inverse=True)
-    copy = bare_copy(text_model, climb.ids.device, lora_scale=lora_scale)
-    encoder = MovingTextEncoder(copy, token_ids, climb.lr)
+    encoder = MovingTextEncoder(bare(), token_ids, climb.lr)
     for step in range(climb.steps):
         cosine = climb.cosine(encoder.feature(ids, climb.end))
         climb.on_step(step, cosine.item())
@@ -201,9 +204,9 @@ def _fast(text_model: Any, lora_scale: float, climb: _Climb) -> tuple[Tensor, Te
     return (encoder.normed(states) if climb.normed else states)[None], pooled[None]
 
 
-def _plain(text_model: Any, lora_scale: float, climb: _Climb) -> tuple[Tensor, Tensor]:
+def _plain(climb: _Climb, bare: Callable[..., Any]) -> tuple[Tensor, Tensor]:
     """The states `[1, L, D]` and the pooled row `[1, D]` of a copy moved as the paper has it."""
-    f = bare_copy(text_model, climb.ids.device, lora_scale=lora_scale, own=True)
+    f = bare(own=True)
     reference.climb(
         f,
         climb.projection,

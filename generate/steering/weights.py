@@ -6,7 +6,7 @@ hooks along, and with them the parts they belong to, up to the UNet.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -21,22 +21,33 @@ WHOLE = "load it whole, and offload the other parts alone"
 MERGE = "merge adapters (LoRA) into it first, with pipe.fuse_lora()"
 
 
-def bare_copy(text_model: Any, device: torch.device, *, lora_scale: float = 1.0, own: bool = False) -> Any:
+def bare_copy(
+    text_model: Any,
+    device: torch.device,
+    *,
+    lora_scale: float = 1.0,
+    added: Mapping[str, Tensor] | None = None,
+    own: bool = False,
+) -> Any:
     """A text model on `device` with the weights of `text_model` and no more of it: no hooks, no adapters.
 
-    Active adapters are merged, `lora_scale` times as strong as they are set. With `own` the tensors are fp32
-    and may be written to; else, where nothing has to be merged, they are the model's. Raises SteeringError
-    for layers that are not CLIP's, and weights that are not here.
+    `added` are the weights of one more layer, by name. Active adapters are merged, `lora_scale` times as
+    strong as they are set. With `own` the tensors are fp32 and may be written to; else, where nothing has to
+    be merged, they are the model's. Raises SteeringError for layers that are not CLIP's, and weights that
+    are not here.
     """
     _refuse_disk(text_model)
     config = copy.deepcopy(text_model.config)
     # Some ways of attending are for fp16 alone; this one is there for every precision.
     config._attn_implementation = "sdpa"
+    config.num_hidden_layers = len(text_model.encoder.layers) + bool(added)
     with torch.device("meta"):
         bare = type(text_model)(config)
     for name, _ in list(bare.named_parameters()):
         path, _, leaf = name.rpartition(".")
-        value = _weight(_layer(text_model, path), leaf, lora_scale, name).to(device)
+        more = (added or {}).get(name)
+        value = _weight(_layer(text_model, path), leaf, lora_scale, name) if more is None else more
+        value = value.to(device)
         value = value.to(torch.float32, copy=True) if own else value
         setattr(bare.get_submodule(path), leaf, nn.Parameter(value, requires_grad=False))
     places = bare.embeddings.position_embedding.weight

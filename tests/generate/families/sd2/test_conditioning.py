@@ -1,0 +1,90 @@
+"""Stable Diffusion 2.x: a text encoder without its last layer, which ViT-H's published file has."""
+
+import copy
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import save_file
+from small_pipelines import WORDS, a_vector, moved_plainly, sd1_pipe, text_encoder
+from transformers import CLIPTokenizer
+
+from visunex.demo.tokens import write_tokenizer
+from visunex.generate import steered
+from visunex.generate.errors import CheckpointError
+from visunex.generate.families.sd2 import text_encoder as published
+
+LR, WIDTH = 1e-4, 1024
+
+
+@pytest.fixture
+def whole(tmp_path, monkeypatch):
+    """As ViT-H, with three layers in the place of 24, and its file in the Hub's cache."""
+    monkeypatch.setattr(published, "LAYERS", 3)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "ours"))
+    write_tokenizer(tmp_path / "words", [WORDS], 550)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "words", model_max_length=77)
+    torch.manual_seed(4)
+    encoder = text_encoder(tokenizer, WIDTH, WIDTH, 3, hidden_act="gelu", intermediate_size=256)
+    return encoder, tokenizer, tmp_path / ("models--" + published.REPOSITORY.replace("/", "--"))
+
+
+def in_the_cache(encoder, folder):
+    place = folder / "snapshots" / "one"
+    place.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("one")
+    values = {name: value.contiguous() for name, value in encoder.state_dict().items()}
+    save_file(values, place / published.FILE)
+
+
+def pipe_of(encoder, tokenizer):
+    """A pipeline whose text encoder ends one layer early, with its own final norm."""
+    pipe = sd1_pipe(tokenizer, WIDTH, 2, hidden_act="gelu", intermediate_size=256)
+    values = {name.removeprefix("text_model."): value for name, value in encoder.state_dict().items()}
+    pipe.text_encoder.load_state_dict(values, strict=False)
+    with torch.no_grad():
+        pipe.text_encoder.final_layer_norm.weight.mul_(1.5)
+    return pipe
+
+
+@pytest.mark.parametrize("clip_skip", [None, 1])
+def test_the_loss_is_on_the_missing_layers_feature(whole, clip_skip):
+    encoder, tokenizer, folder = whole
+    in_the_cache(encoder, folder)
+    pipe, target = pipe_of(encoder, tokenizer), a_vector(WIDTH)
+    found = steered(pipe, "a castle", target, steps=3, lr=LR, clip_skip=clip_skip)
+
+    reference = copy.deepcopy(encoder)
+    reference.text_model.final_layer_norm = copy.deepcopy(pipe.text_encoder.final_layer_norm)
+    ids = tokenizer("a castle", padding="max_length", max_length=77, return_tensors="pt").input_ids
+    end = ids[0].tolist().index(tokenizer.eos_token_id)
+    moved = moved_plainly(reference, ids, end, encoder.text_projection.weight.detach(), target, 3, LR)
+    with torch.no_grad():
+        states = moved(ids, output_hidden_states=True).hidden_states[-2 - (clip_skip or 0)]
+        wanted = moved.text_model.final_layer_norm(states)
+    before = steered(pipe, "a castle", target, steps=0, clip_skip=clip_skip)["prompt_embeds"]
+    change = float((wanted - before).abs().max())
+    assert change > 1e-3
+    assert (found["prompt_embeds"] - wanted).abs().max() < min(1e-4, change / 100)
+
+
+def test_without_vit_h_it_is_said_how_to_bring_it(whole, monkeypatch):
+    encoder, tokenizer, _ = whole
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    pipe = pipe_of(encoder, tokenizer)
+    with pytest.raises(CheckpointError, match=r"leaves out the last text layer of .*hf download laion"):
+        steered(pipe, "a castle", a_vector(WIDTH))
+    with torch.no_grad():
+        own = pipe.encode_prompt("a castle", "cpu", 1, True)[0]
+    assert torch.equal(steered(pipe, "a castle", a_vector(WIDTH), steps=0)["prompt_embeds"], own)
+
+
+def test_an_encoder_that_has_all_layers_needs_no_other(whole):
+    _, tokenizer, _ = whole
+    config = text_encoder(tokenizer, 32, None, 3).config
+    assert published.last_layer(config) == {}
+    config.num_hidden_layers = 5
+    with pytest.raises(CheckpointError, match="has 5 layers"):
+        published.last_layer(config)
