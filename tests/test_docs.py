@@ -54,20 +54,25 @@ from diffusers import StableDiffusionPipeline
 from visunex.aesthetic_embeddings import save
 from visunex.demo.tiny import SD_FOLDER, text_projection
 pipe = StableDiffusionPipeline.from_pretrained(str(SD_FOLDER))
-projection = text_projection()
+pipe.text_encoder.text_projection = torch.nn.Linear(128, 768, bias=False)  # which the real one has published
+pipe.text_encoder.text_projection.weight.data = text_projection()
 save("runs/flowers/embedding.pt", np.random.default_rng(0).standard_normal((1, 768)).astype(np.float32), {})
 """
 AFTER = """
-plain = pipe.encode_prompt("a castle at night", "cpu", 1, False)[0]
-assert torch.equal(steered("a castle at night", steps=0), plain)
-assert not torch.allclose(steered("a castle at night"), plain, atol=1e-3)
-assert torch.equal(steered("a castle at night"), steered("a castle at night")), "the pipeline is as it was"
+with torch.no_grad():
+    plain = pipe.encode_prompt("a castle at night", "cpu", 1, False)[0]
+once, again, never = (
+    steered(pipe, "a castle at night", taste, steps=steps)["prompt_embeds"] for steps in (10, 10, 0)
+)
+assert torch.equal(never, plain)
+assert not torch.allclose(once, plain, atol=1e-3)
+assert torch.equal(once, again), "the pipeline is as it was"
 """
 
 
 def test_the_pipeline_of_diffusers_takes_what_we_make(tmp_path: Path) -> None:
     """The page's own lines, with visunex-tiny in place of the model that would have to be fetched."""
     blocks = [block[2] for block in BLOCK.finditer((DOCS / "use-elsewhere.md").read_text(encoding="utf-8"))]
-    lines = next(block for block in blocks if "prompt_embeds=" in block)
+    lines = next(block for block in blocks if "**steered(" in block)
     run(f"{TINY}{lines}{AFTER}", tmp_path)
     assert (tmp_path / "here" / "castle.png").exists()

@@ -117,9 +117,7 @@ def move(
     text_projection, embedding = as_projection(text_projection), as_vector(embedding)
     input_ids = as_ids(input_ids, model, device)
     _check(model, text_projection, embedding)
-    layers = len(model.encoder.layers) + bool(added)
-    if not 0 <= skipped <= layers:
-        raise UsageError(f"clip_skip leaves out {skipped} layers, this text encoder has {layers}")
+    _check_skipped(skipped, len(model.encoder.layers) + bool(added))
     cosines: list[float] = []
 
     def seen(step: int, cosine: float) -> None:
@@ -251,6 +249,11 @@ def _check(text_encoder: Any, text_projection: Tensor, embedding: Tensor) -> Non
         raise SteeringError(
             "this embedding has no direction: it is all zeros or holds values that are not numbers"
         )
+
+
+def _check_skipped(skipped: int, layers: int) -> None:
+    if not 0 <= skipped <= layers:
+        raise UsageError(f"clip_skip leaves out {skipped} layers, this text encoder has {layers}")
 
 
 def _size(embedding: Tensor) -> str:

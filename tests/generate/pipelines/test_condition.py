@@ -51,11 +51,11 @@ def ids_of(tokenizer, text):
     ).input_ids
 
 
-def plain(encoder, tokenizer, text, projection, target, skip, *, lr=LR, normed=False):
+def plain(encoder, tokenizer, text, projection, target, skip, *, steps=3, lr=LR, normed=False):
     """States `[L, D]` and pooled `[D]` of an encoder moved by the plain method."""
     ids = ids_of(tokenizer, text)
     end = ids[0].tolist().index(tokenizer.eos_token_id)
-    moved = encoder if target is None else moved_plainly(encoder, ids, end, projection, target, 3, lr)
+    moved = encoder if target is None else moved_plainly(encoder, ids, end, projection, target, steps, lr)
     with torch.no_grad():
         said = moved(ids, output_hidden_states=True)
         states = said.hidden_states[-1 - skip][0]
@@ -88,16 +88,16 @@ def test_sdxl_is_steered_as_by_the_plain_method(sdxl, tokens, clip_skip):
     assert_as_plain(sdxl, LENGTHS[tokens], a_vector(24), a_vector(40), a_projection(32, 24), clip_skip)
 
 
-def assert_as_plain(pipe, text, first, second, projection, clip_skip=None, lr=LR):
+def assert_as_plain(pipe, text, first, second, projection, clip_skip=None, steps=3, lr=LR):
     found = steered(
-        pipe, text, [first, second], steps=3, lr=lr, clip_skip=clip_skip, text_projection=projection
+        pipe, text, [first, second], steps=steps, lr=lr, clip_skip=clip_skip, text_projection=projection
     )
     skip = 1 + (clip_skip or 0)
     own = pipe.text_encoder_2.text_projection.weight.detach()
     of_first = (pipe.text_encoder, pipe.tokenizer, text, projection)
     of_second = (pipe.text_encoder_2, pipe.tokenizer_2, text, own)
-    states, _ = plain(*of_first, first, skip, lr=lr)
-    states_2, pooled = plain(*of_second, second, skip, lr=lr)
+    states, _ = plain(*of_first, first, skip, steps=steps, lr=lr)
+    states_2, pooled = plain(*of_second, second, skip, steps=steps, lr=lr)
     (before, _), (before_2, pooled_before) = plain(*of_first, None, skip), plain(*of_second, None, skip)
     width = states.shape[1]
     assert_close(found["prompt_embeds"][0, :, :width], states, before)
@@ -108,7 +108,7 @@ def assert_as_plain(pipe, text, first, second, projection, clip_skip=None, lr=LR
 def test_encoders_of_full_width_are_steered_as_by_the_plain_method(words):
     """CLIP-L's and bigG's widths and sizes, with few layers and few words."""
     pipe = sdxl_pipe(words, widths=(768, 1280), layers=(2, 2), size=1280)
-    assert_as_plain(pipe, "a castle", a_vector(768), a_vector(1280), a_projection(768, 768), lr=1e-4)
+    assert_as_plain(pipe, "a castle", a_vector(768), a_vector(1280), a_projection(768, 768), steps=2, lr=1e-4)
 
 
 def test_tokens_added_to_one_tokenizer_are_read_by_its_encoder_alone(sdxl):
