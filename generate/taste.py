@@ -1,8 +1,10 @@
 """A taste: an aesthetic embedding, and how far prompts are moved towards it."""
 
+import contextlib
+import glob
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,9 +65,10 @@ class Taste:
     ) -> "Taste":
         """The taste called `name`: a file, a run's folder or name, or the name of a published embedding.
 
-        `space` says of which CLIP it is, as `ViT-bigG-14:laion2b_39b_b160k`, where the file does not. Raises
-        EmbeddingError, listing the names there are, for what is not there or no embedding, or where the file
-        names another space; UsageError for a `space` that is no model and its weights.
+        What `encode --also` made beside it by other encoders comes along as `others`. `space` says of which
+        CLIP it is, as `ViT-bigG-14:laion2b_39b_b160k`, where the file does not. Raises EmbeddingError,
+        listing the names there are, for what is not there or no embedding, or where the file names another
+        space; UsageError for a `space` that is no model and its weights.
         """
         from visunex.aesthetic_embeddings import find
         from visunex.aesthetic_embeddings.space import require_one_space, space_of
@@ -74,7 +77,21 @@ class Taste:
         said = space_of(found)
         require_one_space([("space=", named), (str(name), said)])
         place = _place(str(name), found.path)
-        return cls(str(name), found.tensor(), steps, lr, place, said or named, tuple(others))
+        others = (*others, *(cls._beside(found.path, steps, lr) if found.path else ()))
+        return cls(str(name), found.tensor(), steps, lr, place, said or named, others)
+
+    @classmethod
+    def _beside(cls, path: Path, steps: int, lr: float) -> "Iterator[Taste]":
+        """The same taste by further encoders, as `encode --also` names and describes their files."""
+        from visunex.aesthetic_embeddings import EmbeddingError, load
+        from visunex.aesthetic_embeddings.space import space_of
+
+        for file in sorted(path.parent.glob(f"{glob.escape(path.stem)}-*.pt")):
+            with contextlib.suppress(EmbeddingError):  # whatever else is called so
+                found = load(file)
+                space = space_of(found)
+                if space is not None and file.stem == f"{path.stem}-{space.name}-{space.pretrained}":
+                    yield cls(str(file), found.tensor(), steps, lr, None, space)
 
     def require_space(self, model: str, clip: Mapping[str, str] | None) -> None:
         """Raise EmbeddingError where the embedding certainly is of another CLIP than the model's.
@@ -87,11 +104,9 @@ class Taste:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the float32 bytes of the embedding and the others, as lower-case hex."""
-        digest = hashlib.sha256()
-        for taste in (self, *self.others):
-            digest.update(taste.embedding.detach().cpu().float().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        """SHA-256 of the embedding's float32 bytes, as lower-case hex."""
+        values = self.embedding.detach().cpu().float().contiguous().numpy()
+        return hashlib.sha256(values.tobytes()).hexdigest()
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.embedding.shape))

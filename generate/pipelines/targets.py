@@ -52,7 +52,7 @@ def assign(targets: Any, rooms: list[Room], family: str) -> dict[str, Target]:
     """
     found: dict[str, Target] = {}
     for part, given in _parts(targets, {room.encoder.part for room in rooms}):
-        for target in _targets(given):
+        for target in _useful(list(_targets(given)), rooms):
             room = _room(target, [room for room in rooms if part in (None, room.encoder.part)], family)
             if room.encoder.part in found:
                 raise UsageError(
@@ -92,6 +92,18 @@ def _targets(given: Any) -> Iterator[Target]:
     if vector.ndim not in (1, 2) or vector.numel() != vector.shape[-1]:
         raise UsageError(f"targets has a vector of {list(vector.shape)}: give {WANTED}")
     yield Target(vector, space=space)
+
+
+def _useful(targets: list[Target], rooms: list[Room]) -> list[Target]:
+    """Of a taste's several vectors those that some encoder can take; all, to be named, where none can."""
+    fitting = [target for target in targets if any(_fits(target, room) for room in rooms)]
+    return fitting or targets
+
+
+def _fits(target: Target, room: Room) -> bool:
+    if target.space is not None and room.space is not None and target.space.differs(room.space):
+        return False
+    return target.size == room.size
 
 
 def _room(target: Target, rooms: list[Room], family: str) -> Room:

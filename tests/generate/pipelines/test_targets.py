@@ -95,6 +95,24 @@ def test_a_file_that_names_another_clip_is_refused(wide, tmp_path):
         Taste.load(tmp_path / "mine.pt", space=BIG_G)
 
 
+def test_what_further_encoders_made_of_a_taste_comes_along(wide, tmp_path):
+    """As `encode --also` leaves it: each file named by its space, which its provenance says too."""
+    for space, size in ((("ViT-L-14", "openai"), 768), (("ViT-H-14", "laion2b_s32b_b79k"), 1024)):
+        name = "mine" if size == 768 else f"mine-{'-'.join(space)}"
+        save(
+            tmp_path / f"{name}.pt",
+            a_vector(size),
+            {"model": dict(zip(("name", "pretrained"), space, strict=True))},
+        )
+    model = dict(zip(("name", "pretrained"), BIG_G.split(":"), strict=True))
+    save(tmp_path / f"mine-{BIG_G.replace(':', '-')}.pt", a_vector(1280), {"model": model})
+    save(tmp_path / "mine-old.pt", a_vector(1280, 9), {"model": model})
+    (tmp_path / "mine-broken.pt").write_bytes(b"nothing")
+    taste = Taste.load(tmp_path / "mine.pt")
+    assert [each.embedding.shape[1] for each in taste.others] == [1024, 1280]
+    assert moved(wide, taste) == (False, True, True)
+
+
 def test_a_file_of_768_is_read_as_openais_with_a_word_about_it(words, tmp_path, caplog):
     pipe = sdxl_pipe(words, widths=(768, 48), layers=(2, 2))
     torch.save(a_vector(768), tmp_path / "mine.pt")
