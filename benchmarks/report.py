@@ -1,6 +1,6 @@
 """What a person looks at: the page of a run of 2000 pictures, a sheet of them, and its embedding curated.
 
-    python -m benchmarks.report             # 3 rounds
+    python -m benchmarks.report             # 2 rounds
     python -m benchmarks.report --rounds 1
 
 The run is a real one: drawn pictures from a server on the loopback, downloaded and encoded with visunex-tiny,
@@ -107,7 +107,7 @@ def curated_beyond_imports(run: Path, out: Path) -> float:
 def main() -> None:
     """Print the section: the slowest of the rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     rounds = range(parser.parse_args().rounds)
     os.environ["HF_HUB_OFFLINE"] = "1"
     Handler.pictures = tuple(map(picture, range(DRAWN)))

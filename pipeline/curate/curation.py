@@ -18,7 +18,7 @@ from ..encode.baseline import published_baseline
 from ..errors import EncodeError, parquet_errors
 from ..reduce.checks import Checks, mean_norm, norm_of
 from ..reduce.embedding import library_versions, reduce_folder
-from ..reduce.groups import read_groups
+from ..reduce.groups import FEW, read_groups
 from ..rundir import RunDir, run_named
 from ..score.choice import chosen_images
 from ..score.rows import rows_of
@@ -100,6 +100,8 @@ def curate(
         raise UsageError(
             "say what to drop: --drop KEY, --drop-group N, --keep-group N or --drop-atypical 0.1"
         )
+    if out.suffix.lower() != ".pt":
+        raise UsageError(f"--out {out}: an embedding's file is called NAME.pt")
     found = opened(what)
     if out.resolve().is_relative_to(found.run.path.resolve()):
         raise UsageError(f"--out {out} lies in the run, which stays as it is: name another place")
@@ -134,6 +136,8 @@ def opened(what: str) -> Opened:
     made = embedding.provenance
     if made is None:
         raise EncodeError(f"{run.provenance} does not belong to {run.embedding}: encode {run.path} again")
+    if not isinstance(made.get("reduction"), str):
+        raise EncodeError(f"{run.provenance} does not say how vectors were reduced: encode {run.path} again")
     rows = rows_of(vectors)
     if "key" not in rows.column_names:
         raise EncodeError(f"{run.vectors} does not say which picture a vector is of: encode {run.path} again")
@@ -155,6 +159,10 @@ def _table(path: Path, columns: list[str]) -> Any:
 
 def groups_of(found: Opened) -> NDArray[np.int64]:
     """The group of each vector int64 [n], -1 where it is in none. Raises UsageError where there are none."""
+    if not found.run.groups.exists() and found.counted.sum() <= FEW:
+        raise UsageError(
+            f"{found.run.path} has no groups: they are looked for among more than {FEW} pictures"
+        )
     if not found.run.groups.exists():
         raise UsageError(
             f"{found.run.path} has no groups yet: `visunex-data show {found.run.path}` finds them, and makes "
@@ -198,8 +206,9 @@ def _require_groups(groups: NDArray[np.int64], wanted: tuple[int, ...]) -> None:
 def _atypical(found: Opened, kept: Mask, share: float) -> Mask:
     """The vectors among those kept, this share of them, that are least like what these make together."""
     vector = reduced(found, kept).reshape(-1).astype(np.float64)
-    units = np.concatenate(list(only(found.vectors, kept).units())).astype(np.float64)
-    places = np.flatnonzero(kept)[np.argsort(units @ vector, kind="stable")[: int(share * len(units))]]
+    batches = only(found.vectors, kept).units()
+    cosines = np.concatenate([units.astype(np.float64) @ vector for units in batches])
+    places = np.flatnonzero(kept)[np.argsort(cosines, kind="stable")[: int(share * len(cosines))]]
     mask = np.zeros(len(kept), bool)
     mask[places] = True
     return mask

@@ -101,6 +101,8 @@ def take_out(
         if given not in there:
             raise UsageError(f"{given!r} is none of {', '.join(there)}")
     require_new_folder(out, "--out")
+    if out.resolve() == Path.cwd():
+        raise UsageError(f"--out {out} is the folder that you are in: name a new one")
     resized = None if size is None else Resize(size, mode)
     failed: Counter[str] = Counter()
     found = _found(what, failed)

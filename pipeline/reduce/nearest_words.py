@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..vectors.store import VectorFolder
 
-__all__ = ["Word", "WordVectors", "captions_of", "frequent_words", "word_vectors", "words_of"]
+__all__ = ["Word", "WordVectors", "captions_of", "frequent_words", "word_counts", "word_vectors", "words_of"]
 
 MOST_WORDS = 100  # encoding them takes seconds with ViT-L-14 on two cores
 MOST_CAPTIONS = 5000
@@ -83,13 +83,18 @@ def words_of(vectors: "VectorFolder", image_encoder: "ImageEncoder") -> WordVect
 
 def frequent_words(captions: Iterable[str | None], most: int = MOST_WORDS) -> list[str]:
     """The most frequent words of three letters or more, in lower case; ties in alphabetical order."""
-    counts = Counter(
+    counts = word_counts(captions)
+    return sorted(counts, key=lambda word: (-counts[word], word))[:most]
+
+
+def word_counts(captions: Iterable[str | None]) -> Counter[str]:
+    """How many of the captions have each word of three letters or more, in lower case, but common ones."""
+    return Counter(
         word
         for caption in captions
         for word in set(_LETTERS.findall((caption or "").lower()))
         if word not in _COMMON
     )
-    return sorted(counts, key=lambda word: (-counts[word], word))[:most]
 
 
 def captions_of(metadata: Iterable[Path]) -> list[str | None]:

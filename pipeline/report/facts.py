@@ -2,10 +2,10 @@
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from ..shards.samples import samples
 from ..shards.thumbnails import thumbnails_of
 from ..vectors.store import Part, read_vectors
 from ..vectors.subset import only
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
 
 __all__ = ["MOST", "Facts", "RunImage", "section_of"]
 
@@ -93,17 +96,27 @@ class Facts:
 
     def column(self, name: str, *, chosen: bool = False) -> Sequence[Any]:
         """A column of the table of candidates, best first, or of the `chosen`; empty without one."""
+        if chosen and not self.run.downloaded.exists():
+            return []
+        with contextlib.suppress(*parquet_errors()):
+            names = [name, "chosen"] if chosen else [name]
+            return [
+                row
+                for block in self.blocks(*names)
+                for row in (block.filter(block["chosen"]) if chosen else block)[name].to_pylist()
+            ]
+        return []
+
+    def blocks(self, *names: str) -> "Iterator[RecordBatch]":
+        """These columns of the table of candidates, some rows at a time: there may be millions.
+
+        Raises what `parquet_errors` names.
+        """
         import pyarrow.parquet as pq
 
         path = self.run.downloaded if self.run.downloaded.exists() else self.run.selected
-        if chosen and path == self.run.selected:
-            return []
-        with contextlib.suppress(*parquet_errors()):
-            # read_table loads pyarrow's data sets, and these pandas: a fifth of what a small filter takes
-            table = pq.ParquetFile(path).read([name, "chosen"] if chosen else [name])
-            found: list[Any] = (table.filter(table["chosen"]) if chosen else table)[name].to_pylist()
-            return found
-        return []
+        # read_table loads pyarrow's data sets, and these pandas: a fifth of what a small filter takes
+        yield from pq.ParquetFile(path).iter_batches(columns=list(names))
 
     @cached_property
     def _places(self) -> list[Source]:

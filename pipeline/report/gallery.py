@@ -1,6 +1,7 @@
 """Pictures of a page: the best, the most and the least typical, those that are alike, the groups."""
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from visunex.base.text import shortened
 
 from ..reduce.groups import FEW
-from ..reduce.nearest_words import frequent_words
+from ..reduce.nearest_words import word_counts
 from .facts import Facts, RunImage
 from .grouping import Grouped
 from .numbers import alike
@@ -124,7 +125,7 @@ class Gallery:
 
     def _card(self, image: RunImage, below: str = "") -> Card:
         webp = self._thumbnails.get(image.where)
-        score = "" if image.score is None else f"{image.score:.3g}"
+        score = "" if image.score is None or not math.isfinite(image.score) else f"{image.score:.3g}"
         link = image.link if image.link and _is_web(image.link) else None
         caption = shortened(image.caption or image.where, _LONGEST)
         key = None if image.key == caption else image.key
@@ -142,11 +143,7 @@ def _is_web(link: str) -> bool:
 
 
 def _words(members: Sequence[RunImage], everything: Sequence[RunImage]) -> list[str]:
-    """The words that captions of a group have more often than those of all pictures."""
-    here, there = ([(each.caption or "").lower() for each in some] for some in (members, everything))
-    words = frequent_words(here)
-    return sorted(words, key=lambda word: (_share(word, there) - _share(word, here), word))[:_WORDS]
-
-
-def _share(word: str, captions: Sequence[str]) -> float:
-    return sum(word in each for each in captions) / max(1, len(captions))
+    """The words that more of a group's captions have than of all pictures', the most telling first."""
+    here, there = (word_counts(each.caption for each in some) for some in (members, everything))
+    more = {word: count / len(members) - there[word] / len(everything) for word, count in here.items()}
+    return sorted((word for word in more if more[word] > 0), key=lambda word: (-more[word], word))[:_WORDS]

@@ -96,14 +96,14 @@ def _counted(counts: Mapping[str, Any]) -> list[Bar]:
 
 def _failing_hosts(facts: Facts) -> list[Bar]:
     """The hosts of most links that failed, with how many were tried."""
-    statuses, kinds, links = (facts.column(name) for name in ("status", "error_class", "url"))
-    if not len(statuses) == len(kinds) == len(links):
-        return []
     failed, tried = Counter[str](), Counter[str]()
-    for link, status, kind in zip(links, statuses, kinds, strict=True):
-        if status not in (None, "not_attempted"):
-            tried[_host(link)] += 1
-            failed[_host(link)] += kind is not None
+    names = ("status", "error_class", "url")
+    with contextlib.suppress(*parquet_errors()):
+        for block in facts.blocks(*names):
+            for status, kind, link in zip(*(block[name].to_pylist() for name in names), strict=True):
+                if status not in (None, "not_attempted"):
+                    tried[_host(link)] += 1
+                    failed[_host(link)] += kind is not None
     worst = [(host, count) for host, count in failed.most_common(_HOSTS) if count]
     return [Bar(host, f"{count:,} of {tried[host]:,}", _share(count, tried[host])) for host, count in worst]
 

@@ -158,3 +158,18 @@ def test_the_run_and_files_of_others_stay(run: Path, tmp_path: Path) -> None:
     assert (refused.exit_code, (tmp_path / "theirs.pt").read_bytes()) == (1, b"weights")
     absent = command("curate", tmp_path / "nothing", "--split", "--out", tmp_path / "x.pt")
     assert (absent.exit_code, "is no run" in absent.output) == (2, True)
+
+
+def test_what_is_no_file_for_an_embedding_is_said_before_any_work(run: Path) -> None:
+    for out in (".", "x.bin", run.parent):
+        result = command("curate", run, "--split", "--out", out)
+        assert result.exit_code == 2
+        assert f"--out {out}: an embedding's file is called NAME.pt" in result.output
+
+
+def test_few_images_have_no_groups(run: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    done("encode", "--images", run.parent / "pictures" / "00.jpg", "--run", few, "--model", "visunex-tiny")
+    result = command("curate", few, "--split", "--out", tmp_path / "a.pt")
+    assert result.exit_code == 2
+    assert "has no groups: they are looked for among more than 36 pictures" in result.output

@@ -161,3 +161,10 @@ def test_a_run_without_pictures_says_what_to_do(tmp_path: Path) -> None:
     assert "visunex-data download --run" in pictures(tmp_path / "run", "--out", tmp_path / "out", fails=2)
     assert not (tmp_path / "out").exists()
     assert "no such file or folder" in pictures(tmp_path / "no", "--out", tmp_path / "out", fails=1)
+
+
+def test_the_folder_that_one_is_in_stays(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert "--out . is the folder that you are in: name a new one" in pictures(run, "--out", ".", fails=2)
+    assert Path.cwd().exists()
