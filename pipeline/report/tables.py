@@ -102,8 +102,9 @@ def _failing_hosts(facts: Facts) -> list[Bar]:
         for block in facts.blocks(*names):
             for status, kind, link in zip(*(block[name].to_pylist() for name in names), strict=True):
                 if status not in (None, "not_attempted"):
-                    tried[_host(link)] += 1
-                    failed[_host(link)] += kind is not None
+                    host = _host(link)
+                    tried[host] += 1
+                    failed[host] += kind is not None
     worst = [(host, count) for host, count in failed.most_common(_HOSTS) if count]
     return [Bar(host, f"{count:,} of {tried[host]:,}", _share(count, tried[host])) for host, count in worst]
 
