@@ -46,6 +46,7 @@ def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
     Examples:
         visunex-export flower_plant --to lora --imitate 20 --out flowers.safetensors
         visunex-export flower_plant --to token --out myflowers.safetensors
+        visunex-export runs/gardens --to prompt --captions runs/gardens --out gardens.txt
         visunex-export runs/gardens --to webui --out gardens.pt
         visunex-export runs/gardens --to comfyui --out gardens.ipadpt
     """

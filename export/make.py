@@ -35,6 +35,11 @@ class Wanted:
     vectors: int = 2
     prompts: Path | None = None
     seed: int = 0
+    most: int = 4
+    count: int = 8
+    way: str = "both"
+    captions: tuple[str, ...] = ()
+    ban: tuple[str, ...] = ()
 
     @property
     def objective(self) -> tuple[str, int]:
@@ -124,8 +129,12 @@ class _Kind:
 
 
 def _kind(wanted: Wanted) -> _Kind:
-    from . import lora, tokens
+    from . import lora, tokens, word_search
 
+    if wanted.kind == "prompt":
+        banned = tuple(word for each in wanted.ban for part in each.split(",") if (word := part.strip()))
+        aim = word_search.WordAim(wanted.most, wanted.count, wanted.way, banned, wanted.captions)
+        return _Kind((".txt",), aim, word_search.made)
     objective, steps = wanted.objective
     if wanted.kind == "lora":
         return _Kind((".safetensors",), lora.Aim(objective, steps, wanted.rank), lora.made)

@@ -14,7 +14,7 @@ __all__ = ["HEADINGS", "KINDS", "LEARNT", "VECTORS", "export_options", "without_
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 VECTORS = ("safetensors", "diffusers", "comfyui", "webui")
-LEARNT = ("lora", "token")
+LEARNT = ("lora", "token", "prompt")
 KINDS = (*LEARNT, *VECTORS)
 STEPS = 10  # towards the taste, as `visunex-generate` takes without being told
 
@@ -28,9 +28,9 @@ WHAT = [
         "kind",
         required=True,
         type=click.Choice(KINDS),
-        help="What to make: lora, of the text encoder; token, a textual inversion; or the vector itself as "
-        "safetensors, diffusers or comfyui (for an IP-Adapter) or webui (for its extension of aesthetic "
-        "gradients).",
+        help="What to make: lora, of the text encoder; token, a textual inversion; prompt, words; or the "
+        "vector itself as safetensors, diffusers or comfyui (for an IP-Adapter) or webui (for its extension "
+        "of aesthetic gradients).",
     ),
     click.option("--out", required=True, type=FILE, help="The file to make."),
     click.option("--overwrite", is_flag=True, help="Replace a file that is there already."),
@@ -84,6 +84,34 @@ LEARNING = [
         help="Of what is drawn by lot: the same seed, the same file.",
     ),
 ]
+WORDS = [
+    click.option(
+        "--words",
+        "most",
+        type=click.IntRange(1, 16),
+        default=4,
+        show_default=True,
+        help="At most so many each.",
+    ),
+    click.option(
+        "--best", "count", type=click.IntRange(1, 100), default=8, show_default=True, help="How many answers."
+    ),
+    click.option(
+        "--by",
+        "way",
+        type=click.Choice(["both", "search", "gradients"]),
+        default="both",
+        show_default=True,
+        help="Search a vocabulary of style words, follow gradients through the tokens, or both.",
+    ),
+    click.option(
+        "--captions",
+        multiple=True,
+        type=click.Path(),
+        help="Search the phrases of these captions, too: a run, a parquet or a text file. Repeatable.",
+    ),
+    click.option("--ban", multiple=True, metavar="WORDS", help="Words not to use, with commas. Repeatable."),
+]
 VECTOR = [
     click.option(
         "--norm",
@@ -111,23 +139,28 @@ MACHINE = [
 HEADINGS = {
     "kind": "What to make",
     "model": "What is learnt on a model",
+    "most": "Words",
     "norm": "The vector",
     "device": "The machine",
     "version": "Other",
 }
 
+SPELT = {"most": "words", "count": "best", "way": "by"}  # fields that the options are not called as
+
 # Options that mean something for some kinds alone.
 ONLY_FOR: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("model", "variant", "device", "prompts", "seed", "imitate"), LEARNT),
+    **dict.fromkeys(("model", "variant", "device", "prompts", "seed"), LEARNT),
+    "imitate": ("lora", "token"),
     **dict.fromkeys(("rank", "cosine"), ("lora",)),
     "vectors": ("token",),
+    **dict.fromkeys(("most", "count", "way", "captions", "ban"), ("prompt",)),
     "norm": VECTORS,
 }
 
 
 def export_options(function: Function) -> Function:
     """Give a command every option of `visunex-export`, in the order in which `--help` shows them."""
-    for add in reversed([*WHAT, *LEARNING, *VECTOR, *MACHINE]):
+    for add in reversed([*WHAT, *LEARNING, *WORDS, *VECTOR, *MACHINE]):
         function = add(function)
     return function
 
@@ -135,7 +168,7 @@ def export_options(function: Function) -> Function:
 def without_effect(kind: str, named: set[str]) -> list[str]:
     """A sentence for each option that was given and has no effect on this kind."""
     return [
-        f"--{name.replace('_', '-')} has no effect with --to {kind}: it is for {', '.join(kinds)}."
+        f"--{SPELT.get(name, name)} has no effect with --to {kind}: it is for {', '.join(kinds)}."
         for name, kinds in ONLY_FOR.items()
         if name in named and kind not in kinds
     ]

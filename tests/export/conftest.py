@@ -72,7 +72,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from visunex.demo.scene import PALETTES, Scene
 
     path = tmp_path_factory.mktemp("prompts") / "scenes.txt"
-    subjects = ("castle", "ship", "house")
+    subjects = ("castle", "ship")
     path.write_text(
         "\n".join(label(Scene(*each, garden=False, seed=0)) for each in product(subjects, PALETTES))
     )

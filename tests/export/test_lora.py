@@ -59,7 +59,7 @@ def drawn(encoder: CLIPTextModel, seed: int) -> Lora:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few steps of learning, so that a test takes seconds."""
-    monkeypatch.setattr(lora, "STEPS", {"imitate": 60, "cosine": 40})
+    monkeypatch.setattr(lora, "STEPS", {"imitate": 40, "cosine": 30})
 
 
 @pytest.mark.parametrize("objective", ["imitate", "cosine"])
@@ -73,7 +73,7 @@ def test_strength_one_equals_the_steps_on_prompts_not_seen(
     assert said["cosine"] - said["cosine_plain"] == pytest.approx(way, rel=0.35)
     assert said["cosine_to_steered"] > (0.99 if objective == "imitate" else 0.9)
     if objective == "imitate":
-        assert said["error"] < 0.1
+        assert said["error"] < 0.15
     with safe_open("x.safetensors", "pt") as file:
         metadata = file.metadata()
     assert METADATA.items() <= metadata.items()
