@@ -24,9 +24,9 @@ from .training import Aims, Lesson, aims_of, batch_of, descend, direction, mean_
 __all__ = ["Aim", "learn", "made"]
 
 HELD = 0.3  # weight of staying near the plain states, beside 1 for the cosine
-STEPS, RATE = {"imitate": 300, "cosine": 200}, 1e-3
+STEPS, RATE = {"imitate": 200, "cosine": 200}, 1e-3
 STRONGEST = 4.0  # times what was learnt
-NARROWED = 12  # halvings of the interval in which the strength lies
+NARROWED = 9  # halvings of the interval in which the strength lies
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,17 @@ def _least(error_at: Callable[[float], float]) -> float:
     """Where an error with one valley is least, by the golden section (Kiefer 1953)."""
     golden = (5**0.5 - 1) / 2
     low, high = 0.0, STRONGEST / 2
+    first, second = high - golden * (high - low), low + golden * (high - low)
+    at_first, at_second = error_at(first), error_at(second)
     for _ in range(NARROWED):
-        first, second = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, second) if error_at(first) < error_at(second) else (first, high)
+        if at_first < at_second:
+            high, second, at_second = second, first, at_first
+            first = high - golden * (high - low)
+            at_first = error_at(first)
+        else:
+            low, first, at_first = first, second, at_second
+            second = low + golden * (high - low)
+            at_second = error_at(second)
     return (low + high) / 2
 
 

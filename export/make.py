@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from visunex.aesthetic_embeddings import Embedding, find
 
 from .errors import ExportError, UsageError
-from .options import STEPS, VECTORS
-from .output import Output, suffixed
+from .output import STEPS, VECTORS, Output, suffixed
 
 if TYPE_CHECKING:
     from visunex.generate import Taste

@@ -19,9 +19,15 @@ from .errors import ExportError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Output", "Unfinished", "provenance_path", "suffixed"]
+__all__ = ["KINDS", "LEARNT", "STEPS", "VECTORS", "Output", "Unfinished", "provenance_path", "suffixed"]
 
 PARTS = ("steered", "learning")  # of the work, which are kept until the file is made
+# The kinds of files: the vector itself, in the layouts of others, and what is learnt on a model.
+VECTORS = ("safetensors", "diffusers", "comfyui", "webui")
+LEARNT = ("lora", "token", "prompt")
+KINDS = (*LEARNT, *VECTORS)
+STEPS = 10  # towards the taste, as `visunex-generate` takes without being told
+
 LIBRARIES = ("visunex", "torch", "transformers", "safetensors")
 
 

@@ -26,7 +26,7 @@ from .vectors import plain_torch_bytes
 
 __all__ = ["TokenAim", "learn", "made", "token_bytes"]
 
-STEPS, RATE = 300, 2e-2
+STEPS, RATE = 200, 2e-2
 NEAR = 0.1  # weight of the cosine to the nearest real token, beside 1 for the error
 LENGTH = 0.5  # of the table's rows those of median length say how long a vector is
 

@@ -109,7 +109,7 @@ def test_an_ending_that_programs_do_not_look_for_is_refused(
 
 
 def test_an_option_of_another_kind_is_told_to_have_no_effect(taste: Taste, tmp_path: Path) -> None:
-    from visunex.export.options import KINDS, ONLY_FOR, without_effect
+    from visunex.export.cli import KINDS, ONLY_FOR, without_effect
 
     assert all(set(kinds) < set(KINDS) or set(kinds) == set(KINDS) for kinds in ONLY_FOR.values())
     assert without_effect("webui", {"norm", "out"}) == []
