@@ -1,11 +1,13 @@
 """What is wanted -> the file, by the module of its kind."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visunex.aesthetic_embeddings import Embedding, find
+from visunex.base.files import fingerprint
 
 from .errors import ExportError, UsageError
 from .output import STEPS, VECTORS, Output, suffixed
@@ -110,7 +112,7 @@ def _learnt(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any
     taste = _taste(wanted, embedding)
     side = encoder.load(wanted.model, taste, device=wanted.device, variant=wanted.variant)
     learnt_on = _learnt_on(wanted, side, prompts)
-    output = Output(path, {**request_of(wanted, embedding), **learnt_on, **vars(kind.aim)})
+    output = Output(path, {**request_of(wanted, embedding), **learnt_on, **vars(kind.aim), **kind.read})
     if (said := output.made(overwrite=wanted.overwrite)) is not None:
         return output, said
     said = output.write(*kind.make(side, taste, kind.aim, prompts, output, wanted.seed))
@@ -120,11 +122,15 @@ def _learnt(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a kind is made: the endings of its file, what is aimed at, and what gives its bytes and report."""
+    """How a kind is made: the endings of its file, what is aimed at, what gives its bytes and report.
+
+    `read` are digests of files that it is made of, beside the model and the prompts.
+    """
 
     suffixes: tuple[str, ...]
     aim: Any
     make: Any
+    read: Mapping[str, str] = field(default_factory=dict)
 
 
 def _kind(wanted: Wanted) -> _Kind:
@@ -133,7 +139,8 @@ def _kind(wanted: Wanted) -> _Kind:
     if wanted.kind == "prompt":
         banned = tuple(word for each in wanted.ban for part in each.split(",") if (word := part.strip()))
         aim = word_search.WordAim(wanted.most, wanted.count, wanted.way, banned, wanted.captions)
-        return _Kind((".txt",), aim, word_search.made)
+        searched = fingerprint(word_search.phrases_of(map(Path, wanted.captions)))
+        return _Kind((".txt",), aim, word_search.made, {"vocabulary_sha256": searched})
     objective, steps = wanted.objective
     if wanted.kind == "lora":
         return _Kind((".safetensors",), lora.Aim(objective, steps, wanted.rank), lora.made)

@@ -64,7 +64,7 @@ def aims_of(side: TextSide, taste: Taste, steps: int, prompts: PromptSet, output
                     saved = time.monotonic()
     if len(done) < len(texts):
         kept.save(steered)
-    states = torch.cat([steered[str(place)] for place in range(len(texts))]).to(side.device)
+    states = torch.cat([steered[str(place)].to(side.device) for place in range(len(texts))])
     plain = _plain(side, rows)
     ends = len(prompts.train), len(prompts.train) + len(prompts.choose)
     train, choose, judge = slice(0, ends[0]), slice(*ends), slice(ends[1], None)
