@@ -24,7 +24,8 @@ from .training import Aims, Lesson, aims_of, batch_of, descend, direction, mean_
 __all__ = ["Aim", "learn", "made"]
 
 HELD = 0.3  # weight of staying near the plain states, beside 1 for the cosine
-STEPS, RATE = {"imitate": 200, "cosine": 200}, 1e-3
+STEPS = {"imitate": 200, "cosine": 200}
+RATE = 1e-3
 STRONGEST = 4.0  # times what was learnt
 NARROWED = 9  # halvings of the interval in which the strength lies
 
