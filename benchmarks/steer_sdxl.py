@@ -28,7 +28,7 @@ PROMPTS = {
 REPEATS = int(os.environ.get("REPEATS", "5"))
 STEPS = int(os.environ.get("STEPS", "10"))
 LR = 1e-4
-# Of CLIP-L and bigG; fewer where 16 GB of memory are not free.
+# Of CLIP-L and bigG; fewer where 32 GB of memory are not free.
 LAYERS = tuple(map(int, os.environ.get("LAYERS", "12,32").split(",")))
 GB = 1e9
 

@@ -201,7 +201,7 @@ class _Steering:
             if self.device.type == "cpu" or not is_memory_shortage(error):
                 raise
         gc.collect()
-        torch.accelerator.empty_cache()
+        torch.cuda.empty_cache()  # which does nothing where there is none
         _log.warning(
             "%s has no room for a moving copy of a text encoder: it is moved on the CPU", self.device
         )

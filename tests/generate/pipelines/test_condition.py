@@ -15,6 +15,7 @@ from small_pipelines import a_projection, a_vector, moved_plainly, sd1_pipe, sdx
 
 from visunex.generate import Taste, steered
 from visunex.generate.errors import CheckpointError, SteeringError, UsageError
+from visunex.generate.pipelines import condition
 
 LR = 1e-3
 LENGTHS = {1: "fox", 20: "a castle at night by the sea " * 3, 75: "one red fox, an old ship " * 20}
@@ -364,6 +365,38 @@ def test_arguments_that_make_no_sense_are_named(sdxl, changes, said):
         given["targets"] = a_vector(4)
     with pytest.raises(UsageError, match=said):
         steered(given.pop("pipe"), given.pop("prompt"), given.pop("targets"), **given)
+
+
+def test_where_the_device_has_no_room_the_copy_moves_on_the_cpu(sdxl, monkeypatch, caplog):
+    """bigG in fp32 with its moments takes more than many GPUs have free beside a UNet."""
+    real, devices = condition.move, []
+
+    def full(*given, device, **options):
+        devices.append(device.type)
+        if device.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return real(*given, device=device, **options)
+
+    wanted = steered(sdxl, "fox", a_vector(40), steps=3, lr=LR)
+    monkeypatch.setattr(condition, "move", full)
+    found = steered(sdxl, "fox", a_vector(40), steps=3, lr=LR, device="cuda")
+    assert devices == ["cuda", "cpu"]
+    assert "no room for a moving copy" in caplog.text
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_steps_that_lead_away_are_named(sdxl):
+    near = steered(sdxl, "fox", a_vector(40), steps=0)["pooled_prompt_embeds"] + 0.1 * a_vector(40)
+    with pytest.raises(SteeringError, match=r"1 steps of 3 led text_encoder_2 no nearer .*lower lr"):
+        steered(sdxl, "fox", near, steps=1, lr=3.0)
+
+
+def test_the_refiners_one_encoder_is_moved(sdxl):
+    wanted = steered(sdxl, "fox", a_vector(40), steps=3, lr=LR)
+    sdxl.register_modules(text_encoder=None, tokenizer=None)
+    found = steered(sdxl, "fox", a_vector(40), steps=3, lr=LR)
+    assert torch.allclose(found["prompt_embeds"], wanted["prompt_embeds"][..., 32:], atol=1e-5)
+    assert torch.allclose(found["pooled_prompt_embeds"], wanted["pooled_prompt_embeds"], atol=1e-5)
 
 
 def test_steps_and_rate_are_the_tastes_where_nothing_else_is_said(sdxl):
