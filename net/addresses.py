@@ -14,6 +14,7 @@ __all__ = [
     "absolute",
     "checked_url",
     "credentials",
+    "host_of",
     "is_intranet",
     "is_public",
     "next_hop",
@@ -88,6 +89,11 @@ def checked_url(url: str) -> Url:
     port = target.port or (443 if target.scheme == "https" else 80)
     host = target.host.strip("[]")
     return Url(target.scheme, None, host, port, target.path, target.query)
+
+
+def host_of(target: Url) -> str:
+    """What politeness calls the host of a checked URL: name and port."""
+    return f"{target.host}:{target.port}"
 
 
 def _parsed(url: str) -> Url:

@@ -22,7 +22,7 @@ from urllib3.util import Url
 from visunex.base.proxies import left_aside, proxy_for, without_userinfo
 
 from . import addresses
-from .addresses import absolute, checked_url, credentials, next_hop, proxy_headers, unescaped
+from .addresses import absolute, checked_url, credentials, host_of, next_hop, proxy_headers, unescaped
 from .budget import Budget, spending
 from .dns import resolve
 from .errors import FetchError, classed, retry_after
@@ -171,7 +171,7 @@ class Client:
         with contextlib.ExitStack() as held:
             turn = None
             if self._limits is not None:
-                turn = held.enter_context(self._limits.turn(f"{target.host}:{target.port}"))
+                turn = held.enter_context(self._limits.turn(host_of(target)))
                 budget.ends += turn.waited  # our own politeness is not the server's slowness
             proxy = proxy_for(str(target.scheme), str(target.host))
             manager = self._through(proxy) if proxy else self._managers[allow_private]

@@ -7,15 +7,16 @@ would hang its job for ever.
 
 import random
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from visunex.base.proxies import proxy_for
 
-from .addresses import checked_url
+from .addresses import checked_url, host_of
 from .budget import Budget
 from .client import Client, ClientSettings, Hosts, Response
 from .errors import FIRST_PAUSE, FetchError, classed, pause_before
-from .rate_limit import HostLimits
+from .rate_limit import HostLimits, HostOrder
 from .robots import DIRECTIVES, Directive, forbidden
 
 __all__ = ["FetchSettings", "Fetched", "Fetcher"]
@@ -79,8 +80,8 @@ class Fetcher:
 
     def __init__(self, settings: FetchSettings) -> None:
         self.settings = settings
-        limits = HostLimits(settings.host_connections, settings.host_rate, settings.patience)
-        self._client = Client(settings.client, limits)
+        self._limits = HostLimits(settings.host_connections, settings.host_rate, settings.patience)
+        self._client = Client(settings.client, self._limits)
         self._probe = Client(settings.client)  # waits for no turn
 
     def close(self) -> None:
@@ -106,6 +107,10 @@ class Fetcher:
             if pause is None:
                 return Fetched(url, None, failure.kind, failure.advice, tries)
             time.sleep(pause)
+
+    def order(self, urls: Sequence[str | None], left: Callable[[], int]) -> HostOrder:
+        """In which order to fetch `urls`: none waits for its host while another's could be fetched."""
+        return HostOrder(self._limits, list(map(_host_in, urls)), left)
 
     def _pause(self, tries: int, failure: FetchError, budget: Budget) -> float | None:
         """Seconds before another try, which must begin before the deadline; None for no further one."""
@@ -144,6 +149,14 @@ class Fetcher:
                 f"its server's headers say {', '.join(counts)}",
                 option="--respect without it takes it",
             )
+
+
+def _host_in(url: str | None) -> str | None:
+    """What the limits call the host of a link; None where it will not be asked."""
+    try:
+        return None if url is None else host_of(checked_url(url))
+    except FetchError:
+        return None
 
 
 def _pause_for_the_host(waits: int, failure: FetchError, budget: Budget, patience: float) -> float | None:

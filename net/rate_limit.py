@@ -11,13 +11,13 @@ import math
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from .errors import FetchError
 
-__all__ = ["BUSY", "HostLimits", "Turn"]
+__all__ = ["BUSY", "HostLimits", "HostOrder", "Turn"]
 
 BUSY = frozenset({429, 503})  # statuses that may ask for fewer requests
 _FIRST_PAUSE = 1.0  # seconds without a request after the first "slow down"; doubled while nothing else comes
@@ -26,6 +26,7 @@ _SLOWEST = 1 / 30  # requests a second
 _RISE, _LEAST_RISE = 0.05, 0.5  # each second, of the rate at which it was slowed down, and requests a second
 _STEADY = 3.0  # seconds without "slow down" after which the rate rises twice as fast, and so on
 _RECENT, _MANY = 20, 4  # so many 503 of the last answers are a sign of the host, fewer are the links' own
+_LOOK = 0.01  # seconds between two looks for a host that has a turn to give
 _MOST_REMEMBERED = 10_000  # hosts that asked to slow down, of which nothing is wanted now
 
 
@@ -131,6 +132,21 @@ class HostLimits:
         finally:
             self._leave(name, host)
 
+    def until_turn(self, name: str, taken: int, last: float) -> float:
+        """Seconds until a host has a turn to give, 0 or less: now; a guess while its connections are in use.
+
+        `taken` turns were sent for and are not over, the last of them at `last` (by time.monotonic).
+        """
+        with self._lock:
+            host = self._hosts.get(name)
+            if host is not None and host.is_given_up:
+                return 0.0
+            if max(taken, host.users if host else 0) >= self._connections:
+                return _LOOK
+            rate, next_turn = (host.rate, host.next_turn) if host else (None, 0.0)
+        spacing = max(self._pause, 1 / rate if rate else 0.0)
+        return max(next_turn, last + spacing) - time.monotonic()
+
     def _enter(self, name: str) -> _Host:
         with self._lock:
             host = self._hosts.setdefault(name, self._new_host())
@@ -158,3 +174,58 @@ class HostLimits:
                 host.changed.wait(left)
             spacing = max(self._pause, 1 / host.rate if host.rate else 0.0)
             host.next_turn = time.monotonic() + spacing
+
+
+class HostOrder:
+    """Which of many things to fetch is next: the first whose host has a turn to give.
+
+    `hosts` are those of the things, None for what needs no turn. From the one on that `left` says none is
+    wanted, and so none waited for.
+    """
+
+    def __init__(self, limits: HostLimits, hosts: Sequence[str | None], left: Callable[[], int]) -> None:
+        self._limits, self._hosts, self._left = limits, hosts, left
+        self._waiting: dict[str | None, deque[int]] = {}
+        for place, name in enumerate(hosts):
+            self._waiting.setdefault(name, deque()).append(place)
+        self._taken = Counter[str | None]()
+        self._last: dict[str | None, float] = {}
+        self._lock, self._counts = threading.Lock(), threading.Lock()
+        self.is_idle = False  # whether somebody waits, as no host that is left has a turn to give
+
+    def take(self) -> int:
+        """Wait for the next and take it, each once; `done` says that it is over. Raises LookupError."""
+        with self._lock:
+            while (place := self._next()) is None:
+                if not self._waiting:
+                    raise LookupError("all were taken")
+                self.is_idle = True
+                time.sleep(_LOOK)
+            self.is_idle = False
+            return place
+
+    def done(self, place: int) -> None:
+        """A thing that was taken is over."""
+        with self._counts:
+            self._taken[self._hosts[place]] -= 1
+
+    def _next(self) -> int | None:
+        ready = [rows[0] for name, rows in self._waiting.items() if self._is_ready(name)]
+        if ready:
+            self._last[self._hosts[min(ready)]] = time.monotonic()
+            return self._without(min(ready))
+        left = self._left()
+        return next((self._without(rows[-1]) for rows in self._waiting.values() if rows[-1] >= left), None)
+
+    def _without(self, place: int) -> int:
+        name = self._hosts[place]
+        self._waiting[name].remove(place)
+        if not self._waiting[name]:
+            del self._waiting[name]
+        with self._counts:
+            self._taken[name] += 1
+        return place
+
+    def _is_ready(self, name: str | None) -> bool:
+        last = self._last.get(name, -math.inf)
+        return name is None or self._limits.until_turn(name, self._taken[name], last) <= 0

@@ -11,7 +11,7 @@ import sys
 import tarfile
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from visunex.net.errors import described
 from visunex.net.fetcher import Fetcher
 from visunex.net.outage import Patient
+from visunex.net.rate_limit import HostOrder
 
 from ..inside.spool import Held
 from ..shards.made import note_files
@@ -100,10 +101,12 @@ class ShardMaker:
         place.
         """
         settings = self.settings
-        counter.rows = rows = _row_count(job.folder / ROWS_FILE)
+        urls = _urls(job.folder / ROWS_FILE)
+        counter.rows = rows = len(urls)
         with _previous_attempt(settings.output, job) as previous:
             wanted = self._wanted[job.shard]
             fetcher = RowFetcher(self.images, job, settings.shard_size, counter, previous, wanted)
+            fetcher.order_by_hosts(urls, settings.threads)
             make_shard(job, settings, fetcher.fetch_row, lambda writer: self._ordered(writer, job, counter))
         _refuse_lost_rows(job, rows, settings.shard_size)
         if wanted.rows == 0:
@@ -128,6 +131,7 @@ class ProgressCounter:
     def __init__(self, shard: int) -> None:
         self.shard, self.attempted, self.succeeded, self.received = shard, 0, 0, 0
         self.rows: int | None = None  # not known before they are read
+        self.few = lambda _left: False  # whether so many rows that are left wait for their hosts alone
         self.failures: Counter[str] = Counter()
         self._open: set[int] = set()
         self._written: list[Written] = []  # since the last report
@@ -155,7 +159,8 @@ class ProgressCounter:
         """The counts now."""
         with self._lock:
             counts = self.attempted, self.succeeded, self.received, dict(self.failures), tuple(self._open)
-            all_begun = self.rows == self.attempted + len(self._open)
+            left = -1 if self.rows is None else self.rows - self.attempted
+            all_begun = left == len(self._open) or self.few(left)
             written, self._written = tuple(self._written), []
         return ShardProgress(self.shard, *counts, all_begun, written=written)
 
@@ -165,7 +170,7 @@ class _Images:
 
     def __init__(self, settings: MakerSettings) -> None:
         self.places = threading.Semaphore(settings.threads)
-        fetcher = Fetcher(settings.fetch)
+        self.fetcher = fetcher = Fetcher(settings.fetch)
         self.web = Patient(fetcher.fetch, fetcher.reaches, settings.patience, settings.threads)
         self._spool = settings.spool
 
@@ -196,9 +201,38 @@ class RowFetcher:
     ) -> None:
         self._images, self._job, self._size, self._counter = images, job, shard_size, counter
         self._previous, self._wanted = previous, wanted or _Wanted()
+        self._urls: Sequence[str] = ()
+        self._order: HostOrder | None = None
+
+    def order_by_hosts(self, urls: Sequence[str], threads: int) -> None:
+        """Have rows, which have these `urls`, begun as their hosts have turns to give, the first ones first.
+
+        A thread that waited for one host's turn would keep others' from being fetched.
+        """
+        settled = {*self._job.not_fetched, *self._job.held, *self._job.taken_over}
+        if self._previous is not None:
+            settled |= {row for row in range(len(urls)) if self._key(row) in self._previous}
+        asked = [None if row in settled else url for row, url in enumerate(urls)]
+        self._urls, order = urls, self._images.fetcher.order(asked, lambda: self._wanted.rows)
+        self._order, self._counter.few = order, lambda left: order.is_idle and left <= threads
 
     def fetch_row(self, row: int, url: str) -> tuple[int, io.BytesIO | None, str | None]:
-        """(row, stream, None) or (row, None, error message). Never raises."""
+        """(row, stream, None) or (row, None, error message). Never raises.
+
+        Where they are ordered by their hosts, of a row whose turn it is in place of the given one; each once.
+        """
+        if self._order is None:
+            return self._row(row, url)
+        try:
+            row = self._order.take()
+        except LookupError as error:
+            return row, None, described(error)
+        try:
+            return self._row(row, self._urls[row])
+        finally:
+            self._order.done(row)
+
+    def _row(self, row: int, url: str) -> tuple[int, io.BytesIO | None, str | None]:
         try:
             with self._images.places:
                 self._counter.begin(row)
@@ -209,9 +243,11 @@ class RowFetcher:
         except Exception as error:
             return row, None, described(error)
 
+    def _key(self, row: int) -> str:
+        return row_key(self._job.shard * self._size + row, self._size)
+
     def _kept(self, row: int) -> CheckedStream | None:
-        key = row_key(self._job.shard * self._size + row, self._size)
-        previous = None if self._previous is None else self._previous.get(key)
+        previous = None if self._previous is None else self._previous.get(self._key(row))
         earlier = self._job.taken_over.get(row) if previous is None else None
         return previous if earlier is None else CheckedStream(earlier.read(), earlier.sizes)
 
@@ -242,6 +278,10 @@ class _PreviousAttempt:
             images = [member for member in tar if member.name.endswith(".jpg")]
             self._places = {member.name[:-4]: (member.offset_data, member.size) for member in images}
 
+    def __contains__(self, key: str) -> bool:
+        """Whether there is an image with this key."""
+        return key in self._places
+
     def get(self, key: str) -> CheckedStream | None:
         """The image with this key, if there is one."""
         if key not in self._places:
@@ -263,9 +303,10 @@ def _previous_attempt(output: Path, job: ShardJob) -> Iterator[_PreviousAttempt 
         yield previous
 
 
-def _row_count(path: Path) -> int:
+def _urls(path: Path) -> list[str]:
     with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all().num_rows
+        urls: list[str] = pa.ipc.open_file(source).read_all()["url"].to_pylist()
+    return urls
 
 
 def _refuse_lost_rows(job: ShardJob, rows: int, shard_size: int) -> None:
