@@ -16,7 +16,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from visunex.generate.families.sd1.model import Model, load
+from visunex.generate.families.loading import load
+from visunex.generate.families.sd1.model import Model
 from visunex.generate.job import Job, Variant, run
 from visunex.generate.sampling.sampler import Sampler
 from visunex.generate.settings import Settings

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from visunex.base.machine import keep_memory
-from visunex.generate.families.sd1.model import KEPT
+from visunex.generate.families.loading import KEPT
 from visunex.generate.steering.reference import aesthetic_gradients
 from visunex.generate.steering.steer import personalise
 

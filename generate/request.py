@@ -10,8 +10,8 @@ from visunex.base.folders import EMBEDDING
 from visunex.base.text import lines_of
 
 from .errors import GenerateError, UsageError
-from .families.names import check_device, check_name
-from .families.sd1.outline import check_model, outline
+from .families.names import check_device, check_name, check_text_encoder
+from .families.outline import check_model, outline
 from .output.files import SAMPLES, check_folder
 from .output.png_text import ImageRecord
 from .sampling.names import PLMS, canonical
@@ -20,7 +20,7 @@ from .settings import Precision, Prediction, SeedOf, Settings, TextEncoder
 from .taste import Taste
 
 if TYPE_CHECKING:  # torch is not loaded before all that can be wrong without it is told
-    from .families.sd1.model import Model
+    from .families.model import Model
     from .job import Job, Variant
 
 __all__ = [
@@ -264,7 +264,7 @@ def _parts_of(name: str) -> tuple[str, ...]:
 
 def _check_model(options: Options) -> None:
     """Raise CheckpointError or UsageError for what is known to be wrong of the model before it is loaded."""
-    check_model(options.model)
+    check_text_encoder(options.text_encoder, check_model(options.model), options.model)
     found = outline(options.model)
     if found is not None:
         check_sizes(options, found)

@@ -10,11 +10,13 @@ from .errors import CheckpointError
 __all__ = ["check_tokenizer", "clip_tokenizer"]
 
 LEAST_SHARE = 0.9  # of a text encoder's rows a tokenizer has at least so many
+LENGTH = 77  # tokens of a text, its start and its end among them
 MERGES = 49_152 - 256 - 2  # OpenAI's CLIP uses so many of the list's merges
 
 
-def clip_tokenizer() -> Any:
-    """transformers' CLIPTokenizer with OpenAI CLIP's 49408 tokens, padding with the end-of-text token."""
+def clip_tokenizer(pad: str = "<|endoftext|>") -> Any:
+    """transformers' CLIPTokenizer with OpenAI CLIP's 49408 tokens, padding with the end-of-text token, or with
+    what the text encoder was trained with."""
     from transformers import CLIPTokenizer
 
     letters = _byte_letters()
@@ -27,7 +29,7 @@ def clip_tokenizer() -> Any:
         "<|endoftext|>",
     ]
     vocabulary = {word: number for number, word in enumerate(words)}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad, model_max_length=LENGTH)
 
 
 def check_tokenizer(tokenizer: Any, rows: int, model: str) -> None:

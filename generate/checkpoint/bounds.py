@@ -127,10 +127,11 @@ BOUNDS: Mapping[str, Mapping[str, Bound | Choice]] = {
 
 def check_config(part: str, config: Mapping[str, Any], place: str) -> None:
     """Raise CheckpointError, naming the `place` and the key, for values of a part's that nothing has."""
+    part = part.removesuffix("_2")  # of SDXL
     for key, value in config.items():
         if fault := _fault(BOUNDS[part].get(key), value):
             raise CheckpointError(
-                f"{place} is not of a Stable Diffusion 1.x model: {key[:100]} {fault}; fetch it again, or "
+                f"{place} is not of a Stable Diffusion model: {key[:100]} {fault}; fetch it again, or "
                 "give --model another"
             )
         if isinstance(value, dict) and key in ("text_config", "text_config_dict"):
@@ -138,12 +139,12 @@ def check_config(part: str, config: Mapping[str, Any], place: str) -> None:
     betas = config.get("trained_betas")
     if part == "scheduler" and betas and len(betas) != config.get("num_train_timesteps", STEPS):
         raise CheckpointError(
-            f"{place} is not of a Stable Diffusion 1.x model: trained_betas has {len(betas):,} numbers, not "
+            f"{place} is not of a Stable Diffusion model: trained_betas has {len(betas):,} numbers, not "
             "num_train_timesteps of them"
         )
     if part == "unet" and (blocks := _blocks(config)) > MOST_BLOCKS:
         raise CheckpointError(
-            f"{place} is not of a Stable Diffusion 1.x model: transformer_layers_per_block, layers_per_block "
+            f"{place} is not of a Stable Diffusion model: transformer_layers_per_block, layers_per_block "
             f"and block_out_channels ask for {blocks:,} transformers, of {MOST_BLOCKS} at most"
         )
 

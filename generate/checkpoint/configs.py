@@ -20,7 +20,11 @@ CONFIGS = {  # of each part
     "text_encoder": "text_encoder/config.json",
     "scheduler": "scheduler/scheduler_config.json",
 }
-FILES = {**CONFIGS, "tokenizer": "tokenizer/tokenizer_config.json"}
+SECOND = {  # of the text encoder and the tokenizer that SDXL has beside them
+    "text_encoder_2": "text_encoder_2/config.json",
+    "tokenizer_2": "tokenizer_2/tokenizer_config.json",
+}
+FILES = {**CONFIGS, "tokenizer": "tokenizer/tokenizer_config.json", **SECOND}
 LARGEST = 1 << 20  # bytes of a configuration
 LARGEST_WORDS = 64 << 20  # bytes of a tokenizer's file, and of an index of weights
 MORE = {  # keys of a UNet's configuration by which it takes more than a prompt, and what weights are for it
@@ -31,6 +35,8 @@ MORE = {  # keys of a UNet's configuration by which it takes more than a prompt,
     "num_class_embeds": "class_embedding.",
     "time_cond_proj_dim": "time_embedding.cond_proj.",
 }
+# What the weights of their text encoders begin with in one file.
+SDXL, REFINER = "conditioner.embedders.1.model.", "conditioner.embedders.0.model."
 WEIGHTS = (".safetensors", ".bin", ".pt", ".ckpt", ".msgpack", ".onnx", ".h5")
 
 
@@ -61,15 +67,23 @@ def shapes_of_unet(config: dict[str, Any]) -> Shapes:
         "vae.": (),
     }
     shapes |= {f"unet.{name}": _sizes(width)}
-    return (
-        shapes
-        | {f"unet.{weight}": () for key, weight in MORE.items() if config.get(key) not in (None, False)}
-        | (
-            {"unet.add_embedding.linear_1.weight": ()}
-            if config.get("addition_embed_type") == "text_time"
-            else {}
+    shapes |= {f"unet.{weight}": () for key, weight in MORE.items() if config.get(key) not in (None, False)}
+    if config.get("addition_embed_type") == "text_time":
+        shapes |= {"unet.add_embedding.linear_1.weight": (), REFINER if _is_refiner(config) else SDXL: ()}
+    return shapes
+
+
+def _is_refiner(config: dict[str, Any]) -> bool:
+    """Whether the UNet takes five numbers of a picture's size beside one text encoder's feature, not six."""
+    taken, each, width = (
+        config.get(key)
+        for key in (
+            "projection_class_embeddings_input_dim",
+            "addition_time_embed_dim",
+            "cross_attention_dim",
         )
     )
+    return isinstance(taken, int) and isinstance(each, int) and taken - 5 * each == width
 
 
 def _sizes(second: Any) -> tuple[int, ...]:

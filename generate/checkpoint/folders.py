@@ -1,4 +1,4 @@
-"""What a folder is that holds no Stable Diffusion 1.x: told by its configurations, else by its weights."""
+"""What a folder holds, a model of some family or something else: by its configurations, else its weights."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +13,11 @@ WHOLE = "give that file to --model"
 
 
 def kind_of_folder(folder: Path) -> Kind | None:
-    """What a folder is, where it is something other than a whole Stable Diffusion 1.x; None where it is not
-    told."""
+    """What a folder is, where something tells it from a whole Stable Diffusion 1.x."""
     pipeline, unet = pipeline_of(folder), folder / "unet" / "config.json"
     if unet.is_file():
-        family = kind_of_pipeline(pipeline, has_unet=True)
-        return family or kind_of(shapes_of_unet(read_json(unet)))
+        other = kind_of_pipeline(pipeline, has_unet=True)
+        return other if other and not other.family else kind_of(shapes_of_unet(read_json(unet)))
     if (folder / "embedding.pt").is_file():
         return EMBEDDING
     if (folder / "snapshots").is_dir():

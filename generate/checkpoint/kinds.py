@@ -6,13 +6,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["WANTED", "Kind", "Shapes", "kind_of", "kind_of_class", "kind_of_pipeline", "outline"]
+from ..errors import CheckpointError
 
-WANTED = "only Stable Diffusion 1.x models are supported"
+__all__ = [
+    "EMBEDDING",
+    "Family",
+    "Kind",
+    "Shapes",
+    "accepted",
+    "family_of",
+    "kind_of",
+    "kind_of_class",
+    "kind_of_pipeline",
+    "outline",
+]
+
+WANTED = "only Stable Diffusion 1.x and SDXL models are supported"
 
 Shapes = Mapping[str, tuple[int, ...]]
+Family = Literal["sd1", "sdxl"]  # what is taken as a model
 
 _FEW = 4  # weights that a textual inversion may have
 _VECTORS = 128  # that one may have
@@ -22,10 +36,14 @@ _DEPTH = 3  # of dictionaries that are looked into
 
 @dataclass(frozen=True)
 class Kind:
-    """What something is, what to do with it, and how it is told: an entry of `kinds.toml`."""
+    """What something is, what to do with it, and how it is told: an entry of `kinds.toml`.
+
+    `family` is that of a whole model of a family that is taken.
+    """
 
     what: str
-    advice: str
+    advice: str = ""
+    family: Family | None = None
     any: tuple[str, ...] = ()
     also: str = ""
     lacks: str = ""
@@ -56,11 +74,28 @@ def _kind(entry: dict[str, Any], advice: dict[str, str]) -> Kind:
     fields: dict[str, Any] = {
         key: tuple(each) if isinstance(each, list) else each for key, each in entry.items()
     }
-    return Kind(**fields | {"advice": advice[entry["advice"]]})
+    return Kind(**fields | {"advice": advice[entry["advice"]] if "advice" in entry else ""})
+
+
+def family_of(shapes: Shapes, place: str) -> Family:
+    """The family of weights of these shapes. Raises CheckpointError, saying what `place` is, for others."""
+    return accepted(kind_of(shapes), place)
+
+
+def accepted(kind: Kind | None, place: str) -> Family:
+    """The family of what is of this kind; None is what nothing tells from Stable Diffusion 1.x.
+
+    Raises CheckpointError, saying what `place` is, for what is of no family that is taken.
+    """
+    if kind is None:
+        return "sd1"
+    if kind.family is None:
+        raise CheckpointError(f"{place} is {kind.what}, but {WANTED}: {kind.advice}")
+    return kind.family
 
 
 def kind_of(shapes: Shapes) -> Kind | None:
-    """What weights of these shapes are, where they are something other than a whole Stable Diffusion 1.x."""
+    """What weights of these shapes are, where something tells them from a whole Stable Diffusion 1.x."""
     if [*shapes] == [""] and shapes[""][-1:] > (1,):
         return EMBEDDING  # a tensor alone
     names = "\n".join(shapes)
@@ -76,8 +111,8 @@ def kind_of_class(name: str) -> Kind | None:
 def kind_of_pipeline(name: str, *, has_unet: bool) -> Kind | None:
     """What a model is whose model_index.json names this pipeline of diffusers.
 
-    The many pipelines for Stable Diffusion 1 and 2 are told apart by the UNet. Where one is there
-    (`has_unet`) a pipeline that is not in the table may be one of them.
+    The many pipelines for Stable Diffusion 1 and 2 are told apart by the UNet, and what an SDXL is, too. Where
+    one is there (`has_unet`) a pipeline that is not in the table may be one of them.
     """
     if re.match(r"StableDiffusion(?!XL|3)", name):
         return None

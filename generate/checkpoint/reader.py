@@ -14,7 +14,7 @@ from visunex.base.torch_files import TorchFileError, stand_ins
 
 from ..errors import CheckpointError
 from .formats import format_of
-from .kinds import WANTED, kind_of, outline
+from .kinds import accepted, kind_of, outline
 
 __all__ = ["SUFFIXES", "Weights", "numbers_in", "read_weights"]
 
@@ -64,8 +64,8 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
     }
     if not weights:
         kind = kind_of(outline(whole))
-        if kind:
-            raise CheckpointError(f"{path} is {kind.what}, but {WANTED}: {kind.advice}")
+        if kind and not kind.family:
+            accepted(kind, str(path))
         raise TorchFileError(
             f"holds {_described(whole)}, not the weights of a model: save its state_dict() as safetensors"
         )

@@ -14,8 +14,9 @@ from visunex.base.proxies import is_offline
 from visunex.net.errors import FetchError
 from visunex.net.probe import authorization, get
 
-from ..checkpoint.configs import CONFIGS, pipeline_of
-from ..checkpoint.kinds import WANTED, Kind, kind_of, kind_of_pipeline
+from ..checkpoint.configs import CONFIGS
+from ..checkpoint.folders import kind_of_folder
+from ..checkpoint.kinds import Family, Kind, accepted, kind_of, kind_of_pipeline
 from ..errors import CheckpointError
 
 __all__ = ["cached_folder", "check_hub", "unreachable"]
@@ -43,17 +44,19 @@ def cached_folder(name: str) -> Path | None:
     return Path(found).parents[1] if isinstance(found, str) else None
 
 
-def check_hub(name: str) -> None:
-    """Raise CheckpointError, saying why, for a Hub name that is certainly no Stable Diffusion 1.x."""
+def check_hub(name: str) -> Family | None:
+    """The family of the model of that name on the Hub, as it says; None where it may be any.
+
+    Raises CheckpointError, saying why, for one that is certainly of no family that is taken.
+    """
     folder = cached_folder(name)
     if folder is not None:
-        _refuse(name, kind_of_pipeline(pipeline_of(folder), has_unet=True))
-        return
+        return accepted(kind_of_folder(folder), name)
     if is_offline():
         raise CheckpointError(unreachable(name, "HF_HUB_OFFLINE is set"))
     said = _asked(name)
-    if said is not None:
-        _refuse(name, _kind(said))
+    kind = None if said is None else _kind(said)
+    return None if kind is None else accepted(kind, name)
 
 
 def unreachable(name: str, reason: str) -> str:
@@ -62,11 +65,6 @@ def unreachable(name: str, reason: str) -> str:
         f"the model {name} is not on this machine and cannot be fetched from the Hub ({reason}); "
         "check the name and the network, or give --model a folder or a file"
     )
-
-
-def _refuse(name: str, kind: Kind | None) -> None:
-    if kind is not None:
-        raise CheckpointError(f"{name} is {kind.what}, but {WANTED}: {kind.advice}")
 
 
 def _asked(name: str) -> dict[str, Any] | None:
@@ -98,7 +96,7 @@ def _parsed(body: bytes) -> dict[str, Any] | None:
 
 
 def _kind(said: dict[str, Any]) -> Kind | None:
-    """What a repository is, where it is something other than a folder of Stable Diffusion 1.x."""
+    """What a repository is, where it says more than that it may be a folder of Stable Diffusion 1.x."""
     files = _files(said)
     has_unet = not files or UNET in files
     kinds = (kind_of_pipeline(each, has_unet=has_unet) for each in _classes(said))

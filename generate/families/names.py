@@ -6,9 +6,11 @@ from visunex.base.hub_cache import DEFAULT_MODEL
 from visunex.base.suggest import did_you_mean
 from visunex.demo import TINY_MODEL
 
+from ..checkpoint.kinds import Family
 from ..errors import CheckpointError, UsageError
+from ..settings import TextEncoder
 
-__all__ = ["check_device", "check_name"]
+__all__ = ["check_device", "check_name", "check_text_encoder"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "mtia", "npu", "mlu", "musa", "xla", "privateuseone")
 _GPUS = ("gpu", "nvidia", "amd", "rocm")  # what people call them
@@ -39,3 +41,11 @@ def check_device(name: str) -> None:
     if kind not in DEVICES:
         meant = "" if kind.lower() in _GPUS else did_you_mean(kind, DEVICES)
         raise UsageError(f"no device {name!r} here: {meant}cpu, cuda (a GPU), mps (a Mac's) or auto")
+
+
+def check_text_encoder(text_encoder: TextEncoder, family: Family | None, model: str) -> None:
+    """Raise UsageError where OpenAI's text encoder is asked for and cannot stand for the model's own."""
+    if text_encoder == "openai" and family == "sdxl":
+        raise UsageError(
+            f"--text-encoder openai is for Stable Diffusion 1.x, and {model} is an SDXL model: leave it out"
+        )

@@ -1,7 +1,7 @@
 """Noise -> latents: one sampler's run over the noise schedule, with classifier-free guidance."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,33 +24,45 @@ def denoise(
     cond: Tensor,
     uncond: Tensor | None,
     *,
+    added: Mapping[str, Tensor] | None = None,
     guidance_scale: float,
     eta: float = 0.0,
     noise: Noise | ImageNoise,
     branch: int = 0,
+    as_original: bool = True,
     on_step: OnStep = lambda: None,
 ) -> Tensor:
     """Latents `[n, C, h, w]` from noise of that shape, for the prompts' conditioning `cond` `[n, L, D]`.
 
     They are guided away from `uncond` `[n, L, D]`, the negative prompts'; None leaves guidance out. A batch
-    that is not full takes the first of the noise. The state stays fp32 whatever the UNet's precision.
-    `scheduler` is one of diffusers'; what it draws comes from `noise`, or for schedulers that draw by
-    themselves from its branch of that number. `on_step` is called after each evaluation of the UNet.
+    that is not full takes the first of the noise. The state stays fp32 whatever the UNet's precision. `added`
+    is what the UNet takes beside the hidden states, for uncond and cond. `scheduler` is one of diffusers';
+    what it draws comes from `noise`, or for schedulers that draw by themselves, which all do unless
+    `as_original`, from its branch of that number. `on_step` is called after each evaluation of the UNet.
     """
     context = cond if uncond is None else torch.cat([uncond, cond])
     context = context.to(unet.dtype)
-    step = _step_of(scheduler, eta, noise, branch, latents.shape)
+    if as_original and schedulers.is_original(scheduler):
+        step = _original_step(scheduler, eta, noise, latents.shape)
+    else:
+        step = _step(scheduler, eta, noise.branch(branch))
     latents = latents[: len(cond)] * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
         scaled = scheduler.scale_model_input(latents, t)
-        noise_pred = predict_noise(unet, scaled, t, context, None if uncond is None else guidance_scale)
+        scale = None if uncond is None else guidance_scale
+        noise_pred = predict_noise(unet, scaled, t, context, scale, added)
         latents = step(noise_pred, t, latents)
         on_step()
     return latents
 
 
 def predict_noise(
-    unet: Any, latents: Tensor, t: Tensor, context: Tensor, guidance_scale: float | None
+    unet: Any,
+    latents: Tensor,
+    t: Tensor,
+    context: Tensor,
+    guidance_scale: float | None,
+    added: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """The UNet's estimate of the noise in `latents` `[n, C, h, w]` at time step `t`, in fp32.
 
@@ -59,7 +71,11 @@ def predict_noise(
     """
     batch = latents if guidance_scale is None else torch.cat([latents, latents])
     noise_pred = unet(
-        batch.to(unet.dtype), t.to(latents.device), encoder_hidden_states=context, return_dict=False
+        batch.to(unet.dtype),
+        t.to(latents.device),
+        encoder_hidden_states=context,
+        added_cond_kwargs=added,
+        return_dict=False,
     )[0].float()
     if guidance_scale is None:
         return noise_pred
@@ -67,14 +83,10 @@ def predict_noise(
     return uncond + guidance_scale * (cond - uncond)
 
 
-def _step_of(
-    scheduler: Any, eta: float, noise: Noise | ImageNoise, branch: int, shape: Sequence[int]
-) -> Step:
+def _step(scheduler: Any, eta: float, generator: torch.Generator | list[torch.Generator]) -> Step:
     """One step of the scheduler: noise_pred, time step, latents -> latents."""
-    if schedulers.is_original(scheduler):
-        return _original_step(scheduler, eta, noise, shape)
     takes = inspect.signature(scheduler.step).parameters
-    given = {"eta": eta, "generator": noise.branch(branch)}
+    given = {"eta": eta, "generator": generator}
     extra = {name: value for name, value in given.items() if name in takes}
     return lambda noise_pred, t, latents: scheduler.step(noise_pred, t, latents, return_dict=False, **extra)[
         0

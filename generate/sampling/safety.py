@@ -1,4 +1,4 @@
-"""The safety checker of Stable Diffusion 1.x: images it objects to are blacked out."""
+"""The safety checker of Stable Diffusion 1.x, for images of any model: what it objects to is blacked out."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,7 @@ from visunex.base.errors import first_line
 from visunex.base.machine import is_memory_shortage
 
 from ..errors import CheckpointError
-from ..families.sd1.model import Model
+from ..families.model import Model
 from .memory import enough_memory
 
 __all__ = ["load_checker"]

@@ -1,6 +1,6 @@
 """Prompts and settings -> images, batch after batch, as the original script orders them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,9 @@ from torch import Tensor
 from visunex.base.errors import require
 
 from ..errors import SamplingError, UsageError
-from ..families.sd1.model import Model, load
-from ..prompts import Conditioner
+from ..families.loading import load
+from ..families.model import Model
+from ..families.prompts import Conditioner, Conditioning
 from ..settings import DEFAULT_MODEL, Precision, SeedOf, Settings, TextEncoder
 from ..steering import steer
 from ..taste import Taste
@@ -44,7 +45,7 @@ class Sampler:
 
     def __init__(self, model: Model, *, text_encoder: TextEncoder = "model") -> None:
         self.model = model
-        self.conditioner = Conditioner(model, text_encoder=text_encoder)
+        self.conditioner: Conditioner = model.conditioner(text_encoder)
 
     @classmethod
     def load(
@@ -97,7 +98,8 @@ class Sampler:
         noise = Noise(settings.seed, self._source(settings), self.model.device)
         with self._enough_memory(shape):
             start = noise.draw(shape) if settings.fixed_code and seed_of == "run" else None
-        draws = draws_per_batch(scheduler, fixed_code=settings.fixed_code)
+        own = self.model.AS_ORIGINAL and schedulers.is_original(scheduler)
+        draws = (len(scheduler.timesteps) if own else 0) + (0 if settings.fixed_code else 1)
         for number, group in enumerate(groups(prompts, settings)):
             if only not in (None, number):
                 if seed_of == "run":
@@ -106,18 +108,23 @@ class Sampler:
             drawn = noise if seed_of == "run" else self._image_noise(settings, number)
             with self._enough_memory(shape):
                 latents = drawn.draw(shape) if start is None else start
-                cond = torch.cat([self.conditioner.prompt(text, taste, on_personalise) for text in group])
+                cond = Conditioning.of(
+                    [self.conditioner.prompt(text, taste, on_personalise) for text in group]
+                )
+                uncond = self._uncond(settings, len(group))
                 with self.model.on_device(self.model.unet) as unet:
                     latents = denoise(
                         unet,
                         build_scheduler(self.model, settings),
                         latents,
-                        cond,
-                        self._uncond(settings, cond),
+                        cond.hidden,
+                        None if uncond is None else uncond.hidden,
+                        added=self._added(cond, uncond, shape),
                         guidance_scale=settings.guidance_scale,
                         eta=settings.eta,
                         noise=drawn,
                         branch=number,
+                        as_original=self.model.AS_ORIGINAL,
                         on_step=on_step,
                     )
                 images = decode(self.model, latents)
@@ -137,11 +144,18 @@ class Sampler:
         steps = len(build_scheduler(self.model, settings).timesteps)
         return steps * (1 if only else sum(1 for _ in groups(prompts, settings)))
 
-    def _uncond(self, settings: Settings, cond: Tensor) -> Tensor | None:
-        """Conditioning of the negative prompt for each of the batch; None where there is no guidance."""
+    def _uncond(self, settings: Settings, count: int) -> Conditioning | None:
+        """Conditioning of the negative prompt for each of a batch; None where there is no guidance."""
         if settings.guidance_scale == 1.0:
             return None
-        return self.conditioner.negative(settings.negative_prompt).expand_as(cond)
+        return self.conditioner.negative(settings.negative_prompt).repeated(count)
+
+    def _added(
+        self, cond: Conditioning, uncond: Conditioning | None, shape: tuple[int, int, int, int]
+    ) -> Mapping[str, Tensor] | None:
+        """What the UNet takes beside hidden states, for the batch as it is given to it: uncond first."""
+        both = cond if uncond is None else Conditioning.of([uncond, cond])
+        return self.model.added(both, shape[2] * self.model.factor, shape[3] * self.model.factor)
 
     def _image_noise(self, settings: Settings, number: int) -> ImageNoise:
         return ImageNoise(seeds_of(settings, number), self._source(settings), self.model.device)
@@ -177,13 +191,7 @@ def build_scheduler(model: Model, settings: Settings) -> Any:
     config = model.scheduler_config
     if settings.prediction:
         config = {**config, "prediction_type": schedulers.PREDICTIONS[settings.prediction]}
-    return schedulers.build(settings.scheduler, config, settings.steps)
-
-
-def draws_per_batch(scheduler: Any, *, fixed_code: bool) -> int:
-    """How many times a batch draws from the run's noise."""
-    own = len(scheduler.timesteps) if schedulers.is_original(scheduler) else 0
-    return own + (0 if fixed_code else 1)
+    return schedulers.build(settings.scheduler, config, settings.steps, as_original=model.AS_ORIGINAL)
 
 
 @torch.inference_mode()

@@ -25,10 +25,10 @@ _AS_ORIGINAL = {
 }
 
 
-def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
+def build(name: str, config: Mapping[str, Any], steps: int, *, as_original: bool = True) -> Any:
     """A diffusers scheduler over the model's own noise schedule `config`, set to `steps` steps.
 
-    Raises UsageError for an unknown name or a number of steps that the noise schedule does not have.
+    DDIM and PLMS take the original's time steps, or without `as_original` what the model's config says. Raises UsageError for an unknown name or a number of steps that the noise schedule does not have.
     """
     import diffusers
 
@@ -37,18 +37,20 @@ def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
     check_steps(steps, trained)
     if config.get("rescale_betas_zero_snr"):
         return _zero_snr(name, config, steps)
+    own = _AS_ORIGINAL if as_original else {}
     if name == DDIM:
-        scheduler = diffusers.DDIMScheduler.from_config(config, clip_sample=False, **_AS_ORIGINAL)
+        scheduler = diffusers.DDIMScheduler.from_config(config, clip_sample=False, **own)
     elif name == PLMS:
-        scheduler = _plms(config)
+        scheduler = _plms(config, own)
     else:
         return _other(name, config, steps)
     scheduler.set_timesteps(steps)
-    scheduler.timesteps = torch.from_numpy(_visited(name, original_timesteps(steps, trained)))
+    if as_original:
+        scheduler.timesteps = torch.from_numpy(_visited(name, original_timesteps(steps, trained)))
     return scheduler
 
 
-def _plms(config: Mapping[str, Any]) -> Any:
+def _plms(config: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
     """PLMS (Liu et al., arXiv 2202.09778), a multistep method over the noise; of v each step makes the noise.
 
     diffusers' own averages v over several time steps and turns the average into noise at the last of them: on
@@ -56,7 +58,7 @@ def _plms(config: Mapping[str, Any]) -> Any:
     """
     import diffusers
 
-    changes = {"skip_prk_steps": True, "prediction_type": "epsilon", **_AS_ORIGINAL}
+    changes = {"skip_prk_steps": True, "prediction_type": "epsilon", **own}
     scheduler = diffusers.PNDMScheduler.from_config(config, **changes)
     if config.get("prediction_type") == PREDICTIONS["v"]:
         step = scheduler.step

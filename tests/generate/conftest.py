@@ -1,12 +1,13 @@
 """Text encoders and whole models with random weights."""
 
 import os
-import re
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from original_layout import unet_and_vae
+from sdxl_models import random_xl
 
 # Tiny models on a shared machine: threads would cost more than they bring, here and in every process started.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -123,6 +124,11 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def xl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_xl(tmp_path_factory.mktemp("models") / "xl")
+
+
+@pytest.fixture(scope="session")
 def unprojected_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_model(tmp_path_factory.mktemp("models") / "plain", levels=3, projected=False)
 
@@ -134,84 +140,10 @@ def embedding_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# diffusers' names -> the original's: of the UNet's and the autoencoder's blocks, then of what is in a block.
-UNET_BLOCK = [
-    (r"time_embedding\.linear_(\d)", lambda m, k: f"time_embed.{(int(m[1]) - 1) * 2}"),
-    (r"conv_in", lambda m, k: "input_blocks.0.0"),
-    (r"conv_norm_out", lambda m, k: "out.0"),
-    (r"conv_out", lambda m, k: "out.2"),
-    (
-        r"down_blocks\.(\d)\.resnets\.(\d)",
-        lambda m, k: f"input_blocks.{1 + int(m[1]) * (k + 1) + int(m[2])}.0",
-    ),
-    (
-        r"down_blocks\.(\d)\.attentions\.(\d)",
-        lambda m, k: f"input_blocks.{1 + int(m[1]) * (k + 1) + int(m[2])}.1",
-    ),
-    (
-        r"down_blocks\.(\d)\.downsamplers\.0\.conv",
-        lambda m, k: f"input_blocks.{(int(m[1]) + 1) * (k + 1)}.0.op",
-    ),
-    (r"mid_block\.resnets\.(\d)", lambda m, k: f"middle_block.{2 * int(m[1])}"),
-    (r"mid_block\.attentions\.0", lambda m, k: "middle_block.1"),
-    (r"up_blocks\.(\d)\.resnets\.(\d)", lambda m, k: f"output_blocks.{int(m[1]) * (k + 1) + int(m[2])}.0"),
-    (r"up_blocks\.(\d)\.attentions\.(\d)", lambda m, k: f"output_blocks.{int(m[1]) * (k + 1) + int(m[2])}.1"),
-    (r"up_blocks\.0\.upsamplers\.0\.conv", lambda m, k: f"output_blocks.{k}.1.conv"),
-]
-UNET_INNER = {
-    ".norm1.": ".in_layers.0.",
-    ".conv1.": ".in_layers.2.",
-    ".norm2.": ".out_layers.0.",
-    ".conv2.": ".out_layers.3.",
-    ".time_emb_proj.": ".emb_layers.1.",
-    ".conv_shortcut.": ".skip_connection.",
-}
-VAE_BLOCK = [
-    (r"(en|de)coder\.conv_norm_out", lambda m, n: f"{m[1]}coder.norm_out"),
-    (r"encoder\.down_blocks\.(\d)\.resnets\.", lambda m, n: f"encoder.down.{m[1]}.block."),
-    (r"encoder\.down_blocks\.(\d)\.downsamplers\.0", lambda m, n: f"encoder.down.{m[1]}.downsample"),
-    (r"decoder\.up_blocks\.(\d)\.resnets\.", lambda m, n: f"decoder.up.{n - 1 - int(m[1])}.block."),
-    (r"decoder\.up_blocks\.(\d)\.upsamplers\.0", lambda m, n: f"decoder.up.{n - 1 - int(m[1])}.upsample"),
-    (r"(en|de)coder\.mid_block\.resnets\.(\d)", lambda m, n: f"{m[1]}coder.mid.block_{int(m[2]) + 1}"),
-    (r"(en|de)coder\.mid_block\.attentions\.0", lambda m, n: f"{m[1]}coder.mid.attn_1"),
-]
-VAE_INNER = {
-    ".conv_shortcut.": ".nin_shortcut.",
-    ".group_norm.": ".norm.",
-    ".to_q.": ".q.",
-    ".to_k.": ".k.",
-    ".to_v.": ".v.",
-    ".to_out.0.": ".proj_out.",
-}
-
-
-def renamed(name: str, blocks: list, inner: dict, number: int) -> str:
-    for pattern, replacement in blocks:
-        if match := re.match(pattern, name):
-            name = replacement(match, number) + name[match.end() :]
-            break
-    if ".transformer_blocks." not in name:
-        for theirs, ours in inner.items():
-            name = name.replace(theirs, ours)
-    return name
-
-
 def original_weights(folder: Path) -> dict[str, Tensor]:
     """The weights of a diffusers folder under the names that CompVis's checkpoints have."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
-    vae = AutoencoderKL.from_pretrained(folder / "vae")
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder")
-    found = {}
-    for name, value in unet.state_dict().items():
-        key = renamed(name, UNET_BLOCK, UNET_INNER, unet.config.layers_per_block)
-        found["model.diffusion_model." + key] = value
-    levels = len(vae.config.block_out_channels)
-    for name, value in vae.state_dict().items():
-        key = renamed(name, VAE_BLOCK, VAE_INNER, levels)
-        linear = ".mid.attn_1." in key and key.endswith("weight") and ".norm." not in key
-        found["first_stage_model." + key] = value[:, :, None, None] if linear else value
+    found = unet_and_vae(folder)
     for name, value in text_encoder.state_dict().items():
         prefix = "" if name.startswith("text_model.") else "text_model."
         found["cond_stage_model.transformer." + prefix + name] = value

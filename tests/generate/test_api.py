@@ -99,7 +99,7 @@ def test_the_public_names_make_an_image(model_folder, embedding_file):
     assert [image.size for image in batch.images] == [(64, 64)] * 2
     model, ids = sampler.model, sampler.conditioner.tokens("a castle at night")
     moved = personalise(model.text_encoder, model.text_projection, ids, taste.embedding, steps=1)
-    assert torch.equal(moved, sampler.conditioner.prompt("a castle at night", taste))
+    assert torch.equal(moved, sampler.conditioner.prompt("a castle at night", taste).hidden)
 
 
 def test_the_package_runs_as_the_command():

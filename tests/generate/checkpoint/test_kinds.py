@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from visunex.generate.errors import CheckpointError
-from visunex.generate.families.sd1 import model as models
+from visunex.generate.families import loading as models
 
 UNET = "model.diffusion_model."
 SD1 = {
@@ -38,13 +38,33 @@ def with_channels(count: int) -> dict[str, tuple[int, ...]]:
 
 
 WEIGHTS: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
-    "SDXL": (
+    "SDXL without a UNet": (
         {
             "conditioner.embedders.0.transformer.text_model.embeddings.position_embedding.weight": (7, 8),
             "conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias": (8,),
-            f"{UNET}label_emb.0.0.weight": (8, 28),
+            "first_stage_model.decoder.conv_in.weight": (8, 4, 3, 3),
         },
-        "an SDXL model",
+        "holds no UNet",
+        "a whole checkpoint",
+    ),
+    "SDXL inpainting": (
+        with_channels(9) | {"conditioner.embedders.1.model.ln_final.weight": (8,)},
+        "an SDXL inpainting model",
+        FROM,
+    ),
+    "SDXL editing": (
+        with_channels(8) | {f"{UNET}label_emb.0.0.weight": (8, 28)},
+        "an SDXL editing model",
+        FROM,
+    ),
+    "SDXL of latent consistency": (
+        SD1 | {"conditioner.embedders.1.x": (8,), f"{UNET}time_embed.cond_proj.weight": (8, 8)},
+        "a latent consistency model",
+        FROM,
+    ),
+    "EDM": (
+        {"conditioner.embedders.1.model.ln_final.weight": (8,), "edm_mean": (4,)},
+        "the EDM noise schedule",
         MODEL,
     ),
     "SDXL refiner": (
@@ -54,8 +74,8 @@ WEIGHTS: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
     ),
     "SDXL UNet of diffusers": (
         {"add_embedding.linear_1.weight": (8, 28), "conv_in.weight": (8, 4, 3, 3)},
-        "an SDXL UNet",
-        MODEL,
+        "an SDXL UNet alone",
+        PART,
     ),
     "SD2": (
         SD1 | {"cond_stage_model.model.token_embedding.weight": (8, 1024)},
@@ -218,7 +238,24 @@ def unet_config(**changes: Any) -> dict[str, Any]:
 
 
 FOLDERS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "SDXL": ({"unet/config.json": unet_config(addition_embed_type="text_time")}, "an SDXL UNet", MODEL),
+    "SDXL refiner": (
+        {
+            "model_index.json": {"_class_name": "StableDiffusionXLImg2ImgPipeline"},
+            "unet/config.json": unet_config(
+                addition_embed_type="text_time",
+                addition_time_embed_dim=256,
+                cross_attention_dim=1280,
+                projection_class_embeddings_input_dim=2560,
+            ),
+        },
+        "an SDXL refiner",
+        MODEL,
+    ),
+    "SDXL inpainting": (
+        {"unet/config.json": unet_config(addition_embed_type="text_time", in_channels=9)},
+        "an SDXL inpainting model",
+        FROM,
+    ),
     "SD2": ({"unet/config.json": unet_config(cross_attention_dim=1024)}, "Stable Diffusion 2", MODEL),
     "inpainting": ({"unet/config.json": unet_config(in_channels=9)}, "9 channels", FROM),
     "pix2pix": ({"unet/config.json": unet_config(in_channels=8)}, "InstructPix2Pix", FROM),

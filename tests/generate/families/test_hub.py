@@ -27,7 +27,7 @@ def publish(web: StandIn, name: str, *files: str, **said: Any) -> None:
     web.pages[f"/api/models/{name}"] = Page(json.dumps(about).encode())
 
 
-SUPPORTED = "but only Stable Diffusion 1.x models are supported"
+SUPPORTED = "but only Stable Diffusion 1.x and SDXL models are supported"
 UNET = "unet/config.json"
 
 
@@ -36,7 +36,7 @@ UNET = "unet/config.json"
     [
         (["transformer/config.json"], {"tags": ("diffusers:FluxPipeline",)}, "a Flux model"),
         ([], {"config": {"diffusers": {"_class_name": "StableDiffusion3Pipeline"}}}, "Stable Diffusion 3"),
-        ([UNET], {"tags": ("diffusers:StableDiffusionXLPipeline",)}, "an SDXL model"),
+        ([UNET], {"tags": ("diffusers:StableDiffusionXLInpaintPipeline",)}, "an SDXL inpainting model"),
         (
             ["transformer/config.json"],
             {"tags": ("diffusers:PixArtSigmaPipeline",)},
@@ -65,17 +65,21 @@ def test_another_family_is_named_before_anything_is_fetched(
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "said", "family"),
     [
-        ([UNET], {"tags": ("diffusers:StableDiffusionPipeline",)}),
-        ([UNET], {"tags": ("diffusers:StableDiffusionControlNetPipeline",)}),
-        ([UNET], {"tags": ("diffusers:SomebodysOwnPipeline",), "config": None}),
-        ([], {"tags": None, "config": []}),
+        ([UNET], {"tags": ("diffusers:StableDiffusionPipeline",)}, None),
+        ([UNET], {"tags": ("diffusers:StableDiffusionControlNetPipeline",)}, None),
+        ([UNET], {"tags": ("diffusers:SomebodysOwnPipeline",), "config": None}, None),
+        ([], {"tags": None, "config": []}, None),
+        ([UNET], {"tags": ("diffusers:StableDiffusionXLPipeline",)}, "sdxl"),
+        ([UNET], {"config": {"diffusers": {"_class_name": "StableDiffusionXLControlNetPipeline"}}}, "sdxl"),
     ],
 )
-def test_what_may_be_one_passes(hub: StandIn, files: list[str], said: dict[str, Any]) -> None:
+def test_what_may_be_one_passes(
+    hub: StandIn, files: list[str], said: dict[str, Any], family: str | None
+) -> None:
     publish(hub, "some/one", *files, **said)
-    check_hub("some/one")
+    assert check_hub("some/one") == family
 
 
 def test_a_wrong_name_is_told_and_a_confused_server_is_not(hub: StandIn) -> None:

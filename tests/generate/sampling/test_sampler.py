@@ -91,8 +91,8 @@ class Original:
 @pytest.mark.parametrize("steps", [30, 50, 7])
 @pytest.mark.parametrize(("name", "eta"), [("ddim", 0.0), ("ddim", 0.5), ("plms", 0.0)])
 def test_trajectories_are_the_originals(sampler, name, eta, steps):
-    cond = torch.cat([sampler.conditioner.prompt(text) for text in ("a castle", "a ship")])
-    uncond = sampler.conditioner.negative("").expand_as(cond)
+    cond = torch.cat([sampler.conditioner.prompt(text).hidden for text in ("a castle", "a ship")])
+    uncond = sampler.conditioner.negative("").hidden.expand_as(cond)
     original = Original(sampler.model.unet, cond, uncond, steps, eta, seed=5)
     expected = getattr(original, name)()
     noise = Noise(5, "cpu", "cpu")
@@ -217,15 +217,15 @@ def test_a_prompt_is_personalised_once_in_a_run(model_folder):
 def test_the_empty_and_the_negative_prompt_are_never_personalised(model_folder):
     fresh = Sampler.load(str(model_folder), device="cpu")
     assert counted(fresh, "", Settings(steps=1, negative_prompt="fog"), [taste()]) == 0
-    before = fresh.conditioner.negative("fog")
+    before = fresh.conditioner.negative("fog").hidden
     assert counted(fresh, "a castle", Settings(steps=1, negative_prompt="fog"), [taste(steps=2)]) == 2
-    assert torch.equal(before, fresh.conditioner.negative("fog"))
+    assert torch.equal(before, fresh.conditioner.negative("fog").hidden)
 
 
 def test_prompts_of_a_batch_are_personalised_each_on_its_own(sampler):
     together = [sampler.conditioner.prompt(text, taste()) for text in ("a castle", "a ship")]
     alone = Sampler(sampler.model).conditioner.prompt("a ship", taste())
-    assert torch.equal(together[1], alone)
+    assert torch.equal(together[1].hidden, alone.hidden)
 
 
 def test_an_embedding_of_another_size_is_refused(sampler):

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from visunex.generate.errors import CheckpointError, UsageError
 from visunex.generate.families.devices import find_device
-from visunex.generate.families.sd1 import model as models
+from visunex.generate.families import loading as models
 from visunex.generate.steering.reference import aesthetic_gradients
 from visunex.generate.steering.steer import personalise
 from visunex.generate.tokens import clip_tokenizer
@@ -135,7 +135,7 @@ def without(weights, prefix):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda w: w | {"conditioner.embedders.0.x": torch.ones(1)}, "SDXL"),
+        (lambda w: w | {"conditioner.embedders.0.model.x": torch.ones(1)}, "SDXL refiner"),
         (lambda w: w | {"cond_stage_model.model.x": torch.ones(1)}, "Stable Diffusion 2"),
         (lambda w: without(w, "first_stage_model."), "no VAE"),
         (lambda w: w | {OUT: w[OUT].to(torch.int8)}, "as int8, not as floating-point numbers"),

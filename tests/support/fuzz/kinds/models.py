@@ -112,11 +112,9 @@ def _checkpoints(_: Path) -> Iterable[Seed]:
 
 @loader("checkpoint", _checkpoints)
 def _checkpoint(path: Path) -> None:
-    from visunex.generate.checkpoint.reader import read_weights
-    from visunex.generate.families.sd1.checkpoint import load_checkpoint
+    from visunex.generate.families.loading import load
 
-    read_weights(path)
-    load_checkpoint(path, torch.float32)
+    load(str(path), device="cpu")
 
 
 def _copied(source: Path, folder: Path) -> Iterable[Seed]:
@@ -142,11 +140,10 @@ def _sd_folder(folder: Path) -> Iterable[Seed]:
 
 @loader("model folder", _sd_folder, share=0.02)
 def _load_sd(path: Path) -> None:
-    from visunex.generate.families.sd1.folder import load_folder
+    from visunex.generate.families.loading import load
 
     root = next(each for each in path.parents if each.name == "sd")
-    parts = load_folder(str(root), torch.float32)
-    parts.tokenizer("a castle", padding="max_length", max_length=77, truncation=True)
+    load(str(root), device="cpu").tokenizer("a castle", padding="max_length", max_length=77, truncation=True)
 
 
 def _clip_folder(folder: Path) -> Iterable[Seed]:

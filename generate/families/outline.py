@@ -1,4 +1,4 @@
-"""What can be said of a model before it is loaded, and without torch: is it one, and of which size.
+"""What can be said of a model before it is loaded, and without torch: of which family it is, and its sizes.
 
 From a folder's configurations, here or in the Hub's cache, or the header of a single safetensors file.
 """
@@ -12,17 +12,17 @@ from typing import Any
 from visunex.demo import TINY_MODEL
 from visunex.demo.tiny import SD_FOLDER
 
-from ...checkpoint.configs import CONFIGS, check_folder, read_json
-from ...checkpoint.folders import kind_of_folder
-from ...checkpoint.headers import Entry, header_of, is_safetensors
-from ...checkpoint.kinds import WANTED, kind_of
-from ...errors import CheckpointError
-from ..hub import cached_folder, check_hub
-from ..names import check_name
+from ..checkpoint.configs import CONFIGS, check_folder, read_json
+from ..checkpoint.folders import kind_of_folder
+from ..checkpoint.headers import Entry, header_of, is_safetensors
+from ..checkpoint.kinds import Family, accepted, family_of
+from ..errors import CheckpointError
+from .hub import cached_folder, check_hub
+from .names import check_name
 
-__all__ = ["SAMPLE_SIZE", "STEPS", "Outline", "check_model", "outline"]
+__all__ = ["SAMPLE_SIZES", "STEPS", "Outline", "check_model", "outline"]
 
-SAMPLE_SIZE = 64  # latents along a side, where a config does not say
+SAMPLE_SIZES: dict[Family, int] = {"sd1": 64, "sdxl": 128}  # latents along a side, where a config is silent
 STEPS = 1000  # of the noise schedule, where a config does not say
 _LEVEL = re.compile(r"(?:.*\.)?encoder\.down\.(\d+)\.block\.0\.conv1\.weight")
 
@@ -35,46 +35,40 @@ class Outline:
     """
 
     name: str
+    family: Family
     factor: int
     channels: int
     size: tuple[int, int]
     steps: int = STEPS
 
 
-def check_model(name: str) -> None:
-    """Raise CheckpointError, saying why, for a name, a folder or a file that is no Stable Diffusion 1.x.
+def check_model(name: str) -> Family | None:
+    """The family of the model called `name`; None where that is known once it is fetched or read.
 
-    Of what passes the weights have not been read.
+    Raises CheckpointError, saying why, for a name, a folder or a file that is of no family that is taken. Of
+    what passes the weights have not been read.
     """
     path = Path(name)
     if name == TINY_MODEL:
-        return
+        return "sd1"
     if path.is_file():
-        _check_file(path)
-    elif path.is_dir():
-        _check_folder(path)
-    else:
-        check_name(name)
-        check_hub(name)
+        header = _header(path)
+        return family_of(_shapes(header), name) if header else None  # the others are read by torch
+    if path.is_dir():
+        return _check_folder(path)
+    check_name(name)
+    return check_hub(name)
 
 
-def _check_folder(path: Path) -> None:
-    if kind := kind_of_folder(path):
-        raise CheckpointError(f"{path} is {kind.what}, but {WANTED}: {kind.advice}")
+def _check_folder(path: Path) -> Family:
+    family = accepted(kind_of_folder(path), str(path))
     if not (path / CONFIGS["unet"]).is_file():
         raise CheckpointError(
             f"{path} is no diffusers folder: it has no unet/config.json. Give --model a folder that has, "
             "a checkpoint's file, or a Hub name"
         )
     check_folder(path)
-
-
-def _check_file(path: Path) -> None:
-    """Raise CheckpointError for a safetensors file of something else; the others are read by torch."""
-    header = _header(path)
-    kind = kind_of({name: entry.shape for name, entry in header.items()}) if header else None
-    if kind is not None:
-        raise CheckpointError(f"{path} is {kind.what}, but {WANTED}: {kind.advice}")
+    return family
 
 
 def outline(name: str) -> Outline | None:
@@ -93,12 +87,17 @@ def _header(path: Path) -> Mapping[str, Entry]:
         return {}
 
 
+def _shapes(header: Mapping[str, Entry]) -> dict[str, tuple[int, ...]]:
+    return {name: entry.shape for name, entry in header.items()}
+
+
 def _of_header(name: str, header: Mapping[str, Entry]) -> Outline | None:
     levels = {match[1] for each in header if (match := _LEVEL.fullmatch(each))}
     first = next((each for key, each in header.items() if key.endswith("input_blocks.0.0.weight")), None)
     if not levels or first is None or len(first.shape) < 2:
         return None
-    return _outline(name, len(levels), first.shape[1], SAMPLE_SIZE, STEPS)
+    family = family_of(_shapes(header), name)
+    return _outline(name, family, len(levels), first.shape[1], None, STEPS)
 
 
 def _of_configs(name: str, folder: Path) -> Outline | None:
@@ -107,12 +106,18 @@ def _of_configs(name: str, folder: Path) -> Outline | None:
     steps = scheduler.get("num_train_timesteps", STEPS)
     if not isinstance(levels, list) or not isinstance(channels, int) or not isinstance(steps, int):
         return None
-    return _outline(name, len(levels), channels, unet.get("sample_size") or SAMPLE_SIZE, steps)
+    family = accepted(kind_of_folder(folder), name)
+    return _outline(name, family, len(levels), channels, unet.get("sample_size"), steps)
 
 
-def _outline(name: str, levels: int, channels: int, side: Any, steps: int) -> Outline:
-    factor = 2 ** (levels - 1)
+def _outline(name: str, family: Family, levels: int, channels: int, side: Any, steps: int) -> Outline:
+    factor, side = 2 ** (levels - 1), side or SAMPLE_SIZES[family]
     height, width = side if isinstance(side, list) and len(side) == 2 else (side, side)
     return Outline(
-        name=name, factor=factor, channels=channels, size=(height * factor, width * factor), steps=steps
+        name=name,
+        family=family,
+        factor=factor,
+        channels=channels,
+        size=(height * factor, width * factor),
+        steps=steps,
     )

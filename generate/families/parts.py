@@ -1,4 +1,4 @@
-"""The parts that a Stable Diffusion 1.x model is made of, whatever they were read from."""
+"""The parts that a model is made of, whatever they were read from; a family may add to them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,3 +22,13 @@ class Parts:
     tokenizer: Any
     scheduler_config: Mapping[str, Any]
     own_projection: Tensor | None = None
+
+    @property
+    def networks(self) -> tuple[Any, ...]:
+        """Everything that has weights."""
+        return self.unet, self.vae, self.text_encoder
+
+    @property
+    def readers(self) -> tuple[tuple[Any, Any], ...]:
+        """Each tokenizer, and the text encoder that takes its tokens."""
+        return ((self.tokenizer, self.text_encoder),)

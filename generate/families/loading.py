@@ -1,0 +1,70 @@
+"""A model's name, folder or file -> its parts on a device, by the family that it is of."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from visunex.base.machine import keep_memory
+from visunex.demo import TINY_MODEL
+
+from ..checkpoint.kinds import Family, family_of
+from ..checkpoint.reader import SUFFIXES, read_weights
+from ..settings import DEFAULT_MODEL, Precision
+from ..tokens import check_tokenizer
+from . import sd1, sdxl
+from .devices import find_device, precision_on
+from .folders import family_of_folder
+from .model import Model
+from .parts import Parts
+
+__all__ = ["load"]
+
+FAMILIES: dict[Family, Any] = {"sd1": sd1, "sdxl": sdxl}
+KEPT = 2**31 - 1  # bytes: a step of the UNet and the steering each take up to 1 GB, over and over
+
+
+def load(
+    name: str = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    precision: Precision = "autocast",
+    lowvram: bool = False,
+    variant: str | None = None,
+) -> Model:
+    """Load a Hub name, a diffusers folder, a single `.safetensors` or `.ckpt` file, or `visunex-tiny`.
+
+    `device` is a torch device or `auto`; `precision` is `full` (fp32) or `autocast` (fp16 UNet and VAE on a
+    GPU, fp32 on a CPU, as the original's autocast did). `variant` chooses among a folder's files: `fp16`.
+    Raises CheckpointError for what is not there or not readable, UsageError for a device that is not there.
+    """
+    target = find_device(device)
+    if target.type == "cpu":
+        keep_memory(KEPT)
+    family, parts = _parts(name, precision_on(target, precision), variant)
+    for tokenizer, encoder in parts.readers:
+        check_tokenizer(tokenizer, encoder.config.vocab_size, name)
+    model: Model = family.Model(name=name, device=target, lowvram=lowvram, **vars(parts))
+    for part in (model.unet, model.vae):  # convolutions run faster so; on two CPU threads by 17 times
+        part.to(memory_format=torch.channels_last)
+    for part in model.networks:
+        part.eval().requires_grad_(False)
+        if not lowvram:
+            part.to(target)
+    if lowvram:
+        model.vae.enable_slicing()
+        model.vae.enable_tiling()
+    return model
+
+
+def _parts(name: str, dtype: torch.dtype, variant: str | None) -> tuple[Any, Parts]:
+    """The family's room, and the parts that it loads."""
+    if name == TINY_MODEL:
+        return sd1, sd1.load_tiny(dtype)
+    path = Path(name)
+    if path.is_file() or (path.suffix.lower() in SUFFIXES and not path.is_dir()):
+        weights = read_weights(path)
+        family = FAMILIES[family_of({key: tuple(value.shape) for key, value in weights.items()}, name)]
+        return family, family.load_checkpoint(weights, path, dtype)
+    family = FAMILIES[family_of_folder(name)]
+    return family, family.load_folder(name, dtype, variant)
