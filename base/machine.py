@@ -5,7 +5,7 @@ import errno
 import os
 import sys
 
-__all__ = ["cores", "is_memory_shortage", "keep_memory"]
+__all__ = ["cores", "free_memory", "is_memory_shortage", "keep_memory"]
 
 _SHORTAGE = ("out of memory", "allocate memory", "not enough memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 
@@ -16,6 +16,16 @@ _LARGEST = (2**25, 2**28)  # bytes of a block that is kept; older C libraries ta
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int | None:
+    """Bytes that a process may still take, swap among them; None where the system does not tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
+            rows = dict(line.split(":", 1) for line in file)
+        return 1024 * sum(int(rows[name].split()[0]) for name in ("MemAvailable", "SwapFree"))
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def keep_memory(most: int = 2**28) -> None:

@@ -133,8 +133,8 @@ WHAT = [
     option("--negative_prompt", "What the picture must not show.", default=""),
     option(
         "--model",
-        "A Stable Diffusion 1.x model: a folder, a .safetensors or .ckpt file, or a name on the Hugging Face "
-        "Hub, fetched when first used (4 GB); visunex-tiny is a toy that needs no network.",
+        "A Stable Diffusion 1.x or SDXL model: a folder, a .safetensors or .ckpt file, or a name on the "
+        "Hugging Face Hub, fetched when first used (4 to 14 GB); visunex-tiny is a toy without a network.",
         "--ckpt",
         default=DEFAULT_MODEL,
     ),
@@ -159,7 +159,7 @@ TASTE = [
     option("--aesthetic_lr", "Length of each such step.", type=Finite(), default=1e-4),
     option(
         "--text-encoder",
-        "The text encoder to personalise: the model's own, or OpenAI's as the original did.",
+        "The text encoder of Stable Diffusion 1.x to personalise: its own, or OpenAI's as the original did.",
         type=click.Choice(["model", "openai"]),
         default="model",
     ),

@@ -15,8 +15,8 @@ MERGES = 49_152 - 256 - 2  # OpenAI's CLIP uses so many of the list's merges
 
 
 def clip_tokenizer(pad: str = "<|endoftext|>") -> Any:
-    """transformers' CLIPTokenizer with OpenAI CLIP's 49408 tokens, padding with the end-of-text token, or with
-    what the text encoder was trained with."""
+    """transformers' CLIPTokenizer with OpenAI CLIP's 49408 tokens, padding with the end-of-text token, or
+    with what the text encoder was trained with."""
     from transformers import CLIPTokenizer
 
     letters = _byte_letters()

@@ -4,6 +4,7 @@ Nothing here loads torch.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from visunex.base.torch_files import TorchFileError, called_by
 
 from ..errors import CheckpointError
 
-__all__ = ["Entry", "check_weights", "header_of", "is_safetensors", "only_variant"]
+__all__ = ["Entry", "check_weights", "header_of", "is_safetensors", "only_variant", "weights_in"]
 
 # NAME.fp16.safetensors, and as shards NAME.fp16-00001-of-00002.safetensors
 _VARIANT = re.compile(
@@ -65,6 +66,20 @@ def _entry(found: Mapping[str, object]) -> Entry:
     if not isinstance(shape, list) or not isinstance(dtype, str):
         raise TypeError
     return Entry(tuple(map(int, shape)), dtype)
+
+
+def weights_in(folder: Path) -> int:
+    """How many numbers a part's folder holds in safetensors files, of the variant that has most; 0 where not
+    told."""
+    counts: dict[str | None, int] = {}
+    for path in folder.glob("*.safetensors"):
+        try:
+            count = sum(math.prod(entry.shape) for entry in header_of(path).values())
+        except (CheckpointError, OSError):  # whoever reads the file says what is wrong with it
+            continue
+        variant = _variant_of(path.name)
+        counts[variant] = counts.get(variant, 0) + count
+    return max(counts.values(), default=0)
 
 
 def only_variant(folder: Path) -> str | None:

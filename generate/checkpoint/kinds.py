@@ -111,8 +111,8 @@ def kind_of_class(name: str) -> Kind | None:
 def kind_of_pipeline(name: str, *, has_unet: bool) -> Kind | None:
     """What a model is whose model_index.json names this pipeline of diffusers.
 
-    The many pipelines for Stable Diffusion 1 and 2 are told apart by the UNet, and what an SDXL is, too. Where
-    one is there (`has_unet`) a pipeline that is not in the table may be one of them.
+    The many pipelines for Stable Diffusion 1 and 2 are told apart by the UNet, and what an SDXL is, too.
+    Where one is there (`has_unet`) a pipeline that is not in the table may be one of them.
     """
     if re.match(r"StableDiffusion(?!XL|3)", name):
         return None

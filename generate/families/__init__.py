@@ -1,10 +1,10 @@
 """Families of diffusion models, a folder for each, with the same file names in each.
 
-`model.py`: a model's name, folder or file -> `Model`, its parts on a device. `folder.py`: from a diffusers
-folder or the Hub; `checkpoint.py`: from one file in the family's layout; both give `parts.py`'s `Parts`.
-`outline.py`: what can be said of a model before it is loaded. `text_encoder.py`: what the family's files
-leave out of the text side. `conditioning.py`: `FAMILY`, how the family's pipelines in diffusers are
-conditioned, which is all that `steered` needs of one. `family.py` has what it says; `recognise.py` tells
-families by a pipeline's components, and is where a new one is entered. Reads models, writes only what it
-fetched, into the cache. May import `checkpoint`, `tokens`, `settings`, `net` and below.
+A family's `folder.py` reads a diffusers folder or the Hub, its `checkpoint.py` one file in the family's
+layout; both give its `Parts`. `model.py` is what the sampler asks of them, `prompts.py` their text side.
+Beside them: `loading.py` (a model's name -> the family's `Model`), `outline.py` (what can be said before),
+`folders.py` and `single_file.py` (what reading has in common). `conditioning.py` is `FAMILY`, how the family's pipelines in
+diffusers are conditioned, which is all that `steered` needs of one: `family.py` has what it says,
+`recognise.py` tells families by a pipeline's components. Reads models, writes only what it fetched,
+into the cache. May import `checkpoint`, `steering`, `tokens`, `settings`, `taste`, `net` and below.
 """

@@ -76,8 +76,8 @@ class Folder:
 
     @contextmanager
     def checked(self, *parts: str) -> Iterator[None]:
-        """Raise CheckpointError for weights that are no plain numbers: before the block, or of what it fetches
-        behind it."""
+        """Raise CheckpointError for weights that are no plain numbers: before the block, or, of what it
+        fetches, behind it."""
         own = Path(self.name)
         if is_here := own.is_dir():
             self._check(own, parts)
@@ -104,7 +104,7 @@ class Folder:
         return network
 
     def text_encoder(self, part: str = "text_encoder", *, projected: bool = False) -> Any:
-        """transformers' CLIP text model in fp32, with a projection where its configuration says so, or must."""
+        """transformers' CLIP text model in fp32, with a projection where its config says so, or must."""
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
         config = CLIPTextConfig.from_pretrained(self.name, subfolder=part)

@@ -5,17 +5,19 @@ from typing import Any
 
 import torch
 
-from visunex.base.machine import keep_memory
+from visunex.base.machine import free_memory, keep_memory
 from visunex.demo import TINY_MODEL
 
 from ..checkpoint.kinds import Family, family_of
 from ..checkpoint.reader import SUFFIXES, read_weights
+from ..errors import MemoryShortageError
 from ..settings import DEFAULT_MODEL, Precision
 from ..tokens import check_tokenizer
 from . import sd1, sdxl
 from .devices import find_device, precision_on
 from .folders import family_of_folder
 from .model import Model
+from .outline import outline
 from .parts import Parts
 
 __all__ = ["load"]
@@ -40,6 +42,7 @@ def load(
     """
     target = find_device(device)
     if target.type == "cpu":
+        _require_memory(name)
         keep_memory(KEPT)
     family, parts = _parts(name, precision_on(target, precision), variant)
     for tokenizer, encoder in parts.readers:
@@ -55,6 +58,20 @@ def load(
         model.vae.enable_slicing()
         model.vae.enable_tiling()
     return model
+
+
+def _require_memory(name: str) -> None:
+    """Raise MemoryShortageError, before anything is read, for a model that does not fit here as fp32.
+
+    The system would end the process in the midst of it, without a word.
+    """
+    found, free = outline(name), free_memory()
+    needed = 4 * found.weights if found else 0
+    if free is not None and needed > free:
+        raise MemoryShortageError(
+            f"{name} takes {needed / 1e9:.1f} GB of memory on the CPU and {free / 1e9:.1f} GB are free: "
+            "end other programs, or take a smaller model or a machine with more memory"
+        )
 
 
 def _parts(name: str, dtype: torch.dtype, variant: str | None) -> tuple[Any, Parts]:

@@ -87,5 +87,5 @@ class Model(Parts):
         raise NotImplementedError
 
     def added(self, cond: Conditioning, height: int, width: int) -> Mapping[str, Tensor] | None:
-        """What the UNet takes beside the prompts' hidden states, for images of so many pixels, in its dtype."""
+        """What the UNet takes beside hidden states, for images of so many pixels, in its dtype."""
         return None

@@ -3,9 +3,10 @@
 From a folder's configurations, here or in the Hub's cache, or the header of a single safetensors file.
 """
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from visunex.demo.tiny import SD_FOLDER
 
 from ..checkpoint.configs import CONFIGS, check_folder, read_json
 from ..checkpoint.folders import kind_of_folder
-from ..checkpoint.headers import Entry, header_of, is_safetensors
+from ..checkpoint.headers import Entry, header_of, is_safetensors, weights_in
 from ..checkpoint.kinds import Family, accepted, family_of
 from ..errors import CheckpointError
 from .hub import cached_folder, check_hub
@@ -23,6 +24,7 @@ from .names import check_name
 __all__ = ["SAMPLE_SIZES", "STEPS", "Outline", "check_model", "outline"]
 
 SAMPLE_SIZES: dict[Family, int] = {"sd1": 64, "sdxl": 128}  # latents along a side, where a config is silent
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 STEPS = 1000  # of the noise schedule, where a config does not say
 _LEVEL = re.compile(r"(?:.*\.)?encoder\.down\.(\d+)\.block\.0\.conv1\.weight")
 
@@ -31,7 +33,7 @@ _LEVEL = re.compile(r"(?:.*\.)?encoder\.down\.(\d+)\.block\.0\.conv1\.weight")
 class Outline:
     """Sizes of a model: pixels per latent, channels of a latent, height and width that it was made for.
 
-    `steps` is the length of its noise schedule.
+    `steps` is the length of its noise schedule; `weights` how many numbers it has, 0 where that is not known.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Outline:
     channels: int
     size: tuple[int, int]
     steps: int = STEPS
+    weights: int = 0
 
 
 def check_model(name: str) -> Family | None:
@@ -97,7 +100,9 @@ def _of_header(name: str, header: Mapping[str, Entry]) -> Outline | None:
     if not levels or first is None or len(first.shape) < 2:
         return None
     family = family_of(_shapes(header), name)
-    return _outline(name, family, len(levels), first.shape[1], None, STEPS)
+    found = _outline(name, family, len(levels), first.shape[1], None, STEPS)
+    own = (entry for key, entry in header.items() if "model_ema." not in key)
+    return replace(found, weights=sum(math.prod(entry.shape) for entry in own))
 
 
 def _of_configs(name: str, folder: Path) -> Outline | None:
@@ -107,7 +112,8 @@ def _of_configs(name: str, folder: Path) -> Outline | None:
     if not isinstance(levels, list) or not isinstance(channels, int) or not isinstance(steps, int):
         return None
     family = accepted(kind_of_folder(folder), name)
-    return _outline(name, family, len(levels), channels, unet.get("sample_size"), steps)
+    found = _outline(name, family, len(levels), channels, unet.get("sample_size"), steps)
+    return replace(found, weights=sum(weights_in(folder / part) for part in PARTS))
 
 
 def _outline(name: str, family: Family, levels: int, channels: int, side: Any, steps: int) -> Outline:

@@ -28,7 +28,8 @@ _AS_ORIGINAL = {
 def build(name: str, config: Mapping[str, Any], steps: int, *, as_original: bool = True) -> Any:
     """A diffusers scheduler over the model's own noise schedule `config`, set to `steps` steps.
 
-    DDIM and PLMS take the original's time steps, or without `as_original` what the model's config says. Raises UsageError for an unknown name or a number of steps that the noise schedule does not have.
+    DDIM and PLMS take the original's time steps, or without `as_original` what the model's config says.
+    Raises UsageError for an unknown name or a number of steps that the noise schedule does not have.
     """
     import diffusers
 

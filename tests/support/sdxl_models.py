@@ -23,8 +23,12 @@ def random_xl(
     folder: Path, *, projected: bool = True, unet: Mapping[str, Any] | None = None, **scheduler: Any
 ) -> Path:
     """A whole SDXL of the base model's shape, tiny and untrained; `projected` gives CLIP-L a projection."""
-    from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline
-    from diffusers import UNet2DConditionModel
+    from diffusers import (
+        AutoencoderKL,
+        EulerDiscreteScheduler,
+        StableDiffusionXLPipeline,
+        UNet2DConditionModel,
+    )
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     from visunex.generate.tokens import clip_tokenizer

@@ -89,7 +89,9 @@ def unet_config(weights: Weights, feature: int) -> dict[str, Any]:
     levels = unet_levels(weights)
     taken = weights[UNET + "label_emb.0.0.weight"].shape[1]
     if (taken - feature) % SIZES or taken <= feature:
-        raise ValueError(f"its UNet takes {taken} numbers beside the prompt, which no text encoder here gives")
+        raise ValueError(
+            f"its UNet takes {taken} numbers beside the prompt, which no text encoder here gives"
+        )
     return {
         **levels,
         "transformer_layers_per_block": [_transformers(weights, block) for block in firsts_of(weights)],
@@ -122,7 +124,9 @@ def text_config_2(weights: Weights) -> dict[str, Any]:
         "vocab_size": vocabulary,
         "hidden_size": width,
         "intermediate_size": weights[f"{blocks}0.mlp.c_fc.weight"].shape[0],
-        "num_hidden_layers": len(numbers_in(weights, blocks.replace(".", r"\.") + r"(\d+)\.mlp\.c_fc\.weight")),
+        "num_hidden_layers": len(
+            numbers_in(weights, blocks.replace(".", r"\.") + r"(\d+)\.mlp\.c_fc\.weight")
+        ),
         "num_attention_heads": max(1, width // HEAD_WIDTH),
         "max_position_embeddings": weights[TEXT_2 + "positional_embedding"].shape[0],
         "projection_dim": _projection(weights).shape[1],

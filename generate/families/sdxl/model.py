@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ...settings import TextEncoder
 from .. import model
-from ..sd1.text_encoder import CLIP_L, WIDTH, text_projection
 from ..outline import SAMPLE_SIZES
 from ..prompts import Conditioning
+from ..sd1.text_encoder import CLIP_L, WIDTH, text_projection
 from . import parts
 from .checkpoint import SCALING
 from .prompts import Conditioner
@@ -53,7 +53,7 @@ class Model(model.Model, parts.Parts):
         return text_projection(self.text_encoder.config.hidden_size) if own is None else own
 
     def conditioner(self, text_encoder: TextEncoder = "model") -> Conditioner:
-        """What makes conditioning of prompts. Raises UsageError for `openai`: SDXL's first is that already."""
+        """What makes conditioning of prompts. Raises UsageError for `openai`, which SDXL's first is."""
         return Conditioner(self, text_encoder=text_encoder)
 
     def added(self, cond: Conditioning, height: int, width: int) -> Mapping[str, Tensor]:

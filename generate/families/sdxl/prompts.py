@@ -1,4 +1,4 @@
-"""Prompts -> the penultimate hidden states of SDXL's two text encoders, and the second one's pooled feature."""
+"""Prompts -> the penultimate hidden states of SDXL's two text encoders, and the second's pooled feature."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from visunex.generate.errors import CheckpointError, UsageError
-from visunex.generate.families.devices import find_device
 from visunex.generate.families import loading as models
+from visunex.generate.families.devices import find_device
 from visunex.generate.steering.reference import aesthetic_gradients
 from visunex.generate.steering.steer import personalise
 from visunex.generate.tokens import clip_tokenizer

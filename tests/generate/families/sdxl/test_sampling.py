@@ -66,7 +66,17 @@ def drawn(sampler: Sampler, settings: Settings) -> np.ndarray[Any, Any]:
 
 
 # Those that are built otherwise, one of each kind; all of them are one line in `build`.
-SCHEDULERS = ("ddim", "plms", "EulerDiscrete", "Euler a", "DPM++ 2M Karras", "UniPCMultistep", "Heun", "DDPM", "LMS")
+SCHEDULERS = (
+    "ddim",
+    "plms",
+    "EulerDiscrete",
+    "Euler a",
+    "DPM++ 2M Karras",
+    "UniPCMultistep",
+    "Heun",
+    "DDPM",
+    "LMS",
+)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
