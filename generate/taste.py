@@ -66,7 +66,7 @@ class Taste:
         """The taste called `name`: a file, a run's folder or name, or the name of a published embedding.
 
         What `encode --also` made beside it by other encoders comes along as `others`. `space` says of which
-        CLIP it is, as `ViT-bigG-14:laion2b_39b_b160k`, where the file does not. Raises EmbeddingError,
+        CLIP it is, as `ViT-bigG-14:laion2b_s39b_b160k`, where the file does not. Raises EmbeddingError,
         listing the names there are, for what is not there or no embedding, or where the file names another
         space; UsageError for a `space` that is no model and its weights.
         """

@@ -27,7 +27,7 @@ Given: TypeAlias = "str | Path | Embedding | Tensor"
 ENCODERS = {
     768: Space("ViT-L-14", "openai"),
     1024: Space("ViT-H-14", "laion2b_s32b_b79k"),
-    1280: Space("ViT-bigG-14", "laion2b_39b_b160k"),
+    1280: Space("ViT-bigG-14", "laion2b_s39b_b160k"),
 }
 # The mean length of the six published embeddings that are means of raw ViT-L/14 vectors (13.5 to 18.6): a
 # mean is shorter than its images, so this is at the low end for one of them.

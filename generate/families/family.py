@@ -12,7 +12,7 @@ __all__ = ["BIG_G", "CLIP_L", "VIT_H", "Asked", "Encoder", "Family"]
 
 # As open_clip calls them.
 CLIP_L, VIT_H = "ViT-L-14:openai", "ViT-H-14:laion2b_s32b_b79k"
-BIG_G = "ViT-bigG-14:laion2b_39b_b160k"
+BIG_G = "ViT-bigG-14:laion2b_s39b_b160k"
 
 # The arguments of a pipeline's own `encode_prompt` that were given.
 Asked = Mapping[str, Any]

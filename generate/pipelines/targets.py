@@ -22,7 +22,7 @@ __all__ = ["Target", "assign"]
 _log = logging.getLogger(__name__)
 
 NO_WORD = 768  # the size that is read as OpenAI's ViT-L/14 where nothing says of which CLIP it is
-AMBIGUOUS = {1024: "ViT-H-14:laion2b_s32b_b79k", 1280: "ViT-bigG-14:laion2b_39b_b160k"}
+AMBIGUOUS = {1024: "ViT-H-14:laion2b_s32b_b79k", 1280: "ViT-bigG-14:laion2b_s39b_b160k"}
 WANTED = "a Taste, a vector D or 1xD, a list of these, or a mapping of text_encoder, text_encoder_2 to them"
 
 

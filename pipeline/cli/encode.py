@@ -82,7 +82,7 @@ def command(
         visunex-data encode --images liked/ --disliked disliked/ --out me.pt
         visunex-data encode --ratings stars.csv --out me.pt
         visunex-data encode --images OWNER/NAME?split=test --out set.pt
-        visunex-data encode --also ViT-H-14:laion2b_s32b_b79k --also ViT-bigG-14:laion2b_39b_b160k
+        visunex-data encode --also ViT-H-14:laion2b_s32b_b79k --also ViT-bigG-14:laion2b_s39b_b160k
         visunex-data encode --precomputed /data/laion2B-en/vectors
         visunex-data encode --reduce contrast --baseline runs/everything
     """

@@ -11,7 +11,7 @@ from visunex.aesthetic_embeddings.errors import EmbeddingError
 from visunex.generate import Taste, steered
 from visunex.generate.errors import EmbeddingSizeError, UsageError
 
-BIG_G = "ViT-bigG-14:laion2b_39b_b160k"
+BIG_G = "ViT-bigG-14:laion2b_s39b_b160k"
 
 
 def moved(pipe, targets, **options):
