@@ -111,24 +111,36 @@ class Sampler:
                 cond = Conditioning.of(
                     [self.conditioner.prompt(text, taste, on_personalise) for text in group]
                 )
-                uncond = self._uncond(settings, len(group))
-                with self.model.on_device(self.model.unet) as unet:
-                    latents = denoise(
-                        unet,
-                        build_scheduler(self.model, settings),
-                        latents,
-                        cond.hidden,
-                        None if uncond is None else uncond.hidden,
-                        added=self._added(cond, uncond, shape),
-                        guidance_scale=settings.guidance_scale,
-                        eta=settings.eta,
-                        noise=drawn,
-                        branch=number,
-                        as_original=self.model.AS_ORIGINAL,
-                        on_step=on_step,
-                    )
+                latents = self._denoised(latents, cond, settings, drawn, number, on_step)
                 images = decode(self.model, latents)
             yield Batch(number, group, images)
+
+    def _denoised(
+        self,
+        latents: Tensor,
+        cond: Conditioning,
+        settings: Settings,
+        noise: Noise | ImageNoise,
+        branch: int,
+        on_step: OnStep,
+    ) -> Tensor:
+        """The latents of one batch, from noise of their shape."""
+        uncond = self._uncond(settings, len(cond.hidden))
+        with self.model.on_device(self.model.unet) as unet:
+            return denoise(
+                unet,
+                build_scheduler(self.model, settings),
+                latents,
+                cond.hidden,
+                None if uncond is None else uncond.hidden,
+                added=self._added(cond, uncond, latents),
+                guidance_scale=settings.guidance_scale,
+                eta=settings.eta,
+                noise=noise,
+                branch=branch,
+                as_original=self.model.AS_ORIGINAL,
+                on_step=on_step,
+            )
 
     def _enough_memory(self, shape: tuple[int, int, int, int]) -> AbstractContextManager[None]:
         samples, _, height, width = shape
@@ -151,11 +163,12 @@ class Sampler:
         return self.conditioner.negative(settings.negative_prompt).repeated(count)
 
     def _added(
-        self, cond: Conditioning, uncond: Conditioning | None, shape: tuple[int, int, int, int]
+        self, cond: Conditioning, uncond: Conditioning | None, latents: Tensor
     ) -> Mapping[str, Tensor] | None:
         """What the UNet takes beside hidden states, for the batch as it is given to it: uncond first."""
         both = cond if uncond is None else Conditioning.of([uncond, cond])
-        return self.model.added(both, shape[2] * self.model.factor, shape[3] * self.model.factor)
+        height, width = (side * self.model.factor for side in latents.shape[2:])
+        return self.model.added(both, height, width)
 
     def _image_noise(self, settings: Settings, number: int) -> ImageNoise:
         return ImageNoise(seeds_of(settings, number), self._source(settings), self.model.device)
