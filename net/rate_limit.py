@@ -185,9 +185,7 @@ class HostOrder:
 
     def __init__(self, limits: HostLimits, hosts: Sequence[str | None], left: Callable[[], int]) -> None:
         self._limits, self._hosts, self._left = limits, hosts, left
-        self._waiting: dict[str | None, deque[int]] = {}
-        for place, name in enumerate(hosts):
-            self._waiting.setdefault(name, deque()).append(place)
+        self._waiting = dict.fromkeys(range(len(hosts)))
         self._taken = Counter[str | None]()
         self._last: dict[str | None, float] = {}
         self._lock, self._counts = threading.Lock(), threading.Lock()
@@ -210,20 +208,21 @@ class HostOrder:
             self._taken[self._hosts[place]] -= 1
 
     def _next(self) -> int | None:
-        ready = [rows[0] for name, rows in self._waiting.items() if self._is_ready(name)]
-        if ready:
-            self._last[self._hosts[min(ready)]] = time.monotonic()
-            return self._without(min(ready))
-        left = self._left()
-        return next((self._without(rows[-1]) for rows in self._waiting.values() if rows[-1] >= left), None)
+        busy = set[str | None]()
+        for place in self._waiting:
+            if (name := self._hosts[place]) in busy:
+                continue
+            if self._is_ready(name):
+                self._last[name] = time.monotonic()
+                return self._taking(place)
+            busy.add(name)
+        last = next(reversed(self._waiting), -1)
+        return self._taking(last) if self._waiting and last >= self._left() else None
 
-    def _without(self, place: int) -> int:
-        name = self._hosts[place]
-        self._waiting[name].remove(place)
-        if not self._waiting[name]:
-            del self._waiting[name]
+    def _taking(self, place: int) -> int:
+        del self._waiting[place]
         with self._counts:
-            self._taken[name] += 1
+            self._taken[self._hosts[place]] += 1
         return place
 
     def _is_ready(self, name: str | None) -> bool:
