@@ -59,6 +59,7 @@ def test_the_audit_sees_a_connection(tmp_path: Path) -> None:
         "pipeline.shards.samples",
         "generate.sampling.sampler",
         "demo.server",
+        "studio.page.app as it; from visunex.studio.work.state import Studio; it.application(Studio())",
     ],
 )
 def test_importing_asks_for_nothing(tmp_path: Path, module: str) -> None:

@@ -20,6 +20,7 @@ _HEADERS = (
     (b"content-security-policy", POLICY.encode()),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),  # no other site's page shows the pictures
 )
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from visunex.base.errors import UsageError
+from visunex.base.errors import VisunexError
 from visunex.pipeline.curate.curation import Dropping
 
 from ..work.blend import beside
@@ -214,7 +214,7 @@ def _opened(studio: Studio, name: str) -> tuple[Any, ...]:
         return (*_only(2), name, 0, (), *nothing[:-1], *_described(studio, found))
     try:
         number = studio.desks.open(name)
-    except UsageError as error:
+    except VisunexError as error:
         return (*_only(2), name, 0, (), *[gr.skip()] * 8, *_described(studio, found, str(error)))
     desk, nothing_dropped = studio.desks.of(number), Dropping()
     numbers = [(" ".join((str(each), *desk.words_of(each)[:1])), each) for each in desk.group_numbers]
