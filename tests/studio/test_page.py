@@ -110,6 +110,7 @@ def test_a_taste_is_curated_by_clicking(watched: Watched, studio: tuple[str, Pat
     page.wait_for_selector("#saved .vx-said")
     noted = load(studio[1] / "tastes" / f"{name}.pt").provenance or {}
     assert sorted(noted["curated"]["dropped_keys"]) == sorted(dropped)
+    assert "--drop" in page.inner_text("#curate_command >> visible=true")
     page.click("#back")
     page.wait_for_selector(f'[data-open="tastes/{name}.pt"]')
 
