@@ -126,9 +126,8 @@ def _usage(run: RunDir) -> list[tuple[str, str]]:
         ),
         (
             "diffusers",
-            "from visunex.generate import personalise\n"
-            f"taste = torch.load({str(run.embedding)!r}, weights_only=True)  # float32 [1, D]\n"
-            "pipe(prompt_embeds=personalise(pipe.text_encoder, projection, ids, taste, steps=10))",
+            "from visunex.generate import Taste, steered\n"
+            f'pipe(**steered(pipe, "a castle", Taste.load({str(run.embedding)!r}, steps=10))).images[0]',
         ),
         (
             "Stable Diffusion web UI, with the aesthetic-gradients extension",
