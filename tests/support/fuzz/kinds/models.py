@@ -88,12 +88,12 @@ def _embedding(path: Path) -> None:
     from visunex.aesthetic_embeddings import load
     from visunex.aesthetic_embeddings.artefact import require_replaceable
     from visunex.aesthetic_embeddings.space import space_of
-    from visunex.pipeline.cli.embeddings import _described, _shown
+    from visunex.pipeline.cli.embeddings import _shown
 
     path = path.with_suffix(".pt") if path.suffix == ".json" else path
     found = load(path)
     assert np.isfinite(found.vector).all()
-    _shown({**_described(found), "provenance": found.provenance, "published": None, "cosines": []})
+    _shown({**found.as_dict(), "provenance": found.provenance, "published": None, "cosines": []})
     space_of(found)
     require_replaceable(path, overwrite=True)
 
