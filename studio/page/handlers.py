@@ -10,11 +10,10 @@ from visunex.base.console import explain
 from visunex.base.errors import UsageError
 from visunex.base.text import printable
 
-__all__ = ["event_texts", "event_value", "explained", "explained_steps"]
+__all__ = ["event_value", "explained", "explained_steps"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-_MOST = 100_000  # texts of one event
-_LONGEST = 4096  # characters of each
+_LONGEST = 4096  # characters of a text that an event brings
 
 
 def explained(function: F) -> F:
@@ -57,11 +56,3 @@ def event_value(event: Any, name: str) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST:
         raise UsageError("the page sent what it should not: load it again")
     return value
-
-
-def event_texts(event: Any, name: str) -> tuple[str, ...]:
-    """The texts that an event of the page's own brings. Raises UsageError for anything else."""
-    values = event._data.get(name) if isinstance(event._data, dict) else None
-    if not isinstance(values, list) or len(values) > _MOST or not all(isinstance(v, str) for v in values):
-        raise UsageError("the page sent what it should not: load it again")
-    return tuple(values)

@@ -12,7 +12,7 @@ from ..work.desk import Desk, Order
 from ..work.shelf import Shelved, bring
 from ..work.state import Studio
 from .cards import shelf_html
-from .handlers import event_texts, event_value, explained
+from .handlers import event_value, explained
 from .new_tastes import mix_panel, upload_panel
 from .parts import part
 
@@ -32,9 +32,9 @@ _DROPS = """
 element.addEventListener('click', event => {
   const shot = event.target.closest('[data-key]');
   if (!shot || shot.classList.contains('ruled')) return;
-  shot.setAttribute('aria-pressed', String(shot.classList.toggle('out')));
-  const out = element.querySelectorAll('[data-key].out:not(.ruled)');
-  trigger('drop', {keys: Array.from(out, each => each.dataset.key)});
+  const out = String(shot.classList.toggle('out'));
+  shot.setAttribute('aria-pressed', out);
+  trigger('drop', {key: shot.dataset.key, out});
 });
 """
 
@@ -163,8 +163,8 @@ def _wire(view: _View, back: Any, plain_back: Any) -> None:
         return _opened(view.studio, event_value(event, "name"))
 
     @explained
-    def drop(event: gr.EventData, number: int, groups: list[int], percent: float) -> Any:
-        desk, keys = view.studio.desks.of(number), event_texts(event, "keys")
+    def drop(event: gr.EventData, number: int, before: Any, groups: list[int], percent: float) -> Any:
+        desk, keys = view.studio.desks.of(number), _toggled(before, event)
         return (keys, *_standing(desk, rule(keys, groups, percent)))
 
     @explained
@@ -174,13 +174,7 @@ def _wire(view: _View, back: Any, plain_back: Any) -> None:
 
     shown = [view.standing, view.command]
     view.shelf.open(open_, None, opened, api_visibility="private")
-    view.grid.drop(
-        drop,
-        [view.number, view.groups, view.atypical],
-        [view.keys, *shown],
-        trigger_mode="multiple",
-        **quiet,
-    )
+    view.grid.drop(drop, view.rules, [view.keys, *shown], trigger_mode="multiple", **quiet)
     changed = {"inputs": [*view.rules, view.order], "outputs": [view.grid, *shown], **quiet}
     view.order.input(ruled, **changed)
     view.groups.input(ruled, trigger_mode="multiple", **changed)
@@ -188,6 +182,13 @@ def _wire(view: _View, back: Any, plain_back: Any) -> None:
     _wire_saving(view)
     for button in (back, plain_back):
         button.click(lambda: (*_only(0), shelf_html(view.studio)), None, [*view.views, view.shelf], **quiet)
+
+
+def _toggled(before: Sequence[str], event: "gr.EventData") -> tuple[str, ...]:
+    """The keys that are out after a click; kept here, as the page may be drawn anew between two of them."""
+    key = event_value(event, "key")
+    kept = tuple(each for each in before if each != key)
+    return (*kept, key) if event_value(event, "out") == "true" else kept
 
 
 def _wire_saving(view: _View) -> None:

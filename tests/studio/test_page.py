@@ -16,7 +16,7 @@ from visunex.aesthetic_embeddings import load
 from visunex.demo.world import World
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 SECONDS = 60_000  # ms that a busy machine may take; none of it is waited for where it is there
 
@@ -93,6 +93,16 @@ def watched(
     page.close()
 
 
+def left_out(page: "Page", shot: "Locator") -> None:
+    """Click a picture until it is out: a page that has just appeared may not listen yet."""
+    for _ in range(60):
+        shot.click()
+        page.wait_for_timeout(500)
+        if "out" in str(shot.get_attribute("class")).split():
+            return
+    raise AssertionError("clicks on a picture do nothing")
+
+
 def test_a_taste_is_curated_by_clicking(watched: Watched, studio: tuple[str, Path]) -> None:
     page, name = watched.page, f"mine_{watched.page.viewport_size['width']}"  # type: ignore[index]
     page.click("[data-open=garden]")
@@ -103,7 +113,7 @@ def test_a_taste_is_curated_by_clicking(watched: Watched, studio: tuple[str, Pat
     shots = page.locator("[data-key]")
     dropped = [str(shots.nth(place).get_attribute("data-key")) for place in (0, 2)]
     for place in (0, 2):
-        shots.nth(place).click()
+        left_out(page, shots.nth(place))
     page.wait_for_function("document.querySelector('#standing').innerText.includes('58 of 60')")
     page.fill("#save_as textarea, #save_as input", name)
     page.click("#save")
