@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -112,6 +112,24 @@ class Command(click.Command):
     def worded(self, message: str) -> str:
         """An error's message in the terms of this command."""
         return message
+
+
+class UnderHeadings(Command):
+    """A command with its options under headings; `headings` says with which option each heading begins."""
+
+    headings: ClassVar[Mapping[str, str]] = {}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options under headings."""
+        records: dict[str, list[tuple[str, str]]] = {}
+        heading = ""
+        for param in self.get_params(ctx):
+            heading = self.headings.get(param.name or "", heading)
+            if (record := param.get_help_record(ctx)) is not None:
+                records.setdefault(heading, []).append(record)
+        for heading, rows in records.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 def explain(error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from visunex.base.console import Command, Program, proxy_option, show
+from visunex.base.console import Program, UnderHeadings, proxy_option, show
 from visunex.base.hub_cache import DEFAULT_MODEL
 from visunex.base.text import printable
 
@@ -174,20 +174,10 @@ def without_effect(kind: str, named: set[str]) -> list[str]:
     ]
 
 
-class ExportProgram(Program, Command):
+class ExportProgram(Program, UnderHeadings):
     """The one command of `visunex-export`."""
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options under headings."""
-        records: dict[str, list[tuple[str, str]]] = {}
-        heading = ""
-        for param in (each for each in self.get_params(ctx) if isinstance(each, click.Option)):
-            heading = HEADINGS.get(param.name or "", heading)
-            if (record := param.get_help_record(ctx)) is not None:
-                records.setdefault(heading, []).append(record)
-        for heading, rows in records.items():
-            with formatter.section(heading):
-                formatter.write_dl(rows)
+    headings = HEADINGS
 
 
 @click.command(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from visunex.base.console import Command, Program, quiet_libraries, show
+from visunex.base.console import Program, UnderHeadings, quiet_libraries, show
 from visunex.base.progress import Progress, human_time
 from visunex.base.text import printable
 
@@ -25,8 +25,10 @@ OF_A_RUN = {"from_file", "seed", "n_samples", "n_iter"}
 TASTES = {"aesthetic_embedding", "sweep_embeddings"}
 
 
-class GenerateProgram(Program, Command):
+class GenerateProgram(Program, UnderHeadings):
     """The one command of `visunex-generate`."""
+
+    headings = HEADINGS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take the options; one of another program's is told with what does the same here."""
@@ -42,18 +44,6 @@ class GenerateProgram(Program, Command):
                 hint = "a prompt stands behind --prompt, in quotes; flags such as --plms take no value"
                 raise click.UsageError(f"{error.message}: {hint}", ctx) from None
             raise
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options under headings."""
-        records: dict[str, list[tuple[str, str]]] = {}
-        heading = ""
-        for param in self.get_params(ctx):
-            heading = HEADINGS.get(param.name or "", heading)
-            if (record := param.get_help_record(ctx)) is not None:
-                records.setdefault(heading, []).append(record)
-        for heading, rows in records.items():
-            with formatter.section(heading):
-                formatter.write_dl(rows)
 
 
 @click.command(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .sd1.text_encoder import text_projection
 
-__all__ = ["BIG_G", "CLIP_L", "VIT_H", "Asked", "Encoder", "Family"]
+__all__ = ["BESIDE_CLIP_L", "BIG_G", "CLIP_L", "CONDITIONING", "VIT_H", "Asked", "Encoder", "Family"]
 
 # As open_clip calls them.
 CLIP_L, VIT_H = "ViT-L-14:openai", "ViT-H-14:laion2b_s32b_b79k"
@@ -44,6 +44,25 @@ class Encoder:
     skipped: int | None = 0
     normed: bool = False
     pooled: Literal["projected", "plain"] | None = None
+
+
+# What conditions in the families that take bigG beside CLIP-L, in the order of their `encode_prompt`.
+CONDITIONING = (
+    "prompt_embeds",
+    "negative_prompt_embeds",
+    "pooled_prompt_embeds",
+    "negative_pooled_prompt_embeds",
+)
+BESIDE_CLIP_L = Encoder(
+    part="text_encoder_2",
+    tokenizer="tokenizer_2",
+    prompt="prompt_2",
+    width=1280,
+    size=1280,
+    space=BIG_G,
+    skipped=1,
+    pooled="projected",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visunex.base.console import Command, proxy_option, show
+from visunex.base.console import Command, show
 from visunex.base.errors import UsageError
 
-from ..embeddings import mirror_option
-from ..options import overrides, section_options
+from ..options import overrides
+from .encoding import encoding_options
 from .score import lines_of_encoding, require_no_encoder
 
 if TYPE_CHECKING:
@@ -37,16 +37,7 @@ _SHOWN = 20  # rows that a person is shown
 @click.option("--sheet", type=_folder, metavar="FILE", help="Write a contact sheet: .png, .webp or .jpg.")
 @click.option("--columns", type=click.IntRange(1, 100), help="Pictures in a row of it.  [default: a square]")
 @click.option("--overwrite", is_flag=True, help="Replace a file at --out.")
-@click.option(
-    "--image-column", metavar="NAME", help="Of pictures in rows that have several, the column to take."
-)
-@click.option(
-    "--device", default="auto", show_default=True, help="Where pictures are encoded, as `encode` says."
-)
-@section_options("encode", only=("model", "pretrained", "precision", "batch_size", "workers"))
-@section_options("download", only=("max_remote_bytes",))
-@mirror_option
-@proxy_option
+@encoding_options
 def command(
     what: str,
     by: str,

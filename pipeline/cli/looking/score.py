@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visunex.base.console import Command, proxy_option, show
+from visunex.base.console import Command, show
 from visunex.base.errors import UsageError
 from visunex.base.folders import expanded
 
-from ..embeddings import mirror_option
-from ..options import option_name, overrides, section_options
+from ..options import option_name, overrides
+from .encoding import encoding_options
 
 if TYPE_CHECKING:
     from visunex.recipes import Recipe
@@ -40,16 +40,7 @@ if TYPE_CHECKING:
     "--show", "count", type=click.IntRange(0), default=3, show_default=True, help="Rows shown from each end."
 )
 @click.option("--overwrite", is_flag=True, help="Replace a file at --out that holds no scores.")
-@click.option(
-    "--image-column", metavar="NAME", help="Of pictures in rows that have several, the column to take."
-)
-@click.option(
-    "--device", default="auto", show_default=True, help="Where pictures are encoded, as `encode` says."
-)
-@section_options("encode", only=("model", "pretrained", "precision", "batch_size", "workers"))
-@section_options("download", only=("max_remote_bytes",))
-@mirror_option
-@proxy_option
+@encoding_options
 def command(
     what: str,
     names: str,
