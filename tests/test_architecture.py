@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import PACKAGES, ROOT, functions, lines, modules, public, rooms, symbols, uses
+from house import PACKAGES, ROOT, functions, lines, modules, public, rooms, symbols, users, uses
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -65,12 +65,12 @@ def allowed(room: str) -> Iterator[str]:
         yield f"{here[0] if here else name}/"
 
 
-@pytest.mark.parametrize("room", sorted(room for room in uses() if not room.endswith("/__main__.py")))
+@pytest.mark.parametrize("room", sorted(room for room in users() if not room.endswith("/__main__.py")))
 def test_a_room_imports_what_its_row_names(room: str) -> None:
     may = tuple(allowed(room))
     wrong = {
         other
-        for other in uses()[room]
+        for other in uses(room)
         if other not in may and not other.startswith(tuple(name for name in may if name.endswith("/")))
     }
     assert not wrong, (

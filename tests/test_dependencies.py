@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,25 +64,29 @@ def imported(folder: Path) -> Iterator[tuple[str, str]]:
 MAIN = declared(PROJECT["project"]["dependencies"])
 EXTRAS = {name: declared(texts) for name, texts in PROJECT["project"]["optional-dependencies"].items()}
 DEV = declared(PROJECT["dependency-groups"]["dev"])
-BY_PRODUCT = {name: where for package in PRODUCT for name, where in imported(ROOT / package)}
-BY_OTHERS = {name: where for folder in ("tests", "benchmarks") for name, where in imported(ROOT / folder)}
+
+
+@cache
+def by(*folders: str) -> dict[str, str]:
+    """What is imported in these folders, and where."""
+    return {name: where for folder in folders for name, where in imported(ROOT / folder)}
 
 
 def test_all_that_the_product_imports_is_declared() -> None:
     may = MAIN.union(*EXTRAS.values())
-    assert not {name: where for name, where in BY_PRODUCT.items() if name not in may}
+    assert not {name: where for name, where in by(*PRODUCT).items() if name not in may}
 
 
 def test_all_that_is_declared_is_imported() -> None:
-    assert MAIN - BY_PRODUCT.keys() == NEEDED.keys()
+    assert MAIN - by(*PRODUCT).keys() == NEEDED.keys()
     for name, extra in EXTRAS.items():
-        assert extra <= BY_PRODUCT.keys(), name
+        assert extra <= by(*PRODUCT).keys(), name
         assert not extra & MAIN, f"{name} is an extra of what everyone has"
 
 
 def test_what_tests_and_benchmarks_import_is_declared_and_nothing_else() -> None:
-    assert not {name: where for name, where in BY_OTHERS.items() if name not in MAIN | DEV}
-    assert BY_OTHERS.keys() | set().union(*EXTRAS.values()) >= DEV - TOOLS
+    assert not {name: where for name, where in by("tests", "benchmarks").items() if name not in MAIN | DEV}
+    assert by("tests", "benchmarks").keys() | set().union(*EXTRAS.values()) >= DEV - TOOLS
     assert not DEV & MAIN
     assert set().union(*EXTRAS.values()) <= DEV, "the tests have every extra"
 

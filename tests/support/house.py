@@ -15,16 +15,22 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @cache
+def files() -> frozenset[Path]:
+    """Every module of the product, by its path from the root."""
+    return frozenset(path.relative_to(ROOT) for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+
+
+@cache
 def modules() -> dict[Path, ast.Module]:
-    """Every module of the product, by its path from the root, parsed."""
-    paths = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
-    return {path.relative_to(ROOT): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    """Every module of the product, by its path from the root, parsed: seconds, so never while collecting."""
+    return {path: ast.parse((ROOT / path).read_text(encoding="utf-8")) for path in sorted(files())}
 
 
+@cache
 def rooms() -> dict[str, list[Path]]:
     """Every folder of the product with its modules: `pipeline/filter` -> its files."""
     found: dict[str, list[Path]] = {}
-    for path in modules():
+    for path in sorted(files()):
         found.setdefault(path.parent.as_posix(), []).append(path)
     return found
 
@@ -94,6 +100,7 @@ def _absolute(node: ast.ImportFrom, path: Path) -> str:
     return ".".join(["visunex", *above, *([node.module] if node.module else [])])
 
 
+@cache
 def owner(module: str) -> str:
     """The room (or the module beside the rooms) that a dotted path of ours lies in: `pipeline/metadata`."""
     parts, known = module.split("."), rooms()
@@ -107,7 +114,7 @@ def owner(module: str) -> str:
 def _beside(parts: list[str]) -> str:
     """`pipeline/run.py` for what lies in a package of rooms but in none of them, else the package."""
     path = f"{parts[0]}/{parts[1]}.py"
-    return path if Path(path) in modules() and _has_rooms(parts[0]) else parts[0]
+    return path if Path(path) in files() and _has_rooms(parts[0]) else parts[0]
 
 
 def _has_rooms(package: str) -> bool:
@@ -115,10 +122,15 @@ def _has_rooms(package: str) -> bool:
 
 
 @cache
-def uses() -> dict[str, set[str]]:
-    """What each room, and each module beside the rooms, imports of the others."""
-    found: dict[str, set[str]] = {}
-    for path in modules():
+def users() -> dict[str, list[Path]]:
+    """Each room, and each module beside the rooms, with its modules."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(files()):
         here = owner(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
-        found.setdefault(here, set()).update(map(owner, imported(path)))
-    return {room: others - {room} for room, others in found.items()}
+        found.setdefault(here, []).append(path)
+    return found
+
+
+def uses(room: str) -> set[str]:
+    """What a room, or a module beside the rooms, imports of the others."""
+    return {owner(name) for path in users()[room] for name in imported(path)} - {room}
