@@ -66,6 +66,10 @@ class Preprocessing:
         whole = self._whole(view) if self.on_device else None
         return whole or Seen(self._square(view), (self.size, self.size))
 
+    def seen_image(self, image: Image.Image) -> "Seen":
+        """The same of an RGB image that lies in no file."""
+        return self.seen_of(View(image, (0, 0, *image.size)))
+
     def pixels(self, data: bytes) -> Pixels:
         """The image in a file's bytes as uint8 [size, size, 3]. Raises ImageError."""
         return self._square(self._view(data))
