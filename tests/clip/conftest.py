@@ -1,4 +1,4 @@
-"""A small model in a folder, and a large one with random weights, for the tests of the encoders."""
+"""A small model in a folder, and OpenAI's with random weights, for the tests of the encoders."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> str:
     return odd.small_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture(scope="module")
-def large() -> tuple[ImageEncoder, Any]:
-    """ViT-L/14 with QuickGELU and random weights: as our encoder, and as transformers' model."""
+@pytest.fixture(scope="module", params=["ViT-B-32", pytest.param("ViT-L-14", marks=pytest.mark.slow)])
+def published(request: pytest.FixtureRequest) -> tuple[ImageEncoder, Any]:
+    """A model of OpenAI's with QuickGELU and random weights: as our encoder, and as transformers' model."""
     import open_clip
     from open_clip.model import _build_vision_tower
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -25,17 +25,20 @@ def large() -> tuple[ImageEncoder, Any]:
     from visunex.demo.tiny import block_names
 
     torch.manual_seed(0)
-    settings = open_clip.get_model_config("ViT-L-14")
-    tower = _build_vision_tower(768, settings["vision_cfg"], quick_gelu=True).eval()
-    shape = {
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-    }
-    theirs = CLIPVisionModelWithProjection(
-        CLIPVisionConfig(**shape, patch_size=14, image_size=224, projection_dim=768, hidden_act="quick_gelu")
-    ).eval()
+    settings = open_clip.get_model_config(request.param)
+    dimension, built = settings["embed_dim"], settings["vision_cfg"]
+    tower = _build_vision_tower(dimension, built, quick_gelu=True).eval()
+    config = CLIPVisionConfig(
+        hidden_size=built["width"],
+        intermediate_size=4 * built["width"],
+        num_hidden_layers=built["layers"],
+        num_attention_heads=built["width"] // 64,
+        patch_size=built["patch_size"],
+        image_size=built["image_size"],
+        projection_dim=dimension,
+        hidden_act="quick_gelu",
+    )
+    theirs = CLIPVisionModelWithProjection(config).eval()
     ours = tower.state_dict()
     inner = "vision_model."
     named = {
@@ -52,11 +55,11 @@ def large() -> tuple[ImageEncoder, Any]:
             named |= {f"{inner}encoder.layers.{key}": part for key, part in block_names(name, tensor)}
     theirs.load_state_dict(named)
     encoder = ImageEncoder(
-        model="ViT-L-14",
+        model=request.param,
         pretrained="random",
         weights="",
         activation="QuickGELU",
-        dimension=768,
+        dimension=dimension,
         device="cpu",
         precision="fp32",
         preprocessing=Preprocessing(exact=True),

@@ -27,31 +27,31 @@ def as_transformers_sees(pixels: Pixels, model: Any) -> NDArray[np.float32]:
         return model(processor(list(pixels), return_tensors="pt")["pixel_values"]).image_embeds.numpy()
 
 
-def parity(files: list[bytes], large: tuple[ImageEncoder, Any]) -> NDArray[np.float64]:
+def parity(files: list[bytes], published: tuple[ImageEncoder, Any]) -> NDArray[np.float64]:
     """Our vectors against those of transformers' tower on the pixels of OpenAI's own transform."""
     from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
     clips_own = Compose([Resize(224, interpolation=InterpolationMode.BICUBIC), CenterCrop(224)])
-    encoder, theirs = large
+    encoder, theirs = published
     ours = encoder.encode(np.stack([encoder.preprocessing.pixels(data) for data in files]))
-    published = np.stack([np.asarray(clips_own(open_rgb(data))) for data in files])
-    return cosines(ours, as_transformers_sees(published, theirs))
+    theirs_see = np.stack([np.asarray(clips_own(open_rgb(data))) for data in files])
+    return cosines(ours, as_transformers_sees(theirs_see, theirs))
 
 
 def test_paintings_get_the_vectors_that_transformers_gives(
-    reference: Path, large: tuple[ImageEncoder, Any]
+    reference: Path, published: tuple[ImageEncoder, Any]
 ) -> None:
     paintings = [path.read_bytes() for path in sorted((reference / "aivazovsky").glob("*.jpg"))]
     assert len(paintings) == 3
-    assert parity(paintings, large).min() > 0.99999
+    assert parity(paintings, published).min() > 0.99999
 
 
-def test_reduced_scale_gives_nearly_the_same_vectors(large: tuple[ImageEncoder, Any]) -> None:
+def test_reduced_scale_gives_nearly_the_same_vectors(published: tuple[ImageEncoder, Any]) -> None:
     """Two photographs differ by twenty times as much and more."""
-    exact, fast = large[0].preprocessing, replace(large[0].preprocessing, exact=False)
+    exact, fast = published[0].preprocessing, replace(published[0].preprocessing, exact=False)
     files = [odd.file(odd.photograph((1801, 1203), seed), "JPEG", quality=90) for seed in range(2)]
     whole, reduced = (
-        large[0].encode(np.stack([how.pixels(data) for data in files])) for how in (exact, fast)
+        published[0].encode(np.stack([how.pixels(data) for data in files])) for how in (exact, fast)
     )
     assert cosines(whole, reduced).min() > 0.9995
     assert 1 - cosines(whole[:1], whole[1:])[0] > 20 * (1 - cosines(whole, reduced).min())
@@ -108,9 +108,9 @@ def test_pictures_too_large_or_long_for_the_device_are_resized_on_the_host() -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list(odd.every_kind()))
 def test_odd_files_get_the_vectors_that_transformers_gives(
-    kind: str, large: tuple[ImageEncoder, Any]
+    kind: str, published: tuple[ImageEncoder, Any]
 ) -> None:
-    assert parity([odd.every_kind()[kind]], large).min() > 0.99999
+    assert parity([odd.every_kind()[kind]], published).min() > 0.99999
 
 
 def test_normalisation_is_that_of_transformers(small: str) -> None:

@@ -57,10 +57,12 @@ def test_a_tower_of_an_unknown_kind_is_lowered_whole() -> None:
     assert torch.allclose(before, after.float(), atol=0.05)
 
 
-def test_bf16_says_the_same_as_fp32_for_vit_l_14(large: tuple[ImageEncoder, Any], reference: Path) -> None:
+def test_bf16_says_the_same_as_fp32_of_a_published_size(
+    published: tuple[ImageEncoder, Any], reference: Path
+) -> None:
     import copy
 
-    encoder, _ = large
+    encoder, _ = published
     tower = copy.deepcopy(encoder.network)
     lower(tower, torch.bfloat16)
     painting = next((reference / "aivazovsky").glob("full-moon*.jpg"))

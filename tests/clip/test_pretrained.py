@@ -1,18 +1,21 @@
 """Which file holds a model's weights: in a folder, in the Hub's cache, on the Hub; or what is missing."""
 
+import http.server
 import json
-import os
-import subprocess
-import sys
-import time
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
+import hub_client
 import odd
 import pytest
+from click.testing import CliRunner
 
+from visunex.clip import pretrained
 from visunex.clip.errors import ModelError
 from visunex.clip.pretrained import locate
+from visunex.pipeline.cli import main
 
 
 def folder_with(path: Path, *names: str) -> str:
@@ -86,33 +89,16 @@ def test_a_folder_that_wants_code_or_models_from_elsewhere_is_refused(
         locate(model, "")
 
 
-def offline(
-    tmp_path: Path, *arguments: str, **settings: str
-) -> tuple[subprocess.CompletedProcess[str], float]:
-    """`visunex-data encode` in an empty home."""
-    picture = tmp_path / "p.png"
-    picture.write_bytes(odd.every_kind()["alpha.png"])
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hub"), "HOME": str(tmp_path), **settings}
-    command = [
-        sys.executable,
-        "-m",
-        "visunex.pipeline",
-        "encode",
-        "--images",
-        str(picture),
-        "--out",
-        "x.pt",
-    ]
-    started = time.monotonic()
-    done = subprocess.run(
-        [*command, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True
-    )
-    return done, time.monotonic() - started
-
-
-def test_without_network_and_weights_the_missing_file_is_named(tmp_path: Path) -> None:
-    done, _ = offline(tmp_path, HF_HUB_OFFLINE="1")
-    assert done.returncode == 1
+def test_without_network_and_weights_the_missing_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`visunex-data encode` with an empty home."""
+    hub_client.configure(monkeypatch, tmp_path / "hub")
+    monkeypatch.chdir(tmp_path)
+    Path("p.png").write_bytes(odd.every_kind()["alpha.png"])
+    command = ["encode", "--images", "p.png", "--out", "x.pt"]
+    done = CliRunner().invoke(main, command, prog_name="visunex-data")
+    assert done.exit_code == 1
     assert done.stdout == ""
     assert "timm/vit_large_patch14_clip_224.openai/open_clip_model.safetensors" in done.stderr
     assert str(tmp_path / "hub") in done.stderr
@@ -124,26 +110,18 @@ def test_a_hub_that_does_not_answer_is_given_up_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real silent server: it accepts the connection and says nothing."""
-    import socket
-
+    monkeypatch.setattr(pretrained, "ONLINE_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        code = (
-            "from visunex.clip import pretrained as weights; import time; weights.ONLINE_SECONDS = 2\n"
-            "import open_clip; began = time.monotonic()\n"
-            "try: weights.locate('ViT-L-14', 'openai')\n"
-            "except Exception as error: print(type(error).__name__, time.monotonic() - began < 6, error)"
-        )
-        environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.stdout.startswith("ModelError True the weights of ViT-L-14 openai are not here"), done.stderr
+        hub_client.configure(monkeypatch, tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(ModelError, match="the weights of ViT-L-14 openai are not here") as raised:
+            locate("ViT-L-14", "openai")
+    assert "no answer within" in str(raised.value)
 
-
-HUB = """
-import http.server, os, sys, threading
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    def answer(self, body):
+    """As much of the Hub as its client asks for; it has only the second of the two files asked for."""
+
+    def answer(self, *, with_body: bool) -> None:
         found = self.path.endswith("/resolve/main/open_clip_pytorch_model.bin") or "/resolve/abc" in self.path
         data = b"weights" if found else b""
         self.send_response(200 if found else 404)
@@ -152,31 +130,24 @@ class Hub(http.server.BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": str(len(data))}.items():
             self.send_header(name, value)
         self.end_headers()
-        if body:
+        if with_body:
             self.wfile.write(data)
 
-    def do_HEAD(self):
-        self.answer(False)
+    def do_HEAD(self) -> None:
+        self.answer(with_body=False)
 
-    def do_GET(self):
-        self.answer(True)
+    def do_GET(self) -> None:
+        self.answer(with_body=True)
 
-    def log_message(self, *_):
+    def log_message(self, *_: Any) -> None:
         pass
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
-from visunex.clip.pretrained import locate
-print(locate("ViT-L-14", "openai").file.read_bytes().decode())
-os.environ["HF_HUB_OFFLINE"] = "1"
-server.shutdown()
-print(locate("ViT-L-14", "openai").file.read_bytes().decode())
-"""
 
-
-def test_weights_are_fetched_from_the_hub_once(tmp_path: Path) -> None:
-    """A loopback server that speaks the Hub's HTTP and has only the second of the two files asked for."""
-    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
-    done = subprocess.run([sys.executable, "-c", HUB], env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == ["weights", "weights"], done.stderr
+def test_weights_are_fetched_from_the_hub_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server, monkeypatch.context() as online:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        hub_client.configure(online, tmp_path, f"http://127.0.0.1:{server.server_port}")
+        assert locate("ViT-L-14", "openai").file.read_bytes() == b"weights"
+        server.shutdown()
+    hub_client.configure(monkeypatch, tmp_path)
+    assert locate("ViT-L-14", "openai").file.read_bytes() == b"weights"
