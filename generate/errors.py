@@ -3,6 +3,7 @@
 from visunex.base.errors import UsageError, VisunexError
 
 __all__ = [
+    "AdditionError",
     "CheckpointError",
     "EmbeddingSizeError",
     "GenerateError",
@@ -37,6 +38,10 @@ class MemoryShortageError(GenerateError):
 
 class CheckpointError(GenerateError):
     """A model that is not there, or cannot be read."""
+
+
+class AdditionError(GenerateError):
+    """What was to be added to a model, and is not there, cannot be read or does not fit."""
 
 
 class OutputError(GenerateError):

@@ -57,6 +57,8 @@ def format_of(path: Path) -> Format | None:
         start = file.read(_SEEN)
     if not start.strip(b"\0"):
         return EMPTY
+    if start[5:9] == b"\0\0\0{":  # a safetensors file: the length of its header may look like text
+        return None
     bare = start.removeprefix(b"\xef\xbb\xbf").lstrip() or start
     for each in FORMATS:
         if (bare if each.at == 0 else start[each.at :]).startswith(each.begins):

@@ -1,9 +1,10 @@
 """A checkpoint's file (.safetensors or .ckpt) -> its tensors by name, without running code in it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -14,9 +15,10 @@ from visunex.base.torch_files import TorchFileError, stand_ins
 
 from ..errors import CheckpointError
 from .formats import format_of
+from .headers import is_safetensors
 from .kinds import accepted, kind_of, outline
 
-__all__ = ["SUFFIXES", "Weights", "numbers_in", "read_weights"]
+__all__ = ["SUFFIXES", "Weights", "load_plain", "numbers_in", "read_weights", "reading", "tensors_in"]
 
 MOST_NESTED = 8  # dictionaries in one another
 NESTED = ("state_dict", "model_state_dict", "model", "module")  # what trainers call the weights
@@ -30,46 +32,57 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises CheckpointError for what is not there or not whole, is no such file, or asks for code to be run.
     """
-    try:
+    with reading(path, "a checkpoint"):
         if other := format_of(path):
             raise TorchFileError(f"is {other.what}: {other.advice}")
-        if _start(path, 9)[8:] == b"{":  # whatever the file is called
-            return _read_safetensors(path)
-        return _read_pickled(path)
+        whole = load_plain(path)
+        if isinstance(whole, dict) and not whole and is_safetensors(path):
+            raise TorchFileError("holds no weights: fetch it again, or give --model another")
+        return tensors_in(whole, path) or _refuse(whole, path)
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Raise CheckpointError, which says what a file cannot be read as, for whatever the libraries raise."""
+    try:
+        yield
     except TorchFileError as error:
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: it {error}") from None
+        raise CheckpointError(f"{path} cannot be read as {what}: it {error}") from None
     except CheckpointError:
         raise
     except Exception as error:
         if is_memory_shortage(error):
             raise
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {_reason(path, error)}") from None
+        raise CheckpointError(f"{path} cannot be read as {what}: {_reason(path, error)}") from None
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
+def load_plain(path: Path) -> Any:
+    """What a file holds, whatever it is called, as it is nested there; raises what the libraries do."""
+    if is_safetensors(path):
+        from safetensors.torch import load_file
 
-    weights = load_file(path)
-    if not weights:
-        raise TorchFileError("holds no weights: fetch it again, or give --model another")
-    return weights
-
-
-def _read_pickled(path: Path) -> dict[str, Tensor]:
+        return load_file(path)
     with path.open("rb") as file, stand_ins(file):
-        whole = _loaded(path)
+        return _loaded(path)
+
+
+def tensors_in(whole: Any, path: Path) -> dict[str, Tensor]:
+    """The tensors by name in what the file `path` held, of the dictionaries in one another the innermost.
+
+    Raises CheckpointError for one that claims more numbers than the file holds.
+    """
     found = _innermost(whole)
-    weights = {
-        name: value for name, value in found.items() if isinstance(name, str) and _is_plain(value, path)
-    }
-    if not weights:
-        kind = kind_of(outline(whole))
-        if kind and not kind.family:
-            accepted(kind, str(path))
-        raise TorchFileError(
-            f"holds {_described(whole)}, not the weights of a model: save its state_dict() as safetensors"
-        )
-    return weights
+    return {name: value for name, value in found.items() if isinstance(name, str) and _is_plain(value, path)}
+
+
+def _refuse(whole: Any, path: Path) -> NoReturn:
+    """Raise what says that a file holds no weights, and what instead."""
+    kind = kind_of(outline(whole))
+    if kind and not kind.family:
+        accepted(kind, str(path))
+    raise TorchFileError(
+        f"holds {_described(whole)}, not the weights of a model: save its state_dict() as safetensors"
+    )
 
 
 def _innermost(whole: Any) -> dict[Any, Any]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..added import AddedFile
 from ..settings import TextEncoder
 from .parts import Parts
 from .prompts import Conditioner, Conditioning
@@ -24,6 +25,7 @@ class Model(Parts):
 
     A family says `SAMPLE_SIZE`, latents along a side, and `SCALING`, of the latents, where a config does not;
     `AS_ORIGINAL`, whether DDIM and PLMS take the time steps of CompVis's scripts or diffusers' own.
+    `additions` are files that were added to it, `base_fingerprint` is what it was before.
     """
 
     SAMPLE_SIZE: ClassVar[int]
@@ -33,6 +35,8 @@ class Model(Parts):
     name: str
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     lowvram: bool = False
+    additions: tuple[AddedFile, ...] = ()
+    base_fingerprint: str = ""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -58,7 +62,12 @@ class Model(Parts):
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of a SHA-256 over a sample of every part's weights, to tell models apart."""
+        """16 hex digits of a SHA-256 over a sample of every part's weights, to tell models apart.
+
+        Additions have hashes of their own: it is that of the model without them.
+        """
+        if self.base_fingerprint:
+            return self.base_fingerprint
         digest = hashlib.sha256()
         for part in self.networks:
             for name, value in sorted(part.state_dict().items()):

@@ -95,7 +95,7 @@ def unet_and_vae(folder: Path) -> dict[str, Tensor]:
 
 def with_upsamplers_last(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """An upsampler stands behind the attention of its block, where there is one."""
-    attended = {name.split(".1.")[0] for name in weights if ".1.transformer_blocks" in name}
+    attended = {name.split(".1.transformer_blocks")[0] for name in weights if ".1.transformer_blocks" in name}
     return {
         name.replace(".1.conv.", ".2.conv.") if name.split(".1.conv.")[0] in attended else name: value
         for name, value in weights.items()

@@ -1,0 +1,103 @@
+"""Which family a LoRA is for, and whether it is a plain one: by names and shapes. No torch is loaded."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..checkpoint.kinds import Family, Shapes, kind_of
+from ..errors import AdditionError
+
+__all__ = ["NAMES", "check_lora", "family_of_lora", "family_of_model", "require_family"]
+
+NAMES: dict[Family, str] = {"sd1": "Stable Diffusion 1.x", "sdxl": "SDXL"}
+SD2 = "Stable Diffusion 2.x"
+
+# What changes layers in another way than by two matrices, and how names of its tensors end.
+OTHERS = (
+    ("a LoHa", r"\.hada_[wt]\d"),
+    ("a LoKr", r"\.lokr_(w|t)\d"),
+    ("a DoRA", r"\.dora_scale$|\.lora_magnitude_vector"),
+    ("a GLoRA", r"\.([ab][12]\.weight|glora_\w+)$"),
+    ("an OFT or BOFT", r"\.(oft|boft)_\w+|\.oft_diag$"),
+    ("an (IA)3", r"\.(on_input|ia3_l)$"),
+    ("a VeRA", r"\.vera_lambda_"),
+    ("a LoCon with a core (lora_mid)", r"\.lora_mid\."),
+    ("a LoRA of token embeddings", r"\.lora_embedding_[AB]"),
+    ("a LoRA with biases of its own", r"\.lora_B(\.\w+)?\.bias$|\.lora\.up\.bias$|\.lora_up\.bias$"),
+    ("whole differences of weights, no LoRA", r"\.(diff|diff_b|set_weight|[wb]_norm)$"),
+)
+# Blocks of any kind but a UNet's.
+NO_UNETS = r"(?!(down|up|mid|input|output|middle)_)(\w+_)?blocks[._]\d"
+# Families by the names of their layers; the first that fits is it.
+FAMILIES = (
+    ("FLUX", r"(double|single)_blocks[._]\d|single_transformer_blocks[._]\d"),
+    ("Stable Diffusion 3", r"joint_blocks[._]\d|^(lora_te3_|text_encoder_3\.)"),
+    ("Stable Cascade", r"^lora_prior_"),
+    (
+        "another kind of model, a diffusion transformer",
+        rf"^transformer\.|^(lora_unet_|diffusion_model\.){NO_UNETS}",
+    ),
+    (NAMES["sdxl"], r"^(lora_te2_|lora_te1_|text_encoder_2\.)"),
+)
+# What takes a file that is no LoRA, by words for what it is.
+OPTIONS = {"textual inversion": "--textual-inversion", "VAE": "--vae", "embedding": "--aesthetic_embedding"}
+CONTEXTS = {768: NAMES["sd1"], 1024: SD2, 2048: NAMES["sdxl"], 1280: "an SDXL refiner"}
+CROSS = re.compile(r"attn2[._](?:processor[._])?to_[kv](?:_lora)?\..*(?:down|lora_A)")
+# kohya's scripts call a text encoder so where there is one.
+ONLY = re.compile(r"^lora_te_text_model_.*self_attn_[qkv]_proj\.lora_down")
+WIDTHS = {768: NAMES["sd1"], 1024: SD2}
+
+
+def check_lora(path: Path, shapes: Shapes) -> None:
+    """Raise AdditionError, saying what it is, for a file that holds no plain LoRA."""
+    names = "\n".join(shapes)
+    for what, pattern in OTHERS:
+        if re.search(pattern, names, re.MULTILINE):
+            raise AdditionError(
+                f"{path} is {what}: only plain LoRAs are added, two matrices a layer; merge it into a "
+                "checkpoint with the program that it was made with, and give that to --model"
+            )
+    if not re.search(
+        r"(?:lora_(?:down|A)|lora(?:_linear_layer)?\.down)(?:\.\w+)?\.weight$", names, re.MULTILINE
+    ):
+        kind = kind_of(shapes)
+        what = kind.what if kind else "another kind of file"
+        raise AdditionError(f"{path} is {what}, no LoRA: {_instead(what)}")
+
+
+def _instead(what: str) -> str:
+    option = next((each for word, each in OPTIONS.items() if word in what), None)
+    if option:
+        return f"give it to {option}"
+    return "give --lora a file in the layout of kohya's scripts, diffusers or peft"
+
+
+def family_of_lora(shapes: Shapes) -> str | None:
+    """The family that a LoRA is for, by its name; None where it may be for several."""
+    names = "\n".join(shapes)
+    for family, pattern in FAMILIES:
+        if re.search(pattern, names, re.MULTILINE):
+            return family
+    return next(_by_widths(shapes), None)
+
+
+def _by_widths(shapes: Shapes) -> Iterator[str]:
+    """Families by how many numbers cross attention takes of a token, or a text encoder has of one."""
+    for pattern, families in ((CROSS, CONTEXTS), (ONLY, WIDTHS)):
+        for name, shape in shapes.items():
+            if len(shape) > 1 and pattern.search(name) and shape[1] in families:
+                yield families[shape[1]]
+
+
+def family_of_model(model: object) -> Family:
+    """The family of a model that is loaded."""
+    return "sdxl" if hasattr(model, "text_encoder_2") else "sd1"
+
+
+def require_family(path: Path, what: str, found: str | None, family: Family, model: str) -> None:
+    """Raise AdditionError where a file is for another family than that of the `model` by this name."""
+    if found not in (None, NAMES[family]):
+        raise AdditionError(
+            f"{path} is {what} for {found}, and {model} is of the family {NAMES[family]}: name one that was "
+            "made for it, or another --model"
+        )
