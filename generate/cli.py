@@ -13,9 +13,12 @@ from visunex.base.text import printable
 from .options import ELSEWHERE, HEADINGS, generate_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .again import Again
     from .job import Job, Report
     from .output.png_text import ImageRecord
+    from .prompt_file import Run
     from .request import Options
     from .sampling.sampler import Sampler
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 # Options by which --from-image makes a new run, not the picture of an old one.
 OF_A_RUN = {"from_file", "seed", "n_samples", "n_iter"}
 TASTES = {"aesthetic_embedding", "sweep_embeddings"}
+MOST_SHOWN = 12  # seeds of a file's lines
 
 
 class GenerateProgram(Program, UnderHeadings):
@@ -72,29 +76,28 @@ def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
     from visunex.aesthetic_embeddings.fetching import mirrored
 
     from .again.consent import remember
-    from .request import Options, job_of, seeded
-    from .unused import unused
+    from .prompt_file import runs_of
+    from .request import Options
 
     named = {name for name in given if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     with mirrored(mirror):
         options, again = with_sources(ctx, Options(**given), named)
         record = again.record if again else None
-        options = seeded(options)
-        for sentence in unused(options, named):
+        runs = runs_of(ctx, options, frozenset(named))
+        for sentence in dict.fromkeys(each for run in runs for each in run.unused()):
             click.echo(printable(sentence), err=True)
-        job = job_of(options, record if named.isdisjoint(OF_A_RUN) else None)
+        jobs = [run.job(record if named.isdisjoint(OF_A_RUN) else None) for run in runs]
     quiet_libraries()
-    sampler = load(options, job)
+    sampler = load(options, runs, jobs)
     if record is not None:
-        check_same(record, job, sampler, named)
+        check_same(record, jobs[0], sampler, named)
     remember(options.model)
-    report = make(options, job, sampler)
+    report = make(options, runs, jobs, sampler)
     if report.spelt:
         from .output.labels import remark
 
         click.echo(printable(remark(report.spelt)), err=True)
-    seed = job.settings.seed
-    show({**report.as_dict(), "seed": seed}, f"{summary(report)}\nseed {seed}")
+    show(*with_seeds(report, [job.settings.seed for job in jobs]))
 
 
 def with_sources(ctx: click.Context, options: "Options", named: set[str]) -> "tuple[Options, Again | None]":
@@ -135,9 +138,8 @@ def from_image(
     return options, again
 
 
-def load(options: "Options", job: "Job") -> "Sampler":
+def load(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]") -> "Sampler":
     """Load the model, and check what was asked for against it."""
-    from .request import check_sizes
     from .sampling.sampler import Sampler
 
     click.echo(printable(f"Loading {options.model}"), err=True)
@@ -149,15 +151,25 @@ def load(options: "Options", job: "Job") -> "Sampler":
         text_encoder=options.text_encoder,
         variant=options.variant,
     )
-    check_sizes(options, sampler.model)
-    for taste in (variant.taste for variant in job.variants):
-        if taste is not None and taste.steps:
-            sampler.conditioner.require_space(taste)
-    for prompt in dict.fromkeys((*job.distinct_prompts, job.settings.negative_prompt)):
+    for run, job in zip(runs, jobs, strict=True):
+        with run.placed():
+            check(run.options, job, sampler)
+    texts = (text for job in jobs for text in (*job.distinct_prompts, job.settings.negative_prompt))
+    for prompt in dict.fromkeys(texts):
         if surplus := sampler.conditioner.surplus(prompt):
             said = f"The last {surplus} tokens are left out, the model takes no more: {prompt}"
             click.echo(printable(said), err=True)
     return sampler
+
+
+def check(options: "Options", job: "Job", sampler: "Sampler") -> None:
+    """Raise what is wrong with the sizes and the tastes of a job for this model."""
+    from .request import check_sizes
+
+    check_sizes(options, sampler.model)
+    for taste in (variant.taste for variant in job.variants):
+        if taste is not None and taste.steps:
+            sampler.conditioner.require_space(taste)
 
 
 def check_same(record: "ImageRecord", job: "Job", sampler: "Sampler", named: set[str]) -> None:
@@ -171,24 +183,40 @@ def check_same(record: "ImageRecord", job: "Job", sampler: "Sampler", named: set
             check_embedding(record, variant.taste)
 
 
-def make(options: "Options", job: "Job", sampler: "Sampler") -> "Report":
-    """Make the images, with progress on stderr."""
-    from .job import run
+def make(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]", sampler: "Sampler") -> "Report":
+    """Make the images of all runs, with progress on stderr."""
+    from .job import Report, run
 
     check = None
     if options.safety_checker:
         from .sampling.safety import load_checker
 
         check = load_checker(sampler.model)
-    total = len(job.variants) * sampler.evaluations(job.prompts, job.settings, only=job.only)
+    total = sum(
+        len(job.variants) * sampler.evaluations(job.prompts, job.settings, only=job.only) for job in jobs
+    )
+    reports = list[Report]()
     with Progress("Sampling", total, "steps") as progress:
 
         def personalised(step: int, cosine: float) -> None:
             progress.update(progress.done, f"personalising, step {step + 1}: cosine {cosine:.3f}")
 
-        return run(
-            job, sampler, on_step=lambda: progress.advance(1, ""), on_personalise=personalised, check=check
-        )
+        def step() -> None:
+            progress.advance(1, "")
+
+        for each, job in zip(runs, jobs, strict=True):
+            with each.placed():
+                reports.append(run(job, sampler, on_step=step, on_personalise=personalised, check=check))
+    return Report.of(reports)
+
+
+def with_seeds(report: "Report", seeds: "Sequence[int]") -> tuple[dict[str, Any], str]:
+    """The report and its seeds as JSON has them, and for a person."""
+    several = len({*seeds}) > 1
+    shown = ", ".join(map(str, seeds)) if len(seeds) <= MOST_SHOWN else "as each picture says"
+    said = f"seeds {shown}" if several else f"seed {seeds[0]}"
+    found = {**report.as_dict(), "seed": seeds[0], **({"seeds": list(seeds)} if several else {})}
+    return found, f"{summary(report)}\n{said}"
 
 
 def summary(report: "Report") -> str:

@@ -77,6 +77,18 @@ class Report:
     seconds: float
     spelt: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, parts: "Sequence[Report]") -> "Report":
+        """One report of several runs."""
+        return cls(
+            images=sum(part.images for part in parts),
+            flagged=sum(part.flagged for part in parts),
+            samples=tuple(file for part in parts for file in part.samples),
+            grids=tuple(file for part in parts for file in part.grids),
+            seconds=sum(part.seconds for part in parts),
+            spelt={label: spelt for part in parts for label, spelt in part.spelt.items()},
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON has it."""
         return {

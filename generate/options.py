@@ -129,7 +129,12 @@ def option(
 
 WHAT = [
     option("--prompt", "What the picture shows."),
-    option("--from-file", "Read the prompts from this file, one a line.", type=FILE),
+    option(
+        "--from-file",
+        "Read the prompts from this file, one a line; a line may end in options of its own: --n (negative "
+        "prompt), --d (seed), --s (steps), --l (scale), --w, --h, --aesthetic_steps and the like.",
+        type=FILE,
+    ),
     option("--negative_prompt", "What the picture must not show.", default=""),
     option(
         "--model",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from visunex.base.folders import EMBEDDING
-from visunex.base.text import lines_of
 
 from .errors import GenerateError, UsageError
 from .families.names import check_device, check_name, check_text_encoder
@@ -17,6 +16,7 @@ from .output.png_text import ImageRecord
 from .sampling.names import PLMS, canonical
 from .sampling.sizes import Sized, check_steps, latent_shape
 from .settings import Precision, Prediction, SeedOf, Settings, TextEncoder
+from .syntax.lines import prompts_in
 from .taste import Taste
 
 if TYPE_CHECKING:  # torch is not loaded before all that can be wrong without it is told
@@ -106,14 +106,17 @@ def seeded(options: Options) -> Options:
     return replace(options, seed=secrets.randbelow(RANDOM_SEEDS)) if options.seed == -1 else options
 
 
-def job_of(options: Options, record: ImageRecord | None = None) -> "Job":
+def job_of(
+    options: Options, record: ImageRecord | None = None, prompts: tuple[str, ...] | None = None
+) -> "Job":
     """The job that the options make; with `record`, of just the image that was made so.
 
-    Raises UsageError and EmbeddingError for faults in the options.
+    `prompts` are those of the options' file, where it was read before. Raises UsageError and EmbeddingError
+    for faults in the options.
     """
     settings = settings_of(options)
     _check_text("--negative_prompt", options.negative_prompt)
-    prompts = _prompts_again(options, record) if record else _prompts(options)
+    texts = _prompts_again(options, record) if record else prompts or _prompts(options)
     check_device(options.device)
     check_name(options.model)
     names = _tastes(options)
@@ -123,7 +126,7 @@ def job_of(options: Options, record: ImageRecord | None = None) -> "Job":
     from .job import Job
 
     return Job(
-        prompts=prompts,
+        prompts=texts,
         settings=replace(settings, iterations=record.batch + 1) if record else settings,
         variants=variants,
         folder=options.outdir,
@@ -167,7 +170,7 @@ def _scheduler(options: Options) -> str:
 
 
 def _prompts(options: Options) -> str | tuple[str, ...]:
-    return _prompt(options) if options.from_file is None else _prompts_in(options.from_file)
+    return _prompt(options) if options.from_file is None else tuple(prompts_in(options.from_file).values())
 
 
 def _prompt(options: Options) -> str:
@@ -181,19 +184,6 @@ def _check_text(option: str, text: str) -> None:
     """Raise UsageError for what a terminal gave in another encoding: halves of characters."""
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
         raise UsageError(f"{option} is not UTF-8 text: write it in UTF-8, or in a file for --from-file")
-
-
-def _prompts_in(path: Path) -> tuple[str, ...]:
-    """The lines of a file that are not empty."""
-    try:
-        lines = lines_of(path.read_bytes().decode("utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UsageError(f"the prompts in {path} cannot be read: {reason}") from None
-    prompts = tuple(line for line in lines if line.strip())
-    if not prompts:
-        raise UsageError(f"{path} holds no prompt: write one a line")
-    return prompts
 
 
 def _prompts_again(options: Options, record: ImageRecord) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Prompts as the Stable Diffusion web UI has people write them: weights, chunks, and what else stands there.
+"""Prompts as people write them: the Stable Diffusion web UI's weights and chunks, lines of prompt files.
 
 `weighted` reads weights and `BREAK`, `chunks_of` cuts what was read to the length of a text encoder, `weigh`
-lays the weights on what that gives, `resolved` says what of the syntax is not done here. Reads texts, writes
-nothing. May import `errors` and `base`.
+lays the weights on what that gives, `resolved` says what of the syntax is not done here; `options_in` reads a
+line. Reads prompt files, writes nothing. May import `errors` and `base`.
 """
 
 from typing import TYPE_CHECKING
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from .chunks import Chunk as Chunk
     from .chunks import chunks_of as chunks_of
     from .emphasis import weigh as weigh
+    from .lines import options_in as options_in
     from .weights import Piece as Piece
     from .weights import weighted as weighted
 
-__all__ = ["Chunk", "Piece", "Resolved", "chunks_of", "resolved", "weigh", "weighted"]
+__all__ = ["Chunk", "Piece", "Resolved", "chunks_of", "options_in", "resolved", "weigh", "weighted"]
 __getattr__, __dir__ = public(
     __name__,
     {
         "Chunk": "chunks",
         "Piece": "weights",
         "Resolved": "changes",
+        "options_in": "lines",
         "chunks_of": "chunks",
         "resolved": "changes",
         "weigh": "emphasis",

@@ -52,13 +52,40 @@ def _set(path: Path) -> None:
 def _prompts(_: Path) -> Iterable[Seed]:
     yield Seed("x.txt", "a castle\n\na moat, é\r\nthird \u2028 line\n".encode())
     yield Seed("x.txt", "\ufeffone\ntwo".encode())
+    yield Seed(
+        "x.txt",
+        b'# said\na castle --n "fog, --s 3" --d 7 --s 9 --w 64 --h=128 --plms\na moat --scale 5\n--d 8',
+    )
+    yield Seed(
+        "x.txt", b"--prompt 'a' b --steps 20 --cfg_scale 7 --sampler_name \"Euler a\" --batch_size 2\n"
+    )
 
 
 @loader("prompts", _prompts, share=0.5)
 def _prompts_file(path: Path) -> None:
-    from visunex.generate.request import _prompts_in
+    from visunex.generate.cli import main
+    from visunex.generate.prompt_file import runs_of
+    from visunex.generate.request import Options
 
-    assert _prompts_in(path)
+    context = main.make_context("x", ["--from-file", str(path), "--prompt", "a castle"])
+    options = {field: context.params[field] for field in Options.__dataclass_fields__}
+    assert runs_of(context, Options(**options), frozenset({"from_file"}))
+
+
+def _weights(_: Path) -> Iterable[Seed]:
+    yield Seed(
+        "x.txt", "((castle:1.2) \\(by night\\), [fog], (moat)) BREAK é, <lora:x:1> [a:b:0.5] [a|b]".encode()
+    )
+    yield Seed("x.txt", b"a castle, " * 40 + b"(far away:.8) AND a moat :1.2")
+
+
+@loader("weights", _weights)
+def _weighted(path: Path) -> None:
+    from visunex.generate.syntax import chunks_of, resolved, weighted
+    from visunex.generate.tokens import clip_tokenizer
+
+    words = resolved(path.read_text(encoding="utf-8")).text
+    assert chunks_of(weighted(words), clip_tokenizer(), 77)
 
 
 def _withdrawn(_: Path) -> Iterable[Seed]:
