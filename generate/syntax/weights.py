@@ -18,7 +18,7 @@ _PARTS = re.compile(
     r"|:\s*(?P<weight>[+-]?(?:\d{1,9}(?:\.\d{0,20})?|\.\d{1,20}))\s*\)"
     r"|[()\[\]]|[^\\()\[\]:]+|:"
 )
-_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_BREAK = re.compile(r"\bBREAK\b")
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,12 @@ class _Reading:
             )
 
     def _words(self, text: str) -> None:
-        first, *others = _BREAK.split(text)
-        self._add(first)
-        for words in others:
-            self._breaks.append(len(self._texts))
-            self._add(words)
+        parts = _BREAK.split(text)
+        for number, words in enumerate(parts):
+            if number:
+                self._breaks.append(len(self._texts))
+                words = words.lstrip()
+            self._add(words.rstrip() if number + 1 < len(parts) else words)
 
     def _multiply(self, start: int, factor: float) -> None:
         self._weights[start:] = [weight * factor for weight in self._weights[start:]]

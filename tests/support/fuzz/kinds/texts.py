@@ -4,7 +4,9 @@ import gzip
 import hashlib
 import io
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,6 +74,13 @@ def _prompts_file(path: Path) -> None:
     assert runs_of(context, Options(**options), frozenset({"from_file"}))
 
 
+@cache
+def _tokenizer() -> Any:
+    from visunex.generate.tokens import clip_tokenizer
+
+    return clip_tokenizer()
+
+
 def _weights(_: Path) -> Iterable[Seed]:
     yield Seed(
         "x.txt", "((castle:1.2) \\(by night\\), [fog], (moat)) BREAK é, <lora:x:1> [a:b:0.5] [a|b]".encode()
@@ -79,13 +88,12 @@ def _weights(_: Path) -> Iterable[Seed]:
     yield Seed("x.txt", b"a castle, " * 40 + b"(far away:.8) AND a moat :1.2")
 
 
-@loader("weights", _weights)
+@loader("weights", _weights, share=0.5)
 def _weighted(path: Path) -> None:
     from visunex.generate.syntax import chunks_of, resolved, weighted
-    from visunex.generate.tokens import clip_tokenizer
 
-    words = resolved(path.read_text(encoding="utf-8")).text
-    assert chunks_of(weighted(words), clip_tokenizer(), 77)
+    words = resolved(path.read_text(encoding="utf-8", errors="replace")).text
+    assert chunks_of(weighted(words), _tokenizer(), 77)
 
 
 def _withdrawn(_: Path) -> Iterable[Seed]:
