@@ -12,7 +12,6 @@ from torch import nn
 from ..added import AddedFile
 from ..errors import AdditionError
 from ..families.model import Model
-from ..families.prompts import length_of
 from . import inversion, lora, vae
 from .files import DIGITS, DIGITS_OF_VAE, check_file, digest, payload_digest
 from .inversion import Inversion
@@ -92,7 +91,7 @@ def _put_words(model: Model, found: Sequence[Inversion]) -> dict[str, Any]:
     """Put words' vectors into the text encoders; the tokenizers that know them, by their names."""
     encoders = [encoder for _, encoder in model.readers]
     widths = [int(encoder.config.hidden_size) for encoder in encoders]
-    longest = min(map(length_of, encoders)) - ENDS
+    longest = min(int(encoder.config.max_position_embeddings) for encoder in encoders) - ENDS
     words = inversion.fit_inversions(found, widths, longest, model.name)
     tokenizers = {}
     for number, (tokenizer, encoder) in enumerate(model.readers):
