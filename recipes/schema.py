@@ -15,6 +15,7 @@ from .choice import Filter as Filter
 from .choice import Match as Match
 from .choice import Score as Score
 from .choice import split_keywords as split_keywords
+from .defaults import MOST_MOVED
 from .encoders import DEFAULT_WEIGHTS, OtherEncoder, parse_encoder
 from .section import Count, Number, Text
 from .section import Generate as Generate
@@ -45,7 +46,7 @@ class Download(Section):
         "are one's own).",
     )
     max_remote_bytes: Text = Field(
-        default="100GB",
+        default=MOST_MOVED,
         description="Most bytes moved from files behind addresses with the pictures, or vectors to choose "
         "by, inside: 500MB, 2TB.",
     )

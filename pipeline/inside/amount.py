@@ -5,13 +5,11 @@ from dataclasses import dataclass
 import click
 
 from visunex.base.text import bytes_in, printable, size_shown
-from visunex.recipes import Download
+from visunex.recipes.defaults import MOST_MOVED
 
 from ..errors import PipelineError
 
 __all__ = ["MOST_MOVED", "Allowance", "Amount"]
-
-MOST_MOVED: str = Download.model_fields["max_remote_bytes"].default
 
 
 @dataclass(frozen=True)
