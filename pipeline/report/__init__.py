@@ -11,8 +11,18 @@ from visunex.base.lazy import public
 if TYPE_CHECKING:
     from .html import render as render
     from .html import reported as reported
+    from .html import template as template
     from .html import write_page as write_page
+    from .plots import Curve as Curve
+    from .plots import curves_plot as curves_plot
 
-__all__ = ["render", "reported", "write_page"]
+__all__ = ["Curve", "curves_plot", "render", "reported", "template", "write_page"]
 
-__getattr__, __dir__ = public(__name__, dict.fromkeys(__all__, "html"))
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "Curve": "plots",
+        "curves_plot": "plots",
+        **dict.fromkeys(("render", "reported", "template", "write_page"), "html"),
+    },
+)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .page import Page
 
-__all__ = ["render", "reported", "write_page"]
+__all__ = ["render", "reported", "template", "write_page"]
 
 _LONGEST = 5000  # characters of a text that a stranger may have written
 
@@ -44,7 +44,7 @@ def write_page(run: RunDir) -> None:
 
 def render(page: "Page") -> str:
     """The page as HTML: all that comes from outside is text in it."""
-    return _template().render(page=page)
+    return template(__package__, "report.html.j2").render(page=page)
 
 
 def _update(run: RunDir, before: tuple[int, int] | None) -> None:
@@ -62,7 +62,11 @@ def _version(run: RunDir) -> tuple[int, int] | None:
 
 
 @functools.cache
-def _template() -> "Template":
+def template(package: str, name: str) -> "Template":
+    """The template of that name among a package's files, in which all text is escaped and bounded.
+
+    Its `style` is that of all our pages.
+    """
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -74,9 +78,9 @@ def _template() -> "Template":
         finalize=_text,
     )
     environment.filters |= {"label": _label, "figure": _figure}
-    return environment.from_string(
-        resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
-    )
+    style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    environment.globals["style"] = style
+    return environment.from_string(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
 
 
 def _text(value: Any) -> Any:

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from .numbers import Convergence, Histogram
 
-__all__ = ["convergence_plot", "histogram_plot"]
+__all__ = ["Curve", "convergence_plot", "curves_plot", "histogram_plot"]
 
 _WIDTH, _HEIGHT = 640, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 28, 50  # margins around the plotted box
 _TICKS = 5
+_COLOURS = 6  # of curves, as the page's style has them
 
 
 def histogram_plot(shown: Histogram, label: str) -> str:
@@ -30,21 +32,65 @@ def histogram_plot(shown: Histogram, label: str) -> str:
 def convergence_plot(shown: Convergence, label: str) -> str:
     """The cosine over the number of pictures (logarithmic): a line for the best n, a band for any n."""
     most = math.log(shown.counts[-1]) or 1.0
-    places = [math.log(count) / most for count in shown.counts]
+    places = tuple(math.log(count) / most for count in shown.counts)
     floor = max(0.0, math.floor(10 * min((*shown.low, *shown.first))) / 10)
-
-    def height(value: float) -> float:
-        return (value - floor) / (1 - floor or 1)
-
-    upper = zip(places, map(height, shown.high), strict=True)
-    lower = zip(reversed(places), map(height, reversed(shown.low)), strict=True)
-    band = " ".join(_point(*each) for each in (*upper, *lower))
-    line = " ".join(_point(*each) for each in zip(places, map(height, shown.first), strict=True))
     decades = [10**power for power in range(7) if 10**power <= shown.counts[-1]]
     ticks = [(math.log(each) / most, f"{each:,}") for each in {*decades, shown.counts[-1]}]
-    parts = [f'<polygon class="band" points="{band}"/>', f'<polyline class="line" points="{line}"/>']
     axes = [*_x_axis(sorted(ticks), "pictures"), *_y_axis(_even(floor, 1.0), "cosine to the mean of all")]
-    return _plot([*parts, *axes], label)
+    curve = Curve("", places, shown.first, shown.low, shown.high)
+    return _plot([*_drawn(curve, (0.0, 1.0), (floor, 1.0)), *axes], label)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line through points, and around it a band from `low` to `high`; `name` stands at its end."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+def curves_plot(curves: Sequence[Curve], x_name: str, y_name: str, label: str) -> str:
+    """Curves over the same two axes, which reach from the least to the greatest of their values."""
+    across, up = (
+        (min(values), max(values))
+        for values in (
+            [each for curve in curves for each in curve.x],
+            [each for curve in curves for each in (*curve.y, *curve.low, *curve.high)],
+        )
+    )
+    lines = [part for number, curve in enumerate(curves) for part in _drawn(curve, across, up, number)]
+    axes = [*_x_axis(_even(*across), x_name), *_y_axis(_even(*up), y_name)]
+    return _plot([*lines, *axes], label)
+
+
+def _drawn(curve: Curve, across: tuple[float, float], up: tuple[float, float], number: int = 0) -> list[str]:
+    """A curve's band, its line or, where it is of one point, a dot, and its name."""
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return _within(x, across), _within(y, up)
+
+    points = [at(*each) for each in zip(curve.x, curve.y, strict=True)]
+    above = [at(*each) for each in zip(curve.x, curve.high or curve.y, strict=True)]
+    below = [at(*each) for each in zip(curve.x, curve.low or curve.y, strict=True)]
+    kind = f"n{number % _COLOURS}"
+    parts = [f'<polyline class="line {kind}" points="{" ".join(_point(*each) for each in points)}"/>']
+    if curve.low:
+        band = " ".join(_point(*each) for each in (*above, *reversed(below)))
+        parts.insert(0, f'<polygon class="band {kind}" points="{band}"/>')
+    if curve.name:
+        for x, y in (_place(*each) for each in points):
+            parts.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+        parts.append(_text(_place(*points[-1]), curve.name, "end", -6, -6 - 12 * (number % 2)))
+    return parts
+
+
+def _within(value: float, ends: tuple[float, float]) -> float:
+    """Where from 0 to 1 a value lies between two ends; in the middle where these are one."""
+    low, high = ends
+    return (value - low) / (high - low) if high > low else 0.5
 
 
 def _plot(parts: Iterable[str], label: str) -> str:
