@@ -175,6 +175,11 @@ class Encode(Section):
     dedupe_images: Literal["exact", "near", "none"] = Field(
         default="none", description="Of pictures given with --images that are the same, take one."
     )
+    hold_out: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0,
+        description="Leave this share of the pictures out of the embedding, by a hash of their keys (0.1): "
+        "what is drawn with it can be measured by them.",
+    )
     reduce: Reduction = Field(default="unit-mean", description="How the image vectors become one embedding.")
     baseline: Text | None = Field(
         default=None, description="For contrast: the run, shards or folder whose mean is subtracted."
@@ -236,6 +241,14 @@ class Encode(Section):
         if self.also and (self.precomputed is not None or self.vectors):
             raise ValueError(
                 "also has pictures encoded, and precomputed and vectors take published vectors in their place"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _held_out_images_are_there(self) -> "Encode":
+        if self.hold_out and (self.precomputed is not None or self.vectors):
+            raise ValueError(
+                "hold_out leaves pictures out: precomputed and vectors take published vectors in their place"
             )
         return self
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     "recipe's encode.also.",
 )
 @section_options("filter", only=("keywords", "min_score", "top"))
+@section_options("encode", only=("hold_out",))
 @overwrite_option
 @proxy_option
 @set_option

@@ -87,16 +87,16 @@ def _choice(
     request: EncodeRequest, vectors: VectorFolder, encoder: ImageEncoder, recipe: "Recipe", wanted: int | None
 ) -> Choice | None:
     """Which images count by their own vectors, where that is asked for; the run notes it."""
-    run, asked = request.run, recipe.filter
+    run, asked, hold_out = request.run, recipe.filter, recipe.encode.hold_out
     if wanted is None:  # of images that were named all count but the copies
         asked = Filter(dedupe_vectors=asked.dedupe_vectors)
     elif run is None or not chooses_after_encode(run, recipe):
         asked = Filter()
-    if not asked.on_vectors:
+    if not asked.on_vectors and not hold_out:
         if run is not None:
             run.choice.unlink(missing_ok=True)
         return None
-    choice = choose(vectors, asked, wanted, (encoder.model, encoder.pretrained))
+    choice = choose(vectors, asked, wanted, (encoder.model, encoder.pretrained), hold_out)
     if run is not None:
         choice.write(run.choice)
     if not len(choice.vectors):

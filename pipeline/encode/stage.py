@@ -211,6 +211,8 @@ def _finished(
     made_of = _made_of(request, recipe.source.data, encoder, settings, counts)
     if choice is not None:
         made_of |= {"choice": choice, "images": {**made_of["images"], "used": reduced.used}}
+    if settings.hold_out and reduced.choice is not None:
+        made_of |= {"held_out": {"share": settings.hold_out, "keys": reduced.choice.held_out}}
     made = provenance(RecipeIdentity.of(recipe), made_of, reduced.checks)
     return EncodeReport(
         **counts.as_dict(),

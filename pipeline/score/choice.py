@@ -1,7 +1,8 @@
 """The choice after encode: which of the encoded images count, by what their own vectors tell.
 
 Scores by a predictor, what is unsafe, and near copies are told before anything is fetched where vectors are
-published; where none are, more images are fetched than are wanted, and chosen here.
+published; where none are, more images are fetched than are wanted, and chosen here. Of the chosen some may be
+held out, to measure by them later what was made of the others.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 
     from visunex.recipes.schema import Filter
 
-__all__ = ["Choice", "choose", "chosen_images", "statuses_in_words"]
+__all__ = ["Choice", "choose", "chosen_images", "images_of_status", "statuses_in_words"]
 
 _UNSAFE = "nsfw"  # the predictor behind `max_unsafe`
 _MOST_COMPARED = 1 << 18  # vectors held at once: 0.8 GB of 768 numbers
-CHOSEN, SPARE, COPY = "chosen", "spare", "near_copy"
+CHOSEN, SPARE, COPY, HELD_OUT = "chosen", "spare", "near_copy", "held_out"
 
 Floats = NDArray[np.float64]
 
@@ -39,8 +40,8 @@ Floats = NDArray[np.float64]
 class Choice:
     """The chosen vectors; a table of all images with what was found of each; how many are of each status.
 
-    A status is `chosen`, `spare` (beyond the number wanted), `near_copy` (`copy_of` names the better one), or
-    the recipe's key that an image does not meet.
+    A status is `chosen`, `spare` (beyond the number wanted), `near_copy` (`copy_of` names the better one),
+    `held_out`, or the recipe's key that an image does not meet.
     """
 
     vectors: VectorFolder
@@ -70,6 +71,15 @@ class Choice:
         chosen = self.table.filter(pc.equal(self.table["status"], CHOSEN))
         return [str(name) for name in chosen["image_path"].to_pylist()]
 
+    @property
+    def held_out(self) -> list[str]:
+        """The keys of the images that were left out of the embedding to measure by."""
+        import pyarrow.compute as pc
+
+        return [
+            str(key) for key in self.table.filter(pc.equal(self.table["status"], HELD_OUT))["key"].to_pylist()
+        ]
+
     def in_words(self) -> str:
         """The counts for a person."""
         return statuses_in_words(self.counts)
@@ -79,10 +89,17 @@ class Choice:
         return {**self.counts, "digest": fingerprint(self._chosen_names())}
 
 
-def choose(vectors: VectorFolder, wanted: "Filter", most: int | None, model: tuple[str, str]) -> Choice:
+def choose(
+    vectors: VectorFolder,
+    wanted: "Filter",
+    most: int | None,
+    model: tuple[str, str],
+    hold_out: float = 0.0,
+) -> Choice:
     """The best `most` (None: all) images that a recipe's conditions on vectors leave, of a `model`'s.
 
-    Best in the score of `score_with`, else in the order that the vectors have. Raises EncodeError: a
+    Best in the score of `score_with`, else in the order that the vectors have. About the share `hold_out` of
+    them is then left out, by a hash of their keys: the same images in every run. Raises EncodeError: a
     predictor of another model, or that cannot be had; more images than can be compared with one another.
     """
     asked = _asked(wanted)
@@ -101,6 +118,8 @@ def choose(vectors: VectorFolder, wanted: "Filter", most: int | None, model: tup
     status[ranked[fate == KEPT]] = CHOSEN
     status[ranked[fate >= 0]] = COPY
     copy_of[ranked[fate >= 0]] = ranked[fate[fate >= 0]]
+    if hold_out:
+        status[(status == CHOSEN) & _drawn_by_key(vectors, hold_out)] = HELD_OUT
     kept = only(vectors, status == CHOSEN)
     if "score_with" in scores:
         kept = replace(kept, given_scores=scores["score_with"][status == CHOSEN])
@@ -125,6 +144,23 @@ def chosen_images(path: Path, by: str | None = None) -> dict[str, float | None] 
         return dict(zip(rows["image_path"].to_pylist(), scores, strict=True))
     except parquet_errors() as error:
         raise EncodeError(f"{path} cannot be read ({error}); encode the run again") from None
+
+
+def images_of_status(path: Path, status: str) -> frozenset[str]:
+    """The images of a run that have this status, by what its vectors call them; none where it chose nothing.
+
+    Raises EncodeError for a file that cannot be read.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        return frozenset()
+    try:
+        table = pq.read_table(path, columns=["image_path", "status"])
+    except parquet_errors() as error:
+        raise EncodeError(f"{path} cannot be read ({error}); encode the run again") from None
+    return frozenset(table.filter(pc.equal(table["status"], status))["image_path"].to_pylist())
 
 
 def _asked(wanted: "Filter") -> dict[str, Predictor]:
@@ -173,6 +209,15 @@ def _fates(
     return near_copies(units[ranked], threshold, most)
 
 
+def _drawn_by_key(vectors: VectorFolder, share: float) -> NDArray[np.bool_]:
+    """About this share of the images, each by a hash of its key alone; of one without a key, of its path."""
+    from .rows import rows_of
+
+    rows = rows_of(vectors).to_pylist()
+    hashes = (fingerprint(f"held out: {row.get('key') or row.get('image_path')}") for row in rows)
+    return np.array([int(each[:13], 16) < share * 16**13 for each in hashes], np.bool_)
+
+
 def _table(
     vectors: VectorFolder,
     names: Mapping[str, str],
@@ -205,6 +250,6 @@ def _counts(status: NDArray[np.object_]) -> dict[str, int]:
 
 def statuses_in_words(counts: Mapping[str, Any]) -> str:
     """How many images there are of each status: `chosen 200, near copies 12, not max_unsafe 3, spare 40`."""
-    words = {CHOSEN: "chosen", COPY: "near copies", SPARE: "spare"}
+    words = {CHOSEN: "chosen", COPY: "near copies", SPARE: "spare", HELD_OUT: "held out"}
     numbers = {name: count for name, count in counts.items() if isinstance(count, int)}
     return ", ".join(f"{words.get(name, f'not {name}')} {count:,}" for name, count in numbers.items())
