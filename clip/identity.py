@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from visunex.demo import TINY_MODEL
+from visunex.demo import CLIP_FOLDERS
 
 from .pretrained import LOCAL_FOLDER
 
@@ -15,7 +15,7 @@ __all__ = ["dimension_of", "model_of", "other_model"]
 
 def model_of(model: str, pretrained: str) -> list[str]:
     """A model's name and which weights of it; these are empty where it brings its own."""
-    own = model == TINY_MODEL or model.startswith(LOCAL_FOLDER)
+    own = model in CLIP_FOLDERS or model.startswith(LOCAL_FOLDER)
     return [model, "" if own else pretrained]
 
 
@@ -44,10 +44,8 @@ def dimension_of(model: str) -> int | None:
 
 def _configurations(model: str) -> list[Path]:
     """The files that may hold a model's configuration."""
-    if model == TINY_MODEL:
-        from visunex.demo.tiny import CLIP_FOLDER
-
-        return [CLIP_FOLDER / "open_clip_config.json"]
+    if model in CLIP_FOLDERS:
+        return [CLIP_FOLDERS[model] / "open_clip_config.json"]
     if model.startswith(LOCAL_FOLDER):
         return [Path(model.removeprefix(LOCAL_FOLDER)) / "open_clip_config.json"]
     spec = importlib.util.find_spec("open_clip")

@@ -10,7 +10,7 @@ from typing import Any
 
 from visunex.base.errors import first_line
 from visunex.base.folders import expanded
-from visunex.demo import TINY_MODEL
+from visunex.demo import CLIP_FOLDERS, TINY_MODEL
 
 from .errors import ModelError
 
@@ -50,10 +50,8 @@ def locate(model: str, pretrained: str) -> Checkpoint:
     Raises ModelError: an unknown model or tag (naming those there are), a folder without weights, or weights
     that are neither cached nor reachable, saying which file is missing and how to bring it.
     """
-    if model == TINY_MODEL:
-        from visunex.demo.tiny import CLIP_FOLDER
-
-        return _in_folder(CLIP_FOLDER)
+    if model in CLIP_FOLDERS:
+        return _in_folder(CLIP_FOLDERS[model])
     if model.startswith(LOCAL_FOLDER):
         return _in_folder(Path(model.removeprefix(LOCAL_FOLDER)))
     import open_clip

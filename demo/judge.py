@@ -9,14 +9,11 @@ import torch.nn.functional as F
 from open_clip import create_model_and_transforms, get_tokenizer
 from PIL import Image
 
-from .scenes import PALETTES, SUBJECTS, Scene, flower_share, label, random_scene, render
+from .colours import FLOWERS_FROM, flower_share
+from .scenes import PALETTES, SUBJECTS, Scene, label, random_scene, render
 from .tiny import CLIP_NAME
 
 __all__ = ["Judge", "Verdict"]
-
-FLOWERS_FROM = (
-    0.02  # share of flower-coloured pixels; the least garden has three times as many, other scenes none
-)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ its seed decides position, size and details. The same scene is the same image on
 
 from random import Random
 
-import numpy as np
 from PIL import Image
 
 from .captions import caption, label
@@ -19,7 +18,6 @@ __all__ = [
     "SUBJECTS",
     "Scene",
     "caption",
-    "flower_share",
     "label",
     "random_scene",
     "render",
@@ -47,13 +45,3 @@ def render(scene: Scene, size: int = 64) -> Image.Image:
     if scene.garden:
         garden(pen, palette, rng)
     return image.reduce(SUPERSAMPLING)
-
-
-def flower_share(image: Image.Image) -> float:
-    """Share of pixels (0..1) in the colours of flowers, told by hue alone, so that mild blur does no harm.
-
-    A flower's pink has far more red than green, and clearly more blue than green but less than red.
-    """
-    red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), dtype=np.int16), -1, 0)
-    pink = (red - green > 80) & (blue - green > 24) & (red - blue > 10) & (red > 150)
-    return float(pink.mean())

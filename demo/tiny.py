@@ -1,8 +1,9 @@
 """Where the committed tiny models are, and how to load their parts.
 
 `CLIP_FOLDER` is an open_clip folder (`CLIP_NAME` is what `open_clip.create_model` takes),
-`SD_FOLDER` a diffusers folder. They exist so that everything runs offline
-in a minute, and are no substitute for the real models.
+`SD_FOLDER` a diffusers folder, `JUDGE_FOLDER` a second CLIP's, of another architecture, which judges what was
+made with the first. They exist so that everything runs offline in a minute, and are no substitute for the
+real models.
 """
 
 import json
@@ -15,7 +16,10 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import, and most who
 
 __all__ = [
     "CLIP_FOLDER",
+    "CLIP_FOLDERS",
     "CLIP_NAME",
+    "JUDGE_FOLDER",
+    "JUDGE_MODEL",
     "SD_FOLDER",
     "TINY_MODEL",
     "block_names",
@@ -23,10 +27,13 @@ __all__ = [
     "transformers_text_encoder",
 ]
 
-TINY_MODEL = "visunex-tiny"  # what both tiny models are called, wherever a model is named
+TINY_MODEL = "visunex-tiny"  # what the CLIP and the Stable Diffusion are called, wherever a model is named
+JUDGE_MODEL = "visunex-judge"
 WEIGHTS = Path(__file__).parent / "weights"
 CLIP_FOLDER = WEIGHTS / "clip"
+JUDGE_FOLDER = WEIGHTS / "judge"
 SD_FOLDER = WEIGHTS / "sd"
+CLIP_FOLDERS = {TINY_MODEL: CLIP_FOLDER, JUDGE_MODEL: JUDGE_FOLDER}
 CLIP_NAME = f"local-dir:{CLIP_FOLDER}"
 
 

@@ -1,8 +1,11 @@
 """Train visunex-tiny, a CLIP of 2.5 M parameters for 64x64 pictures, on rendered scenes.
 
     python -m visunex.demo.train_clip --out demo/weights --minutes 19
+    python -m visunex.demo.train_clip --out demo/weights --judge --threads 1
 
 Writes `OUT/clip` for open_clip's `local-dir:`, `OUT/sd/text_encoder` and `OUT/sd/tokenizer` for transformers.
+With `--judge` visunex-judge is trained, the foreign judge, and written to `OUT/judge`: another architecture,
+other pictures, so many steps in place of minutes, so that a run from start to end makes the same weights.
 The loss is CLIP's, but knows which captions of a batch describe which pictures, so that a second caption
 of the same content is never counted as wrong.
 """
@@ -10,9 +13,10 @@ of the same content is never counted as wrong.
 import argparse
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,9 +53,41 @@ PREPROCESS_CFG = {
     "interpolation": "bicubic",
     "resize_mode": "shortest",
 }
+JUDGE_CFG = {
+    "embed_dim": 256,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 64, "layers": 3, "width": 96, "head_width": 32, "patch_size": 8},
+    "text_cfg": {
+        "context_length": 77,
+        "vocab_size": 1024,
+        "width": 64,
+        "heads": 2,
+        "layers": 2,
+        "hf_tokenizer_name": "visunex-judge",
+    },
+}
 PEAK_RATE = 2e-3
 MAX_SCALE = 30.0  # a gentle temperature keeps cosines spread out, which steering by cosine needs
 TEXT_LENGTH = 32  # attention is causal, so nothing behind a caption's end need be computed
+
+
+@dataclass(frozen=True)
+class Design:
+    """A model to be trained: its configuration and folder, seeds of its weights and of its pictures.
+
+    `size` is of a batch; with `steps` it is trained for so many, without for as long as one is told.
+    """
+
+    folder: str
+    config: dict[str, Any]
+    seed: int
+    scenes: int
+    size: int
+    steps: int | None = None
+
+
+TINY = Design("clip", MODEL_CFG, seed=0, scenes=2, size=256)
+JUDGE = Design("judge", JUDGE_CFG, seed=1, scenes=5, size=128, steps=900)
 
 
 @dataclass(frozen=True)
@@ -64,9 +100,9 @@ class Batch:
     complete: torch.Tensor
 
 
-def write_config(folder: Path, vocabulary: int) -> dict[str, object]:
+def write_config(folder: Path, config: dict[str, Any], vocabulary: int) -> dict[str, Any]:
     """Write `open_clip_config.json` for this vocabulary and return its model part."""
-    model = {**MODEL_CFG, "text_cfg": {**MODEL_CFG["text_cfg"], "vocab_size": vocabulary}}  # type: ignore[dict-item]
+    model = {**config, "text_cfg": {**config["text_cfg"], "vocab_size": vocabulary}}
     text = json.dumps({"model_cfg": model, "preprocess_cfg": PREPROCESS_CFG}, indent=2)
     (folder / "open_clip_config.json").write_text(text + "\n", encoding="utf-8")
     return model
@@ -169,16 +205,18 @@ def accuracy(model: CLIP, tokenizer: CLIPTokenizer, count: int = 480, seed: int 
 
 
 def train(
-    model: CLIP, tokenizer: CLIPTokenizer, checkpoint: Path, minutes: float, count: int, size: int = 256
+    design: Design, model: CLIP, tokenizer: CLIPTokenizer, checkpoint: Path, minutes: float, count: int
 ) -> None:
-    """Train for `minutes` in all, resuming from `checkpoint`."""
+    """Train for the design's steps or for `minutes` in all, resuming from `checkpoint`."""
     rng = Random(torch.initial_seed())  # noqa: S311
-    scenes, images = draw_scenes(count, seed=2)
+    scenes, images = draw_scenes(count, design.scenes)
+    size = min(design.size, count)
     fit(
         model,
-        lambda: contrastive_loss(model, draw_batch(scenes, images, tokenizer, rng, min(size, count))),
+        lambda: contrastive_loss(model, draw_batch(scenes, images, tokenizer, rng, size)),
         checkpoint,
         minutes,
+        steps=design.steps,
         peak_rate=PEAK_RATE,
         report=lambda: f"named right {accuracy(model, tokenizer):.3f}",
     )
@@ -189,11 +227,13 @@ def halves(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in state.items()}
 
 
-def export(model: CLIP, clip_folder: Path, sd_folder: Path) -> None:
-    """Write the weights in fp16: the whole model for open_clip, the text encoder for transformers."""
-    save_file(
-        halves(model.state_dict()), clip_folder / "open_clip_model.safetensors", metadata={"format": "pt"}
-    )
+def export(model: CLIP, folder: Path) -> None:
+    """Write the weights of the whole model in fp16, for open_clip."""
+    save_file(halves(model.state_dict()), folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+
+
+def export_text_encoder(clip_folder: Path, sd_folder: Path) -> None:
+    """Write the text encoder of an open_clip folder in fp16, for transformers."""
     encoder = transformers_text_encoder(clip_folder)
     # transformers loads a model as its configuration says, diffusers as float32: else the two would clash.
     encoder.config.dtype, encoder.config.architectures = torch.float32, ["CLIPTextModel"]
@@ -219,21 +259,29 @@ def main(words: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder that gets clip/ and sd/")
-    parser.add_argument("--checkpoint", type=Path, default=Path("runs/train/clip.pt"))
-    parser.add_argument("--minutes", type=float, default=19)
+    parser.add_argument("--judge", action="store_true", help="train visunex-judge in place of visunex-tiny")
+    parser.add_argument("--checkpoint", type=Path, help="default: runs/train/clip.pt or judge.pt")
+    parser.add_argument("--minutes", type=float, default=19, help="of visunex-tiny")
+    parser.add_argument("--steps", type=int, help="in place of minutes; of visunex-judge 900")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--pictures", type=int, default=30_000, help="how many to draw")
+    parser.add_argument("--pictures", type=int, help="how many to draw; default: 30000, for the judge 6000")
     arguments = parser.parse_args(words)
+    design = JUDGE if arguments.judge else TINY
+    design = replace(design, steps=arguments.steps or design.steps)
     torch.set_num_threads(arguments.threads)
-    start_processes(seed=0)
-    folder = arguments.out / "clip"
+    start_processes(design.seed)
+    folder = arguments.out / design.folder
     write_tokenizer(folder, vocabulary_texts())
     tokenizer = CLIPTokenizer.from_pretrained(folder)
-    model = CLIP(**write_config(folder, len(tokenizer)))
+    model = CLIP(**write_config(folder, design.config, len(tokenizer)))
     log(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens")
-    train(model, tokenizer, arguments.checkpoint, arguments.minutes, arguments.pictures)
+    checkpoint = arguments.checkpoint or Path(f"runs/train/{design.folder}.pt")
+    count = arguments.pictures or (6_000 if arguments.judge else 30_000)
+    train(design, model, tokenizer, checkpoint, arguments.minutes, count)
     if is_first():
-        export(model, folder, arguments.out / "sd")
+        export(model, folder)
+        if not arguments.judge:
+            export_text_encoder(folder, arguments.out / "sd")
 
 
 if __name__ == "__main__":

@@ -112,12 +112,14 @@ def fit(
     minutes: float,
     *,
     peak_rate: float,
+    steps: int | None = None,
     after_step: Callable[[], None] = lambda: None,
     report: Callable[[], str] = str,
     **extra_parts: Restorable,
 ) -> None:
     """Minimise with AdamW for `minutes` in all, resuming from `checkpoint`, which is saved every 50 steps.
 
+    With `steps` it is so many in place of the minutes: with the same random numbers the same weights.
     `report` adds to each log line; `extra_parts` are kept in the checkpoint too.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak_rate, betas=(0.9, 0.98), weight_decay=0.01)
@@ -125,12 +127,13 @@ def fit(
     step, seconds = keeper.load()
     share_weights(model)
     clock, losses = Clock(minutes, seconds), list[float]()
-    share = agree(clock.share)
+    share = agree(step / steps if steps else clock.share)
     while share < 1:
         set_learning_rate(optimizer, learning_rate(share, peak_rate))
         losses.append(descend(model, loss_of_batch(), optimizer))
         after_step()
-        step, share = step + 1, agree(clock.share)
+        step += 1
+        share = agree(step / steps if steps else clock.share)
         if (step % 50 == 0 or share >= 1) and is_first():
             mean = sum(losses) / len(losses)
             log(f"{checkpoint.stem} step {step}, {clock.spent / 60:.1f} min: loss {mean:.4f} {report()}")

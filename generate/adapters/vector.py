@@ -147,4 +147,4 @@ def _require_fits(name: str, size: int, embedding: Embedding | None, dimension: 
 
 def _is_catalogued(space: Space) -> bool:
     """Whether a space's name is one that others use too; a folder's or the demo's is not."""
-    return not space.name.startswith("local-dir:") and space.name != "visunex-tiny"
+    return not space.name.startswith(("local-dir:", "visunex-"))

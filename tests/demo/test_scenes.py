@@ -10,13 +10,13 @@ import pytest
 from PIL import Image, ImageFilter
 
 from visunex.demo.captions import partial_caption
+from visunex.demo.colours import flower_share
 from visunex.demo.scenes import (
     FLOWER_COLOURS,
     PALETTES,
     SUBJECTS,
     Scene,
     caption,
-    flower_share,
     label,
     random_scene,
     render,

@@ -13,7 +13,14 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from visunex.demo.scenes import PALETTES, SUBJECTS, Scene, caption, label, random_scene, render
-from visunex.demo.tiny import CLIP_FOLDER, CLIP_NAME, SD_FOLDER, text_projection, transformers_text_encoder
+from visunex.demo.tiny import (
+    CLIP_FOLDER,
+    CLIP_NAME,
+    JUDGE_FOLDER,
+    SD_FOLDER,
+    text_projection,
+    transformers_text_encoder,
+)
 from visunex.demo.tokens import END, START, learn_merges, write_tokenizer
 
 TEXTS = [
@@ -151,6 +158,16 @@ def test_any_text_can_be_written(clip) -> None:
 
 def test_small_enough() -> None:
     assert sum(file.stat().st_size for file in CLIP_FOLDER.iterdir()) < 6_000_000
+    assert sum(file.stat().st_size for file in JUDGE_FOLDER.iterdir()) < 2_000_000
+
+
+def test_the_judge_is_another_model_that_knows_the_same_world(clip, drawn) -> None:
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{JUDGE_FOLDER}")
+    judge = model.eval(), preprocess, open_clip.get_tokenizer(f"local-dir:{JUDGE_FOLDER}")
+    assert share_right(judge, drawn) >= 0.95
+    assert share_right(judge, drawn, as_jpeg) >= 0.9
+    assert type(model.visual) is not type(clip[0].visual)
+    assert model.text_projection.shape[-1] != clip[0].text_projection.shape[-1]
 
 
 def test_merges_are_learnt_most_frequent_first() -> None:

@@ -8,8 +8,9 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 
+from visunex.demo.colours import flower_share
 from visunex.demo.judge import Judge
-from visunex.demo.scenes import PALETTES, Scene, flower_share, label, render
+from visunex.demo.scenes import PALETTES, Scene, label, render
 from visunex.demo.tiny import SD_FOLDER, text_projection
 from visunex.generate.steering.steer import personalise
 

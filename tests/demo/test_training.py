@@ -35,6 +35,25 @@ def test_the_clock_counts_what_was_spent_before() -> None:
     assert Clock(1, spent=600).share == 1
 
 
+def test_so_many_steps_make_the_same_weights(tmp_path: Path) -> None:
+    def fitted() -> torch.Tensor:
+        torch.manual_seed(0)
+        line = torch.nn.Linear(2, 1)
+        (tmp_path / "line.pt").unlink(missing_ok=True)
+        fit(
+            line,
+            lambda: line(torch.rand(4, 2)).square().mean(),
+            tmp_path / "line.pt",
+            0,
+            peak_rate=0.1,
+            steps=3,
+        )
+        return line.weight
+
+    assert torch.equal(fitted(), fitted())
+    assert torch.load(tmp_path / "line.pt", weights_only=True)["step"] == 3
+
+
 def fitted(checkpoint: Path, seconds: float) -> torch.nn.Linear:
     torch.manual_seed(0)
     line = torch.nn.Linear(1, 1)
@@ -77,6 +96,9 @@ def test_both_scripts_write_folders_that_load(tmp_path: Path, monkeypatch: pytes
         1,
         768,
     )
+    train_clip.main([*short, "--judge", "--checkpoint", str(tmp_path / "judge.pt"), "--steps", "2"])
+    judge = open_clip.create_model(f"local-dir:{tmp_path / 'judge'}")
+    assert judge.encode_image(torch.zeros(1, 3, 64, 64)).shape == (1, 256)
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "sd")
     pipeline.set_progress_bar_config(disable=True)
     assert pipeline("a castle", height=64, width=64, num_inference_steps=2).images[0].size == (64, 64)
