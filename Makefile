@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := aesthetic_embeddings base clip demo export generate images net pipeline recipes studio
+PACKAGES := aesthetic_embeddings base clip demo evaluate export generate images net pipeline recipes studio
 # one thread for torch in each of pytest's processes: more would wait for one another
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 # files in the order of tests/conftest.py, the long ones first

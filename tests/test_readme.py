@@ -13,6 +13,7 @@ from generated_docs import (
     SOURCES,
     cli_page,
     data,
+    evaluate,
     export,
     generate,
     sources_page,
@@ -67,6 +68,7 @@ COMMANDS = {
     **dict(tree(data, "visunex-data")),
     **dict(tree(generate, "visunex-generate")),
     **dict(tree(export, "visunex-export")),
+    **dict(tree(evaluate, "visunex-evaluate")),
     **dict(tree(studio, "visunex-studio")),
 }
 SHOWN = [
@@ -74,7 +76,9 @@ SHOWN = [
     for page in PAGES
     if page.name not in ("benchmarks.md", "cli.md")
     for command in re.findall(
-        r"\b(visunex-(?:data|generate|export|studio) .*?)(?=&& visunex-|`|$)", page.read_text(), re.MULTILINE
+        r"\b(visunex-(?:data|generate|export|evaluate|studio) .*?)(?=&& visunex-|`|$)",
+        page.read_text(),
+        re.MULTILINE,
     )
 ]
 

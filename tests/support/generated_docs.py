@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from visunex.evaluate.cli import main as evaluate
 from visunex.export.cli import main as export
 from visunex.generate.cli import main as generate
 from visunex.pipeline.cli import main as data
@@ -47,6 +48,7 @@ def cli_page() -> str:
         *tree(data, "visunex-data"),
         *tree(generate, "visunex-generate"),
         *tree(export, "visunex-export"),
+        *tree(evaluate, "visunex-evaluate"),
         *tree(studio, "visunex-studio"),
     ]
     contents = "\n".join(f"- [`{name}`](#{name.replace(' ', '-')})" for name, _ in commands)

@@ -1,0 +1,120 @@
+"""`visunex-evaluate` on visunex-tiny: what its files say, against the same computed by open_clip alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pyarrow.parquet as pq
+import pytest
+import torch
+from click.testing import CliRunner
+from evaluating import OPTIONS, PROMPTS
+from PIL import Image
+
+from visunex.aesthetic_embeddings import load
+from visunex.demo.colours import flower_share
+from visunex.demo.tiny import CLIP_FOLDERS
+from visunex.evaluate.cli import main
+from visunex.pipeline.vectors.store import read_vectors
+
+
+@pytest.fixture(scope="module")
+def done(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """An undisturbed evaluation, and its rows."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    (folder / "prompts.txt").write_text("\n".join(PROMPTS), encoding="utf-8")
+    words = [*asked(run, folder / "prompts.txt"), "--outdir", folder / "out"]
+    made = CliRunner().invoke(main, [*map(str, words)])
+    assert made.exit_code == 0, made.output
+    return folder / "out", pq.read_table(folder / "out" / "results.parquet").to_pylist()
+
+
+def asked(run: Path, prompts: Path) -> list[object]:
+    return [*OPTIONS, "--prompts", prompts, "--aesthetic_embedding", run, "--aesthetic_steps", "0,10"]
+
+
+def clip(name: str) -> tuple[Any, Any, Any]:
+    folder = f"local-dir:{CLIP_FOLDERS[name]}"
+    model, _, preprocess = open_clip.create_model_and_transforms(folder)
+    return model.eval(), preprocess, open_clip.get_tokenizer(folder)
+
+
+@torch.no_grad()
+def units(name: str, images: list[Image.Image], texts: list[str]) -> tuple[Any, Any]:
+    model, preprocess, tokenizer = clip(name)
+    seen = model.encode_image(torch.stack([preprocess(each) for each in images]))
+    read = model.encode_text(tokenizer(texts))
+    return tuple(torch.nn.functional.normalize(each, dim=-1).numpy() for each in (seen, read))
+
+
+def test_there_is_a_row_for_each_picture_in_order(done: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, rows = done
+    assert [(row["setting"], row["prompt"], row["seed"]) for row in rows] == [
+        (setting, prompt, seed)
+        for setting in ("plain", "steer 10")
+        for prompt in PROMPTS
+        for seed in (42, 43)
+    ]
+    assert all((folder / row["image"]).exists() for row in rows)
+
+
+@pytest.mark.parametrize(("model", "behind"), [("visunex-tiny", ""), ("visunex-judge", ":visunex-judge")])
+def test_each_measure_is_what_open_clip_says(
+    done: tuple[Path, list[dict[str, Any]]], run: Path, model: str, behind: str
+) -> None:
+    folder, rows = done
+    images = [Image.open(folder / row["image"]).convert("RGB") for row in rows]
+    seen, read = units(model, images, [row["prompt"] for row in rows])
+    suffix = behind.replace(":", "-")
+    taste = load(run / f"embedding{suffix}.pt").vector[0]
+    choice = {row["image_path"]: row["status"] for row in pq.read_table(run / "choice.parquet").to_pylist()}
+    vectors = read_vectors(run / f"vectors{suffix}")
+    where = pq.read_table(vectors.parts[0].metadata)["image_path"].to_pylist()
+    held_out = np.concatenate(list(vectors.units()))[[choice[name] == "held_out" for name in where]]
+    assert 0 < len(held_out) < 24
+    pairs = [(0, 1), (2, 3), (4, 5), (6, 7)]
+    apart = [1 - seen[a] @ seen[b] for a, b in pairs]
+    expected = {
+        f"taste{behind}": seen @ taste / np.linalg.norm(taste),
+        f"clip_i{behind}": (seen @ held_out.T).mean(axis=1),
+        f"clip_t{behind}": (seen * read).sum(axis=1),
+        f"diversity{behind}": np.repeat(apart, 2),
+    }
+    for name, values in expected.items():
+        assert [row[name] for row in rows] == pytest.approx(values.tolist(), abs=1e-4), name
+
+
+def test_a_judge_that_knows_nothing_of_clip(done: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, rows = done
+    shares = [flower_share(Image.open(folder / row["image"])) for row in rows]
+    assert [row["flowers"] for row in rows] == [float(share > 0.02) for share in shares]
+
+
+def test_the_page_shows_every_picture(done: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, rows = done
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert all(f'src="{row["image"]}"' in page for row in rows)
+    assert "<script" not in page
+
+
+def test_killed_and_resumed_the_results_are_the_same_bytes(
+    done: tuple[Path, list[dict[str, Any]]], run: Path, tmp_path: Path
+) -> None:
+    words = [*map(str, asked(run, done[0].parent / "prompts.txt")), "--outdir", str(tmp_path / "out")]
+    process = subprocess.Popen([sys.executable, "-m", "visunex.evaluate", *words], stderr=subprocess.DEVNULL)
+    while process.poll() is None and len(list(tmp_path.rglob("*.png"))) < 3:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    left = len(list(tmp_path.rglob("*.png")))
+    assert 3 <= left < 8
+    again = CliRunner().invoke(main, words)
+    assert again.exit_code == 0, again.output
+    for name in ("results.parquet", "report.html"):
+        assert (tmp_path / "out" / name).read_bytes() == (done[0] / name).read_bytes()
