@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-METHODS = ("steer", "lora", "prompt", "best-of")
+METHODS = ("steer", "lora", "token", "prompt", "best-of")
 
 WHAT = [
     option(
@@ -36,8 +36,8 @@ WHAT = [
     option("--aesthetic_lr", "Length of each such step.", type=Finite(), field="lr", default=1e-4),
     option(
         "--method",
-        "How a taste gets into pictures: steer; lora that stands for so many steps; prompt, the best words "
-        "for it behind the prompt; best-of, chosen among several. Repeat to compare.",
+        "How a taste gets into pictures: steer; a lora or a token that stands for so many steps; prompt, the "
+        "best words for it behind the prompt; best-of, chosen among several. Repeat to compare.",
         type=click.Choice(METHODS),
         field="methods",
         multiple=True,

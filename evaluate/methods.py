@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from visunex.base.files import fingerprint
 from visunex.export.make import Wanted, make
 from visunex.generate import Sampler, Taste
+from visunex.generate.additions import Additions, added
 
 from .encoders import Encoders
 from .folder import Folder
@@ -41,10 +43,11 @@ class Drawer:
             PLAIN: lambda _, prompt: self._drawn(prompt),
             "steer": self._steered,
             "lora": self._with_lora,
+            "token": self._with_token,
             "prompt": self._with_words,
             "best-of": self._best,
         }
-        self._lora = cache(self._load_lora)
+        self._learnt = cache(self._learn)
         self._words = cache(self._find_words)
 
     def name(self, setting: Setting) -> str:
@@ -79,9 +82,13 @@ class Drawer:
 
     def _with_lora(self, setting: Setting, prompt: str) -> Images:
         """With the LoRA that stands for so many steps, on the negative prompt too, as other programs do."""
-        lora, sampler = self._lora(setting)
-        with lora.on(sampler.model.text_encoder):
-            return self._drawn(prompt, sampler=sampler)
+        _, sampler = self._learnt(setting)
+        return self._drawn(prompt, sampler=sampler)
+
+    def _with_token(self, setting: Setting, prompt: str) -> Images:
+        """With the token that stands for so many steps behind the prompt."""
+        word, sampler = self._learnt(setting)
+        return self._drawn(f"{prompt} {word}", sampler=sampler)
 
     def _with_words(self, setting: Setting, prompt: str) -> Images:
         return self._drawn(f"{prompt}, {self._words(setting)}")
@@ -98,22 +105,22 @@ class Drawer:
         best = np.argmax(np.stack(scores), axis=0)
         return [lots[lot][seed] for seed, lot in enumerate(best.tolist())]
 
-    def _load_lora(self, setting: Setting) -> tuple[Any, Sampler]:
-        from visunex.export import kohya
-
-        said = self._made(setting, "lora", imitate=setting.strength)
-        sampler = Sampler(self._sampler.model)  # which keeps prompts' conditioning for itself
-        model: Any = sampler.model
-        return kohya.read(said["path"], model.text_encoder), sampler
+    def _learn(self, setting: Setting) -> tuple[str, Sampler]:
+        """What a file that stands for so many steps is called, and a sampler of the model with it."""
+        path: Path = self._made(setting, setting.method, imitate=setting.strength)["path"]
+        is_lora = setting.method == "lora"
+        additions = Additions.of(
+            loras=[path] if is_lora else (), textual_inversions=() if is_lora else [path]
+        )
+        return path.stem, Sampler(added(self._sampler.model, additions))
 
     def _find_words(self, setting: Setting) -> str:
         return str(self._made(setting, "prompt")["report"]["best"][0]["words"])
 
     def _made(self, setting: Setting, kind: str, **more: Any) -> dict[str, Any]:
         """What `visunex-export` makes of a taste, unless it is there already."""
-        suffix = {"lora": ".safetensors", "prompt": ".txt"}[kind]
-        name = self.name(setting)
-        path = self._folder.learnt / f"{name}{suffix}"
+        suffix = ".txt" if kind == "prompt" else ".safetensors"
+        path = self._folder.learnt / f"{self.name(setting)}{suffix}"
         request = self._request
         wanted = Wanted(
             embedding=self._taste(setting).name,

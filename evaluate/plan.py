@@ -14,7 +14,7 @@ from .errors import UsageError
 
 __all__ = ["METHODS", "PAPER25", "PLAIN", "Method", "Request", "Setting", "prompts_of", "settings_of"]
 
-Method = Literal["steer", "lora", "prompt", "best-of"]
+Method = Literal["steer", "lora", "token", "prompt", "best-of"]
 METHODS: tuple[Method, ...] = get_args(Method)
 PLAIN = "plain"  # the method that does nothing
 PAPER25 = "paper25"
@@ -52,7 +52,7 @@ class Request:
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """A method and how strong: steps for steer and lora, candidates for best-of; the words have no strength.
+    """A method and how strong: steps for steer, lora and token, candidates for best-of; words have none.
 
     `embedding` is the label of the taste; nothing for plain pictures, which are those of every taste.
     """
