@@ -8,7 +8,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 # files in the order of tests/conftest.py, the long ones first
 PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo studio test test-slow coverage fuzz interop real lint types format docs images bench clean
+.PHONY: help demo studio test test-slow coverage fuzz interop comfyui real lint types format docs images bench clean
 help:
 	@echo "make demo    the whole job on a small drawn world, offline"
 	@echo "make studio  the page on which you see and curate tastes, offline (the demo first, if it is not there)"
@@ -16,6 +16,7 @@ help:
 	@echo "make fuzz    mutated inputs of every kind, counted (VISUNEX_FUZZ=5000 of each)"
 	@echo "make lint    format, lint, types, import layers"
 	@echo "make interop clip-retrieval and img2dataset themselves read our files, and we theirs"
+	@echo "make comfyui its nodes on ComfyUI itself (COMFYUI=/path/to/ComfyUI COMFYUI_PYTHON=its python)"
 	@echo "make images  the README's picture of a page, from the demo (needs Debian's chromium)"
 	@echo "make real    with real weights and a GPU: one report to send back (REAL=\"--family sd1\": these)"
 	@echo "make docs    docs/cli.md, docs/sources.md and a table in docs/recipes.md, from the code"
@@ -90,6 +91,12 @@ docs: $(VENV)/.installed
 
 interop: $(VENV)/.installed .interop/.installed
 	$(TEST_ENV) $(BIN)/python tests/interop.py
+
+# in the Python that runs that ComfyUI, with VisuNex and its group dev installed
+COMFYUI_PYTHON ?= $(BIN)/python
+comfyui:
+	@test -e "$(COMFYUI)/comfy/sd.py" || { echo "name a checkout of ComfyUI: make comfyui COMFYUI=/path/to/ComfyUI"; exit 2; }
+	COMFYUI="$(COMFYUI)" $(TEST_ENV) $(COMFYUI_PYTHON) -m pytest tests/integrations
 
 # some 20 GB of models from the Hub; REAL="--paintings DIR" compares Aivazovsky's paintings, too
 real: $(VENV)/.installed

@@ -150,10 +150,9 @@ def _kind(wanted: Wanted) -> _Kind:
 
 
 def _taste(wanted: Wanted, embedding: Embedding) -> "Taste":
-    from visunex.aesthetic_embeddings.space import space_of
     from visunex.generate import Taste
 
-    return Taste(wanted.embedding, embedding.tensor(), space=space_of(embedding))
+    return Taste.of(embedding, wanted.embedding)
 
 
 def _learnt_on(wanted: Wanted, side: Any, prompts: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from visunex.base.errors import UsageError, described, numbers, require_number
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from visunex.aesthetic_embeddings import Embedding
     from visunex.aesthetic_embeddings.space import Space
 
 __all__ = ["LR", "STEPS", "Taste", "space_named"]
@@ -28,7 +29,9 @@ class Taste:
     `steps` 0 leaves prompts as they are; `path` is where its file lies, where the name does not say so,
     `space` which CLIP's it is, where that is known. `others` are the same taste in other CLIPs' spaces, for
     models with several text encoders. The embedding's direction is all that counts: a tensor, an array, a
-    list or an `Embedding`. Raises UsageError for what is none, or steps that are no number.
+    list or an `Embedding`. Models that take an image's vector itself are told by `image_norm` how long one
+    is, where that is known, and by `is_contrast` that this is the difference of two means and no image's.
+    Raises UsageError for what is no embedding, or steps that are no number.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Taste:
     path: str | None = None
     space: "Space | None" = None
     others: "tuple[Taste, ...]" = ()
+    image_norm: float | None = None
+    is_contrast: bool = False
 
     def __post_init__(self) -> None:
         import torch
@@ -78,7 +83,23 @@ class Taste:
         require_one_space([("space=", named), (str(name), said)])
         place = _place(str(name), found.path)
         others = (*others, *(cls._beside(found.path, steps, lr) if found.path else ()))
-        return cls(str(name), found.tensor(), steps, lr, place, said or named, others)
+        return replace(cls.of(found, str(name), steps, lr), path=place, space=said or named, others=others)
+
+    @classmethod
+    def of(cls, found: "Embedding", name: str = "", steps: int = STEPS, lr: float = LR) -> "Taste":
+        """The taste that an embedding is, with what the embedding says of itself."""
+        from visunex.aesthetic_embeddings.made_of import image_norm, is_contrast
+        from visunex.aesthetic_embeddings.space import space_of
+
+        return cls(
+            name or found.name,
+            found.tensor(),
+            steps,
+            lr,
+            space=space_of(found),
+            image_norm=image_norm(found),
+            is_contrast=is_contrast(found),
+        )
 
     @classmethod
     def _beside(cls, path: Path, steps: int, lr: float) -> "Iterator[Taste]":
@@ -91,7 +112,7 @@ class Taste:
                 found = load(file)
                 space = space_of(found)
                 if space is not None and file.stem == f"{path.stem}-{space.name}-{space.pretrained}":
-                    yield cls(str(file), found.tensor(), steps, lr, None, space)
+                    yield cls.of(found, str(file), steps, lr)
 
     def require_space(self, model: str, clip: Mapping[str, str] | None) -> None:
         """Raise EmbeddingError where the embedding certainly is of another CLIP than the model's.

@@ -2,7 +2,8 @@
 
 Each function gives arguments for that diffusers pipeline's own `__call__`: `pooled` for SDXL's pooled vector,
 `ip_adapter` for plain IP-Adapters (SD 1.x, SDXL, FLUX.1), `unclip` for Kandinsky 2.1 and 2.2 and Stable
-unCLIP. Reads embeddings, writes nothing. May import `aesthetic_embeddings`.
+unCLIP; `image_vector` is what they all make of a taste first. Reads embeddings, writes nothing. May import
+`taste` and `aesthetic_embeddings`.
 """
 
 from typing import TYPE_CHECKING
@@ -14,9 +15,18 @@ if TYPE_CHECKING:
     from .image_prompt import style_only as style_only
     from .pooled import pooled as pooled
     from .prior import unclip as unclip
+    from .vector import ImageVector as ImageVector
+    from .vector import image_vector as image_vector
 
-__all__ = ["ip_adapter", "pooled", "style_only", "unclip"]
+__all__ = ["ImageVector", "image_vector", "ip_adapter", "pooled", "style_only", "unclip"]
 __getattr__, __dir__ = public(
     __name__,
-    {"ip_adapter": "image_prompt", "pooled": "pooled", "style_only": "image_prompt", "unclip": "prior"},
+    {
+        "ImageVector": "vector",
+        "image_vector": "vector",
+        "ip_adapter": "image_prompt",
+        "pooled": "pooled",
+        "style_only": "image_prompt",
+        "unclip": "prior",
+    },
 )

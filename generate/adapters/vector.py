@@ -9,19 +9,19 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from visunex.aesthetic_embeddings import Embedding, find
-from visunex.aesthetic_embeddings.made_of import image_norm, is_contrast
-from visunex.aesthetic_embeddings.space import Space, space_of
+from visunex.aesthetic_embeddings import Embedding
+from visunex.aesthetic_embeddings.space import Space
 from visunex.base.errors import UsageError, numbers, require_number
 
 from ..errors import EmbeddingSizeError, SteeringError
+from ..taste import Taste
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Given", "ImageVector", "blend", "image_vector", "require_weight"]
 
-Given: TypeAlias = "str | Path | Embedding | Tensor"
+Given: TypeAlias = "str | Path | Embedding | Taste | Tensor"
 
 # The encoders that models of today take vectors of, by the size of their joint space.
 ENCODERS = {
@@ -71,24 +71,37 @@ class ImageVector:
 def image_vector(given: Given, dimension: int, *, wanted_by: str, length: float | None = None) -> ImageVector:
     """The embedding `given`, for a model that takes vectors of this dimension.
 
-    `given` is a name, a file, a run, an `Embedding` or a tensor. The length is `length`, else what the
-    embedding's provenance says of its images, else, for OpenAI's ViT-L/14, that of the published means.
-    Raises EmbeddingSizeError for a vector of another CLIP than `wanted_by`, the model or adapter, takes;
-    EmbeddingError, UsageError.
+    `given` is a name, a file, a run, an `Embedding`, a `Taste` (of whose vectors the one of this dimension
+    is taken) or a tensor. The length is `length`, else what the embedding's provenance says of its images,
+    else, for OpenAI's ViT-L/14, that of the published means. Raises EmbeddingSizeError for a vector of
+    another CLIP than `wanted_by`, the model or adapter, takes; EmbeddingError, UsageError.
     """
     import torch
 
     _require_length(length)
-    found = find(given) if isinstance(given, str | Path) else given
-    embedding = found if isinstance(found, Embedding) else None
-    name = embedding.name if embedding else "this embedding"
-    vector = numbers(embedding.tensor() if embedding else found, name, "one vector, D or 1xD", UsageError)
-    _require_fits(name, vector.size, embedding, dimension, wanted_by)
+    taste = _of_dimension(_as_taste(given), dimension)
+    vector = numbers(taste.embedding, taste.name, "one vector, D or 1xD", UsageError)
+    _require_fits(taste.name, vector.size, taste.space, dimension, wanted_by)
     tensor = torch.from_numpy(vector.astype("f8")).reshape(1, -1)
-    unit = (tensor / _norm(name, tensor)).float()
+    unit = (tensor / _norm(taste.name, tensor)).float()
     default = PUBLISHED_LENGTH if dimension == 768 else None
-    one_image = length or (embedding and image_norm(embedding)) or default
-    return ImageVector(name, unit, one_image, embedding is not None and is_contrast(embedding))
+    return ImageVector(taste.name, unit, length or taste.image_norm or default, taste.is_contrast)
+
+
+def _as_taste(given: Given) -> Taste:
+    if isinstance(given, Taste):
+        return given
+    if isinstance(given, str | Path):
+        return Taste.load(given)
+    if isinstance(given, Embedding):
+        return Taste.of(given)
+    return Taste("this embedding", given)
+
+
+def _of_dimension(taste: Taste, dimension: int) -> Taste:
+    """The taste itself, or where it has another dimension the one of its `others` that has this."""
+    every = (taste, *taste.others)
+    return next((each for each in every if each.embedding.shape[-1] == dimension), taste)
 
 
 def _require_length(length: float | None) -> None:
@@ -134,9 +147,8 @@ def require_weight(weight: float) -> None:
         raise UsageError(f"weight is {weight}: give {wanted}")
 
 
-def _require_fits(name: str, size: int, embedding: Embedding | None, dimension: int, wanted_by: str) -> None:
+def _require_fits(name: str, size: int, space: Space | None, dimension: int, wanted_by: str) -> None:
     wanted = ENCODERS.get(dimension)
-    space = space_of(embedding) if embedding else None
     if size == dimension and not (wanted and space and _is_catalogued(space) and space.differs(wanted)):
         return
     of = f" of {space or ENCODERS[size]}" if space or size in ENCODERS else ""

@@ -52,7 +52,7 @@ def climb(
     end: int | None,
     steps: int,
     lr: float,
-    on_step: Callable[[int, float], None] | None,
+    on_step: Callable[[int, float], None] | None = None,
 ) -> None:
     """Move the parameters of `f`, fp32, themselves; what is given is as for `aesthetic_gradients`."""
     f.requires_grad_()

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from .folder import load_folder as load_folder
     from .folder import load_tiny as load_tiny
     from .model import Model as Model
+    from .text_encoder import text_projection as text_projection
 
-__all__ = ["Model", "load_checkpoint", "load_folder", "load_tiny"]
+__all__ = ["Model", "load_checkpoint", "load_folder", "load_tiny", "text_projection"]
 __getattr__, __dir__ = public(
     __name__,
     {
@@ -18,5 +19,6 @@ __getattr__, __dir__ = public(
         "load_checkpoint": "checkpoint",
         "load_folder": "folder",
         "load_tiny": "folder",
+        "text_projection": "text_encoder",
     },
 )
