@@ -1,17 +1,20 @@
 """The console: commands whose errors are sentences."""
 
 import atexit
+import contextlib
 import gc
 import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
 
 from .errors import VisunexError
 from .proxies import ENVIRONMENT, VARIABLE, one_way
+from .storage import is_stored, shown, stored_output
 from .streams import prepare_streams
 from .suggest import did_you_mean
 from .text import is_terminal, printable, printable_json
@@ -45,6 +48,31 @@ def proxy_option(function: F) -> F:
         callback=remember,
         help="Fetch all through this HTTP proxy, or the environment's: it then guards private addresses.",
     )(function)
+
+
+class Output(click.Path):
+    """A file or folder that is written: a path, or an address in an object store, which is published.
+
+    Commands get it as a Path in either case.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; of an address, where what goes there is made until the command is over."""
+        if isinstance(value, Path):
+            return value
+        try:
+            return _Address(value) if is_stored(value) else super().convert(value, param, ctx)
+        except VisunexError as error:
+            self.fail(printable(str(error)), param, ctx)
+
+
+class _Address(str):
+    """An address in an object store where a command's output goes."""
+
+    __slots__ = ()
 
 
 class Program(click.Command):
@@ -94,7 +122,10 @@ class Command(click.Command):
         # Python goes through all that torch has made once more before it ends: a second and more for nothing.
         atexit.register(gc.freeze)
         try:
-            with one_way(ctx.meta.get(_PROXY)):
+            with one_way(ctx.meta.get(_PROXY)), contextlib.ExitStack() as outputs:
+                for name, given in ctx.params.items():
+                    if isinstance(given, _Address):
+                        ctx.params[name] = outputs.enter_context(stored_output(str(given)))
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):
             raise
@@ -106,7 +137,7 @@ class Command(click.Command):
         except Exception as error:
             if verbose:
                 raise
-            click.echo(printable(f"Error: {self.worded(explain(error))}"), err=True)
+            click.echo(printable(shown(f"Error: {self.worded(explain(error))}")), err=True)
             ctx.exit(getattr(error, "exit_code", 1))
 
     def worded(self, message: str) -> str:
@@ -176,10 +207,10 @@ def show(report: Mapping[str, Any], text: str, table: Table | None = None) -> No
     On a terminal `table` stands in for `text`, laid out for its width.
     """
     if click.get_current_context().meta.get("visunex.json"):
-        click.echo(printable_json(report))
+        click.echo(shown(printable_json(report)))
     elif table is not None and is_terminal(sys.stdout):
         from .terminal import print_table
 
         print_table(table.columns, table.rows, spare=table.spare, named=table.named)
     else:
-        click.echo(printable(text))
+        click.echo(printable(shown(text)))

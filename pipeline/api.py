@@ -1,4 +1,4 @@
-"""The pipeline from Python: a stage or a whole recipe in one call, on any folder.
+"""The pipeline from Python: a stage or a whole recipe in one call, on any folder, in a bucket too.
 
 Each stage's function takes a recipe (a name, a path or a `Recipe`), or none, and over it the recipe's keys as
 keyword arguments. It holds the run folder's lock while it works, brings `report.html` up to date, and returns
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from visunex.base.files import write_text
 from visunex.base.folders import DEFAULT_RUN, RUNS
 from visunex.base.proxies import one_way
+from visunex.base.storage import stored_output
 from visunex.base.suggest import did_you_mean
 from visunex.recipes import Download, Encode, Filter, Override, Recipe, dumps, load, override
 
 from .errors import DownloadError, UsageError
 from .report import reported
-from .rundir import RunDir, beside
+from .rundir import RunDir, beside, run_at
 from .score.ratings import Ratings, rated
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def filter_metadata(
     base = Recipe(name="custom") if recipe is None else _loaded(recipe)
     source = [] if data is None else [Override("source.data", str(data), "data")]
     given = _overrides("filter_metadata", settings, _FILTER_KEYS)
-    return filter_in(RunDir(Path(run)), override(base, [*source, *given]), overwrite=overwrite)
+    return filter_in(run_at(run), override(base, [*source, *given]), overwrite=overwrite)
 
 
 def download_images(
@@ -95,15 +96,15 @@ def download_images(
 ) -> "DownloadReport":
     """Fetch the pictures that `filter_metadata` chose in `run`, best first, into its shards.
 
-    `settings` are keys of the recipe's `[download]`; `recipe` stands in for what the run's own says there.
-    Calling it again goes on where it stopped; `retry_failed` also tries again what failed for good.
+    `settings` are keys of the recipe's `[download]`, which `recipe` stands in for. Calling it again goes on
+    where it stopped; `retry_failed` also tries again what failed for good.
 
     Raises FewerImagesError with fewer than `min_images` pictures, everything being kept; DownloadError,
     StaleRunError, UsageError, RecipeError, RunBusyError.
 
     Example: `download_images("runs/x", processes=4, deadline=10)`
     """
-    folder = RunDir(Path(run))
+    folder = run_at(run)
     base = _of_run(folder, recipe, "download")
     if base is None:
         raise DownloadError(f"there is no {folder.recipe}: call filter_metadata(run={str(run)!r}) first")
@@ -138,13 +139,13 @@ def encode_images(
     named = (images,) if isinstance(images, str | Path) else tuple(images)
     places = named if ratings is None else rated(Path(ratings), beside=named)
     published = bool(settings.get("vectors"))
-    folder = None if run is None and out is not None and (places or published) else _folder(run)
+    folder = None if run is None and out is not None and (places or published) else run_at(run or DEFAULT_RUN)
     base = (folder and _of_run(folder, recipe, "encode", "reference")) or (
         Recipe(name="pictures") if recipe is None else _loaded(recipe)
     )
     changed = override(base, _overrides("encode_images", settings, _ENCODE_KEYS))
-    target = None if out is None else Path(out)
-    return encode_in(folder, changed, images=places, out=target, overwrite=overwrite, device=device)
+    with stored_output(out) as target:
+        return encode_in(folder, changed, images=places, out=target, overwrite=overwrite, device=device)
 
 
 def run_recipe(
@@ -165,12 +166,12 @@ def run_recipe(
 
     Example: `run_recipe("fantasy", run="runs/small", filter={"top": 500})`
     """
-    begun = None if recipe is not None or run is None or settings else RunDir(Path(run))
+    begun = None if recipe is not None or run is None or settings else run_at(run)
     if begun is not None and begun.recipe.exists():
         recipe, mirror = begun.recipe, mirror or begun.mirror
     base = Recipe(name="custom") if recipe is None else _loaded(recipe)
     changed = override(base, _overrides("run_recipe", settings, _RECIPE_KEYS))
-    folder = RunDir(RUNS / changed.name if run is None else Path(run))
+    folder = run_at(RUNS / changed.name if run is None else run)
     return run_in(folder, changed, overwrite=overwrite, mirror=None if mirror is None else str(mirror))
 
 
@@ -190,8 +191,8 @@ def curate_run(
     `run` is a folder, or a name under `runs/`. Dropped are the pictures of these keys, those of groups, those
     of all groups but some, and of what is left the least typical ones, a share of 0 to below 1. The embedding
     goes to `out`, and what was dropped to the JSON file beside it; with `split` each group's to `NAME-0.pt`
-    and so on. Keys and groups are those of the run's page. A file at `out` that is no embedding of ours is
-    replaced with `overwrite` only.
+    and so on. Keys and groups are those of the run's page. A file that is no embedding of ours is replaced
+    with `overwrite` only.
 
     Raises UsageError (nothing to drop, no such run, key or group, nothing left), EncodeError, EmbeddingError.
 
@@ -201,7 +202,8 @@ def curate_run(
 
     keys = (drop,) if isinstance(drop, str) else tuple(drop)
     dropping = Dropping(keys, tuple(drop_groups), tuple(keep_groups), drop_atypical)
-    return curate(os.fspath(run), dropping, Path(out), split=split, overwrite=overwrite)
+    with stored_output(out) as target:
+        return curate(os.fspath(run), dropping, target, split=split, overwrite=overwrite)
 
 
 def take_out_images(
@@ -229,8 +231,8 @@ def take_out_images(
     """
     from .curate.take_out import take_out
 
-    place, to = os.fspath(what), Path(out)
-    return take_out(place, form, to, shuffle=shuffle, size=size, mode=mode, exemplars=exemplars)
+    with stored_output(out) as to:
+        return take_out(os.fspath(what), form, to, shuffle=shuffle, size=size, mode=mode, exemplars=exemplars)
 
 
 def filter_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False) -> "FilterReport":
@@ -305,10 +307,6 @@ def run_in(run: RunDir, recipe: Recipe, *, overwrite: bool = False, mirror: str 
 def _at_work(run: RunDir) -> Iterator[None]:
     with one_way(), run.locked(), reported(run):
         yield
-
-
-def _folder(run: str | Path | None) -> RunDir:
-    return RunDir(DEFAULT_RUN if run is None else Path(run))
 
 
 def _loaded(recipe: RecipeLike) -> Recipe:

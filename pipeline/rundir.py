@@ -15,9 +15,11 @@ from filelock import FileLock, Timeout
 
 from visunex.base.files import fingerprint, sweep_temporary, write_json
 from visunex.base.folders import EMBEDDING, RUNS, expanded
+from visunex.base.storage import is_stored
 
 from .errors import PipelineError, RunBusyError, StaleRunError
 from .shards.discard import discarded_tars
+from .stored import names_stored_run, published, with_all, with_recipe
 
 Stage = Literal["filter", "download", "encode"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -130,7 +132,9 @@ class RunDir:
     def locked(self) -> Iterator[None]:
         """Hold the folder against other processes, and sweep what killed ones left unfinished.
 
-        Raises RunBusyError, saying who holds it. The lock dies with its process, however that ends.
+        Of a run in an object store this is its working copy, which is held there by a lease, and published.
+        Raises RunBusyError, saying who holds it; StorageError. The lock dies with its process, however that
+        ends.
         """
         state = self._state_folder()
         holder = state / "holder.json"
@@ -144,7 +148,8 @@ class RunDir:
         try:
             write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": time.ctime()})
             sweep_temporary(self.path)
-            yield
+            with published(self.path):
+                yield
             holder.unlink(missing_ok=True)
         finally:
             lock.release()
@@ -259,13 +264,31 @@ class RunDir:
         return state
 
 
+def here(what: str) -> str:
+    """The working copy of a run that an address in an object store names, with all of it; else the same."""
+    return str(with_all(what)) if names_stored_run(what) else what
+
+
 def beside(path: Path, space: str) -> Path:
     """Where a further encoder's embedding lies, by where the first one's does: NAME-SPACE.pt."""
     return path.with_name(f"{path.stem}-{space}{path.suffix}") if space else path
 
 
+def run_at(place: str | Path) -> RunDir:
+    """The run in a folder, or at an address in an object store, of which the recipe alone is brought here.
+
+    Raises UsageError, StorageError.
+    """
+    return RunDir(with_recipe(str(place)) if is_stored(place) else Path(place))
+
+
 def run_named(what: str) -> RunDir | None:
-    """The run in a folder, or of a name under runs/; None where there is none."""
+    """The run in a folder, or of a name under runs/; None where there is none.
+
+    Of one in an object store all that is there is brought here.
+    """
+    if names_stored_run(what):
+        return RunDir(with_all(what))
     found = (RunDir(path) for path in (expanded(what), RUNS / what))
     return next(
         (run for run in found if any(map(Path.exists, (run.report, run.selected, run.downloaded)))), None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visunex.base.console import Command, Group, Table, proxy_option, show
+from visunex.base.console import Command, Group, Output, Table, proxy_option, show
 
 if TYPE_CHECKING:
     from visunex.aesthetic_embeddings import Embedding
@@ -118,9 +118,7 @@ def compare_(first: str, second: str, mirror: str | None) -> None:
 
 @command.command("mix", cls=Command)
 @click.argument("parts", nargs=-1, required=True, metavar="EMBEDDING[=WEIGHT]...")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), metavar="FILE.pt", help="Write it here."
-)
+@click.option("--out", required=True, type=Output(), metavar="FILE.pt", help="Write it here.")
 @click.option("--overwrite", is_flag=True, help="Replace a file at --out that VisuNex did not write.")
 @mirror_option
 @proxy_option

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visunex.base.console import Command, proxy_option, show
+from visunex.base.console import Command, Output, proxy_option, show
 from visunex.base.errors import UsageError
 
 from ..rundir import RunDir
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Output(),
     metavar="FILE.pt",
     help="Write the embedding here. With --images and without --run, nothing else is kept.",
 )

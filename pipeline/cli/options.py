@@ -2,14 +2,16 @@
 
 import types
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 
+from visunex.base.errors import UsageError, VisunexError
 from visunex.base.folders import DEFAULT_RUN
+from visunex.base.storage import shown
+from visunex.base.text import printable
 
-from ..rundir import RunDir
+from ..rundir import RunDir, run_at
 
 if TYPE_CHECKING:
     from visunex.recipes import Override, Recipe
@@ -36,9 +38,17 @@ def run_option(function: F) -> F:
         default=str(DEFAULT_RUN),
         show_default=True,
         metavar="DIR",
-        help="The run folder.",
-        callback=lambda _context, _option, value: RunDir(Path(value)),
+        help="The run folder, here or in a bucket (s3://BUCKET/FOLDER).",
+        callback=lambda _context, _option, value: _run_at(value),
     )(function)
+
+
+def _run_at(place: str) -> RunDir:
+    try:
+        return run_at(place)
+    except VisunexError as error:  # which is before the command begins, whose errors become sentences
+        kind = click.UsageError if isinstance(error, UsageError) else click.ClickException
+        raise kind(printable(shown(str(error)))) from None
 
 
 def overwrite_option(function: F) -> F:

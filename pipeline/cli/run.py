@@ -1,6 +1,5 @@
 """`visunex-data run`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +9,7 @@ from visunex.base.errors import UsageError
 from visunex.base.folders import RUNS
 from visunex.base.suggest import did_you_mean
 
-from ..rundir import RunDir
+from ..rundir import RunDir, run_at
 from .options import overrides, overwrite_option, section_options, set_option
 from .wording import RecipeCommand
 
@@ -98,7 +97,7 @@ def command(
         begun = _begun(folder)
         recipe, mirror = str(begun.recipe), mirror or begun.mirror
     loaded = _with_options(recipe, [*settings, *flags])
-    run = RunDir(Path(folder) if folder else RUNS / loaded.name)
+    run = run_at(folder or RUNS / loaded.name)
     report = run_in(run, loaded, overwrite=overwrite, mirror=mirror)
     show(report.as_dict(), report.as_text())
 
@@ -120,7 +119,7 @@ def _begun(folder: str | None) -> RunDir:
             f"name a recipe, as in `visunex-data run flower_plant` (there are {', '.join(names())}, or your "
             "own file), or the folder of a run to go on with: `visunex-data run --run DIR`"
         )
-    run = RunDir(Path(folder))
+    run = run_at(folder)
     if not run.recipe.exists():
         begun = [str(path.parent) for path in sorted(run.path.parent.glob("*/recipe.toml"))]
         raise UsageError(

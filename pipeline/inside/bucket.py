@@ -17,7 +17,7 @@ from visunex.net.range_file import CONNECTIONS, PATIENCE
 if TYPE_CHECKING:
     import pyarrow.fs as fs
 
-__all__ = ["BucketFile", "bucket_options", "file_system"]
+__all__ = ["BucketFile", "bucket_options", "file_system", "listed_bucket"]
 
 _SIGNED_IN = (
     "AWS_ACCESS_KEY_ID",
@@ -60,6 +60,20 @@ def file_system(options: Mapping[str, str], seconds: float = SECONDS) -> "fs.S3F
         connect_timeout=SECONDS,
         request_timeout=seconds,
     )
+
+
+def listed_bucket(address: str) -> list[str]:
+    """The paths of the objects under an s3:// address, from there on. Raises FetchError."""
+    import pyarrow.fs as fs
+
+    root = address.removeprefix("s3://").rstrip("/")
+    try:
+        bucket = file_system(bucket_options(address))
+        found = bucket.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+    except OSError as error:
+        raise FetchError("unreadable", f"{address} cannot be listed: {first_line(error)}") from None
+    files = (each.path for each in found if each.type == fs.FileType.File)
+    return [path.removeprefix(f"{root}/") for path in files]
 
 
 class BucketFile:

@@ -9,7 +9,7 @@ import ast
 import functools
 import struct
 import urllib.parse
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +24,7 @@ from visunex.net.hub import hub_folder, listed_folder
 from visunex.net.range_file import LocalFile, RangedFile, RemoteFile, Web, as_file
 
 from ..errors import EncodeError, fetch_errors_as, parquet_errors
+from ..inside.bucket import BucketFile, listed_bucket
 from ..metadata.catalog.entries import data_set, vectors_of_named
 from ..shards.footer import opened_parquet
 from .arrays import ColumnArray, array_in_zip, vector_columns
@@ -51,6 +52,7 @@ __all__ = [
     "split_place",
 ]
 
+_LISTED = ("hf://", "s3://")  # where a folder says what is in it
 INSIDE = "#vector-"  # before what a place of vectors says of where they lie in its files
 _MOST_PARTS = 100_000
 _LOOKAHEAD = 16  # numbers tried behind one that a server does not have, before that is taken for the end
@@ -118,8 +120,8 @@ def open_folder(place: str) -> PublishedFolder:
     address, key, column = split_place(address_of(place))
     if column is not None:
         parts = tuple(_column_parts(address, column))
-    elif address.startswith("hf://"):
-        parts = tuple(_hub_parts(address, key))
+    elif address.startswith(_LISTED):
+        parts = tuple(_listed_parts(address, key)) or tuple(_column_parts(address, None))
     elif address.startswith(("http://", "https://")):
         parts = tuple(_remote_parts(address.rstrip("/"), Web({})))
     else:
@@ -167,11 +169,9 @@ def _column_parts(address: str, column: str | None) -> Iterator[PublishedPart]:
 
 
 def _parquet_files(address: str) -> list[RangedFile]:
-    if address.startswith("hf://"):
-        folder, paths = listed_folder(address)
-        web = Web(folder.headers, folder.refused)
-        tables = sorted(path for path in paths if path.endswith(".parquet"))
-        return [RemoteFile(f"{folder.url}/{urllib.parse.quote(path)}", web) for path in tables]
+    if address.startswith(_LISTED):
+        paths, at = _listed(address)
+        return [at(path) for path in sorted(paths) if path.endswith(".parquet")]
     if address.startswith(("http://", "https://")):
         return [RemoteFile(address, Web({}))] if address.partition("?")[0].endswith(".parquet") else []
     place = Path(address)
@@ -181,24 +181,29 @@ def _parquet_files(address: str) -> list[RangedFile]:
     return [LocalFile(path) for path in found]
 
 
-def _hub_parts(address: str, key: str | None) -> Iterator[PublishedPart]:
+def _listed(address: str) -> tuple[list[str], Callable[[str], RangedFile]]:
+    """The paths of the files in a folder on the Hub or in a bucket, and what gives the file of each."""
+    if address.startswith("s3://"):
+        return listed_bucket(address), lambda path: BucketFile(f"{address.rstrip('/')}/{path}")
+    folder, paths = listed_folder(address)
+    web = Web(folder.headers, folder.refused)
+    return paths, lambda path: RemoteFile(f"{folder.url}/{urllib.parse.quote(path)}", web)
+
+
+def _listed_parts(address: str, key: str | None) -> Iterator[PublishedPart]:
     try:
-        folder, paths = listed_folder(address)
+        paths, at = _listed(address)
     except FetchError as error:
         if error.kind != "no_listing":
             raise
         folder = hub_folder(address)
         yield from _remote_parts(folder.url, Web(folder.headers, folder.refused))
         return
-    web, fitting = Web(folder.headers, folder.refused), vectors_of_named(address)
+    fitting = vectors_of_named(address)
     advice = f"the set's files fit at {fitting}" if fitting else "at another revision they may fit"
-
-    def at(path: str) -> str:
-        return f"{folder.url}/{urllib.parse.quote(path)}"
-
-    for pair in pairs(paths, at, advice):
-        vectors, metadata = RemoteFile(at(pair.vectors), web), RemoteFile(at(pair.metadata), web)
-        yield PublishedPart(_array(vectors, key), metadata, pair.number, advice, pair.by_layout)
+    for pair in pairs(paths, lambda path: at(path).name, advice):
+        vectors = _array(at(pair.vectors), key)
+        yield PublishedPart(vectors, at(pair.metadata), pair.number, advice, pair.by_layout)
 
 
 def _remote_parts(address: str, web: Web) -> Iterator[PublishedPart]:

@@ -118,7 +118,8 @@ def _beside(parts: list[str]) -> str:
 
 
 def _has_rooms(package: str) -> bool:
-    return any(room.startswith(f"{package}/") for room in rooms())
+    """Whether a package's rooms and the modules beside them are told apart: those of base are for all."""
+    return package != "base" and any(room.startswith(f"{package}/") for room in rooms())
 
 
 @cache

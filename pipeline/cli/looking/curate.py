@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, Output, show
 from visunex.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--split", is_flag=True, help="Make an embedding of each group, NAME-0.pt and so on.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Output(),
     required=True,
     metavar="FILE.pt",
     help="Where the embedding goes; the run stays as it is.",
@@ -91,7 +91,7 @@ def _numbers(given: tuple[str, ...]) -> tuple[int, ...]:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Output(),
     required=True,
     metavar="DIR",
     help="Where to: a folder that is new or empty.",
@@ -120,7 +120,7 @@ def _numbers(given: tuple[str, ...]) -> tuple[int, ...]:
 )
 @click.option(
     "--sheet",
-    type=click.Path(path_type=Path),
+    type=Output(),
     metavar="FILE",
     help="Of --exemplars: a contact sheet of them, .png, .webp or .jpg.",
 )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, Output, show
 from visunex.base.errors import UsageError
 
 from ..options import overrides
@@ -33,8 +33,8 @@ _SHOWN = 20  # rows that a person is shown
 @click.option("--copy", type=_folder, metavar="DIR", help="Copy them to a new folder, the nearest first.")
 @click.option("--link", type=_folder, metavar="DIR", help="Link to them from a new folder.")
 @click.option("--move", type=_folder, metavar="DIR", help="Move them to a new folder.")
-@click.option("--out", type=_folder, metavar="FILE", help="Write the table here: .csv or .parquet.")
-@click.option("--sheet", type=_folder, metavar="FILE", help="Write a contact sheet: .png, .webp or .jpg.")
+@click.option("--out", type=Output(), metavar="FILE", help="Write the table here: .csv or .parquet.")
+@click.option("--sheet", type=Output(), metavar="FILE", help="Write a contact sheet: .png, .webp or .jpg.")
 @click.option("--columns", type=click.IntRange(1, 100), help="Pictures in a row of it.  [default: a square]")
 @click.option("--overwrite", is_flag=True, help="Replace a file at --out.")
 @encoding_options
@@ -69,8 +69,10 @@ def command(
 
     from ...curate.rank import rank
     from ...curate.ranked import Wanted
+    from ...rundir import here
     from ...score.targets import means_images
 
+    what = here(what)
     places: dict[How, Path | None] = {"copy": copy, "link": link, "move": move}
     given = {how: folder for how, folder in places.items() if folder is not None}
     if len(given) > 1:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, Output, show
 from visunex.base.errors import UsageError
 from visunex.base.folders import expanded
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Output(),
     metavar="FILE.parquet",
     help="Write the scores here; those of a run are written to scores.parquet in it.",
 )
@@ -65,10 +65,12 @@ def command(
         visunex-data score fantasy
         visunex-data score my_pictures/ --with V2,nsfw --out scores.parquet
     """
+    from ...rundir import here
     from ...score import named
     from ...score.folder import require_writable
     from ...score.targets import means_images, scored
 
+    what = here(what)
     predictors = named(name.strip() for name in names.split(",") if name.strip())
     if out is not None:
         require_writable(out, overwrite=overwrite)  # before the work, not after it

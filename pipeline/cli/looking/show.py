@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from visunex.base.console import Command, show
+from visunex.base.console import Command, Output, show
 from visunex.base.text import is_terminal
 
 
@@ -16,7 +16,7 @@ from visunex.base.text import is_terminal
 @click.option(
     "--sheet",
     "target",
-    type=click.Path(path_type=Path),
+    type=Output(),
     metavar="FILE",
     help="Write one contact sheet of the best pictures here: .png, .webp or .jpg.",
 )
