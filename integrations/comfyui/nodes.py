@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
+import comfy.clip_vision
 import folder_paths
 
-import comfy.clip_vision
 from visunex.aesthetic_embeddings import catalogue
 
 from . import steering

@@ -8,10 +8,10 @@ ComfyUI itself says count.
 
 from typing import Any
 
+import comfy.ops
 import torch
 from torch import Tensor, nn
 
-import comfy.ops
 from visunex.generate.errors import SteeringError
 
 __all__ = ["own_copy", "shallow"]

@@ -13,11 +13,11 @@ from numbers import Integral
 from types import SimpleNamespace
 from typing import Any
 
+import comfy.model_management
+import comfy.utils
 import torch
 from torch import Tensor, nn
 
-import comfy.model_management
-import comfy.utils
 from visunex.generate import Taste
 from visunex.generate.adapters import image_vector
 from visunex.generate.errors import SteeringError, UsageError
