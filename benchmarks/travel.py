@@ -60,7 +60,7 @@ class Study:
     def __init__(self, name: str, drawn: Drawn) -> None:
         self.name, self.drawn = name, drawn
         self.taste = Taste.load(FOLDER / f"{name}.pt")
-        self.side = encoder.load(TINY_MODEL, self.taste, device="cpu")
+        (self.side,) = encoder.load(TINY_MODEL, self.taste, device="cpu")
         self.prompts = judged()
 
     def seen(self, conditioning: Conditioning, lots: int = 1) -> list[list[Seen]]:
@@ -78,12 +78,12 @@ class Study:
     def plain(self, prompt: str) -> Tensor:
         """The model's own conditioning."""
         with torch.no_grad():
-            return self.side.hidden(self.side.rows([self.side.words(prompt)]))
+            return self.side.states(self.side.rows([self.side.words(prompt)])).hidden
 
     def steered(self, steps: int) -> Conditioning:
         """Steering itself, prompt by prompt."""
         side = self.side
-        return lambda prompt: side.steered(side.rows([side.words(prompt)]).ids, self.taste, steps)
+        return lambda prompt: side.steered(side.rows([side.words(prompt)]).ids, steps).hidden
 
     def made(self, name: str, **asked: Any) -> tuple[Path, dict[str, Any], float]:
         """The file that the command makes, what it says, and what making it cost."""
@@ -120,7 +120,7 @@ class Study:
         file, said, cost = self.made("token", kind="token", imitate=STEPS, vectors=VECTORS)
         vectors = load_file(file)[file.stem]
         return (
-            lambda prompt: tokens.states(self.side, vectors, (prompt,))[0],
+            lambda prompt: tokens.states(self.side, vectors, (prompt,))[0].hidden,
             said["report"],
             cost,
         )

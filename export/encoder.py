@@ -1,4 +1,4 @@
-"""A model's text side: texts become hidden states and text features, with something added or changed.
+"""A text encoder and its taste: texts become hidden states and features, with something added or changed.
 
 The encoder is transformers' CLIP text model, as `visunex-generate` loads it, and is never written to: what
 is tried on it (a LoRA, learnt vectors in the place of tokens) works through hooks while a block runs.
@@ -7,19 +7,26 @@ is tried on it (a LoRA, learnt vectors in the place of tokens) works through hoo
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from visunex.base.console import quiet_libraries
-from visunex.generate import Sampler, Taste, personalise
+from visunex.generate import Sampler, Taste
+from visunex.generate.families.sd1 import conditioning as sd1
+from visunex.generate.families.sdxl import conditioning as sdxl
+from visunex.generate.steering.arguments import text_model_of
+from visunex.generate.steering.steer import move
 
 from .errors import ExportError
 
-__all__ = ["Rows", "TextSide", "load"]
+__all__ = ["FAMILIES", "Rows", "States", "TextSide", "load", "only"]
+
+FAMILIES = {"sd1": sd1.FAMILY, "sdxl": sdxl.FAMILY}
 
 
 @dataclass(frozen=True)
@@ -40,14 +47,40 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
+class States:
+    """What an encoder makes of texts, in fp32: the hidden states that condition `[N, L, D]`, and the last one
+    under the final norm where each text ends, `[N, D]`, which the text features are projections of."""
+
+    hidden: Tensor
+    pooled: Tensor
+
+    def __getitem__(self, places: Any) -> "States":
+        return States(self.hidden[places], self.pooled[places])
+
+    @staticmethod
+    def of(parts: "Sequence[States]") -> "States":
+        """All texts of several, in their order."""
+        return States(torch.cat([each.hidden for each in parts]), torch.cat([each.pooled for each in parts]))
+
+
+@dataclass(frozen=True, eq=False)
 class TextSide:
-    """A text encoder, its projection `[D_proj, D]` in fp32, its tokenizer, and what the model is called."""
+    """A text encoder of a model, its projection `[D_proj, D]` in fp32, its tokenizer; a taste of its CLIP.
+
+    `name` is the model's, `part` what diffusers calls the encoder. `skipped` last layers are left out of the
+    states that condition, the final norm is laid on them where `normed`; `pools` where the feature does, too.
+    """
 
     encoder: Any
     projection: Tensor
     tokenizer: Any
+    taste: Taste
     name: str
-    clip: Any = None
+    family: str = "sd1"
+    part: str = "text_encoder"
+    skipped: int = 0
+    normed: bool = True
+    pools: bool = False
 
     @property
     def length(self) -> int:
@@ -58,6 +91,11 @@ class TextSide:
     def device(self) -> torch.device:
         """Where the encoder computes."""
         return self.projection.device
+
+    @cached_property
+    def direction(self) -> Tensor:
+        """The taste at length 1, `[D_proj]`."""
+        return normalize(self.taste.embedding.float().reshape(-1).to(self.device), dim=0)
 
     @property
     def table(self) -> Tensor:
@@ -91,15 +129,23 @@ class TextSide:
         starts = torch.tensor(begins, device=self.device)
         return Rows(torch.tensor(ids, device=self.device), starts + len(behind), starts)
 
-    def hidden(self, rows: Rows) -> Tensor:
-        """The last hidden states `[N, L, D]`, in fp32; gradients flow through what is hooked in."""
-        states: Tensor = self.encoder(input_ids=rows.ids).last_hidden_state
-        return states.float()
+    def states(self, rows: Rows) -> States:
+        """What the encoder makes of texts; gradients flow through what is hooked in."""
+        found = self.encoder(input_ids=rows.ids, output_hidden_states=bool(self.skipped))
+        last = found.last_hidden_state.float()
+        hidden = found.hidden_states[-1 - self.skipped].float() if self.skipped else last
+        if self.skipped and self.normed:
+            hidden = self.encoder.final_layer_norm(hidden)
+        return States(hidden, last[torch.arange(len(last), device=self.device), rows.ends])
 
-    def features(self, hidden: Tensor, rows: Rows) -> Tensor:
-        """The projected text features `[N, D_proj]` of hidden states, at length 1."""
-        ended = hidden[torch.arange(len(hidden), device=self.device), rows.ends]
-        return torch.nn.functional.normalize(ended @ self.projection.T, dim=-1)
+    def features(self, states: States) -> Tensor:
+        """The projected text features `[N, D_proj]`, at length 1."""
+        return normalize(states.pooled @ self.projection.T, dim=-1)
+
+    @torch.no_grad()
+    def cosine(self, states: States) -> float:
+        """The mean cosine of the text features to the taste."""
+        return float((self.features(states) @ self.direction).mean())
 
     @contextmanager
     def replaced(self, rows: Rows, vectors: Tensor) -> Iterator[None]:
@@ -118,35 +164,77 @@ class TextSide:
         finally:
             hook.remove()
 
-    def steered(self, ids: Tensor, taste: Taste, steps: int) -> Tensor:
-        """The hidden states `[1, L, D]` of one text `[1, L]` after so many steps towards a taste, in fp32."""
-        return personalise(
+    def steered(self, ids: Tensor, steps: int) -> States:
+        """What one text `[1, L]` becomes by so many steps towards the taste."""
+        moved = move(
             self.encoder,
             self.projection,
             ids,
-            taste.embedding,
+            self.taste.embedding,
             steps=steps,
-            lr=taste.lr,
+            lr=self.taste.lr,
+            skipped=self.skipped,
+            normed=self.normed,
             eos_token_id=self.tokenizer.eos_token_id,
-        ).float()
+        )
+        return States(moved.states, moved.pooled)
 
 
-def load(name: str, taste: Taste, *, device: str = "auto", variant: str | None = None) -> TextSide:
-    """The text side of a Stable Diffusion 1.x model: a name, a folder, a file, or `visunex-tiny`.
+def only(sides: Sequence[TextSide], kind: str) -> TextSide:
+    """The one text encoder of a Stable Diffusion 1.x. Raises ExportError for another family's."""
+    (side, *_) = sides
+    if side.family != "sd1":
+        raise ExportError(f"--to {kind} is for Stable Diffusion 1.x, and {side.name} is none: take --to lora")
+    return side
+
+
+def load(
+    name: str, taste: Taste, *, device: str = "auto", variant: str | None = None
+) -> tuple[TextSide, ...]:
+    """The text encoders of a model that a taste is for: of SDXL's two those of whose CLIP it is, or one of
+    its `others`. The model is a name, a folder, a file, or `visunex-tiny`.
 
     Raises CheckpointError for a model that is not there, UsageError for a device that is not there,
-    ExportError for another family's model, EmbeddingError for a taste of another CLIP's space.
+    EmbeddingError for a taste of another CLIP's space, ExportError for one of another size.
     """
     quiet_libraries()
     model: Any = Sampler.load(name, device=device, variant=variant).model
-    if not hasattr(model, "text_projection"):
-        raise ExportError(f"{name} is no Stable Diffusion 1.x: for other families this is not there yet")
-    taste.require_space(name, model.clip)
-    projection = model.text_projection.detach().float().to(model.device)
-    if taste.embedding.shape[-1] != len(projection):
+    found = [
+        side for number in range(len(model.readers)) if (side := _side(model, number, taste)) is not None
+    ]
+    if not found:
+        sizes = " or ".join(f"1x{len(_projection(model, number))}" for number in range(len(model.readers)))
         raise ExportError(
-            f"{taste.name} has {taste.embedding.shape[-1]} dimensions, the text features of {name} have "
-            f"{len(projection)}: take an embedding of that model's CLIP"
+            f"{taste.name} is 1x{taste.embedding.shape[-1]}, the text features of {name} are {sizes}: "
+            "take an embedding of that model's CLIP"
         )
-    encoder = model.text_encoder.float().eval().requires_grad_(False)
-    return TextSide(encoder, projection, model.tokenizer, name, model.clip)
+    return tuple(found)
+
+
+def _side(model: Any, number: int, taste: Taste) -> TextSide | None:
+    """A text encoder of a model with what of a taste is of its size; None where nothing is."""
+    family = "sdxl" if len(model.readers) > 1 else "sd1"
+    said, (tokenizer, whole) = FAMILIES[family].encoders[number], model.readers[number]
+    projection = _projection(model, number)
+    fitting = [each for each in (taste, *taste.others) if each.embedding.shape[-1] == len(projection)]
+    if not fitting:
+        return None
+    mine = replace(fitting[0], steps=taste.steps, lr=taste.lr)
+    mine.require_space(model.name, model.clips[number] if family == "sdxl" else model.clip)
+    return TextSide(
+        encoder=text_model_of(whole).float().eval().requires_grad_(False),
+        projection=projection.detach().float().to(model.device),
+        tokenizer=tokenizer,
+        taste=mine,
+        name=model.name,
+        family=family,
+        part=said.part,
+        skipped=said.skipped or 0,
+        normed=said.normed,
+        pools=said.pooled is not None,
+    )
+
+
+def _projection(model: Any, number: int) -> Tensor:
+    """The text projection `[D_proj, D]` of one of a model's encoders."""
+    return model.projection(number) if hasattr(model, "projection") else model.text_projection

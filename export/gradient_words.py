@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from visunex.base.progress import Progress
-from visunex.generate import Taste
 
 from .encoder import Rows, TextSide
 from .prompt_set import PromptSet
-from .training import batch_of, direction
+from .training import batch_of
 
 __all__ = ["found"]
 
@@ -28,7 +27,6 @@ SHORTEST = 3  # letters of a word
 
 def found(
     side: TextSide,
-    taste: Taste,
     prompts: PromptSet,
     count: int,
     seed: int,
@@ -48,7 +46,7 @@ def found(
         for step in range(STEPS):
             nearest = (normalize(soft.detach(), dim=1) @ units.T).argmax(dim=1)
             batch = rows[batch_of(step, len(texts), seed, BATCH)].cut
-            cosine, gradient = _climb(side, taste, batch, table[nearest])
+            cosine, gradient = _climb(side, batch, table[nearest])
             key = tuple(nearest.tolist())
             best[key] = max(best.get(key, -1.0), cosine)
             adam.zero_grad()
@@ -60,12 +58,12 @@ def found(
     return [text for text in dict.fromkeys(texts_found) if is_allowed(text)][:KEPT]
 
 
-def _climb(side: TextSide, taste: Taste, rows: Rows, vectors: Tensor) -> tuple[float, Tensor]:
+def _climb(side: TextSide, rows: Rows, vectors: Tensor) -> tuple[float, Tensor]:
     """The mean cosine with `vectors` [n, D] behind the texts, and the gradient of its negative."""
     hard = vectors.clone().requires_grad_()
     with side.replaced(rows, hard):
-        features = side.features(side.hidden(rows), rows)
-    loss = -(features @ direction(taste, side)).mean()
+        features = side.features(side.states(rows))
+    loss = -(features @ side.direction).mean()
     (gradient,) = torch.autograd.grad(loss, hard)
     return -float(loss.detach()), gradient
 

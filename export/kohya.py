@@ -4,6 +4,7 @@ W becomes W + strength * (alpha / rank) * B A (Hu et al., arXiv 2106.09685): A, 
 `lora_up`, `[out, rank]`. Here alpha is the rank, so that strength 1 is B A as it stands.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,16 @@ from .errors import ExportError
 
 __all__ = ["Lora", "merge", "read", "safetensors_bytes"]
 
-PREFIX = "lora_te_text_model_"  # of Stable Diffusion 1.x's one text encoder
+# What kohya's keys of each text encoder begin with, by the family and what diffusers calls the encoder.
+PREFIXES = {
+    "sd1": {"text_encoder": "lora_te_text_model_"},
+    "sdxl": {"text_encoder": "lora_te1_text_model_", "text_encoder_2": "lora_te2_text_model_"},
+}
+# What the file says of the model that it is for: kohya's name of its version, and modelspec's of its kind.
+BASES = {
+    "sd1": ("sd_v1", "stable-diffusion-v1/lora"),
+    "sdxl": ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora"),
+}
 LAYERS = (
     "self_attn.q_proj",
     "self_attn.k_proj",
@@ -90,37 +100,51 @@ def layers_of(encoder: nn.Module) -> dict[str, nn.Linear]:
     return {name: module for name, module in found.items() if isinstance(module, nn.Linear)}
 
 
-def key_of(layer: str) -> str:
-    """kohya's name of a layer, which begins with PREFIX and has underscores for dots."""
-    return PREFIX + layer.removeprefix("text_model.").replace(".", "_")
+def key_of(prefix: str, layer: str) -> str:
+    """kohya's name of a layer, which begins with one of PREFIXES and has underscores for dots."""
+    return prefix + layer.removeprefix("text_model.").replace(".", "_")
 
 
-def safetensors_bytes(lora: Lora, metadata: Mapping[str, str]) -> bytes:
-    """The bytes of the file, with `metadata` beside what kohya's own say of the network."""
+def safetensors_bytes(loras: Mapping[str, Lora], family: str, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of the file: LoRAs by what diffusers calls the text encoder that each is of.
+
+    `metadata` stands beside what kohya's own say of the network; all have the same rank.
+    """
     from safetensors.torch import save
 
-    alpha = torch.tensor(float(lora.rank))
     tensors = {}
-    for name, down in lora.down.items():
-        key = key_of(name)
-        tensors[f"{key}.lora_down.weight"] = down.detach().cpu().float().contiguous()
-        tensors[f"{key}.lora_up.weight"] = lora.up[name].detach().cpu().float().contiguous()
-        tensors[f"{key}.alpha"] = alpha.clone()
+    for part, lora in loras.items():
+        for name, down in lora.down.items():
+            key = key_of(PREFIXES[family][part], name)
+            tensors[f"{key}.lora_down.weight"] = down.detach().cpu().float().contiguous()
+            tensors[f"{key}.lora_up.weight"] = lora.up[name].detach().cpu().float().contiguous()
+            tensors[f"{key}.alpha"] = torch.tensor(float(lora.rank))
+    version, kind = BASES[family]
     said = {
         "format": "pt",
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(lora.rank),
         "ss_network_alpha": f"{lora.rank:.1f}",
-        "ss_base_model_version": "sd_v1",
+        "ss_base_model_version": version,
         "ss_v2": "False",
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": "stable-diffusion-v1/lora",
+        "modelspec.architecture": kind,
         "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
     }
-    return save(tensors, {**said, **metadata})
+    return _in_order(save(tensors, {**said, **metadata}))
 
 
-def read(path: Path, encoder: nn.Module) -> Lora:
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with its metadata in alphabetical order: the library's own order is drawn by lot."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+
+def read(path: Path, encoder: nn.Module, prefix: str = PREFIXES["sd1"]["text_encoder"]) -> Lora:
     """The LoRA in a file of kohya's layout, for this encoder; a file's alpha is put into B.
 
     Raises ExportError for a file that is none, or another encoder's.
@@ -134,7 +158,7 @@ def read(path: Path, encoder: nn.Module) -> Lora:
         raise ExportError(f"{path} cannot be read as safetensors: {error}") from None
     down, up = {}, {}
     for name, layer in layers_of(encoder).items():
-        key = key_of(name)
+        key = key_of(prefix, name)
         try:
             first, second = held[f"{key}.lora_down.weight"].float(), held[f"{key}.lora_up.weight"].float()
         except KeyError:

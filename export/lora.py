@@ -3,23 +3,21 @@
 Two aims. *imitate*: the hidden states of so many steps towards the taste, prompt by prompt, by least squares.
 *cosine*: the text feature's cosine to the taste itself, as steering has it, held near the plain states; it
 ends as soon as the cosine of the steps is reached. Then the strength is chosen on other prompts so that 1.0
-equals the steps named, and a third part of the prompts judges.
+equals the steps named, and a third part of the prompts judges. Where a model has several text encoders each
+learns by itself, towards the taste of its own CLIP.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from visunex.generate import Taste
-
-from .encoder import TextSide
+from .encoder import FAMILIES, States, TextSide
 from .kohya import Lora, safetensors_bytes
 from .output import Output
 from .prompt_set import PromptSet
-from .training import Aims, Lesson, aims_of, batch_of, descend, direction, mean_cosine
+from .training import Aims, Lesson, aims_of, all_states, batch_of, descend
 
 __all__ = ["Aim", "learn", "made"]
 
@@ -41,97 +39,99 @@ class Aim:
 
 
 def made(
-    side: TextSide, taste: Taste, aim: Aim, prompts: PromptSet, output: Output, seed: int
+    sides: Sequence[TextSide], aim: Aim, prompts: PromptSet, output: Output, seed: int
 ) -> tuple[bytes, dict[str, Any]]:
-    """The file's bytes and the report on it."""
-    aims = aims_of(side, taste, aim.steps, prompts, output)
-    lora = learn(side, taste, aim, aims, output, seed)
-    strength = chosen(side, taste, aim, lora, aims.choose)
-    ready = lora.times(strength)
-    report = judged(side, taste, ready, aims.judge)
+    """The file's bytes and the report on it: on each text encoder, where there are several."""
+    loras, reports = {}, {}
+    for side in sides:
+        aims = aims_of(side, aim.steps, prompts, output)
+        lora = learn(side, aim, aims, output, seed)
+        strength = chosen(side, aim, lora, aims.choose)
+        loras[side.part] = lora.times(strength)
+        reports[side.part] = {
+            "strength_put_in": round(strength, 4),
+            **judged(side, loras[side.part], aims.judge),
+        }
+    said = [f"rank {aim.rank}, {aim.objective}; strength 1.0 stands for {aim.steps} steps"]
+    for part, report in reports.items():
+        said += ([f"{part}:"] if len(reports) > 1 else []) + sentences(report)
+    said += alone(sides)
     metadata = {
         "ss_output_name": output.path.stem,
-        "ss_sd_model_name": side.name,
+        "ss_sd_model_name": sides[0].name,
         "ss_seed": str(seed),
         "modelspec.title": output.path.stem,
-        "ss_training_comment": f"visunex-export of {taste.name}: {aim.objective}, {aim.steps} steps",
+        "ss_training_comment": f"visunex-export of {sides[0].taste.name}: {aim.objective}, {aim.steps} steps",
     }
-    said = {"strength_put_in": round(strength, 4), **report, "said": sentences(aim, report)}
-    return safetensors_bytes(ready, metadata), said
+    report = reports if len(reports) > 1 else next(iter(reports.values()))
+    return safetensors_bytes(loras, sides[0].family, metadata), {**report, "said": said}
 
 
-def learn(side: TextSide, taste: Taste, aim: Aim, aims: Aims, output: Output, seed: int) -> Lora:
+def learn(side: TextSide, aim: Aim, aims: Aims, output: Output, seed: int) -> Lora:
     """A LoRA that is learnt, at the strength at which it was."""
     lora = Lora.fresh(side.encoder, aim.rank, seed)
-    loss_of = (_imitation if aim.objective == "imitate" else _cosine)(side, taste, lora, aims.train, seed)
+    loss_of = (_imitation if aim.objective == "imitate" else _cosine)(side, lora, aims.train, seed)
     steps = STEPS[aim.objective]
-    wanted = mean_cosine(side, taste, aims.choose.steered, aims.choose.rows)
+    wanted = side.cosine(aims.choose.steered)
 
     def enough(step: int) -> bool:
         if aim.objective == "imitate" or step == 0 or step % 10:
             return False
-        return mean_cosine(side, taste, states(side, lora, aims.choose), aims.choose.rows) >= wanted
+        return side.cosine(states(side, lora, aims.choose)) >= wanted
 
     descend(
         lora.parameters,
         loss_of,
         steps=steps,
         lr=aim.rate,
-        output=output,
+        kept=output.unfinished("learning", side.part),
         enough=enough,
         what="Learning a LoRA",
     )
     return lora
 
 
-def _imitation(
-    side: TextSide, _taste: Taste, lora: Lora, lesson: Lesson, seed: int
-) -> Callable[[int], Tensor]:
-    """Mean squared error of the hidden states, in shares of how far steering moves them."""
-    unit = lesson.moved
+def _imitation(side: TextSide, lora: Lora, lesson: Lesson, seed: int) -> Callable[[int], Tensor]:
+    """The squared error to the steered states, in shares of how far steering moves them."""
 
     def loss_of(step: int) -> Tensor:
         places = batch_of(step, len(lesson.texts), seed)
         with lora.on(side.encoder):
-            hidden = side.hidden(lesson.rows[places])
-        return (hidden - lesson.steered[places]).square().mean() / unit
+            found = side.states(lesson.rows[places])
+        return lesson.error(found, places)
 
     return loss_of
 
 
-def _cosine(side: TextSide, taste: Taste, lora: Lora, lesson: Lesson, seed: int) -> Callable[[int], Tensor]:
+def _cosine(side: TextSide, lora: Lora, lesson: Lesson, seed: int) -> Callable[[int], Tensor]:
     """The cosine itself, and how far the states are from the plain ones, in shares of steering's way."""
-    unit = lesson.moved
-    target = direction(taste, side)
+    unit = lesson.moved[0]
 
     def loss_of(step: int) -> Tensor:
         places = batch_of(step, len(lesson.texts), seed)
-        rows = lesson.rows[places]
         with lora.on(side.encoder):
-            hidden = side.hidden(rows)
-        away = (hidden - lesson.plain[places]).square().mean() / unit
-        return HELD * away - (side.features(hidden, rows) @ target).mean()
+            found = side.states(lesson.rows[places])
+        away = (found.hidden - lesson.plain.hidden[places]).square().mean() / unit
+        return HELD * away - (side.features(found) @ side.direction).mean()
 
     return loss_of
 
 
-@torch.no_grad()
-def states(side: TextSide, lora: Lora, lesson: Lesson, strength: float = 1.0) -> Tensor:
-    """The hidden states `[N, L, D]` of a lesson's prompts with a LoRA at such a strength."""
+def states(side: TextSide, lora: Lora, lesson: Lesson, strength: float = 1.0) -> States:
+    """What the encoder makes of a lesson's prompts with a LoRA at such a strength."""
     with lora.on(side.encoder, strength):
-        parts = [side.hidden(lesson.rows[at : at + 16]) for at in range(0, len(lesson.texts), 16)]
-    return torch.cat(parts)
+        return all_states(side, lesson.rows)
 
 
-def chosen(side: TextSide, taste: Taste, aim: Aim, lora: Lora, lesson: Lesson) -> float:
+def chosen(side: TextSide, aim: Aim, lora: Lora, lesson: Lesson) -> float:
     """The strength at which a LoRA equals the steps: by the least error, or by the same cosine."""
     if aim.objective == "imitate":
-        return _least(lambda strength: error(states(side, lora, lesson, strength), lesson))
-    wanted = mean_cosine(side, taste, lesson.steered, lesson.rows)
+        return _least(lambda strength: float(lesson.error(states(side, lora, lesson, strength))))
+    wanted = side.cosine(lesson.steered)
     low, high = 0.0, STRONGEST
     for _ in range(NARROWED):
         middle = (low + high) / 2
-        reached = mean_cosine(side, taste, states(side, lora, lesson, middle), lesson.rows)
+        reached = side.cosine(states(side, lora, lesson, middle))
         low, high = (middle, high) if reached < wanted else (low, middle)
     return (low + high) / 2
 
@@ -154,31 +154,35 @@ def _least(error_at: Callable[[float], float]) -> float:
     return (low + high) / 2
 
 
-def error(hidden: Tensor, lesson: Lesson) -> float:
-    """The squared error to the steered states, in shares of steering's own way: 0 equal, 1 as plain."""
-    return float((hidden - lesson.steered).square().mean()) / lesson.moved
-
-
-def judged(side: TextSide, taste: Taste, lora: Lora, lesson: Lesson) -> dict[str, Any]:
+def judged(side: TextSide, lora: Lora, lesson: Lesson) -> dict[str, Any]:
     """How near a LoRA comes to the steps on prompts that it has not seen."""
-    hidden = states(side, lora, lesson)
-    features, aimed = (side.features(each, lesson.rows) for each in (hidden, lesson.steered))
+    found = states(side, lora, lesson)
+    features, aimed = side.features(found), side.features(lesson.steered)
     return {
         "prompts": len(lesson.texts),
-        "cosine_plain": mean_cosine(side, taste, lesson.plain, lesson.rows),
-        "cosine_steered": mean_cosine(side, taste, lesson.steered, lesson.rows),
-        "cosine": mean_cosine(side, taste, hidden, lesson.rows),
-        "error": error(hidden, lesson),
+        "cosine_plain": side.cosine(lesson.plain),
+        "cosine_steered": side.cosine(lesson.steered),
+        "cosine": side.cosine(found),
+        "error": float(lesson.error(found)),
         "cosine_to_steered": float((features * aimed).sum(dim=-1).mean()),
     }
 
 
-def sentences(aim: Aim, report: dict[str, Any]) -> list[str]:
-    """The report for a person."""
+def sentences(report: Mapping[str, Any]) -> list[str]:
+    """The report on one text encoder, for a person."""
     return [
-        f"rank {aim.rank}, {aim.objective}; strength 1.0 stands for {aim.steps} steps",
         f"on {report['prompts']} prompts that it has not seen: cosine to the taste {report['cosine']:.3f}, "
         f"steered {report['cosine_steered']:.3f}, plain {report['cosine_plain']:.3f}",
-        f"its hidden states leave {report['error']:.0%} of steering's way undone (mean squares); its text "
+        f"what conditions leaves {report['error']:.0%} of steering's way undone (mean squares); its text "
         f"features have a cosine of {report['cosine_to_steered']:.3f} to the steered ones",
+    ]
+
+
+def alone(sides: Sequence[TextSide]) -> list[str]:
+    """A sentence on each text encoder of the model that the taste has no vector for."""
+    moved = {side.part for side in sides}
+    return [
+        f"{each.part} is left as it is: `visunex-data encode --also {each.space}` makes the taste for it"
+        for each in FAMILIES[sides[0].family].encoders
+        if each.part not in moved
     ]

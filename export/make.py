@@ -4,16 +4,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from visunex.aesthetic_embeddings import Embedding, find
 from visunex.base.files import fingerprint
 
 from .errors import ExportError, UsageError
 from .output import STEPS, VECTORS, Output, suffixed
-
-if TYPE_CHECKING:
-    from visunex.generate import Taste
 
 __all__ = ["Wanted", "make"]
 
@@ -104,18 +101,20 @@ def _vector(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any
 
 def _learnt(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any]]:
     """What is learnt on a model's text encoder."""
+    from visunex.generate import Taste
+
     from . import encoder, prompt_set
 
     kind = _kind(wanted)
     path = suffixed(wanted.out, wanted.kind, *kind.suffixes)
     prompts = prompt_set.load(wanted.prompts, wanted.seed)
-    taste = _taste(wanted, embedding)
-    side = encoder.load(wanted.model, taste, device=wanted.device, variant=wanted.variant)
-    learnt_on = _learnt_on(wanted, side, prompts)
+    taste = Taste.load(wanted.embedding)
+    sides = encoder.load(wanted.model, taste, device=wanted.device, variant=wanted.variant)
+    learnt_on = _learnt_on(wanted, sides, prompts)
     output = Output(path, {**request_of(wanted, embedding), **learnt_on, **vars(kind.aim), **kind.read})
     if (said := output.made(overwrite=wanted.overwrite)) is not None:
         return output, said
-    said = output.write(*kind.make(side, taste, kind.aim, prompts, output, wanted.seed))
+    said = output.write(*kind.make(sides, kind.aim, prompts, output, wanted.seed))
     output.forget()
     return output, said
 
@@ -149,17 +148,12 @@ def _kind(wanted: Wanted) -> _Kind:
     )
 
 
-def _taste(wanted: Wanted, embedding: Embedding) -> "Taste":
-    from visunex.generate import Taste
-
-    return Taste.of(embedding, wanted.embedding)
-
-
-def _learnt_on(wanted: Wanted, side: Any, prompts: Any) -> dict[str, Any]:
+def _learnt_on(wanted: Wanted, sides: Any, prompts: Any) -> dict[str, Any]:
     """The model, the prompts and the seed, for a provenance."""
     texts = "\n".join((*prompts.train, "", *prompts.choose, "", *prompts.judge))
     return {
-        "model": {"name": wanted.model, "text_encoder": side.fingerprint},
+        "model": {"name": wanted.model, **{side.part: side.fingerprint for side in sides}},
+        "vectors_sha256": {side.part: side.taste.digest for side in sides},
         "prompts": {
             "file": str(wanted.prompts) if wanted.prompts else "shipped",
             "learnt_on": len(prompts.train),

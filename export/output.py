@@ -4,6 +4,7 @@
 it done. What takes long is kept in hidden files beside it, from which the same command goes on.
 """
 
+import glob
 import hashlib
 import importlib.metadata
 import json
@@ -98,12 +99,14 @@ class Output:
 
     def forget(self) -> None:
         """Remove what was kept of the work: the file is made."""
-        for kept in PARTS:
-            self.unfinished(kept).path.unlink(missing_ok=True)
+        for part in PARTS:
+            for kept in self.path.parent.glob(f".{glob.escape(self.path.name)}.{part}-*{TEMPORARY_SUFFIX}"):
+                kept.unlink(missing_ok=True)
 
-    def unfinished(self, what: str) -> "Unfinished":
-        """A place for what is kept of the work until the file is made."""
-        return Unfinished(self.path.with_name(f".{self.path.name}.{what}{TEMPORARY_SUFFIX}"), self.digest)
+    def unfinished(self, what: str, part: str) -> "Unfinished":
+        """A place for what is kept of the work on a text encoder until the file is made."""
+        name = f".{self.path.name}.{what}-{part}{TEMPORARY_SUFFIX}"
+        return Unfinished(self.path.with_name(name), self.digest)
 
     def _provenance(self) -> dict[str, Any] | None:
         try:

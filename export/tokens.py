@@ -7,7 +7,7 @@ real tokens' vectors, and are drawn to where those lie. The prompt's own states 
 is causal.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from visunex.generate import Taste
-
-from .encoder import Rows, TextSide
+from .encoder import Rows, States, TextSide, only
 from .errors import ExportError
 from .output import Output
 from .prompt_set import PromptSet
-from .training import Aims, Lesson, aims_of, batch_of, descend, direction, mean_cosine
+from .training import Aims, Lesson, aims_of, batch_of, descend
 from .vectors import plain_torch_bytes
 
 __all__ = ["TokenAim", "learn", "made", "token_bytes"]
@@ -41,12 +39,13 @@ class TokenAim:
 
 
 def made(
-    side: TextSide, taste: Taste, aim: TokenAim, prompts: PromptSet, output: Output, seed: int
+    sides: Sequence[TextSide], aim: TokenAim, prompts: PromptSet, output: Output, seed: int
 ) -> tuple[bytes, dict[str, Any]]:
     """The file's bytes and the report on it."""
-    aims = aims_of(side, taste, aim.steps, prompts, output)
+    side = only(sides, "token")
+    aims = aims_of(side, aim.steps, prompts, output)
     vectors = learn(side, aim, aims, output, seed)
-    report = judged(side, taste, vectors, aims.judge)
+    report = judged(side, vectors, aims.judge)
     near, names = nearest(side, vectors)
     report |= {"nearest_tokens": names, "cosine_to_nearest": near}
     said = {**report, "said": sentences(aim, report, output.path.stem)}
@@ -90,7 +89,7 @@ def learn(side: TextSide, aim: TokenAim, aims: Aims, output: Output, seed: int) 
         _error(side, vectors, normalize(table, dim=1), aims.train, seed),
         steps=STEPS,
         lr=float(aim.rate * length),
-        output=output,
+        kept=output.unfinished("learning", side.part),
         after=back_to_length,
         what="Learning a token",
     )
@@ -126,15 +125,16 @@ def _error(
     rows = behind(side, lesson.texts, len(vectors))
     if int((rows.ends + 1).max()) >= side.length:
         raise ExportError("some prompts fill the text encoder: there is no room for a token; shorten them")
-    aimed = side.features(lesson.steered, lesson.rows)
+    aimed = side.features(lesson.steered)
 
     def loss_of(step: int) -> Tensor:
         places = batch_of(step, len(lesson.texts), seed)
         with side.replaced(rows[places], vectors):
-            hidden = side.hidden(rows[places])
-        away = _behind_error(hidden, lesson.steered[places], rows.ends[places])
-        way = _behind_error(lesson.plain[places], lesson.steered[places], rows.ends[places])
-        features = side.features(hidden, rows[places])
+            found = side.states(rows[places])
+        wanted, ends = lesson.steered.hidden[places], rows.ends[places]
+        away = _behind_error(found.hidden, wanted, ends)
+        way = _behind_error(lesson.plain.hidden[places], wanted, ends)
+        features = side.features(found)
         unlike = 1 - (features * aimed[places]).sum(dim=-1).mean()
         far = 1 - (normalize(vectors, dim=1) @ units.T).amax(dim=1).mean()
         return away / way + unlike + NEAR * far
@@ -150,28 +150,29 @@ def _behind_error(hidden: Tensor, wanted: Tensor, ends: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def states(side: TextSide, vectors: Tensor, texts: tuple[str, ...]) -> tuple[Tensor, Rows]:
-    """The hidden states `[N, L, D]` of texts with the vectors behind each, and their rows."""
+def states(side: TextSide, vectors: Tensor, texts: tuple[str, ...]) -> tuple[States, Rows]:
+    """What the encoder makes of texts with the vectors behind each, and their rows."""
     rows = behind(side, texts, len(vectors))
     parts = []
     for at in range(0, len(texts), 16):
         with side.replaced(rows[at : at + 16], vectors):
-            parts.append(side.hidden(rows[at : at + 16]))
-    return torch.cat(parts), rows
+            parts.append(side.states(rows[at : at + 16]))
+    return States.of(parts), rows
 
 
 @torch.no_grad()
-def judged(side: TextSide, taste: Taste, vectors: Tensor, lesson: Lesson) -> dict[str, Any]:
+def judged(side: TextSide, vectors: Tensor, lesson: Lesson) -> dict[str, Any]:
     """How near the vectors come to the steps on prompts that they were not learnt on."""
-    hidden, rows = states(side, vectors, lesson.texts)
-    features, aimed = side.features(hidden, rows), side.features(lesson.steered, lesson.rows)
-    away = _behind_error(hidden, lesson.steered, rows.ends)
+    found, rows = states(side, vectors, lesson.texts)
+    features, aimed = side.features(found), side.features(lesson.steered)
+    wanted = lesson.steered.hidden
+    away = _behind_error(found.hidden, wanted, rows.ends)
     return {
         "prompts": len(lesson.texts),
-        "cosine_plain": mean_cosine(side, taste, lesson.plain, lesson.rows),
-        "cosine_steered": mean_cosine(side, taste, lesson.steered, lesson.rows),
-        "cosine": float((features @ direction(taste, side)).mean()),
-        "error": float(away / _behind_error(lesson.plain, lesson.steered, rows.ends)),
+        "cosine_plain": side.cosine(lesson.plain),
+        "cosine_steered": side.cosine(lesson.steered),
+        "cosine": side.cosine(found),
+        "error": float(away / _behind_error(lesson.plain.hidden, wanted, rows.ends)),
         "cosine_to_steered": float((features * aimed).sum(dim=-1).mean()),
     }
 

@@ -3,20 +3,21 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import cos, pi
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from visunex.base.progress import Progress
-from visunex.generate import Taste
 
-from .encoder import Rows, TextSide
+from .encoder import Rows, States, TextSide
 from .errors import ExportError
-from .output import Output
+from .output import Output, Unfinished
 from .prompt_set import PromptSet
 
-__all__ = ["Aims", "Lesson", "aims_of", "batch_of", "descend", "direction", "mean_cosine"]
+__all__ = ["Aims", "Lesson", "aims_of", "all_states", "batch_of", "descend"]
 
 KEPT_EVERY = 20.0  # seconds between two savings of what is not finished
 BATCH = 4
@@ -24,17 +25,34 @@ BATCH = 4
 
 @dataclass(frozen=True)
 class Lesson:
-    """Prompts, what the plain encoder makes of them, and what the steered one did: both `[N, L, D]`."""
+    """Prompts, what the plain encoder makes of them, and what the steered one did.
+
+    `pools` says that the feature conditions as well as the hidden states.
+    """
 
     texts: tuple[str, ...]
     rows: Rows
-    plain: Tensor
-    steered: Tensor
+    plain: States
+    steered: States
+    pools: bool = False
 
-    @property
-    def moved(self) -> float:
-        """The mean squared way between plain and steered states: the unit that errors are given in."""
-        return float((self.steered - self.plain).square().mean())
+    @cached_property
+    def moved(self) -> tuple[float, float]:
+        """The mean squared ways between plain and steered states, and features: the units of errors."""
+        return _squares(self.steered.hidden, self.plain.hidden), _squares(
+            self.steered.pooled, self.plain.pooled
+        )
+
+    def error(self, states: States, places: Any = slice(None)) -> Tensor:
+        """The squared error to the steered states, in shares of steering's own way: 0 equal, 1 as plain.
+
+        The mean of that of hidden states and that of features, where both condition.
+        """
+        wanted = self.steered[places]
+        hidden = (states.hidden - wanted.hidden).square().mean() / self.moved[0]
+        if not self.pools:
+            return hidden
+        return (hidden + (states.pooled - wanted.pooled).square().mean() / self.moved[1]) / 2
 
 
 @dataclass(frozen=True)
@@ -46,39 +64,59 @@ class Aims:
     judge: Lesson
 
 
-def aims_of(side: TextSide, taste: Taste, steps: int, prompts: PromptSet, output: Output) -> Aims:
+def aims_of(side: TextSide, steps: int, prompts: PromptSet, output: Output) -> Aims:
     """Steer every prompt `steps` steps, each by itself, or take what an earlier start of it has."""
-    kept = output.unfinished("steered")
-    done = kept.load()
     texts = [*prompts.train, *prompts.choose, *prompts.judge]
     rows = side.rows([side.words(text) for text in texts])
-    steered: dict[str, Tensor] = {name: done[name] for name in map(str, range(len(texts))) if name in done}
-    saved = time.monotonic()
-    with Progress("Steering", len(texts) - len(steered), "prompts") as progress:
-        for place in range(len(texts)):
-            if str(place) not in steered:
-                steered[str(place)] = side.steered(rows.ids[place : place + 1], taste, steps)
-                progress.advance()
-                if time.monotonic() - saved > KEPT_EVERY:
-                    kept.save(steered)
-                    saved = time.monotonic()
-    if len(done) < len(texts):
-        kept.save(steered)
-    states = torch.cat([steered[str(place)].to(side.device) for place in range(len(texts))])
-    plain = _plain(side, rows)
+    states, plain = _steered(side, rows, steps, output), all_states(side, rows)
     ends = len(prompts.train), len(prompts.train) + len(prompts.choose)
     train, choose, judge = slice(0, ends[0]), slice(*ends), slice(ends[1], None)
     return Aims(
         *(
-            Lesson(tuple(texts[part]), rows[part], plain[part], states[part])
+            Lesson(tuple(texts[part]), rows[part], plain[part], states[part], side.pools)
             for part in (train, choose, judge)
         )
     )
 
 
+def _steered(side: TextSide, rows: Rows, steps: int, output: Output) -> States:
+    """The steered states of all rows; those of an earlier start are not computed again."""
+    kept, texts = output.unfinished("steered", side.part), range(len(rows.ids))
+    done = kept.load()
+    found = {
+        place: States(done[f"hidden.{place}"], done[f"pooled.{place}"])
+        for place in texts
+        if f"pooled.{place}" in done
+    }
+
+    def keep() -> None:
+        kept.save(
+            {f"{part}.{place}": value for place, each in found.items() for part, value in vars(each).items()}
+        )
+
+    before, saved = len(found), time.monotonic()
+    with Progress("Steering", len(texts) - before, "prompts") as progress:
+        for place in texts:
+            if place not in found:
+                found[place] = side.steered(rows.ids[place : place + 1], steps)
+                progress.advance()
+                if time.monotonic() - saved > KEPT_EVERY:
+                    keep()
+                    saved = time.monotonic()
+    if before < len(texts):
+        keep()
+    whole = States.of([found[place] for place in texts])
+    return States(whole.hidden.to(side.device), whole.pooled.to(side.device))
+
+
 @torch.no_grad()
-def _plain(side: TextSide, rows: Rows) -> Tensor:
-    return torch.cat([side.hidden(rows[at : at + 16]) for at in range(0, len(rows.ids), 16)])
+def all_states(side: TextSide, rows: Rows) -> States:
+    """What the encoder makes of all rows, a few at a time."""
+    return States.of([side.states(rows[at : at + 16]) for at in range(0, len(rows.ids), 16)])
+
+
+def _squares(first: Tensor, second: Tensor) -> float:
+    return float((first - second).square().mean())
 
 
 def batch_of(step: int, count: int, seed: int, size: int = BATCH) -> Tensor:
@@ -95,7 +133,7 @@ def descend(
     *,
     steps: int,
     lr: float,
-    output: Output,
+    kept: Unfinished,
     after: Callable[[], None] = lambda: None,
     enough: Callable[[int], bool] = lambda _step: False,
     what: str = "Learning",
@@ -107,7 +145,6 @@ def descend(
     the steps run away to values that are not numbers.
     """
     adam = torch.optim.Adam(list(parameters.values()), lr=lr)
-    kept = output.unfinished("learning")
     first = _resume(parameters, adam, kept.load())
     saved = time.monotonic()
     with Progress(what, steps, "steps") as progress:
@@ -150,14 +187,3 @@ def _resume(parameters: Mapping[str, Tensor], adam: torch.optim.Adam, kept: Mapp
             moments = {kind: kept[f"{kind}.{name}"].to(value) for kind in ("exp_avg", "exp_avg_sq")}
             adam.state[value] = {"step": torch.tensor(float(step)), **moments}
     return step
-
-
-def direction(taste: Taste, side: TextSide) -> Tensor:
-    """The taste at length 1, `[D_proj]`."""
-    return torch.nn.functional.normalize(taste.embedding.float().reshape(-1).to(side.device), dim=0)
-
-
-@torch.no_grad()
-def mean_cosine(side: TextSide, taste: Taste, hidden: Tensor, rows: Rows) -> float:
-    """The mean cosine of the text features of hidden states to the taste."""
-    return float((side.features(hidden, rows) @ direction(taste, side)).mean())

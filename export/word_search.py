@@ -17,14 +17,12 @@ from torch import Tensor
 
 from visunex.base.progress import Progress
 from visunex.base.text import printable
-from visunex.generate import Taste
 
 from . import gradient_words, prompt_set
 from .encoder import TextSide
 from .errors import ExportError
 from .output import Output
 from .prompt_set import PromptSet
-from .training import direction
 
 __all__ = ["WordAim", "made", "phrases_of", "read_captions"]
 
@@ -64,14 +62,14 @@ class Found:
 
 
 def made(
-    side: TextSide, taste: Taste, aim: WordAim, prompts: PromptSet, _output: Output, seed: int
+    sides: Sequence[TextSide], aim: WordAim, prompts: PromptSet, _output: Output, seed: int
 ) -> tuple[bytes, dict[str, Any]]:
-    """The file's bytes and the report on it."""
-    scores = Scores(side, taste, prompts)
+    """The file's bytes and the report on it; of several text encoders the first finds the words."""
+    scores = Scores(sides[0], prompts)
     phrases = [phrase for phrase in phrases_of(map(Path, aim.captions)) if is_allowed(phrase, aim.banned)]
     if not phrases:
         raise ExportError("no words are left to search: ban fewer")
-    best = scores.best(_candidates(scores, taste, aim, phrases, seed), aim.count)
+    best = scores.best(_candidates(scores, aim, phrases, seed), aim.count)
     away = scores.best(dict.fromkeys(search(scores, phrases, aim.most, sign=-1), "search"), 3, sign=-1)
     plain = float(scores.of([""], prompts.judge)[0])
     report = {
@@ -80,12 +78,10 @@ def made(
         "negative": [vars(each) for each in away],
         "said": sentences(plain, best, away),
     }
-    return text_of(taste, side, plain, best, away).encode(), report
+    return text_of(sides[0], plain, best, away).encode(), report
 
 
-def _candidates(
-    scores: "Scores", taste: Taste, aim: WordAim, phrases: Sequence[str], seed: int
-) -> dict[str, str]:
+def _candidates(scores: "Scores", aim: WordAim, phrases: Sequence[str], seed: int) -> dict[str, str]:
     """What either way finds, with the way's name."""
     texts: dict[str, str] = {}
     if aim.way in ("both", "search"):
@@ -95,7 +91,7 @@ def _candidates(
         def allowed(text: str) -> bool:
             return is_allowed(text, aim.banned)
 
-        found = gradient_words.found(scores.side, taste, scores.prompts, aim.most, seed, allowed)
+        found = gradient_words.found(scores.side, scores.prompts, aim.most, seed, allowed)
         texts |= dict.fromkeys(found, "gradients")
     return texts
 
@@ -103,10 +99,8 @@ def _candidates(
 class Scores:
     """The mean cosine of prompts with words behind them to a taste."""
 
-    def __init__(self, side: TextSide, taste: Taste, prompts: PromptSet) -> None:
+    def __init__(self, side: TextSide, prompts: PromptSet) -> None:
         self.side, self.prompts = side, prompts
-        self._target = direction(taste, side)
-        self._seen: dict[tuple[str, int], float] = {}
 
     @torch.no_grad()
     def of(self, words: Sequence[str], prompts: Sequence[str]) -> Tensor:
@@ -117,8 +111,8 @@ class Scores:
         for at in range(0, len(order), BATCH):
             places = order[at : at + BATCH]
             rows = self.side.rows([texts[place] for place in places]).cut
-            features = self.side.features(self.side.hidden(rows), rows)
-            cosines[torch.tensor(places)] = (features @ self._target).cpu()
+            features = self.side.features(self.side.states(rows))
+            cosines[torch.tensor(places)] = (features @ self.side.direction).cpu()
         return cosines.reshape(len(words), len(prompts)).mean(dim=1)
 
     def sifted(self, words: Sequence[str], progress: Progress, sign: int = 1) -> list[str]:
@@ -195,6 +189,8 @@ def read_captions(path: Path) -> Iterator[str]:
     At most MOST_CAPTIONS. Raises ExportError for what is not there or has none.
     """
     place = path / "selected.parquet" if path.is_dir() else path
+    if path.is_dir() and not place.exists():
+        raise ExportError(f"there are no captions in {path}: it holds no {place.name}")
     if place.suffix == ".parquet":
         yield from _column(place)
     else:
@@ -237,9 +233,9 @@ def sentences(plain: float, best: Sequence[Found], away: Sequence[Found]) -> lis
     ]
 
 
-def text_of(taste: Taste, side: TextSide, plain: float, best: Sequence[Found], away: Sequence[Found]) -> str:
+def text_of(side: TextSide, plain: float, best: Sequence[Found], away: Sequence[Found]) -> str:
     """The file: words a line, best first, their cosine before them; a negative prompt's at the end."""
-    head = f"# words for {taste.name}, by the text encoder of {side.name}: {sentences(plain, (), ())[0]}"
+    head = f"# words for {side.taste.name}, by the text encoder of {side.name}: {sentences(plain, (), ())[0]}"
     lines = [f"{each.cosine:.4f}\t{each.words}" for each in best]
     lines += ["# for a negative prompt", *(f"{each.cosine:.4f}\t{each.words}" for each in away)]
     return "\n".join([head, *lines, ""])

@@ -47,6 +47,7 @@ def main(
     tastes: Path,
     outdir: Path,
     votes: Path,
+    exports: Path,
     *,
     no_browser: bool,
 ) -> None:
@@ -68,7 +69,7 @@ def main(
     _require_gradio()
     listening = bound(host, port)
     address = address_of(listening)
-    studio = Studio(Places(tastes, outdir, votes), model or first_model())
+    studio = Studio(Places(tastes, outdir, votes, exports), model or first_model())
     show({"address": address}, f"VisuNex studio: {address}   (Ctrl-C ends it)")
     serve(studio, listening, started=lambda: None if no_browser else _open(address))
 
@@ -77,6 +78,7 @@ main.params += [
     _folder("tastes", "tastes", "Where tastes are saved."),
     _folder("outdir", "outputs", "Where drawn pictures go."),
     _folder("votes", "votes", "Where votes are kept."),
+    _folder("exports", "exports", "Where files for other programs go."),
 ]
 
 

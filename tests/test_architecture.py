@@ -117,7 +117,7 @@ FILE = re.compile(r"(?:[\w.]+/)*\w+\.(?:py|toml|j2|md)|(?:[a-z_0-9]+/)+")
 @pytest.mark.parametrize("page", [PAGE, CONTRIBUTING], ids=["architecture", "CONTRIBUTING"])
 def test_files_that_a_page_names_are_there(page: str) -> None:
     named = {name for name in code(page) if FILE.fullmatch(name) and "/" in name}
-    outputs = {"shards/", "vectors/", "outputs/", "contact/"}  # of a run
+    outputs = {"shards/", "vectors/", "outputs/", "exports/", "contact/"}  # of a run and the studio
     assert not {name for name in named - outputs if not (ROOT / name).exists()}
 
 

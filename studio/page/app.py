@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from visunex.base.errors import VisunexError
 
+from ..work.exports import file_of as exported_file
 from ..work.gallery import file_of, small
 from ..work.shelf import sheet_of, shelved
 from ..work.state import Studio
@@ -78,7 +79,7 @@ def _page(studio: Studio) -> "gr.Blocks":
 
 
 def _images(app: "FastAPI", studio: Studio) -> None:
-    """Answer the addresses of pictures."""
+    """Answer the addresses of pictures, and of files that were made for other programs."""
     from fastapi import Query, Response
     from fastapi.responses import FileResponse
 
@@ -99,6 +100,13 @@ def _images(app: "FastAPI", studio: Studio) -> None:
     def thumb(desk: int, place: int) -> Any:
         try:
             return answer(studio.desks.of(desk).thumbnail(place))
+        except VisunexError:
+            return answer(None)
+
+    @app.get("/visunex/exported/{name}")
+    def exported(name: str) -> Any:
+        try:
+            return FileResponse(exported_file(studio.places, name), filename=name)
         except VisunexError:
             return answer(None)
 

@@ -12,6 +12,7 @@ from ..work.desk import Desk, Order
 from ..work.shelf import Shelved, bring
 from ..work.state import Studio
 from .cards import shelf_html
+from .exports import export_panel
 from .handlers import event_value, explained
 from .new_tastes import mix_panel, upload_panel
 from .parts import part
@@ -130,6 +131,7 @@ def _desk(view: _View) -> tuple[Any, Any]:
             view.save = gr.Button("Save this taste", variant="primary", elem_id="save")
             view.said = gr.HTML(elem_id="saved", elem_classes="vx-maybe")
             use = gr.Button("Draw with it")
+            export_panel(view.studio, view.name, "run")
             view.command = gr.HTML(elem_id="curate_command", elem_classes="vx-maybe")
     return use, back
 
@@ -140,7 +142,9 @@ def _plain(view: _View) -> tuple[Any, Any]:
     back = gr.Button("← All tastes", elem_id="back2", size="sm")
     view.plain_title = gr.HTML()
     view.plain = gr.HTML(elem_id="plain")
-    return gr.Button("Draw with it", variant="primary"), back
+    use = gr.Button("Draw with it", variant="primary")
+    export_panel(view.studio, view.name, "plain")
+    return use, back
 
 
 def _wire(view: _View, back: Any, plain_back: Any) -> None:

@@ -14,11 +14,15 @@ _NAME = re.compile(r"\w[\w .-]{0,62}")
 
 @dataclass(frozen=True)
 class Places:
-    """The folders of saved tastes, of drawn pictures, and of votes; runs are where the commands have them."""
+    """The folders of saved tastes, of drawn pictures, of votes, and of files for other programs.
+
+    Runs are where the commands have them.
+    """
 
     tastes: Path = Path("tastes")
     outputs: Path = Path("outputs")
     votes: Path = Path("votes")
+    exports: Path = Path("exports")
 
     def new_taste(self, name: str) -> Path:
         """The file of a taste that is not there yet. Raises UsageError for a name that is taken or none."""

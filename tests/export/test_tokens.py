@@ -13,7 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from visunex.demo.tiny import SD_FOLDER
 from visunex.export import encoder, tokens
-from visunex.generate import Sampler
+from visunex.generate import Taste
 
 Export = Callable[..., dict[str, Any]]
 # What the web UI's check of pickled files lets through, see `test_vectors.py`.
@@ -21,9 +21,9 @@ WEB_UI_MEMBERS = re.compile(r"^([^/]+)/((data/\d+)|version|(data\.pkl))$")
 
 
 @pytest.fixture(scope="module")
-def side() -> encoder.TextSide:
-    model: Any = Sampler.load("visunex-tiny", device="cpu").model
-    return encoder.TextSide(model.text_encoder, model.text_projection, model.tokenizer, model.name)
+def side(flowers: Path) -> encoder.TextSide:
+    (found,) = encoder.load("visunex-tiny", Taste.load(flowers), device="cpu")
+    return found
 
 
 def pipeline(width: int, tokenizer: CLIPTokenizer) -> Any:
@@ -102,10 +102,10 @@ def test_rows_are_as_the_tokenizer_pads_and_cuts_them(side: encoder.TextSide) ->
 
 def test_a_cut_changes_no_feature_and_hooks_leave_no_trace(side: encoder.TextSide) -> None:
     rows = side.rows([side.words(text) for text in ("a castle", "a ship at sunset")], behind=[5, 6])
-    before = side.hidden(rows)
-    assert torch.allclose(side.features(before, rows), side.features(side.hidden(rows.cut), rows), atol=1e-5)
+    before = side.states(rows)
+    assert torch.allclose(side.features(before), side.features(side.states(rows.cut)), atol=1e-5)
     with side.replaced(rows, side.table[[5, 6]]):
-        assert torch.equal(side.hidden(rows), before)
+        assert torch.equal(side.states(rows).hidden, before.hidden)
     with side.replaced(rows, side.table[[7, 8]]):
-        assert not torch.allclose(side.hidden(rows), before, atol=1e-3)
-    assert torch.equal(side.hidden(rows), before)
+        assert not torch.allclose(side.states(rows).hidden, before.hidden, atol=1e-3)
+    assert torch.equal(side.states(rows).hidden, before.hidden)

@@ -12,15 +12,15 @@ import torch
 
 from visunex.aesthetic_embeddings import load
 from visunex.export import encoder, gradient_words, prompt_set, word_search
-from visunex.generate import Sampler, Taste
+from visunex.generate import Taste
 
 Export = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def side() -> encoder.TextSide:
-    model: Any = Sampler.load("visunex-tiny", device="cpu").model
-    return encoder.TextSide(model.text_encoder, model.text_projection, model.tokenizer, model.name)
+def side(flowers: Path) -> encoder.TextSide:
+    (found,) = encoder.load("visunex-tiny", Taste.load(flowers), device="cpu")
+    return found
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def test_words_bring_prompts_nearer_and_a_negative_takes_them_away(
 
 def test_the_first_beam_is_what_trying_all_finds(side: encoder.TextSide, flowers: Path, scenes: Path) -> None:
     prompts = prompt_set.load(scenes, 0)
-    scores = word_search.Scores(side, Taste("flowers", load(flowers).tensor()), prompts)
+    scores = word_search.Scores(side, prompts)
     phrases = word_search.phrases_of([])[-90::3]
     texts = [word_search.joined(prompt, phrase) for phrase in phrases for prompt in prompts.train]
     rows = side.rows([side.words(text) for text in texts])
-    features = side.features(side.hidden(rows), rows).detach()
+    features = side.features(side.states(rows)).detach()
     unit = torch.nn.functional.normalize(load(flowers).tensor()[0], dim=0)
     every = (features @ unit).reshape(len(phrases), -1).mean(dim=1)
     assert torch.allclose(scores.of(phrases, prompts.train), every, atol=1e-5)
@@ -68,13 +68,13 @@ def test_the_first_beam_is_what_trying_all_finds(side: encoder.TextSide, flowers
 def test_what_gradients_find_is_read_back_as_the_tokens_that_were_found(
     side: encoder.TextSide, flowers: Path, scenes: Path, quick: None
 ) -> None:
-    taste, prompts = Taste("flowers", load(flowers).tensor()), prompt_set.load(scenes, 0)
-    texts = gradient_words.found(side, taste, prompts, 3, 0, lambda text: "castle" not in text)
+    prompts = prompt_set.load(scenes, 0)
+    texts = gradient_words.found(side, prompts, 3, 0, lambda text: "castle" not in text)
     assert all(len(side.words(text)) == 3 and "castle" not in text for text in texts)
-    scores = word_search.Scores(side, taste, prompts)
+    scores = word_search.Scores(side, prompts)
     plain, best = scores.of(["", texts[0]], prompts.judge).tolist()
     assert best > plain + 0.2
-    assert gradient_words.found(side, taste, prompts, 3, 0, lambda text: "castle" not in text) == texts
+    assert gradient_words.found(side, prompts, 3, 0, lambda text: "castle" not in text) == texts
 
 
 def test_phrases_of_a_runs_captions_are_searched_too(tmp_path: Path) -> None:

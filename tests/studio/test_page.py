@@ -125,6 +125,20 @@ def test_a_taste_is_curated_by_clicking(watched: Watched, studio: tuple[str, Pat
     page.wait_for_selector(f'[data-open="tastes/{name}.pt"]')
 
 
+def test_an_open_taste_is_taken_along_for_other_programs(watched: Watched, studio: tuple[str, Path]) -> None:
+    page = watched.page
+    page.click("[data-open=garden]")
+    page.wait_for_selector("[data-key]")
+    page.click("#export_run >> text=For other programs")
+    page.click("#export_run_webui")
+    with page.expect_download() as download:
+        page.click("#exported_run a[download]")
+    assert download.value.suggested_filename == "garden-webui.pt"
+    taken, own = load(download.value.path()), load(studio[1] / "runs" / "garden" / "embedding.pt")
+    assert taken.vector.tobytes() == own.vector.tobytes()
+    assert "visunex-export garden --to webui" in page.inner_text("#exported_run .vx-command")
+
+
 def test_from_the_start_to_a_steered_picture_and_a_vote(watched: Watched, studio: tuple[str, Path]) -> None:
     page = watched.page
     page.click("[data-open=garden]")
