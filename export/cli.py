@@ -40,8 +40,8 @@ LEARNING = [
         "--model",
         default=DEFAULT_MODEL,
         show_default=True,
-        help="The Stable Diffusion 1.x model whose text encoder is learnt on: a folder, a file, a name on "
-        "the Hugging Face Hub, or visunex-tiny.",
+        help="The model whose text encoder is learnt on, Stable Diffusion 1.x, for a LoRA and words SDXL, too: "
+        "a folder, a file, a name on the Hugging Face Hub, or visunex-tiny.",
     ),
     click.option(
         "--variant",
