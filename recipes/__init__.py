@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from visunex.base.lazy import public
 
 if TYPE_CHECKING:
+    from .choice import Filter as Filter
+    from .choice import split_keywords as split_keywords
     from .describe import schema_table as schema_table
     from .files import dumps as dumps
     from .files import find as find
@@ -18,15 +20,13 @@ if TYPE_CHECKING:
     from .overrides import Override as Override
     from .overrides import OverrideError as OverrideError
     from .overrides import RecipeError as RecipeError
-    from .schema import Columns as Columns
     from .schema import Download as Download
     from .schema import Encode as Encode
-    from .schema import Filter as Filter
-    from .schema import Generate as Generate
     from .schema import Recipe as Recipe
-    from .schema import Reference as Reference
-    from .schema import Source as Source
-    from .schema import split_keywords as split_keywords
+    from .section import Generate as Generate
+    from .section import Reference as Reference
+    from .source import Columns as Columns
+    from .source import Source as Source
 
 __all__ = [
     "Columns",
@@ -53,17 +53,17 @@ __all__ = [
 __getattr__, __dir__ = public(
     __name__,
     {
-        "Columns": "schema",
+        "Columns": "source",
         "Download": "schema",
         "Encode": "schema",
-        "Filter": "schema",
-        "Generate": "schema",
+        "Filter": "choice",
+        "Generate": "section",
         "Override": "overrides",
         "OverrideError": "overrides",
         "Recipe": "schema",
         "RecipeError": "overrides",
-        "Reference": "schema",
-        "Source": "schema",
+        "Reference": "section",
+        "Source": "source",
         "dumps": "files",
         "find": "files",
         "load": "files",
@@ -71,6 +71,6 @@ __getattr__, __dir__ = public(
         "override": "files",
         "renamed": "files",
         "schema_table": "describe",
-        "split_keywords": "schema",
+        "split_keywords": "choice",
     },
 )

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from visunex.images.resize import Resize
 from visunex.images.validate import Limits
 from visunex.net.fetcher import FetchSettings
 
-from ..earlier import Kept
-from ..inside.spool import Held
+if TYPE_CHECKING:  # a worker is there the sooner the less it loads
+    from ..earlier import Kept
+    from ..inside.spool import Held
 
 __all__ = [
     "MOST_SHARDS_AT_ONCE",
@@ -63,8 +65,8 @@ class ShardJob:
     expected: dict[int, str] = field(default_factory=dict)
     hash_type: str = "sha256"
     keep_previous: bool = False
-    held: Mapping[int, Held] = field(default_factory=dict)
-    taken_over: Mapping[int, Kept] = field(default_factory=dict)
+    held: "Mapping[int, Held]" = field(default_factory=dict)
+    taken_over: "Mapping[int, Kept]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,13 +24,15 @@ from visunex.net.fetcher import Fetcher
 from visunex.net.outage import Patient
 from visunex.net.rate_limit import HostOrder
 
-from ..inside.spool import Held
 from ..shards.made import note_files
 from ..shards.naming import ROWS, SHARD_FILES, STATS, TAR, row_key, shard_name
 from .choose import NOT_TRIED
 from .img2dataset_adapter import CheckedStream, SampleWriter, make_shard
 from .messages import ROWS_FILE, MakerSettings, ShardJob, ShardProgress, Written
 from .shard_writer import OrderedWriter
+
+if TYPE_CHECKING:
+    from ..inside.spool import Held
 
 __all__ = ["AbandonedError", "LostRowsError", "ProgressCounter", "RowFetcher", "ShardMaker"]
 
@@ -179,7 +182,7 @@ class _Images:
         fetched = self.web.fetch(url)
         return fetched.body, fetched.described
 
-    def copied(self, held: Held) -> _Fetched:
+    def copied(self, held: "Held") -> _Fetched:
         """The image's file from the spool, or None and the error message."""
         if isinstance(held, str) or self._spool is None:
             return None, str(held)
