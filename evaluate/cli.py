@@ -80,6 +80,11 @@ JUDGES = [
         multiple=True,
     ),
     option(
+        "--votes",
+        "People's votes on drawn pictures: the votes.jsonl that visunex-studio keeps.",
+        type=click.Path(path_type=Path, dir_okay=False),
+    ),
+    option(
         "--mirror",
         "A folder or URL that has published embeddings and predictors, in place of their publishers'.",
         envvar="VISUNEX_MIRROR",

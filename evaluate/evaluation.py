@@ -16,7 +16,7 @@ from visunex.generate import Sampler
 from .encoders import Encoders
 from .errors import UsageError
 from .folder import Folder
-from .judges import OF_DEMO, heads_of, judges_named
+from .judges import OF_DEMO, heads_of, judges_named, wins_of
 from .methods import Drawer
 from .plan import Request, Setting, prompts_of, settings_of
 from .results import Measured, table_of
@@ -42,6 +42,7 @@ def evaluate(request: Request) -> dict[str, Any]:
     with folder.locked():
         standards = standards_of(request, labels, encoders)
         heads, remarks = heads_of(request.scores, standards)
+        votes = {each.label: wins_of(request.votes, each.taste) for each in standards if request.votes}
         quiet_libraries()
         sampler = Sampler.load(
             request.model, device=request.device, precision=request.precision, variant=request.variant
@@ -52,9 +53,8 @@ def evaluate(request: Request) -> dict[str, Any]:
         _draw(request, folder, drawer, names, prompts)
         measured = Measured(request, folder, encoders, judges, heads, names, prompts)
         table = table_of(measured, standards, settings)
-        report = summary_of(
-            request, table, prompts, (*remarks, *(x for each in standards for x in each.remarks))
-        )
+        remarks = (*remarks, *(remark for each in standards for remark in each.remarks))
+        report = summary_of(request, table, prompts, remarks, votes)
         _write(folder, table, report)
     return report
 

@@ -37,6 +37,7 @@ class Block:
     measures: Sequence[tuple[str, str]]
     rows: Sequence[Mapping[str, Any]]
     plots: Sequence[tuple[str, str]]
+    votes: Mapping[str, Mapping[str, Any]]
     columns: Sequence[str]
     prompts: Sequence[tuple[str, Sequence[Sequence[str]]]]
 
@@ -71,6 +72,7 @@ def _block(label: str, found: Mapping[str, Any], table: "pa.Table") -> Block:
             for each in settings
         ],
         _plots(settings, names),
+        found["votes"],
         columns,
         [
             (prompt, list(zip(*(images[column] for column in columns), strict=True)))

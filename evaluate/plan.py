@@ -27,6 +27,7 @@ class Request:
 
     - `embeddings`: tastes by file, run or published name; `steps`, `best_of`: how strong, by method
     - `encoder`: whose vectors an embedding is of that does not say so, as `ViT-L-14:openai`
+    - `votes`: a file of people's votes on drawn pictures, as visunex-studio keeps them
     - `also`: further encoders that judge; `judges`: judges by name; `scores`: predictors by name. None is
       what the demo world brings with visunex-tiny, and all predictors that fit an encoder
     """
@@ -46,6 +47,7 @@ class Request:
     also: tuple[str, ...] | None = None
     judges: tuple[str, ...] | None = None
     scores: tuple[str, ...] | None = None
+    votes: Path | None = None
     precision: Precision = "autocast"
     device: str = "auto"
 

@@ -20,12 +20,16 @@ LIBRARIES = ("visunex", "torch", "diffusers", "open_clip_torch", "numpy")
 
 
 def summary_of(
-    request: Request, table: "pa.Table", prompts: Sequence[str], remarks: Sequence[str]
+    request: Request,
+    table: "pa.Table",
+    prompts: Sequence[str],
+    remarks: Sequence[str],
+    votes: Mapping[str, Mapping[str, Floats]],
 ) -> dict[str, Any]:
-    """What `report.json` has."""
+    """What `report.json` has; `votes` are those on each taste's settings, 1 for each that was won."""
     names = [name for name in table.column_names if name not in WHO]
     tastes = {
-        label: _taste(_rows(table, "embedding", label), names)
+        label: {**_taste(_rows(table, "embedding", label), names), "votes": _votes(votes.get(label, {}))}
         for label in dict.fromkeys(table["embedding"].to_pylist())
     }
     sampling = vars(request.sampling)
@@ -57,6 +61,16 @@ def _taste(rows: "pa.Table", names: Sequence[str]) -> dict[str, Any]:
             }
         )
     return {"settings": settings, "front": front_of(settings)}
+
+
+def _votes(wins: Mapping[str, Floats]) -> dict[str, Any]:
+    """The share of votes that each setting won, and its interval when the votes are drawn again."""
+    shares = {name: (len(values), interval(values)) for name, values in wins.items()}
+    return {
+        name: {"votes": count, "won": share.as_list()}
+        for name, (count, share) in shares.items()
+        if share is not None
+    }
 
 
 def _rows(table: "pa.Table", column: str, value: str) -> "pa.Table":
@@ -115,4 +129,7 @@ def text_of(report: Mapping[str, Any], outdir: Path) -> str:
             values = (each["measures"][name]["mean"] for name in (taste, prompt))
             first, second = (f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in values)
             lines.append(f"  {each['setting']:>12}  {taste} {first}  {prompt} {second}{mark}")
+        for name, said in found["votes"].items():
+            mean, low, high = said["won"]
+            lines.append(f"  {name:>12}  won {mean:.0%} ({low:.0%} to {high:.0%}) of {said['votes']} votes")
     return "\n".join([*lines, *report["remarks"], str(outdir / "report.html")])

@@ -1,5 +1,6 @@
 """`visunex-evaluate` on visunex-tiny: what its files say, against the same computed by open_clip alone."""
 
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from visunex.aesthetic_embeddings import load
 from visunex.demo.colours import flower_share
 from visunex.demo.tiny import CLIP_FOLDERS
 from visunex.evaluate.cli import main
+from visunex.generate import Taste
 from visunex.pipeline.vectors.store import read_vectors
 
 
@@ -101,6 +103,25 @@ def test_the_page_shows_every_picture(done: tuple[Path, list[dict[str, Any]]]) -
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert all(f'src="{row["image"]}"' in page for row in rows)
     assert "<script" not in page
+
+
+def test_the_page_shows_votes(done: tuple[Path, list[dict[str, Any]]], run: Path, tmp_path: Path) -> None:
+    plain: dict[str, Any] = {"prompt": "a castle", "aesthetic_steps": 0}
+    taste = Taste.load(run)
+    ten = {**plain, "aesthetic_embedding": "x", "aesthetic_sha256": taste.digest, "aesthetic_steps": 10}
+    line = {"choice": "right", "left": {"about": plain}, "right": {"about": ten}}
+    (tmp_path / "votes.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    words = [
+        *asked(run, done[0].parent / "prompts.txt"),
+        "--outdir",
+        done[0],
+        "--votes",
+        tmp_path / "votes.jsonl",
+    ]
+    made = CliRunner().invoke(main, [*map(str, words)])
+    assert made.exit_code == 0, made.output
+    assert "steer 10  won 100% (100% to 100%) of 1 votes" in made.output
+    assert "100 to 100 %, 1 votes" in (done[0] / "report.html").read_text(encoding="utf-8")
 
 
 def test_killed_and_resumed_the_results_are_the_same_bytes(

@@ -1,10 +1,16 @@
 """Every measure, by values that were computed by hand."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
+from visunex.evaluate.judges import wins_of
 from visunex.evaluate.measures import interval, likeness, means_by, spread, to_set
 from visunex.evaluate.summary import front_of
+from visunex.generate import Taste
 
 IMAGES = np.array([[3.0, 4.0], [0.0, 2.0]])  # at length 1: (0.6, 0.8) and (0, 1)
 
@@ -51,3 +57,35 @@ def test_the_front_is_what_nothing_beats_in_both() -> None:
         for name, taste, prompt in (("plain", 0.1, 0.9), ("good", 0.4, 0.8), ("worse", 0.3, 0.7))
     ]
     assert front_of(settings) == ["plain", "good"]
+
+
+def vote(choice: str, left: dict[str, Any], right: dict[str, Any], prompt: str = "a castle") -> str:
+    sides = {
+        "left": {"about": {"prompt": prompt, **left}},
+        "right": {"about": {"prompt": "a castle", **right}},
+    }
+    return json.dumps({"vote": 1, "choice": choice, **sides})
+
+
+def test_votes_are_wins_of_settings(tmp_path: Path) -> None:
+    taste = Taste("mine", np.array([3.0, 4.0]))
+    plain = {"aesthetic_embedding": None, "aesthetic_sha256": None, "aesthetic_steps": 0}
+    ten, twenty = (
+        {"aesthetic_embedding": "mine", "aesthetic_sha256": taste.digest, "aesthetic_steps": steps}
+        for steps in (10, 20)
+    )
+    other = {**ten, "aesthetic_sha256": "0" * 64}
+    lines = [
+        vote("left", ten, plain),
+        vote("left", plain, ten),
+        vote("same", ten, plain),
+        vote("right", plain, twenty),
+        vote("left", other, plain),
+        vote("left", ten, plain, prompt="another"),
+        vote("left", ten, ten),
+        "{cut off",
+        "[]",
+    ]
+    (tmp_path / "votes.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    won = {name: values.tolist() for name, values in wins_of(tmp_path / "votes.jsonl", taste).items()}
+    assert won == {"plain": [0.0, 1.0, 0.5, 0.0], "steer 10": [1.0, 0.0, 0.5], "steer 20": [1.0]}
