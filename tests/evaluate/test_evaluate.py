@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,17 +112,12 @@ def test_the_page_shows_votes(done: tuple[Path, list[dict[str, Any]]], run: Path
     ten = {**plain, "aesthetic_embedding": "x", "aesthetic_sha256": taste.digest, "aesthetic_steps": 10}
     line = {"choice": "right", "left": {"about": plain}, "right": {"about": ten}}
     (tmp_path / "votes.jsonl").write_text(json.dumps(line), encoding="utf-8")
-    words = [
-        *asked(run, done[0].parent / "prompts.txt"),
-        "--outdir",
-        done[0],
-        "--votes",
-        tmp_path / "votes.jsonl",
-    ]
-    made = CliRunner().invoke(main, [*map(str, words)])
+    out = shutil.copytree(done[0], tmp_path / "out")
+    words = [*asked(run, done[0].parent / "prompts.txt"), "--outdir", out]
+    made = CliRunner().invoke(main, [*map(str, words), "--votes", str(tmp_path / "votes.jsonl")])
     assert made.exit_code == 0, made.output
     assert "steer 10  won 100% (100% to 100%) of 1 votes" in made.output
-    assert "100 to 100 %, 1 votes" in (done[0] / "report.html").read_text(encoding="utf-8")
+    assert "100 to 100 %, 1 votes" in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_killed_and_resumed_the_results_are_the_same_bytes(
