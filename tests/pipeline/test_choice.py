@@ -1,6 +1,7 @@
 """Without published vectors images are chosen by their own, after encode: by score, safety, near copies."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,13 +29,17 @@ KERNELS = {
 }
 
 
-@pytest.fixture(autouse=True)
 def of_the_tiny_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Predictors of the tiny encoder's vectors: one linear map each."""
+    """Have predictors of the tiny encoder's vectors: one linear map each."""
     entries = {name: replace(each, model=("visunex-tiny", "")) for name, each in catalog.predictors().items()}
     monkeypatch.setattr(choice, "predictors", lambda: entries)
     heads = {name: Head((Layer(kernel, np.zeros(1)),)) for name, kernel in KERNELS.items()}
     monkeypatch.setattr("visunex.pipeline.score.folder.load", lambda predictor, _=None: heads[predictor.name])
+
+
+@pytest.fixture(autouse=True)
+def predictors(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_the_tiny_model(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +59,26 @@ def run(metadata: Path, folder: Path, *settings: str, fails: bool = False) -> Re
     recipe.write_text(
         f'name = "taste"\n[source]\ndata = "{metadata}"\n[filter]\ntop = {TOP}\nreserve = {CANDIDATES}\n'
         "[download]\nallow_private = true\nmin_images = 1\nshard_size = 10\ndeadline = 0.7\nretries = 1\n"
-        '[encode]\nmodel = "visunex-tiny"\n'
+        'processes = 1\n[encode]\nmodel = "visunex-tiny"\nworkers = 0\n'
     )
     given = [part for each in settings for part in ("--set", each)]
     done = command("run", recipe, "--run", folder, *given)
     assert (done.exit_code == 0) != fails, done.output
     return done
+
+
+@pytest.fixture(scope="module")
+def by_score(metadata: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run by a predictor's scores, and what it said; those who change it take a copy."""
+    folder = tmp_path_factory.mktemp("by_score") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        of_the_tiny_model(patch)
+        return folder, run(metadata, folder, "filter.score_with=V2").output
+
+
+@pytest.fixture
+def copied(by_score: tuple[Path, str], tmp_path: Path) -> Path:
+    return shutil.copytree(by_score[0], tmp_path / "run")
 
 
 def encoded(folder: Path) -> tuple[list[str], np.ndarray]:
@@ -78,10 +97,9 @@ def chosen(folder: Path) -> set[str]:
 
 
 def test_more_are_fetched_than_wanted_and_the_best_by_the_predictor_count(
-    metadata: Path, tmp_path: Path
+    by_score: tuple[Path, str],
 ) -> None:
-    folder = tmp_path / "run"
-    done = run(metadata, folder, "filter.score_with=V2")
+    folder, said = by_score
     keys, units = encoded(folder)
     assert len(keys) > 2 * TOP
     scores = (units @ KERNELS["V2"].astype(np.float32))[:, 0]
@@ -89,7 +107,7 @@ def test_more_are_fetched_than_wanted_and_the_best_by_the_predictor_count(
     assert chosen(folder) == {keys[at] for at in best}
     plain = reduce([units[best]], "unit-mean")
     np.testing.assert_array_equal(load(folder / "embedding.pt").vector, plain)
-    assert f"chosen {TOP}, spare {len(keys) - TOP}" in done.output
+    assert f"chosen {TOP}, spare {len(keys) - TOP}" in said
     made = json.loads((folder / "embedding.json").read_text())
     assert (made["choice"]["chosen"], made["images"]["used"]) == (TOP, TOP)
     np.testing.assert_allclose(table(folder)["V2"].to_numpy(), scores, atol=1e-4)
@@ -97,9 +115,8 @@ def test_more_are_fetched_than_wanted_and_the_best_by_the_predictor_count(
     assert f"All {TOP} pictures" in page
 
 
-def test_another_predictor_or_bound_takes_what_is_there(metadata: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    run(metadata, folder, "filter.score_with=V2")
+def test_another_predictor_or_bound_takes_what_is_there(metadata: Path, copied: Path) -> None:
+    folder = copied
     first, before = chosen(folder), len(encoded(folder)[0])
     run(metadata, folder, "filter.score_with=sac", "filter.max_unsafe=0.0")
     keys, units = encoded(folder)
@@ -119,9 +136,8 @@ def test_another_predictor_or_bound_takes_what_is_there(metadata: Path, tmp_path
     assert "no picture is left by what its vector tells: chosen 0, not min_score" in failed.output
 
 
-def test_near_copies_make_room_for_the_next(metadata: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    threshold = 0.9
+def test_near_copies_make_room_for_the_next(metadata: Path, copied: Path) -> None:
+    folder, threshold = copied, 0.9
     run(metadata, folder, f"filter.dedupe_vectors={threshold}")
     keys, units = encoded(folder)
     wide, kept = units.astype(np.float64), list[int]()
@@ -165,6 +181,7 @@ def test_stage_by_stage_and_a_predictor_of_another_model(
     done = command("filter", metadata, "--run", folder, *asked)
     assert "chosen by their own vectors after encode" in done.output
     fetch: tuple[Any, ...] = ("--allow-private", "--deadline", 0.7, "--retries", 1, "--min-images", 1)
+    fetch = (*fetch, "--processes", 1)
     assert command("download", "--run", folder, *fetch).exit_code == 0
     assert command("encode", "--run", folder).exit_code == 0
     assert len(chosen(folder)) == TOP

@@ -7,13 +7,14 @@ from click.testing import CliRunner
 
 from visunex.pipeline.cli import main
 
-FEW = ["--set", "filter.top=15", "--set", "download.shard_size=10", "--set", "download.deadline=5"]
+FEW = ["filter.top=15", "download.shard_size=10", "download.processes=2", "download.deadline=5"]
+SETTINGS = [f"--set={each}" for each in FEW]
 
 
 @pytest.mark.parametrize("recipe", ["demo_flower", "demo_night"])
 def test_a_demo_recipe_reproduces_exactly(recipe: str, tmp_path: Path) -> None:
     for run in ("first", "second"):
-        done = CliRunner().invoke(main, ["run", recipe, "--run", str(tmp_path / run), *FEW])
+        done = CliRunner().invoke(main, ["run", recipe, "--run", str(tmp_path / run), *SETTINGS])
         assert done.exit_code == 0, done.output
     first, second = (tmp_path / run / "embedding.pt" for run in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
