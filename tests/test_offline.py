@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 AUDIT = Path(__file__).parent / "audit"
 LOOPBACK = re.compile(
     r"'(127\.0\.0\.1|localhost|::1)'|^socket\.connect '|getaddrinfo \(None"
@@ -48,29 +46,29 @@ def test_the_audit_sees_a_connection(tmp_path: Path) -> None:
     assert asked == ["socket.connect ('192.0.2.1', 9)"]
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "pipeline.download.stage",
-        "pipeline.encode.stage",
-        "pipeline.download.shard_maker",
-        "pipeline.download.img2dataset_adapter as adapter; adapter.missing_parts()",
-        "pipeline.filter.stage",
-        "pipeline.shards.samples",
-        "generate.sampling.sampler",
-        "demo.server",
-        "studio.page.app as it; from visunex.studio.work.state import Studio; it.application(Studio())",
-    ],
-)
-def test_importing_asks_for_nothing(tmp_path: Path, module: str) -> None:
-    done, asked = audited(tmp_path, sys.executable, "-c", f"import visunex.{module}")
-    assert done.returncode == 0, done.stderr
-    assert asked == []
+EVERYTHING = """
+import sys
+import visunex.pipeline.download.stage
+import visunex.pipeline.encode.stage
+import visunex.pipeline.download.shard_maker
+import visunex.pipeline.filter.stage
+import visunex.pipeline.shards.samples
+import visunex.generate.sampling.sampler
+import visunex.demo.server
+from visunex.pipeline.download import img2dataset_adapter
+from visunex.studio.page import app
+from visunex.studio.work.state import Studio
+img2dataset_adapter.missing_parts()
+app.application(Studio())
+from visunex.pipeline.cli import main
+main(sys.argv[1:])
+"""
 
 
-def test_a_run_asks_for_the_pictures_and_nothing_else(tmp_path: Path) -> None:
-    run = ["run", "demo_flower", "--set", "filter.top=10", "--set", "download.shard_size=10"]
-    done, asked = audited(tmp_path, sys.executable, "-m", "visunex.pipeline", *run)
+def test_importing_everything_and_a_run_ask_for_the_pictures_and_nothing_else(tmp_path: Path) -> None:
+    settings = ("filter.top=10", "download.shard_size=10", "download.processes=2")
+    run = ["run", "demo_flower", *(f"--set={each}" for each in settings)]
+    done, asked = audited(tmp_path, sys.executable, "-c", EVERYTHING, *run)
     assert done.returncode == 0, done.stderr
     assert asked == []
     assert (tmp_path / "runs" / "demo_flower" / "embedding.pt").exists()
