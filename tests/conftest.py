@@ -59,7 +59,10 @@ def reference() -> Path:
     return folder
 
 
-LONG = ("test_kill_resume.py", "test_docs.py", "test_stage.py", "test_pretrained.py", "test_outage.py")
+LONG = (
+    *("test_page.py", "test_sac.py", "test_adding.py", "test_kill_resume.py", "test_stage.py"),
+    *("test_docs.py", "test_fuzz.py", "test_outage.py", "test_interrupt.py", "test_offline.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -88,7 +88,7 @@ class Original:
         return x
 
 
-@pytest.mark.parametrize("steps", [30, 50, 7])
+@pytest.mark.parametrize("steps", [50, 7])  # divides 1000, or does not
 @pytest.mark.parametrize(("name", "eta"), [("ddim", 0.0), ("ddim", 0.5), ("plms", 0.0)])
 def test_trajectories_are_the_originals(sampler, name, eta, steps):
     cond = torch.cat([sampler.conditioner.prompt(text).hidden for text in ("a castle", "a ship")])
