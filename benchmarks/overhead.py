@@ -16,6 +16,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from visunex.generate.controls import Steering
 from visunex.generate.families.loading import load
 from visunex.generate.families.sd1.model import Model
 from visunex.generate.job import Job, Variant, run
@@ -85,7 +86,7 @@ def bare(model: Model, settings: Settings) -> Callable[[], None]:
 
 def whole(model: Model, settings: Settings, taste: Taste | None, folder: Path) -> Callable[[], None]:
     """Everything the command does once a model is loaded: pictures and grid on disk."""
-    return lambda: run(Job(PROMPT, settings, (Variant(taste),), folder), Sampler(model)) and None
+    return lambda: run(Job(PROMPT, settings, (Variant(Steering.of(taste)),), folder), Sampler(model)) and None
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -97,7 +98,7 @@ def seconds(work: Callable[[], None]) -> float:
 def row(name: str, model: Model, settings: Settings) -> str:
     """Time the three in turns."""
     with tempfile.TemporaryDirectory() as folder:
-        width = model.text_projection.shape[0] if model.own_projection is not None else None
+        width = model.own_projection.shape[0] if model.own_projection is not None else None
         taste = Taste("random", torch.randn(1, width)) if width else None
         works = [bare(model, settings), whole(model, settings, None, Path(folder))]
         if taste:

@@ -61,7 +61,7 @@ def evaluate(request: Request) -> dict[str, Any]:
 
 def _labels(names: Sequence[str]) -> list[str]:
     """What embeddings are called in tables. Raises EmbeddingError for what is none, UsageError for none."""
-    from visunex.generate.request import labels_of
+    from visunex.generate.command.variants import labels_of
 
     if not names:
         raise UsageError("name a taste: --aesthetic_embedding FILE, a run or a published name")

@@ -19,7 +19,6 @@ from visunex.base.console import quiet_libraries
 from visunex.generate import Sampler, Taste
 from visunex.generate.families.sd1 import conditioning as sd1
 from visunex.generate.families.sdxl import conditioning as sdxl
-from visunex.generate.steering.arguments import text_model_of
 from visunex.generate.steering.steer import move
 
 from .errors import ExportError
@@ -198,12 +197,10 @@ def load(
     EmbeddingError for a taste of another CLIP's space, ExportError for one of another size.
     """
     quiet_libraries()
-    model: Any = Sampler.load(name, device=device, variant=variant).model
-    found = [
-        side for number in range(len(model.readers)) if (side := _side(model, number, taste)) is not None
-    ]
+    rooms = Sampler.load(name, device=device, variant=variant).conditioner.rooms
+    found = [side for room in rooms if (side := _side(name, room, len(rooms) > 1, taste)) is not None]
     if not found:
-        sizes = " or ".join(f"1x{len(_projection(model, number))}" for number in range(len(model.readers)))
+        sizes = " or ".join(f"1x{len(room.projection())}" for room in rooms)
         raise ExportError(
             f"{taste.name} is 1x{taste.embedding.shape[-1]}, the text features of {name} are {sizes}: "
             "take an embedding of that model's CLIP"
@@ -211,30 +208,24 @@ def load(
     return tuple(found)
 
 
-def _side(model: Any, number: int, taste: Taste) -> TextSide | None:
+def _side(name: str, room: Any, is_xl: bool, taste: Taste) -> TextSide | None:
     """A text encoder of a model with what of a taste is of its size; None where nothing is."""
-    family = "sdxl" if len(model.readers) > 1 else "sd1"
-    said, (tokenizer, whole) = FAMILIES[family].encoders[number], model.readers[number]
-    projection = _projection(model, number)
+    projection = room.projection().detach().float()
     fitting = [each for each in (taste, *taste.others) if each.embedding.shape[-1] == len(projection)]
     if not fitting:
         return None
     mine = replace(fitting[0], steps=taste.steps, lr=taste.lr)
-    mine.require_space(model.name, model.clips[number] if family == "sdxl" else model.clip)
+    mine.require_space(name, None if room.space is None else room.space.as_model())
+    encoder = room.text_model.float().eval().requires_grad_(False)
     return TextSide(
-        encoder=text_model_of(whole).float().eval().requires_grad_(False),
-        projection=projection.detach().float().to(model.device),
-        tokenizer=tokenizer,
+        encoder=encoder,
+        projection=projection.to(encoder.device),
+        tokenizer=room.tokenizer,
         taste=mine,
-        name=model.name,
-        family=family,
-        part=said.part,
-        skipped=said.skipped or 0,
-        normed=said.normed,
-        pools=said.pooled is not None,
+        name=name,
+        family="sdxl" if is_xl else "sd1",
+        part=room.encoder.part,
+        skipped=room.encoder.skipped or 0,
+        normed=room.encoder.normed,
+        pools=room.encoder.pooled is not None,
     )
-
-
-def _projection(model: Any, number: int) -> Tensor:
-    """The text projection `[D_proj, D]` of one of a model's encoders."""
-    return model.projection(number) if hasattr(model, "projection") else model.text_projection

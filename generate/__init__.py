@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from visunex.base.lazy import public
 
 if TYPE_CHECKING:
+    from .controls import Controls as Controls
+    from .controls import Steering as Steering
     from .pipelines.condition import steered as steered
     from .sampling.sampler import Batch as Batch
     from .sampling.sampler import Sampler as Sampler
@@ -24,13 +26,15 @@ if TYPE_CHECKING:
     from .steering.steer import personalise as personalise
     from .taste import Taste as Taste
 
-__all__ = ["Batch", "Sampler", "Settings", "Taste", "personalise", "steered"]
+__all__ = ["Batch", "Controls", "Sampler", "Settings", "Steering", "Taste", "personalise", "steered"]
 __getattr__, __dir__ = public(
     __name__,
     {
         "Batch": "sampling.sampler",
+        "Controls": "controls",
         "Sampler": "sampling.sampler",
         "Settings": "settings",
+        "Steering": "controls",
         "Taste": "taste",
         "personalise": "steering.steer",
         "steered": "pipelines.condition",

@@ -10,16 +10,16 @@ from visunex.base.console import Program, UnderHeadings, quiet_libraries, show
 from visunex.base.progress import Progress, human_time
 from visunex.base.text import printable
 
-from .options import ELSEWHERE, HEADINGS, generate_options
+from .command.options import ELSEWHERE, HEADINGS, generate_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .again import Again
+    from .command.prompt_file import Run
+    from .command.request import Options
     from .job import Job, Report
     from .output.png_text import ImageRecord
-    from .prompt_file import Run
-    from .request import Options
     from .sampling.sampler import Sampler
 
 
@@ -76,8 +76,8 @@ def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
     from visunex.aesthetic_embeddings.fetching import mirrored
 
     from .again.consent import remember
-    from .prompt_file import runs_of
-    from .request import Options
+    from .command.prompt_file import runs_of
+    from .command.request import Options
 
     named = {name for name in given if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     with mirrored(mirror):
@@ -105,7 +105,7 @@ def with_sources(ctx: click.Context, options: "Options", named: set[str]) -> "tu
 
     The image goes before the recipe.
     """
-    from .request import recipe_defaults, with_defaults
+    from .command.request import recipe_defaults, with_defaults
 
     if options.recipe is not None:
         options = with_defaults(options, recipe_defaults(options.recipe), named)
@@ -122,7 +122,7 @@ def from_image(
     from .again.checks import as_options, check_cost
     from .again.consent import require_consent
     from .again.tastes import with_taste
-    from .request import with_defaults
+    from .command.request import with_defaults
 
     again = read(path)
     if named.isdisjoint(TASTES):
@@ -164,23 +164,22 @@ def load(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]") -> "S
 
 def check(options: "Options", job: "Job", sampler: "Sampler") -> None:
     """Raise what is wrong with the sizes and the tastes of a job for this model."""
-    from .request import check_sizes
+    from .command.request import check_sizes
 
     check_sizes(options, sampler.model)
-    for taste in (variant.taste for variant in job.variants):
-        if taste is not None and taste.steps:
-            sampler.conditioner.require_space(taste)
+    for variant in job.variants:
+        sampler.conditioner.require(variant.steering)
 
 
 def check_same(record: "ImageRecord", job: "Job", sampler: "Sampler", named: set[str]) -> None:
     """Refuse to make an image again with something else under the same name."""
-    from .request import check_embedding, check_same_model
+    from .command.request import check_embedding, check_same_model
 
     if "model" not in named:
         check_same_model(record, sampler.model)
     if named.isdisjoint(TASTES):
         for variant in job.variants:
-            check_embedding(record, variant.taste)
+            check_embedding(record, variant.steering)
 
 
 def make(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]", sampler: "Sampler") -> "Report":

@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from .controls import Steering
 from .errors import MemoryShortageError, OutputError
 from .output.files import Writer
 from .output.grid import Grid, labelled_grid, tile
@@ -31,9 +32,9 @@ VERSIONS = ("visunex", "torch", "diffusers", "transformers")
 
 @dataclass(frozen=True)
 class Variant:
-    """One taste of a sweep (None: no personalisation), and what its column and its rows are called."""
+    """One setting of a sweep (None: no personalisation), and what its column and its rows are called."""
 
-    taste: Taste | None
+    steering: Steering | None
     column: str = ""
     row: str = ""
 
@@ -131,7 +132,7 @@ def run(
             batches = sampler.sample(
                 job.prompts,
                 job.settings,
-                variant.taste,
+                variant.steering,
                 on_step=on_step,
                 on_personalise=on_personalise,
                 only=job.only[0] if job.only else None,
@@ -140,7 +141,7 @@ def run(
             for batch in batches:
                 images, objections = check(batch.images) if check else (batch.images, 0)
                 flagged += objections
-                made = _wanted(job, replace(batch, images=images), variant.taste, sampler)
+                made = _wanted(job, replace(batch, images=images), variant.steering, sampler)
                 _save(job, writer, made)
                 count += len(made)
                 columns[-1] += made if job.grid else []
@@ -189,18 +190,18 @@ def _ways_on(job: Job, record: ImageRecord) -> Iterator[None]:
         raise
 
 
-def _wanted(job: Job, batch: Batch, taste: Taste | None, sampler: Sampler) -> list[_Made]:
+def _wanted(job: Job, batch: Batch, steering: Steering | None, sampler: Sampler) -> list[_Made]:
     """The images of a batch that the job is about, with how each was made."""
     own_seed = job.seed_of == "image"
     return [
-        _Made(image, replace(record_of(sampler, job.settings, taste, batch, position), own_seed=own_seed))
+        _Made(image, replace(record_of(sampler, job.settings, steering, batch, position), own_seed=own_seed))
         for position, image in enumerate(batch.images)
         if job.only is None or job.only[1] == position
     ]
 
 
 def record_of(
-    sampler: Sampler, settings: Settings, taste: Taste | None, batch: Batch, position: int
+    sampler: Sampler, settings: Settings, steering: Steering | None, batch: Batch, position: int
 ) -> ImageRecord:
     """How the image at `position` of `batch` was made."""
     model = sampler.model
@@ -218,12 +219,21 @@ def record_of(
             device=model.device.type,
             lowvram=model.lowvram,
         ),
-        taste=TasteRecord(
-            name=taste.name, sha256=taste.digest, steps=taste.steps, lr=taste.lr, path=taste.path
-        )
-        if taste
-        else None,
+        tastes=tuple(_taste_record(*pair) for pair in steering.tastes) if steering else (),
+        controls=steering.controls if steering else None,
+        climbs=batch.climbs[position] if batch.climbs else (),
         versions=versions(),
+    )
+
+
+def _taste_record(taste: Taste, weight: float) -> TasteRecord:
+    return TasteRecord(
+        name=taste.name,
+        sha256=taste.digest,
+        steps=taste.steps,
+        lr=taste.lr,
+        path=taste.path,
+        weight=weight,
     )
 
 

@@ -80,12 +80,14 @@ _TAKES: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "fixed_code": (_one_of(True, False), "True or False"),
     "rng": (_one_of("device", "cpu"), "'device' or 'cpu'"),
     "prediction": (_one_of("epsilon", "v", None), "'epsilon', 'v' or None"),
+    "clip_skip": (_whole, "a whole number, 1 or more"),
 }
 # Bounds that do not depend on the model.
 _BOUNDS = {
     "seed": (0, SEEDS - 1),
     "samples": (1, inf),
     "iterations": (1, inf),
+    "clip_skip": (1, inf),
     "eta": (0, float_info.max),
     "guidance_scale": (-float_info.max, float_info.max),
 }
@@ -106,6 +108,8 @@ class Settings:
     - `iterations`: batches for each prompt
     - `fixed_code`: the same starting noise for every batch
     - `prediction`: what the model's UNet estimates, where the model does not say so or says it wrongly
+    - `clip_skip`: which hidden state conditions, as the web UI counts: 1 is the model's own, 2 leaves one
+      layer more out (diffusers' 1)
     - `rng`: noise is drawn on the sampler's `device`, or on the `cpu`: the same images on every machine
 
     Raises SettingsError, a ValueError, that names the field for a value of another type.
@@ -124,6 +128,7 @@ class Settings:
     fixed_code: bool = False
     rng: Literal["device", "cpu"] = "device"
     prediction: Prediction | None = None
+    clip_skip: int = 1
 
     def __post_init__(self) -> None:
         for name, (check, wanted) in _TAKES.items():

@@ -98,19 +98,17 @@ def parity(report: Report, model_name: str, encoders: Sequence[str]) -> None:
     import torch
 
     from visunex.clip import load_text_encoder
-    from visunex.generate.families.loading import load
-    from visunex.generate.families.prompts import token_ids
+    from visunex.generate import Sampler
+    from visunex.generate.pipelines.texts import ids_of
     from visunex.generate.steering.steer import end_of_text
 
-    model: Any = load(model_name, device="cpu")
-    for number, ((tokenizer, encoder), name) in enumerate(zip(model.readers, encoders, strict=True)):
-        projection = (
-            model.projection(number) if number or hasattr(model, "projection") else model.text_projection
-        )
+    conditioner = Sampler.load(model_name, device="cpu").conditioner
+    for room, name in zip(conditioner.rooms, encoders, strict=True):
+        projection, encoder, tokenizer = room.projection(), room.text_model, room.tokenizer
         theirs = load_text_encoder(*name.split(":"), device="cpu").encode(TEXTS)
         lowest = 1.0
         for text, expected in zip(TEXTS, theirs, strict=True):
-            ids = token_ids(tokenizer, encoder, text)
+            ids = ids_of(conditioner.pipe, room, text)
             with torch.no_grad():
                 states = encoder(input_ids=ids).last_hidden_state
             ours = (states[0, end_of_text(encoder, ids, tokenizer.eos_token_id)] @ projection.T).numpy()

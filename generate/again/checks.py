@@ -16,6 +16,7 @@ __all__ = ["as_options", "check_cost"]
 MOST_PIXELS = 1 << 24  # of a batch: 64 pictures of 512x512
 MOST_STEPS = 1000  # towards a taste
 MOST_LETTERS = 1 << 16  # of a prompt
+MOST_TASTES = 16  # at once
 MOST_BATCHES = 10_000  # whose noise may have to be drawn before the image's own
 
 
@@ -37,18 +38,26 @@ def _checked(context: click.Context, path: Path, parameter: click.Parameter, val
         return None
     option = max(parameter.opts, key=len)
     try:
-        if isinstance(value, bool) != getattr(parameter, "is_flag", False) or not isinstance(
-            value, str | int | float
-        ):
-            raise click.BadParameter("it is of another type")
-        if isinstance(value, str) and len(value) > MOST_LETTERS:
-            raise click.BadParameter(f"it has more than {MOST_LETTERS} letters")
-        return parameter.process_value(context, value if isinstance(value, bool) else str(value))
+        if parameter.multiple:
+            if not isinstance(value, tuple) or len(value) > MOST_TASTES:
+                raise click.BadParameter("they are too many, or none")
+            return parameter.process_value(context, tuple(_text(each, flag=False) for each in value))
+        text = _text(value, flag=bool(getattr(parameter, "is_flag", False)))
+        return parameter.process_value(context, text)
     except (click.UsageError, ValueError) as error:
         said = error.message if isinstance(error, click.UsageError) else first_line(error)
         raise ImageTextError(
             f"{path} has a value for {option} that the option does not take: {said}; give {option} yourself"
         ) from None
+
+
+def _text(value: Any, *, flag: bool) -> str | bool:
+    """A value as its option reads it. Raises click's BadParameter for one of another type."""
+    if isinstance(value, bool) != flag or not isinstance(value, str | int | float):
+        raise click.BadParameter("it is of another type")
+    if isinstance(value, str) and len(value) > MOST_LETTERS:
+        raise click.BadParameter(f"it has more than {MOST_LETTERS} letters")
+    return value if isinstance(value, bool) else str(value)
 
 
 def check_cost(path: Path, options: Mapping[str, Any], again: Again, named: Collection[str]) -> None:

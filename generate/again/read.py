@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from ..controls import CONTROLS, Controls
 from ..errors import ImageTextError
 from ..output.png_text import JSON_KEY, WEB_UI_KEY, ImageRecord, record_in
 from ..output.texts import texts_in
@@ -13,6 +14,7 @@ from ..taste import LR
 from .comfyui import from_graph
 from .found import Again
 from .novelai import from_novelai
+from .tastes import called
 from .web_ui import from_infotext
 
 __all__ = ["read"]
@@ -54,12 +56,13 @@ def read(path: Path) -> Again:
 
 def _ours(record: ImageRecord) -> Again:
     settings, model, taste = record.settings, record.model, record.taste
+    controls = record.controls or Controls()
     options = {
         "prompt": record.prompt,
         "negative_prompt": settings.negative_prompt,
         "model": model.name,
         "text_encoder": model.text_encoder,
-        "aesthetic_embedding": taste.name if taste else None,
+        "aesthetic_embedding": tuple(called(each.name, each.weight) for each in record.tastes),
         "aesthetic_steps": taste.steps if taste else 0,
         "aesthetic_lr": (taste.lr if taste else 0) or LR,
         "ddim_steps": settings.steps,
@@ -74,6 +77,8 @@ def _ours(record: ImageRecord) -> Again:
         "seed_of": "image" if record.own_seed else "run",
         "rng": settings.rng,
         "prediction": settings.prediction,
+        "clip_skip": settings.clip_skip,
+        **{option: getattr(controls, name) for name, option in CONTROLS.items()},
         "precision": "full" if model.precision == "float32" else "autocast",
         "lowvram": model.lowvram,
     }

@@ -12,7 +12,7 @@ from ..errors import ImageTextError
 from ..output.png_text import TasteRecord
 from .found import Again
 
-__all__ = ["with_taste"]
+__all__ = ["called", "with_taste"]
 
 LONGEST = 4096  # of a path
 
@@ -24,22 +24,28 @@ def with_taste(image: Path, again: Again) -> Again:
     out then, and that is said.
     """
     if again.record is not None:
-        taste = again.record.taste
-        return _with(again, _ours(image, taste)) if taste and taste.sha256 else again
-    name = again.options.get("aesthetic_embedding")
-    if name is None:
+        tastes = [taste for taste in again.record.tastes if taste.sha256]
+        return _with(again, *(called(_ours(image, taste), taste.weight) for taste in tastes))
+    names = again.options.get("aesthetic_embedding")
+    if not names:
         return again
+    name = names[0]
     for candidate in _beside(image, str(name)):
         if not isinstance(_found(candidate), str):
             return _with(again, candidate)
     left_out = (
         f"nothing is personalised, as no embedding {str(name)[:100]} is here: --aesthetic_embedding names one"
     )
-    return replace(_with(again, None), differs=(*again.differs, left_out))
+    return replace(_with(again), differs=(*again.differs, left_out))
 
 
-def _with(again: Again, name: str | None) -> Again:
-    return replace(again, options={**again.options, "aesthetic_embedding": name})
+def called(name: str, weight: float) -> str:
+    """An embedding and its weight as the option takes them."""
+    return name if weight == 1 and "=" not in name else f"{name}={weight!r}"
+
+
+def _with(again: Again, *names: str) -> Again:
+    return replace(again, options={**again.options, "aesthetic_embedding": names})
 
 
 def _ours(image: Path, taste: TasteRecord) -> str:

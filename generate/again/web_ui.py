@@ -19,14 +19,18 @@ OPTIONS = {
     "Seed": "seed",
     "Eta": "ddim_eta",
     "Eta DDIM": "ddim_eta",
+    "Clip skip": "clip_skip",
 }
 TASTE = {
     "Aesthetic embedding": "aesthetic_embedding",
     "Aesthetic steps": "aesthetic_steps",
     "Aesthetic LR": "aesthetic_lr",
+    "Aesthetic weight": "aesthetic_weight",
+    "Aesthetic text": "aesthetic_text",
+    "Aesthetic slerp angle": "aesthetic_text_angle",
 }
-AS_OURS = {"Aesthetic weight": 1.0, "Clip skip": 1.0}  # what we do; another number differs
-FALSE = {"Aesthetic slerp", "Aesthetic text negative", "Tiling"}
+FLAGS = {"Aesthetic slerp": "aesthetic_slerp", "Aesthetic text negative": "aesthetic_text_negative"}
+FALSE = {"Tiling"}
 # What decides nothing about the image, or is read elsewhere.
 READ = {
     "Sampler",
@@ -40,8 +44,6 @@ READ = {
     "Version",
 }
 READ |= {
-    "Aesthetic slerp angle",
-    "Aesthetic text",
     "Lora hashes",
     "TI hashes",
     "Hashes",
@@ -66,11 +68,12 @@ def from_infotext(text: str) -> Again | None:
     options |= {"scheduler": name, "n_samples": "1"}
     if fields.get("RNG") == "CPU":
         options["rng"] = "cpu"
-    options |= _taste(fields)
+    taste = _taste(fields)
+    options |= taste
     return Again(
         program=NAME,
         options=options,
-        differs=(*differs, *said, *_hires(fields), *not_done(_others(found))),
+        differs=(*differs, *said, *_arcs(taste), *_hires(fields), *not_done(_others(found))),
         model=fields.get("Model", ""),
         model_hash=fields.get("Model hash", ""),
     )
@@ -116,7 +119,16 @@ def _taste(fields: Mapping[str, str]) -> dict[str, Any]:
     name = fields.get("Aesthetic embedding", "None")
     if name in ("", "None") or _number(fields.get("Aesthetic weight", "1")) == 0:
         return {}
-    return {option: fields[field] for field, option in TASTE.items() if field in fields}
+    found: dict[str, Any] = {option: fields[field] for field, option in TASTE.items() if field in fields}
+    flags = {option: fields[field].lower() == "true" for field, option in FLAGS.items() if field in fields}
+    return {**found, **flags, "aesthetic_embedding": (name,)}
+
+
+def _arcs(taste: Mapping[str, Any]) -> list[str]:
+    """What differs where the extension goes along arcs: it takes directions of one length for another."""
+    if taste.get("aesthetic_slerp") or taste.get("aesthetic_text"):
+        return ["the taste is turned and blended between directions of one length, as the extension does not"]
+    return []
 
 
 def _hires(fields: Mapping[str, str]) -> list[str]:
@@ -132,11 +144,8 @@ def _others(found: Infotext) -> dict[str, str]:
     """The fields that decide about the image, and that nothing above has taken."""
     fields = found.fields
     done = {*OPTIONS, *READ, *HIRES, "Denoising strength"}
-    done |= {*TASTE} if _taste(fields) else {name for name in fields if name.startswith("Aesthetic ")}
-    done |= {name for name, ours in AS_OURS.items() if _number(fields.get(name, "")) == ours}
+    done |= {*TASTE, *FLAGS} if _taste(fields) else {name for name in fields if name.startswith("Aesthetic ")}
     done |= {name for name in FALSE if fields.get(name, "").lower() == "false"}
-    if fields.get("Aesthetic text") and _taste(fields):
-        done.discard("Aesthetic text")
     return {name: value for name, value in fields.items() if name not in done}
 
 

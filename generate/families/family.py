@@ -8,7 +8,17 @@ from torch import Tensor
 
 from .sd1.text_encoder import text_projection
 
-__all__ = ["BESIDE_CLIP_L", "BIG_G", "CLIP_L", "CONDITIONING", "VIT_H", "Asked", "Encoder", "Family"]
+__all__ = [
+    "BESIDE_CLIP_L",
+    "BIG_G",
+    "CLIP_L",
+    "CONDITIONING",
+    "GUIDED",
+    "VIT_H",
+    "Asked",
+    "Encoder",
+    "Family",
+]
 
 # As open_clip calls them.
 CLIP_L, VIT_H = "ViT-L-14:openai", "ViT-H-14:laion2b_s32b_b79k"
@@ -16,6 +26,8 @@ BIG_G = "ViT-bigG-14:laion2b_s39b_b160k"
 
 # The arguments of a pipeline's own `encode_prompt` that were given.
 Asked = Mapping[str, Any]
+# Negatives are wanted with the prompts, where nothing else is asked.
+GUIDED = {"do_classifier_free_guidance": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +83,13 @@ class Family:
 
     `plain(pipe, asked)` is what the pipeline itself makes of prompts, by the names that its `__call__` takes:
     `prompt_embeds` `[N, L, D]`, into whose first rows and columns the encoders' states go, and
-    `pooled_prompt_embeds` `[N, D]` with their features. `beside` are arguments that `plain` takes and the
+    `pooled_prompt_embeds` `[N, D]` with their features; negatives are None where no guidance was asked for.
+    `beside` are arguments that `plain` takes and the
     pipeline's own `encode_prompt` does not. `about` is a sentence on what is not yet certain, for the log.
     """
 
     name: str
     encoders: tuple[Encoder, ...]
-    plain: Callable[[Any, Asked], dict[str, Tensor]]
+    plain: Callable[[Any, Asked], dict[str, Any]]
     beside: tuple[str, ...] = ()
     about: str = ""

@@ -47,6 +47,7 @@ def load(
     family, parts = _parts(name, precision_on(target, precision), variant)
     for tokenizer, encoder in parts.readers:
         check_tokenizer(tokenizer, encoder.config.vocab_size, name)
+        tokenizer.model_max_length = encoder.config.max_position_embeddings  # which some say nothing of
     model: Model = family.Model(name=name, device=target, lowvram=lowvram, **vars(parts))
     for part in (model.unet, model.vae):  # convolutions run faster so; on two CPU threads by 17 times
         part.to(memory_format=torch.channels_last)

@@ -1,21 +1,27 @@
 """A model on a device: what the sampler, the records and the command ask of one, whatever its family."""
 
 import hashlib
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ..added import AddedFile
-from ..settings import TextEncoder
-from .parts import Parts
-from .prompts import Conditioner, Conditioning
+from visunex.demo import TINY_MODEL
 
-__all__ = ["Model"]
+from ..added import AddedFile
+from ..checkpoint.kinds import Family as Kind
+from .family import Family
+from .parts import Parts
+
+__all__ = ["Model", "Task"]
+
+
+Task = Literal["text"]  # what a pipeline starts from
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -23,11 +29,16 @@ class Model(Parts):
     """One model on a device; the UNet in `dtype`, text encoders in fp32. With `lowvram` only the part at work
     is on the device.
 
-    A family says `SAMPLE_SIZE`, latents along a side, and `SCALING`, of the latents, where a config does not;
-    `AS_ORIGINAL`, whether DDIM and PLMS take the time steps of CompVis's scripts or diffusers' own.
+    A family says what it is called (`KIND`), how it is conditioned (`FAMILY`), and which of diffusers'
+    pipelines draw by it (`PIPELINES`); `SAMPLE_SIZE`, latents along a side, and `SCALING`, of the latents,
+    where a config does not; `AS_ORIGINAL`, whether DDIM and PLMS take the time steps of CompVis's scripts or
+    diffusers' own.
     `additions` are files that were added to it, `base_fingerprint` is what it was before.
     """
 
+    KIND: ClassVar[Kind]
+    FAMILY: ClassVar[Family]
+    PIPELINES: ClassVar[Mapping[Task, str]]
     SAMPLE_SIZE: ClassVar[int]
     SCALING: ClassVar[float]
     AS_ORIGINAL: ClassVar[bool]
@@ -91,10 +102,38 @@ class Model(Parts):
         finally:
             part.to("cpu")
 
-    def conditioner(self, text_encoder: TextEncoder = "model") -> Conditioner:
-        """What makes conditioning of prompts; with `text_encoder` `openai` OpenAI's own CLIP reads them."""
-        raise NotImplementedError
+    @property
+    def clip(self) -> Mapping[str, str] | None:
+        """The CLIP that the first text encoder is of, where that is known and is not its family's."""
+        return {"name": TINY_MODEL} if self.name == TINY_MODEL else None
 
-    def added(self, cond: Conditioning, height: int, width: int) -> Mapping[str, Tensor] | None:
-        """What the UNet takes beside hidden states, for images of so many pixels, in its dtype."""
+    def pipeline(self, task: Task = "text", **instead: Any) -> Any:
+        """diffusers' own pipeline for a task, of this model's parts; those named `instead` take their places.
+
+        Without a `scheduler` among them it is for prompts alone, and draws as no sampler here does.
+        """
+        import diffusers
+
+        kind = getattr(diffusers, self.PIPELINES[task])
+        parts = {**vars(self), "scheduler": _any_scheduler(self.scheduler_config), **self.pipeline_options}
+        taken = inspect.signature(kind.__init__).parameters
+        return kind(**{name: part for name, part in {**parts, **instead}.items() if name in taken})
+
+    @property
+    def pipeline_options(self) -> Mapping[str, Any]:
+        """What a family's pipelines are built with beside the parts."""
+        return {}
+
+    def added(self, pooled: Tensor | None, height: int, width: int) -> Mapping[str, Tensor] | None:
+        """What the UNet takes beside hidden states, for images of so many pixels, in its dtype.
+
+        `pooled` are the text encoders' features `[n, D]`, where they have any.
+        """
         return None
+
+
+def _any_scheduler(config: Mapping[str, Any]) -> Any:
+    """A scheduler that every pipeline takes without a word."""
+    import diffusers
+
+    return diffusers.DDIMScheduler.from_config(config, clip_sample=False, steps_offset=1)

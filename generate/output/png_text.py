@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from PIL import PngImagePlugin
 
 from visunex.base.folders import EMBEDDING
 
+from ..controls import CONTROLS, Climb, Controls
 from ..errors import ImageTextError
 from ..settings import SEEDS, Settings, TextEncoder
 from .infotext import sampler_name, written
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 JSON_KEY, WEB_UI_KEY = "visunex", "parameters"
+TASTES_KEY = "aesthetic_tastes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,8 @@ class ModelRecord:
 class TasteRecord:
     """The taste that an image's prompt was personalised to; `sha256` is of the embedding's float32 bytes.
 
-    `path` is where its file lay, where the name alone does not say so: absolute.
+    `path` is where its file lay, where the name alone does not say so: absolute. `weight` is what it counted
+    among several.
     """
 
     name: str
@@ -53,6 +56,7 @@ class TasteRecord:
     steps: int
     lr: float
     path: str | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,7 @@ class ImageRecord:
 
     `prompts` are those of its batch, `position` its own among them, `batch` the number of the batch in the
     run. The settings have the height and width that the image has, and the run's seed; with `own_seed` the
-    image has one of its own, which makes it again alone.
+    image has one of its own, which makes it again alone. `climbs` says how each text encoder was moved.
     """
 
     prompts: tuple[str, ...]
@@ -69,9 +73,16 @@ class ImageRecord:
     batch: int
     settings: Settings
     model: ModelRecord
-    taste: TasteRecord | None
+    tastes: tuple[TasteRecord, ...]
     versions: dict[str, str]
     own_seed: bool = False
+    controls: Controls | None = None
+    climbs: tuple[Climb, ...] = ()
+
+    @property
+    def taste(self) -> TasteRecord | None:
+        """The first taste; None where the prompt was not to be personalised."""
+        return self.tastes[0] if self.tastes else None
 
     @property
     def prompt(self) -> str:
@@ -106,6 +117,7 @@ def as_json(record: ImageRecord) -> dict[str, Any]:
         "rng": settings.rng,
         # Where there is nothing to say, the text is the first release's.
         **({"prediction": settings.prediction} if settings.prediction else {}),
+        **({"clip_skip": settings.clip_skip} if settings.clip_skip != 1 else {}),
         **({"image_seed": record.seed} if record.own_seed else {}),
         "model": model.name,
         "model_fingerprint": model.fingerprint,
@@ -118,8 +130,25 @@ def as_json(record: ImageRecord) -> dict[str, Any]:
         "aesthetic_steps": taste.steps if taste else 0,
         "aesthetic_lr": taste.lr if taste else 0.0,
         **({"aesthetic_path": taste.path} if taste and taste.path else {}),
+        **_beside(record),
         "versions": record.versions,
     }
+
+
+def _beside(record: ImageRecord) -> dict[str, Any]:
+    """Of the tastes and controls what is not as in the first release."""
+    found: dict[str, Any] = {}
+    if [taste.weight for taste in record.tastes] not in ([], [1.0]):
+        parts = ("name", "sha256", "path", "weight")
+        found[TASTES_KEY] = [{part: getattr(taste, part) for part in parts} for taste in record.tastes]
+    if record.controls is not None:
+        plain = Controls()
+        for name, key in CONTROLS.items():
+            if (value := getattr(record.controls, name)) != getattr(plain, name):
+                found[key] = value
+        if record.controls.until is not None:
+            found["aesthetic_climbs"] = [asdict(climb) for climb in record.climbs]
+    return found
 
 
 def from_json(text: str) -> ImageRecord:
@@ -145,6 +174,8 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
         "lr": found["aesthetic_lr"],
         "path": found.get("aesthetic_path"),
     }
+    tastes = [taste | dict(each) for each in found.get(TASTES_KEY, [{}])]
+    controls = {name: found[key] for name, key in CONTROLS.items() if key in found}
     return {
         **{name: found[name] for name in ("prompts", "position", "batch", "versions")},
         "own_seed": "image_seed" in found,
@@ -156,13 +187,15 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
             **{name: found[name] for name in ("negative_prompt", "seed", "scheduler", "fixed_code", "rng")},
             **{name: found[name] for name in ("height", "width")},
             "prediction": found.get("prediction"),  # images of the first release do not say
+            "clip_skip": found.get("clip_skip", 1),
         },
         "model": {
             "name": found["model"],
             "fingerprint": found["model_fingerprint"],
             **{name: found[name] for name in ("text_encoder", "precision", "device", "lowvram")},
         },
-        "taste": None if taste["name"] is None else taste,
+        "tastes": [] if taste["name"] is None else tastes,
+        "controls": None if taste["name"] is None else controls,
     }
 
 
@@ -182,24 +215,27 @@ def web_ui_text(record: ImageRecord) -> str:
         fields["Eta"] = f"{settings.eta:g}"
     if settings.samples > 1:
         fields |= {"Batch size": settings.samples, "Batch pos": record.position}
+    if settings.clip_skip != 1:
+        fields["Clip skip"] = settings.clip_skip
     if taste and taste.name:
-        fields |= _aesthetic_fields(taste)
+        fields |= _aesthetic_fields(taste, record.controls or Controls())
     return written(record.prompt, settings.negative_prompt, fields)
 
 
-def _aesthetic_fields(taste: TasteRecord) -> dict[str, Any]:
-    """What the web UI's extension for aesthetic gradients writes; it can do what we do not.
+def _aesthetic_fields(taste: TasteRecord, controls: Controls) -> dict[str, Any]:
+    """What the web UI's extension for aesthetic gradients writes; it knows one taste.
 
-    But for its `Aesthetic text`: most versions of the web UI do not read a value that is empty.
+    But for its `Aesthetic text` where there is none: most versions of the web UI do not read an empty value.
     """
     return {
         "Aesthetic embedding": stem_of(taste.name),
         "Aesthetic steps": taste.steps,
         "Aesthetic LR": f"{taste.lr:g}",
-        "Aesthetic weight": 1,
-        "Aesthetic slerp": False,
-        "Aesthetic text negative": False,
-        "Aesthetic slerp angle": 0.1,
+        "Aesthetic weight": f"{controls.blend:g}",
+        "Aesthetic slerp": controls.slerp,
+        **({"Aesthetic text": controls.text} if controls.text.strip() else {}),
+        "Aesthetic text negative": controls.text_negative,
+        "Aesthetic slerp angle": f"{controls.text_angle:g}",
     }
 
 

@@ -14,7 +14,7 @@ from ..steering.arguments import as_projection, text_model_of
 from ..steering.weights import weight_of
 from ..taste import space_named
 
-__all__ = ["Room", "rooms_of"]
+__all__ = ["Room", "columns", "rooms_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Room:
     """A text encoder of a pipeline: what the family says of it, and the module and the tokenizer themselves.
 
     `own` is the linear layer of its projection where it has one; `given` is the projection that the caller
-    gave for one that has none, or an identity.
+    gave for one that has none, or an identity, and `named` its CLIP, where that is not the published one.
     """
 
     encoder: Encoder
@@ -30,6 +30,7 @@ class Room:
     tokenizer: Any
     own: Any = None
     given: Tensor | None = None
+    named: Space | None = None
 
     @property
     def text_model(self) -> Any:
@@ -54,7 +55,7 @@ class Room:
     def space(self) -> Space | None:
         """The space that its target has to be of, where that is certain."""
         sure = self.given is None and self.size == self.encoder.size
-        return space_named(self.encoder.space) if sure else None
+        return space_named(self.encoder.space) if sure else self.named
 
     def projection(self, lora_scale: float = 1.0) -> Tensor:
         """The projection `[size, width]` that the loss is on. Raises CheckpointError where it cannot be had.
@@ -74,10 +75,13 @@ class Room:
         return f"1x{self.size} ({self.encoder.part})"
 
 
-def rooms_of(pipe: Any, family: Family, text_projection: Any = None) -> list[Room]:
+def rooms_of(
+    pipe: Any, family: Family, text_projection: Any = None, space: Space | None = None
+) -> list[Room]:
     """The text encoders that a pipeline has of its family's, in order.
 
-    `text_projection` is the projection of the one that brings none, or an identity. Raises UsageError where
+    `text_projection` is the projection of the one that brings none, or an identity, and `space` its CLIP
+    where that is known. Raises UsageError where
     there is no such.
     """
     given = None if text_projection is None else as_projection(text_projection)
@@ -90,10 +94,29 @@ def rooms_of(pipe: Any, family: Family, text_projection: Any = None) -> list[Roo
         own = getattr(getattr(module, "_orig_mod", module), "text_projection", None)
         own = own if isinstance(own, nn.Module) else None
         missing = own is None or _is_identity(weight_of(own))
-        rooms.append(Room(encoder, module, getattr(pipe, encoder.tokenizer), own, given if missing else None))
+        more = (given, space) if missing else ()
+        rooms.append(Room(encoder, module, getattr(pipe, encoder.tokenizer), own, *more))
     if given is not None and all(room.given is None for room in rooms):
         raise UsageError("text_projection is for an encoder that brings none: all of these bring their own")
     return rooms
+
+
+def columns(room: Room, rooms: list[Room]) -> tuple[slice | None, slice | None]:
+    """Where an encoder's states and its feature lie among the columns of the pipeline's conditioning."""
+    before = rooms[: rooms.index(room)]
+    states = sum(each.width for each in before if each.encoder.skipped is not None)
+    pooled = sum(_pooled(each) for each in before)
+    return (
+        None if room.encoder.skipped is None else slice(states, states + room.width),
+        slice(pooled, pooled + _pooled(room)) if room.encoder.pooled else None,
+    )
+
+
+def _pooled(room: Room) -> int:
+    """Columns of the feature that an encoder gives its pipeline."""
+    if room.encoder.pooled == "projected":
+        return int(room.own.weight.shape[0])
+    return room.width if room.encoder.pooled else 0
 
 
 def _is_identity(weight: Tensor) -> bool:

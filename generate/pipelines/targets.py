@@ -11,24 +11,28 @@ from visunex.aesthetic_embeddings import Embedding
 from visunex.aesthetic_embeddings.errors import EmbeddingError
 from visunex.aesthetic_embeddings.space import Space, require_one_space, space_of
 
+from ..controls import weight_of
 from ..errors import EmbeddingSizeError, UsageError
 from ..steering.arguments import as_vector
-from ..steering.steer import ENCODERS_BY_SIZE
+from ..steering.goal import ENCODERS_BY_SIZE
 from ..taste import LR, STEPS, Taste
 from .rooms import Room
 
-__all__ = ["Target", "assign"]
+__all__ = ["Target", "Weighted", "assign"]
 
 _log = logging.getLogger(__name__)
 
 NO_WORD = 768  # the size that is read as OpenAI's ViT-L/14 where nothing says of which CLIP it is
 AMBIGUOUS = {1024: "ViT-H-14:laion2b_s32b_b79k", 1280: "ViT-bigG-14:laion2b_s39b_b160k"}
-WANTED = "a Taste, a vector D or 1xD, a list of these, or a mapping of text_encoder, text_encoder_2 to them"
+WANTED = (
+    "a Taste, a vector D or 1xD, a list of these or of pairs of one and its weight, or a mapping of "
+    "text_encoder, text_encoder_2 to them"
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A vector `[1, D]` to move towards, and how; `space` is its CLIP where something says so."""
+    """A vector `[1, D]` to move towards, or `[K, D]`, and how; `space` is its CLIP, where that is known."""
 
     vector: Tensor
     name: str = "this embedding"
@@ -43,38 +47,50 @@ class Target:
         return int(self.vector.shape[-1])
 
 
-def assign(targets: Any, rooms: list[Room], family: str) -> dict[str, Target]:
-    """The target of each encoder, by its part's name; encoders without one stay as they are.
+Weighted = tuple[Target, float]
 
-    Raises EmbeddingSizeError for a vector of none of their sizes, UsageError for one that two of them have
-    and for two of one encoder, EmbeddingError for a vector of another CLIP, or of no named one where several
-    are in use.
+
+def assign(targets: Any, rooms: list[Room], family: str) -> dict[str, list[Weighted]]:
+    """The targets of each encoder with their weights, by its part's name; others stay as they are.
+
+    Raises EmbeddingSizeError for a vector of none of their sizes, UsageError for one that two of them have,
+    EmbeddingError for a vector of another CLIP, or of no named one where several are in use.
     """
-    found: dict[str, Target] = {}
-    for part, given in _parts(targets, {room.encoder.part for room in rooms}):
+    found: dict[str, list[Weighted]] = {}
+    for part, given, weight in _parts(targets, {room.encoder.part for room in rooms}):
         for target in _useful(list(_targets(given)), rooms):
             room = _room(target, [room for room in rooms if part in (None, room.encoder.part)], family)
-            if room.encoder.part in found:
-                raise UsageError(
-                    f"targets has two of 1x{target.size} for {room.encoder.part}: give one, or mix them first"
-                )
             _check_space(target, room, family)
-            found[room.encoder.part] = target
+            found.setdefault(room.encoder.part, []).append((target, weight))
     if not found:
         raise UsageError(f"targets is empty: give {WANTED}")
     return found
 
 
-def _parts(targets: Any, parts: set[str]) -> Iterator[tuple[str | None, Any]]:
-    """What is given, with the encoder that it is given for, where that is said."""
+def _parts(targets: Any, parts: set[str]) -> Iterator[tuple[str | None, Any, float]]:
+    """What is given, with its weight, and the encoder that it is given for, where that is said."""
     if isinstance(targets, Mapping):
         if strange := sorted(set(map(str, targets)) - parts):
             raise UsageError(f"targets names {strange[0]}, this pipeline moves {' and '.join(sorted(parts))}")
-        yield from targets.items()
+        for part, given in targets.items():
+            yield from ((part, each, weight) for _, each, weight in _parts(given, parts))
+    elif _is_pair(targets):
+        yield None, targets[0], weight_of(targets[1])
     elif isinstance(targets, list | tuple) and not _is_vector(targets):
-        yield from ((None, each) for each in targets)
+        for given in targets:
+            yield from _parts(given, parts)
     else:
-        yield None, targets
+        yield None, targets, 1.0
+
+
+def _is_pair(given: Any) -> bool:
+    """Whether it is a target and its weight."""
+    return (
+        isinstance(given, tuple)
+        and len(given) == 2
+        and isinstance(given[1], int | float)
+        and not isinstance(given[0], int | float)
+    )
 
 
 def _is_vector(given: list[Any] | tuple[Any, ...]) -> bool:
@@ -134,7 +150,8 @@ def _check_space(target: Target, room: Room, family: str) -> None:
         require_one_space([(f"{family}'s {room.encoder.part}", room.space), (target.name, target.space)])
     elif target.is_taste and target.size in AMBIGUOUS:
         raise EmbeddingError(
-            f"{target.name} is 1x{target.size} and does not say of which CLIP: name it, as "
+            f"{target.name} is 1x{target.size} and does not say of which CLIP: name it, as --aesthetic_space "
+            f"{AMBIGUOUS[target.size]}, in Python as "
             f"Taste.load({target.name!r}, space={AMBIGUOUS[target.size]!r})"
         )
     elif target.is_taste and target.size == NO_WORD:

@@ -1,18 +1,20 @@
 """A pipeline left as it was found, whatever its own functions leave behind on it."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import nn
 
 from ..steering.arguments import PARTS
+from .rooms import Room
 
-__all__ = ["left_as_found", "named_as_of_old"]
+__all__ = ["ending_by_tokenizer", "left_as_found", "named_as_of_old"]
 
 _CAPTURES = "_output_capturing_hooks_installed"  # transformers' word that a model has its hooks already
 _SCALE = "_lora_scale"
 NAME = "text_model"
+LEGACY_END = 2
 
 
 @contextlib.contextmanager
@@ -63,6 +65,24 @@ def named_as_of_old(pipe: Any) -> Iterator[None]:
     finally:
         for each in named:
             object.__delattr__(each, NAME)
+
+
+@contextlib.contextmanager
+def ending_by_tokenizer(rooms: Iterable[Room]) -> Iterator[None]:
+    """Let CLIP's text models find the end of a text by their tokenizer while the block runs.
+
+    Many configurations have a legacy end, 2, for which transformers takes the highest token: with tokens that
+    were added behind the end of text that is another one.
+    """
+    own = [(room.text_model, room.tokenizer.eos_token_id) for room in rooms]
+    legacy = [(model, end) for model, end in own if getattr(model, "eos_token_id", None) == LEGACY_END]
+    for model, end in legacy:
+        model.eos_token_id = end
+    try:
+        yield
+    finally:
+        for model, _ in legacy:
+            model.eos_token_id = LEGACY_END
 
 
 def _encoders(pipe: Any) -> list[Any]:

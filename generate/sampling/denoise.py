@@ -25,6 +25,8 @@ def denoise(
     uncond: Tensor | None,
     *,
     added: Mapping[str, Tensor] | None = None,
+    otherwise: "tuple[Tensor, Mapping[str, Tensor] | None] | None" = None,
+    share: tuple[float, float] = (0.0, 1.0),
     guidance_scale: float,
     eta: float = 0.0,
     noise: Noise | ImageNoise,
@@ -36,21 +38,27 @@ def denoise(
 
     They are guided away from `uncond` `[n, L, D]`, the negative prompts'; None leaves guidance out. A batch
     that is not full takes the first of the noise. The state stays fp32 whatever the UNet's precision. `added`
-    is what the UNet takes beside the hidden states, for uncond and cond. `scheduler` is one of diffusers';
-    what it draws comes from `noise`, or for schedulers that draw by themselves, which all do unless
-    `as_original`, from its branch of that number. `on_step` is called after each evaluation of the UNet.
+    is what the UNet takes beside the hidden states, for uncond and cond. `otherwise` are conditioning and
+    what belongs beside it for the steps that are not in the `share` of the sampling, from and to. `scheduler`
+    is one of diffusers'; what it draws comes from `noise`, or for schedulers that draw by themselves, which
+    all do unless `as_original`, from its branch of that number. `on_step` is called after each evaluation of
+    the UNet.
     """
-    context = cond if uncond is None else torch.cat([uncond, cond])
-    context = context.to(unet.dtype)
+    contexts = [
+        (states if uncond is None else torch.cat([uncond, states])).to(unet.dtype)
+        for states in (cond, cond if otherwise is None else otherwise[0])
+    ]
+    beside = added, added if otherwise is None else otherwise[1]
     if as_original and schedulers.is_original(scheduler):
         step = _original_step(scheduler, eta, noise, latents.shape)
     else:
         step = _step(scheduler, eta, noise.branch(branch))
     latents = latents[: len(cond)] * scheduler.init_noise_sigma
-    for t in scheduler.timesteps:
+    for number, t in enumerate(scheduler.timesteps):
+        other = not share[0] <= number / len(scheduler.timesteps) < share[1]
         scaled = scheduler.scale_model_input(latents, t)
         scale = None if uncond is None else guidance_scale
-        noise_pred = predict_noise(unet, scaled, t, context, scale, added)
+        noise_pred = predict_noise(unet, scaled, t, contexts[other], scale, beside[other])
         latents = step(noise_pred, t, latents)
         on_step()
     return latents

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from visunex.base.errors import require
 
+from ..controls import Climb, Steering, Towards
 from ..errors import SamplingError, UsageError
 from ..families.loading import load
 from ..families.model import Model
-from ..families.prompts import Conditioner, Conditioning
+from ..pipelines.conditioner import Conditioner, Conditioning
 from ..settings import DEFAULT_MODEL, Precision, SeedOf, Settings, TextEncoder
 from ..steering import steer
-from ..taste import Taste
 from . import schedulers
 from .denoise import OnStep, denoise
 from .memory import enough_memory
@@ -30,11 +30,15 @@ __all__ = ["Batch", "Sampler"]
 
 @dataclass(frozen=True)
 class Batch:
-    """The images of one call of the sampler, with the prompt of each; `number` counts from 0 in a run."""
+    """The images of one call of the sampler, with the prompt of each; `number` counts from 0 in a run.
+
+    `climbs` says for each image how its prompt was moved: once for each text encoder that was.
+    """
 
     number: int
     prompts: tuple[str, ...]
     images: tuple[Image.Image, ...]
+    climbs: tuple[tuple[Climb, ...], ...] = ()
 
 
 class Sampler:
@@ -45,7 +49,7 @@ class Sampler:
 
     def __init__(self, model: Model, *, text_encoder: TextEncoder = "model") -> None:
         self.model = model
-        self.conditioner: Conditioner = model.conditioner(text_encoder)
+        self.conditioner = Conditioner(model, text_encoder=text_encoder)
 
     @classmethod
     def load(
@@ -74,7 +78,7 @@ class Sampler:
         self,
         prompts: str | Sequence[str],
         settings: Settings | None = None,
-        taste: Taste | None = None,
+        taste: Steering | Towards | None = None,
         *,
         on_step: OnStep = lambda: None,
         on_personalise: steer.OnStep | None = None,
@@ -84,15 +88,17 @@ class Sampler:
         """Yield one `Batch` after another: every group of prompts in each iteration.
 
         A single prompt fills a batch with `samples` images; several are taken `samples` at a time, one image
-        each, as the original's `--from-file` does. `only` samples just the batch of that number, with the
-        noise it would have had in the whole run. `seed_of` says what the seed is of: `image`, each has its
-        own, counted up from the settings'; `run`, one for all the noise, as in the original. `on_step` is
+        each, as the original's `--from-file` does. `taste` is one, a list of several or of pairs with their
+        weights, or a `Steering`, which has all controls. `only` samples just the batch of that number, with
+        the noise it would have had in the whole run. `seed_of` says what the seed is of: `image`, each has
+        its own, counted up from the settings'; `run`, one for all the noise, as in the original. `on_step` is
         called after each step of the sampler, `on_personalise(step, cosine)` before each towards the taste.
         Raises UsageError for settings that do not fit the model, EmbeddingSizeError for a taste of another
         size.
         """
         settings = Settings() if settings is None else settings
-        _check(prompts, settings, taste)
+        _check(prompts, settings)
+        steering = Steering.of(taste)
         shape = latent_shape(self.model, settings)
         scheduler = build_scheduler(self.model, settings)
         noise = Noise(settings.seed, self._source(settings), self.model.device)
@@ -108,23 +114,37 @@ class Sampler:
             drawn = noise if seed_of == "run" else self._image_noise(settings, number)
             with self._enough_memory(shape):
                 latents = drawn.draw(shape) if start is None else start
-                cond = Conditioning.of(
-                    [self.conditioner.prompt(text, taste, on_personalise) for text in group]
-                )
-                latents = self._denoised(latents, cond, settings, drawn, number, on_step)
+                cond = self._conditioning(group, settings, steering, on_personalise)
+                plain = cond if _is_whole(steering) else self._conditioning(group, settings)
+                share = (0.0, 1.0) if steering is None else steering.controls.share
+                latents = self._denoised(latents, cond, plain, share, settings, drawn, number, on_step)
                 images = decode(self.model, latents)
-            yield Batch(number, group, images)
+            yield Batch(number, group, images, cond.climbs)
+
+    def _conditioning(
+        self,
+        group: Sequence[str],
+        settings: Settings,
+        steering: Steering | None = None,
+        on_step: steer.OnStep | None = None,
+    ) -> Conditioning:
+        """What conditions the images of a batch, in the order of their prompts."""
+        skip = settings.clip_skip
+        each = [self.conditioner.prompt(text, steering, on_step, clip_skip=skip) for text in group]
+        return Conditioning.of(each)
 
     def _denoised(
         self,
         latents: Tensor,
         cond: Conditioning,
+        plain: Conditioning,
+        share: tuple[float, float],
         settings: Settings,
         noise: Noise | ImageNoise,
         branch: int,
         on_step: OnStep,
     ) -> Tensor:
-        """The latents of one batch, from noise of their shape."""
+        """The latents of one batch, from noise of their shape; `plain` counts outside of `share`."""
         uncond = self._uncond(settings, len(cond.hidden))
         with self.model.on_device(self.model.unet) as unet:
             return denoise(
@@ -134,6 +154,8 @@ class Sampler:
                 cond.hidden,
                 None if uncond is None else uncond.hidden,
                 added=self._added(cond, uncond, latents),
+                otherwise=None if plain is cond else (plain.hidden, self._added(plain, uncond, latents)),
+                share=share,
                 guidance_scale=settings.guidance_scale,
                 eta=settings.eta,
                 noise=noise,
@@ -160,7 +182,8 @@ class Sampler:
         """Conditioning of the negative prompt for each of a batch; None where there is no guidance."""
         if settings.guidance_scale == 1.0:
             return None
-        return self.conditioner.negative(settings.negative_prompt).repeated(count)
+        negative = self.conditioner.negative(settings.negative_prompt, clip_skip=settings.clip_skip)
+        return negative.repeated(count)
 
     def _added(
         self, cond: Conditioning, uncond: Conditioning | None, latents: Tensor
@@ -168,7 +191,7 @@ class Sampler:
         """What the UNet takes beside hidden states, for the batch as it is given to it: uncond first."""
         both = cond if uncond is None else Conditioning.of([uncond, cond])
         height, width = (side * self.model.factor for side in latents.shape[2:])
-        return self.model.added(both, height, width)
+        return self.model.added(both.pooled, height, width)
 
     def _image_noise(self, settings: Settings, number: int) -> ImageNoise:
         return ImageNoise(seeds_of(settings, number), self._source(settings), self.model.device)
@@ -177,13 +200,16 @@ class Sampler:
         return torch.device("cpu") if settings.rng == "cpu" else self.model.device
 
 
-def _check(prompts: object, settings: Settings, taste: object) -> None:
+def _is_whole(steering: Steering | None) -> bool:
+    return steering is None or steering.controls.whole
+
+
+def _check(prompts: object, settings: Settings) -> None:
     """Raise UsageError for arguments that are not what `sample` takes."""
     for text in [prompts] if isinstance(prompts, str) or not isinstance(prompts, Sequence) else prompts:
         require(text, "prompts", str, "a text, or a list of texts")
     require(settings, "settings", Settings, "visunex.generate.Settings(...)")
     settings.check()
-    require(taste, "taste", (Taste, type(None)), "visunex.generate.Taste.load(NAME)")
 
 
 def groups(prompts: str | Sequence[str], settings: Settings) -> Iterator[tuple[str, ...]]:

@@ -47,27 +47,36 @@ def climb(
     f: Any,
     text_projection: Tensor,
     input_ids: Tensor,
-    embedding: Tensor,
+    embedding: Tensor | Callable[[Tensor], Tensor],
     *,
     end: int | None,
     steps: int,
     lr: float,
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: Callable[[int, float], object] | None = None,
 ) -> None:
-    """Move the parameters of `f`, fp32, themselves; what is given is as for `aesthetic_gradients`."""
+    """Move the parameters of `f`, fp32, themselves; what is given is as for `aesthetic_gradients`.
+
+    In the place of the embedding there may be a function of the text feature `[D_proj]` at length 1, which
+    rises in the place of their cosine. Where `on_step` returns True no step follows.
+    """
     f.requires_grad_()
     projection = text_projection.detach().to(input_ids.device).float()
-    e = _unit(embedding.detach().to(input_ids.device).float().reshape(1, -1))
+    similarity = embedding if callable(embedding) else _cosine_to(embedding, input_ids.device)
     adam = torch.optim.Adam(f.parameters(), lr=lr)
     for t in range(steps):
         y = f(input_ids=input_ids)
         c = (y.pooler_output if end is None else y.last_hidden_state[:, end]) @ projection.T
-        cosine = (_unit(c) * e).sum()
-        if on_step:
-            on_step(t, cosine.item())
+        cosine = similarity(_unit(c)[0])
+        if on_step and on_step(t, cosine.item()) is True:
+            break
         adam.zero_grad()
         (-cosine).backward()
         adam.step()
+
+
+def _cosine_to(embedding: Tensor, device: torch.device) -> Callable[[Tensor], Tensor]:
+    e = _unit(embedding.detach().to(device).float().reshape(-1))
+    return lambda c: c @ e
 
 
 def _unit(vectors: Tensor) -> Tensor:

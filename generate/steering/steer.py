@@ -10,25 +10,24 @@ are made, which change nothing but rounding; `clip_text_encoder.py` has those th
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import EmbeddingSizeError, SteeringError, UsageError
+from ..errors import SteeringError, UsageError
 from . import reference
-from .arguments import as_ids, as_projection, as_vector, check_steps, text_model_of
+from .arguments import as_ids, as_projection, check_steps, text_model_of
 from .clip_text_encoder import MovingTextEncoder
+from .goal import Goal, goal_of, one_vector
 from .weights import bare_copy
 
 __all__ = ["Moved", "conditioning", "end_of_text", "method_on", "move", "personalise"]
 
-# What OpenAI's and OpenCLIP's encoders are called, by the size of their joint space: for messages only.
-ENCODERS_BY_SIZE = {512: "ViT-B-32", 640: "RN50x4", 768: "ViT-L-14", 1024: "ViT-H-14", 1280: "ViT-bigG-14"}
-
 OnStep = Callable[[int, float], None]
+Enough = Callable[[float, float], bool]
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,14 @@ class Moved:
     """What a moved text encoder makes of one prompt, in fp32, and how near to the target it came.
 
     `states` `[1, L, D]` is the hidden state that was asked for, `pooled` `[1, D]` the last one under the
-    final norm where the text ends, not projected; `cosines` of the projected one before the steps and after.
+    final norm where the text ends, not projected; `cosines` of the projected one before the steps and after,
+    or their weighted sum where there are several tastes; `steps` is how many were taken.
     """
 
     states: Tensor
     pooled: Tensor
     cosines: tuple[float, float]
+    steps: int
 
 
 def personalise(
@@ -72,9 +73,12 @@ def personalise(
     """
     check_steps(steps, lr)
     text_encoder = text_model_of(text_encoder)
+    embedding = one_vector(embedding)
     if steps == 0:
         input_ids = as_ids(input_ids, text_encoder)
-        _check(text_encoder, as_projection(text_projection), as_vector(embedding))
+        text_projection = as_projection(text_projection)
+        _check(text_encoder, text_projection)
+        goal_of(embedding, len(text_projection), input_ids.device)
         return conditioning(text_encoder, input_ids)
     moved = move(
         text_encoder,
@@ -93,10 +97,11 @@ def move(
     text_encoder: nn.Module,
     text_projection: Tensor,
     input_ids: Tensor,
-    embedding: Tensor,
+    embedding: Any,
     *,
     steps: int,
     lr: float = 1e-4,
+    enough: Enough | None = None,
     skipped: int = 0,
     normed: bool = True,
     lora_scale: float = 1.0,
@@ -107,39 +112,54 @@ def move(
 ) -> Moved:
     """Move a copy of a text encoder towards `embedding` for one prompt, and return what it makes of it.
 
-    The arguments are `personalise`'s. `skipped` last layers are left out of the states, which the final norm
+    The arguments are `personalise`'s; `embedding` may also be several vectors `[K, D_proj]`, of which the
+    nearest counts, a list of pairs of such and their weights, or a `Goal`. `enough(cosine, first)` ends the
+    steps early. `skipped` last layers are left out of the states, which the final norm
     is laid on where `normed`. `lora_scale` is a factor of active adapters' strength, `added` the weights of
     one more layer that the copy has; `device` is where the copy computes, without it where the text encoder
     does. Raises what `personalise` raises, and UsageError for more layers to skip than there are.
     """
     check_steps(steps, lr)
     model = text_model_of(text_encoder)
-    text_projection, embedding = as_projection(text_projection), as_vector(embedding)
+    text_projection = as_projection(text_projection)
     input_ids = as_ids(input_ids, model, device)
-    _check(model, text_projection, embedding)
+    _check(model, text_projection)
     _check_skipped(skipped, len(model.encoder.layers) + bool(added))
-    cosines: list[float] = []
-
-    def seen(step: int, cosine: float) -> None:
-        cosines.append(cosine)
-        if on_step:
-            on_step(step, cosine)
-
+    seen = _Seen(enough, on_step)
     end = end_of_text(model, input_ids, eos_token_id)
     method = _fast if method_on(input_ids.device.type) == "fast" else _plain
     with _fp32_maths(input_ids.device):
         projection = text_projection.to(input_ids.device).float().clone()
-        target = _unit(embedding.to(input_ids.device).float().reshape(-1))
-        climb = _Climb(input_ids, end, projection, target, steps, lr, skipped, normed, seen)
+        goal = goal_of(embedding, len(projection), input_ids.device)
+        climb = _Climb(input_ids, end, projection, goal, steps, lr, skipped, normed, seen)
         states, pooled = method(
             climb, partial(bare_copy, model, input_ids.device, lora_scale=lora_scale, added=added)
         )
-        cosines.append(float(climb.cosine(pooled[0])))
+        last = float(climb.cosine(pooled[0]))
     if not (states.isfinite().all() and pooled.isfinite().all()):
         raise SteeringError(
             f"{steps} steps of {lr:g} ran away to values that are not numbers: lower --aesthetic_lr"
         )
-    return Moved(states, pooled, (cosines[0], cosines[-1]))
+    return Moved(states, pooled, ([*seen.cosines, last][0], last), seen.taken)
+
+
+@dataclass
+class _Seen:
+    """The cosines before each step, and whether they are high enough for no further one."""
+
+    enough: Enough | None
+    on_step: OnStep | None
+    cosines: list[float] = field(default_factory=list)
+    taken: int = 0
+
+    def __call__(self, step: int, cosine: float) -> bool:
+        self.cosines.append(cosine)
+        if self.enough and self.enough(cosine, self.cosines[0]):
+            return True
+        if self.on_step:
+            self.on_step(step, cosine)
+        self.taken += 1
+        return False
 
 
 def method_on(device_type: str) -> Literal["fast", "reference"]:
@@ -176,16 +196,16 @@ class _Climb:
     ids: Tensor
     end: int
     projection: Tensor
-    target: Tensor
+    goal: Goal
     steps: int
     lr: float
     skipped: int
     normed: bool
-    on_step: OnStep
+    done: Callable[[int, float], bool]
 
     def cosine(self, feature: Tensor) -> Tensor:
-        """Between the target and a text feature `[D]` that is not yet projected."""
-        return _unit(self.projection @ feature) @ self.target
+        """How near a text feature `[D]` is that is not yet projected."""
+        return self.goal(_unit(self.projection @ feature))
 
 
 def _fast(climb: _Climb, bare: Callable[..., Any]) -> tuple[Tensor, Tensor]:
@@ -194,7 +214,8 @@ def _fast(climb: _Climb, bare: Callable[..., Any]) -> tuple[Tensor, Tensor]:
     encoder = MovingTextEncoder(bare(), token_ids, climb.lr)
     for step in range(climb.steps):
         cosine = climb.cosine(encoder.feature(ids, climb.end))
-        climb.on_step(step, cosine.item())
+        if climb.done(step, cosine.item()):
+            break
         encoder.step(-cosine)
     states = encoder.hidden(ids, climb.skipped)
     with torch.no_grad():
@@ -209,11 +230,11 @@ def _plain(climb: _Climb, bare: Callable[..., Any]) -> tuple[Tensor, Tensor]:
         f,
         climb.projection,
         climb.ids,
-        climb.target,
+        climb.goal,
         end=climb.end,
         steps=climb.steps,
         lr=climb.lr,
-        on_step=climb.on_step,
+        on_step=climb.done,
     )
     with torch.no_grad():
         y = f(input_ids=climb.ids, output_hidden_states=True)
@@ -234,29 +255,15 @@ def _fp32_maths(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _check(text_encoder: Any, text_projection: Tensor, embedding: Tensor) -> None:
+def _check(text_encoder: Any, text_projection: Tensor) -> None:
     width = text_encoder.final_layer_norm.weight.shape[0]
     if text_projection.shape[1] != width:
         raise UsageError(
             f"text_projection is {list(text_projection.shape)}: give [D_proj, {width}] for this text encoder"
             + (", its transpose" if text_projection.shape[0] == width else "")
         )
-    if embedding.shape not in {(text_projection.shape[0],), (1, text_projection.shape[0])}:
-        raise EmbeddingSizeError(
-            f"this embedding is {_size(embedding)}, the model needs 1x{text_projection.shape[0]}"
-        )
-    if not (embedding.isfinite().all() and embedding.any()):
-        raise SteeringError(
-            "this embedding has no direction: it is all zeros or holds values that are not numbers"
-        )
 
 
 def _check_skipped(skipped: int, layers: int) -> None:
     if not 0 <= skipped <= layers:
         raise UsageError(f"clip_skip leaves out {skipped} layers, this text encoder has {layers}")
-
-
-def _size(embedding: Tensor) -> str:
-    shape = "x".join(map(str, embedding.shape if embedding.ndim > 1 else (1, *embedding.shape)))
-    encoder = ENCODERS_BY_SIZE.get(embedding.shape[-1]) if embedding.ndim else None
-    return f"{shape} ({encoder})" if encoder else shape

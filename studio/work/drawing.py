@@ -14,9 +14,9 @@ import click
 
 from visunex.base.console import quiet_libraries
 from visunex.base.errors import UsageError, VisunexError
-from visunex.generate.options import generate_options
+from visunex.generate.command.options import generate_options
+from visunex.generate.command.request import Options, check_sizes, job_of, seeded
 from visunex.generate.output.files import SAMPLES
-from visunex.generate.request import Options, check_sizes, job_of, seeded
 from visunex.generate.taste import LR, STEPS
 
 from .places import Places
@@ -181,8 +181,7 @@ class Artist:
         sampler = self._sampler(options)
         check_sizes(options, sampler.model)
         for variant in job.variants:
-            if variant.taste is not None and variant.taste.steps:
-                sampler.conditioner.require_space(variant.taste)
+            sampler.conditioner.require(variant.steering)
         total = len(job.variants) * sampler.evaluations(job.prompts, job.settings)
         done = 0
 
@@ -237,7 +236,7 @@ def _latest(news: "queue.SimpleQueue[Progress | Drawn | Exception]") -> Iterator
 def _columns(job: "Job", files: Sequence[Path]) -> tuple[tuple[str, tuple[Path, ...]], ...]:
     """The files by the steps that were taken towards the taste; those come one after another."""
     size = job.settings.samples * job.settings.iterations
-    names = [_called(variant.taste.steps if variant.taste else 0) for variant in job.variants]
+    names = [_called(variant.steering.taste.steps if variant.steering else 0) for variant in job.variants]
     parts = [tuple(files[number * size : (number + 1) * size]) for number in range(len(names))]
     return tuple((name, part) for name, part in zip(names, parts, strict=True) if part)
 

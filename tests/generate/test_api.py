@@ -98,7 +98,7 @@ def test_the_public_names_make_an_image(model_folder, embedding_file):
     assert isinstance(batch, Batch)
     assert [image.size for image in batch.images] == [(64, 64)] * 2
     model, ids = sampler.model, sampler.conditioner.tokens("a castle at night")
-    moved = personalise(model.text_encoder, model.text_projection, ids, taste.embedding, steps=1)
+    moved = personalise(model.text_encoder, model.own_projection, ids, taste.embedding, steps=1)
     assert torch.equal(moved, sampler.conditioner.prompt("a castle at night", taste).hidden)
 
 

@@ -262,7 +262,7 @@ def test_a_sweeps_columns_are_those_of_its_heading(generate, embedding_file):
     ],
 )
 def test_embeddings_are_told_apart_in_a_grid(names, labels):
-    from visunex.generate.request import labels_of
+    from visunex.generate.command.variants import labels_of
 
     assert labels_of(names) == labels
 
@@ -374,13 +374,13 @@ def test_things_that_are_not_there_or_do_not_fit(generate, embedding_file):
     refused(
         generate(*castle, "--aesthetic_embedding", "h.pt"),
         1,
-        "this embedding is 1x1024 (ViT-H-14), the model needs 1x64",
+        "h.pt is 1x1024 (ViT-H-14)",
     )
     save("l.pt", np.ones(768), {"model": {"name": "ViT-L-14", "pretrained": "openai"}})
     refused(
         generate(*castle, "--aesthetic_embedding", "l.pt", "--model", "visunex-tiny"),
         1,
-        "the model visunex-tiny is of visunex-tiny and l.pt of ViT-L-14 openai",
+        "visunex-tiny's text_encoder is of visunex-tiny and l.pt of ViT-L-14 openai",
     )
     Path("broken.ckpt").write_text("junk", encoding="utf-8")
     refused(generate(*castle, "--model", "broken.ckpt"), 1, "broken.ckpt cannot be read as a checkpoint")
@@ -474,7 +474,7 @@ def test_an_option_without_effect_is_said(generate, embedding_file):
 
 
 def test_every_option_of_the_table_is_one():
-    from visunex.generate.unused import TABLE
+    from visunex.generate.command.unused import TABLE
 
     fields = {parameter.name for parameter in main.params}
     assert {field for row in TABLE for field in row[0]} <= fields

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..family import Asked, Encoder, Family
+from ..family import GUIDED, Asked, Encoder, Family
 
 __all__ = ["FAMILY", "plain"]
 
@@ -16,7 +16,7 @@ def plain(pipe: Any, asked: Asked) -> dict[str, Tensor]:
 
     Negatives only where a negative prompt is given: without one FLUX.1 has no second pass.
     """
-    own = {name: value for name, value in asked.items() if name not in NEGATIVES}
+    own = {name: value for name, value in asked.items() if name not in {*NEGATIVES, *GUIDED}}
     found = _encoded(pipe, own, "")
     if "negative_prompt" not in asked:
         return found

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..family import BESIDE_CLIP_L, CONDITIONING, Asked, Encoder, Family
+from ..family import BESIDE_CLIP_L, CONDITIONING, GUIDED, Asked, Encoder, Family
 
 __all__ = ["FAMILY", "plain"]
 
@@ -13,7 +13,7 @@ REQUIRED: dict[str, Any] = {"prompt_2": None, "prompt_3": None}  # it has no def
 
 def plain(pipe: Any, asked: Asked) -> dict[str, Tensor]:
     """What the pipeline makes of prompts: embeds `[N, L, D]`, CLIP's rows and T5's; pooled ones `[N, D]`."""
-    found = pipe.encode_prompt(**REQUIRED | dict(asked), do_classifier_free_guidance=True)
+    found = pipe.encode_prompt(**GUIDED | REQUIRED | dict(asked))
     return dict(zip(CONDITIONING, found, strict=True))
 
 

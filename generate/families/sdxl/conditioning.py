@@ -4,14 +4,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ..family import BESIDE_CLIP_L, CONDITIONING, Asked, Encoder, Family
+from ..family import BESIDE_CLIP_L, CONDITIONING, GUIDED, Asked, Encoder, Family
 
 __all__ = ["FAMILY", "plain"]
 
 
 def plain(pipe: Any, asked: Asked) -> dict[str, Tensor]:
     """What the pipeline makes of prompts: embeds `[N, L, D]` and pooled ones `[N, D]`, with negatives."""
-    return dict(zip(CONDITIONING, pipe.encode_prompt(**asked, do_classifier_free_guidance=True), strict=True))
+    return dict(zip(CONDITIONING, pipe.encode_prompt(**GUIDED | dict(asked)), strict=True))
 
 
 FAMILY = Family(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from visunex.generate.controls import Controls
 from visunex.generate.errors import ImageTextError, OutputError
 from visunex.generate.output.files import Writer
 from visunex.generate.output.grid import labelled_grid, tile
@@ -34,7 +35,8 @@ RECORD = ImageRecord(
         device="cpu",
         lowvram=False,
     ),
-    taste=TasteRecord(name="flower_plant", sha256="ab", steps=15, lr=1e-4),
+    tastes=(TasteRecord(name="flower_plant", sha256="ab", steps=15, lr=1e-4),),
+    controls=Controls(),
     versions={"torch": "2"},
 )
 # As the first release wrote it: pictures that have it are to be read for ever.
@@ -91,7 +93,7 @@ def test_the_web_ui_reads_what_it_needs(tmp_path):
 
 def test_values_with_separators_are_quoted_as_the_web_ui_does():
     taste = TasteRecord(name="runs/a, b/embedding.pt", sha256="ab", steps=15, lr=1e-4)
-    assert 'Aesthetic embedding: "a, b"' in web_ui_text(replace(RECORD, taste=taste))
+    assert 'Aesthetic embedding: "a, b"' in web_ui_text(replace(RECORD, tastes=(taste,)))
 
 
 @settings(max_examples=30, deadline=None)
@@ -103,8 +105,15 @@ def test_what_a_picture_says_of_itself_survives(tmp_path_factory, prompt, seed):
     assert np.array_equal(pixels(path), np.asarray(picture()))
 
 
-@pytest.mark.parametrize("taste", [RECORD.taste, None])
-def test_every_setting_is_in_what_a_picture_says(tmp_path, taste):
+OTHER = TasteRecord(name="gloom", sha256="cd", steps=15, lr=1e-4, weight=-0.3)
+CONTROLS = Controls(until="+0.1", blend=0.5, slerp=True, text="fog", text_negative=True, begin=0.2, end=0.7)
+
+
+@pytest.mark.parametrize(
+    ("tastes", "controls"),
+    [(RECORD.tastes, Controls()), ((*RECORD.tastes, OTHER), CONTROLS), ((), None)],
+)
+def test_every_setting_is_in_what_a_picture_says(tmp_path, tastes, controls):
     others = Settings(
         negative_prompt="fog",
         seed=1,
@@ -118,12 +127,13 @@ def test_every_setting_is_in_what_a_picture_says(tmp_path, taste):
         fixed_code=True,
         rng="device",
         prediction="v",
+        clip_skip=2,
     )
     assert all(
         getattr(others, name) != getattr(RECORD.settings, name)
         for name in vars(others).keys() - {"iterations"}
     )
-    record = replace(RECORD, settings=others, taste=taste)
+    record = replace(RECORD, settings=others, tastes=tastes, controls=controls)
     assert read_record(Writer(tmp_path).sample(picture(), record)) == record
 
 

@@ -15,7 +15,7 @@ from small_pipelines import a_projection, a_vector, moved_plainly, sd1_pipe, sdx
 
 from visunex.generate import Taste, steered
 from visunex.generate.errors import CheckpointError, SteeringError, UsageError
-from visunex.generate.pipelines import condition
+from visunex.generate.pipelines import encoders
 
 LR = 1e-3
 LENGTHS = {1: "fox", 20: "a castle at night by the sea " * 3, 75: "one red fox, an old ship " * 20}
@@ -369,7 +369,7 @@ def test_arguments_that_make_no_sense_are_named(sdxl, changes, said):
 
 def test_where_the_device_has_no_room_the_copy_moves_on_the_cpu(sdxl, monkeypatch, caplog):
     """bigG in fp32 with its moments takes more than many GPUs have free beside a UNet."""
-    real, devices = condition.move, []
+    real, devices = encoders.move, []
 
     def full(*given, device, **options):
         devices.append(device.type)
@@ -378,7 +378,7 @@ def test_where_the_device_has_no_room_the_copy_moves_on_the_cpu(sdxl, monkeypatc
         return real(*given, device=device, **options)
 
     wanted = steered(sdxl, "fox", a_vector(40), steps=3, lr=LR)
-    monkeypatch.setattr(condition, "move", full)
+    monkeypatch.setattr(encoders, "move", full)
     found = steered(sdxl, "fox", a_vector(40), steps=3, lr=LR, device="cuda")
     assert devices == ["cuda", "cpu"]
     assert "no room for a moving copy" in caplog.text

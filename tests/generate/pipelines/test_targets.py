@@ -54,7 +54,6 @@ def test_where_two_encoders_have_a_size_it_has_to_be_said_which(words):
     ("targets", "said"),
     [
         ([], "targets is empty"),
-        ([a_vector(40), a_vector(40, 7)], "two of 1x40"),
         ({"text_encoder_3": a_vector(40)}, "names text_encoder_3"),
         ("flower_plant", "targets is str 'flower_plant'"),
         (torch.zeros(2, 40), r"a vector of \[2, 40\]"),

@@ -229,9 +229,7 @@ def test_prompts_of_a_batch_are_personalised_each_on_its_own(sampler):
 
 
 def test_an_embedding_of_another_size_is_refused(sampler):
-    with pytest.raises(
-        EmbeddingSizeError, match=r"this embedding is 1x1024 \(ViT-H-14\), the model needs 1x64"
-    ):
+    with pytest.raises(EmbeddingSizeError, match=r"is 1x1024 \(ViT-H-14\), .* takes 1x64"):
         next(sampler.sample("a castle", Settings(steps=1), taste(1024)))
 
 

@@ -11,8 +11,10 @@ from safetensors.torch import load_file, save_file
 from visunex.generate.errors import CheckpointError, UsageError
 from visunex.generate.families import loading as models
 from visunex.generate.families.devices import find_device
+from visunex.generate.sampling.sampler import Sampler
 from visunex.generate.steering.reference import aesthetic_gradients
 from visunex.generate.steering.steer import personalise
+from visunex.generate.taste import Taste
 from visunex.generate.tokens import clip_tokenizer
 
 PROMPTS = ["a portal", "It's 123 über-colourful 🎨 ...", "", "x" * 400]
@@ -34,7 +36,7 @@ def test_a_folder(folder_model):
     assert folder_model.channels == 4
     assert folder_model.factor == 8
     assert folder_model.size == (64, 64)
-    assert folder_model.text_projection.shape == (64, 64)
+    assert folder_model.own_projection.shape == (64, 64)
     assert folder_model.dtype == torch.float32
     assert not any(value.requires_grad for value in folder_model.unet.parameters())
 
@@ -44,14 +46,14 @@ def test_a_folder_with_another_autoencoder(unprojected_folder):
     assert model.factor == 4
     assert model.size == (32, 32)
     with pytest.raises(CheckpointError, match="64 wide and brings no text projection"):
-        _ = model.text_projection
+        Sampler(model).conditioner.require(Taste("gardens", torch.ones(1, 64)))
 
 
 def test_the_demo_worlds_model():
     model = models.load("visunex-tiny", device="cpu")
     assert model.size == (64, 64)
     assert model.dtype == torch.float32  # its files hold fp16
-    assert model.text_projection.shape[1] == model.text_encoder.config.hidden_size
+    assert model.own_projection.shape[1] == model.text_encoder.config.hidden_size
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "ckpt", "legacy.ckpt"])

@@ -66,8 +66,8 @@ def _prompts(_: Path) -> Iterable[Seed]:
 @loader("prompts", _prompts, share=0.5)
 def _prompts_file(path: Path) -> None:
     from visunex.generate.cli import main
-    from visunex.generate.prompt_file import runs_of
-    from visunex.generate.request import Options
+    from visunex.generate.command.prompt_file import runs_of
+    from visunex.generate.command.request import Options
 
     context = main.make_context("x", ["--from-file", str(path), "--prompt", "a castle"])
     options = {field: context.params[field] for field in Options.__dataclass_fields__}

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .request import Options
 
+from ..controls import CONTROLS
+
 __all__ = ["unused"]
 
 Condition = Callable[["Options"], bool]
 
 
 def _no_taste(options: "Options") -> bool:
-    return options.aesthetic_embedding is None and not options.sweep_embeddings
+    return not options.aesthetic_embedding and not options.sweep_embeddings
 
 
 def _no_steps(options: "Options") -> bool:
@@ -20,7 +22,7 @@ def _no_steps(options: "Options") -> bool:
 
 
 def _is_sweep(options: "Options") -> bool:
-    return bool(options.sweep_steps or options.sweep_embeddings)
+    return bool(options.sweep_steps or options.sweep_embeddings or options.sweep_weights)
 
 
 def _one_batch(options: "Options") -> bool:
@@ -33,7 +35,27 @@ def _is_file(options: "Options") -> bool:
 
 # Fields of `Options`, when they have no effect, and why: the end of "--X has no effect ...".
 TABLE: tuple[tuple[tuple[str, ...], Condition, str], ...] = (
-    (("aesthetic_steps", "aesthetic_lr"), _no_taste, "without --aesthetic_embedding"),
+    (
+        ("aesthetic_steps", "aesthetic_lr", "aesthetic_space", *CONTROLS.values()),
+        _no_taste,
+        "without --aesthetic_embedding",
+    ),
+    (
+        ("aesthetic_steps",),
+        lambda o: o.aesthetic_until is not None and bool(o.aesthetic_steps),
+        "beside --aesthetic_until",
+    ),
+    (("aesthetic_weight",), lambda o: bool(o.sweep_weights), "beside --sweep-weights, which names them all"),
+    (
+        ("aesthetic_text_negative", "aesthetic_text_angle"),
+        lambda o: not o.aesthetic_text.strip(),
+        "without --aesthetic_text",
+    ),
+    (
+        ("aesthetic_slerp",),
+        lambda o: not o.sweep_weights and o.aesthetic_weight in (0, 1),
+        "with a weight of 0 or 1",
+    ),
     (
         ("aesthetic_embedding",),
         lambda o: bool(o.sweep_embeddings),

@@ -10,14 +10,14 @@ import click
 from visunex.base.errors import VisunexError
 from visunex.base.suggest import did_you_mean
 
-from .errors import UsageError
-from .output.png_text import ImageRecord
+from ..errors import UsageError
+from ..output.png_text import ImageRecord
+from ..syntax.lines import has_options, options_in, prompts_in
 from .request import Options, job_of, seeded
-from .syntax.lines import has_options, options_in, prompts_in
 from .unused import unused
 
 if TYPE_CHECKING:
-    from .job import Job
+    from ..job import Job
 
 __all__ = ["ALSO", "Run", "runs_of"]
 

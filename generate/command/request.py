@@ -1,27 +1,26 @@
 """What was asked for on the command line -> a job; every fault in it is found before a model is loaded."""
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from visunex.base.folders import EMBEDDING
-
-from .errors import GenerateError, UsageError
-from .families.names import check_device, check_name, check_text_encoder
-from .families.outline import check_model, outline
-from .output.files import SAMPLES, check_folder
-from .output.png_text import ImageRecord
-from .sampling.names import PLMS, canonical
-from .sampling.sizes import Sized, check_steps, latent_shape
-from .settings import Precision, Prediction, SeedOf, Settings, TextEncoder
-from .syntax.lines import prompts_in
-from .taste import Taste
+from ..errors import GenerateError, UsageError
+from ..families.names import check_device, check_name, check_text_encoder
+from ..families.outline import check_model, outline
+from ..output.files import SAMPLES, check_folder
+from ..output.png_text import ImageRecord
+from ..sampling.names import PLMS, canonical
+from ..sampling.sizes import Sized, check_steps, latent_shape
+from ..settings import Precision, Prediction, SeedOf, Settings, TextEncoder
+from ..syntax.lines import prompts_in
+from .variants import named_tastes, variants_of
 
 if TYPE_CHECKING:  # torch is not loaded before all that can be wrong without it is told
-    from .families.model import Model
-    from .job import Job, Variant
+    from ..controls import Steering
+    from ..families.model import Model
+    from ..job import Job
 
 __all__ = [
     "Options",
@@ -50,12 +49,24 @@ class Options:
     from_image: Path | None
     recipe: str | None
 
-    aesthetic_embedding: str | None
+    aesthetic_embedding: tuple[str, ...]
     aesthetic_steps: int
     aesthetic_lr: float
     text_encoder: TextEncoder
     sweep_steps: tuple[int, ...] | None
     sweep_embeddings: tuple[str, ...] | None
+    sweep_weights: tuple[float, ...] | None
+
+    aesthetic_until: str | None
+    aesthetic_weight: float
+    aesthetic_slerp: bool
+    aesthetic_text: str
+    aesthetic_text_negative: bool
+    aesthetic_text_angle: float
+    aesthetic_from: float
+    aesthetic_to: float
+    aesthetic_space: str | None
+    clip_skip: int
 
     ddim_steps: int
     plms: bool
@@ -98,7 +109,7 @@ def recipe_defaults(name: str) -> dict[str, Any]:
     from visunex.recipes import load
 
     recipe = load(name)
-    return {"aesthetic_embedding": recipe.name, **recipe.generate.model_dump(exclude_none=True)}
+    return {"aesthetic_embedding": (recipe.name,), **recipe.generate.model_dump(exclude_none=True)}
 
 
 def seeded(options: Options) -> Options:
@@ -116,14 +127,15 @@ def job_of(
     """
     settings = settings_of(options)
     _check_text("--negative_prompt", options.negative_prompt)
+    _check_text("--aesthetic_text", options.aesthetic_text)
     texts = _prompts_again(options, record) if record else prompts or _prompts(options)
     check_device(options.device)
     check_name(options.model)
-    names = _tastes(options)
+    rows = named_tastes(options)
     _check_model(options)
-    variants = _variants(options, names)
+    variants = variants_of(options, rows)
     check_folder(options.outdir if options.skip_save else options.outdir / SAMPLES)
-    from .job import Job
+    from ..job import Job
 
     return Job(
         prompts=texts,
@@ -159,6 +171,7 @@ def settings_of(options: Options) -> Settings:
         fixed_code=options.fixed_code,
         rng=options.rng,
         prediction=options.prediction,
+        clip_skip=options.clip_skip,
     )
 
 
@@ -192,66 +205,6 @@ def _prompts_again(options: Options, record: ImageRecord) -> tuple[str, ...]:
     return (*record.prompts[:position], _prompt(options), *record.prompts[position + 1 :])
 
 
-def _tastes(options: Options) -> tuple[str | None, ...]:
-    """The names of the embeddings that are asked for. Raises EmbeddingError for the first that is none."""
-    names = tuple(dict.fromkeys(options.sweep_embeddings or ())) or (options.aesthetic_embedding,)
-    if options.sweep_steps and names == (None,):
-        raise UsageError("--sweep-steps needs a taste: give --aesthetic_embedding")
-    if not 0 < options.aesthetic_lr < float("inf"):
-        raise UsageError(f"--aesthetic_lr is {options.aesthetic_lr:g}: give a positive number such as 0.0001")
-    _require_found(names)
-    return names
-
-
-def _variants(options: Options, names: Sequence[str | None]) -> "tuple[Variant, ...]":
-    """The tastes to compare: steps across and embeddings down, or embeddings across when they are alone."""
-    tastes = [None if name is None else Taste.load(name, lr=options.aesthetic_lr) for name in names]
-    labels = labels_of([taste.name if taste else "" for taste in tastes])
-    steps = tuple(dict.fromkeys(options.sweep_steps or ())) or (options.aesthetic_steps,)
-    return tuple(
-        _variant(options, taste, label, count)
-        for taste, label in zip(tastes, labels, strict=True)
-        for count in steps
-    )
-
-
-def _require_found(names: Sequence[str | None]) -> None:
-    """Raise EmbeddingError for the first that is none, before torch is loaded for the others."""
-    from visunex.aesthetic_embeddings import find
-
-    for name in names:
-        if name is not None:
-            find(name)
-
-
-def _variant(options: Options, taste: Taste | None, label: str, steps: int) -> "Variant":
-    from .job import Variant
-
-    column = f"{steps} steps" if options.sweep_steps else label
-    row = label if options.sweep_steps and options.sweep_embeddings else ""
-    return Variant(replace(taste, steps=steps) if taste else None, column, row)
-
-
-def labels_of(names: Sequence[str]) -> list[str]:
-    """What embeddings are called in a grid: the file's name, or the run's for `embedding.pt`.
-
-    Where two would be called the same, all are called by as many folders more as tell them apart.
-    """
-    parts = [_parts_of(name) for name in names]
-    for length in range(1, max(map(len, parts), default=0) + 1):
-        labels = ["/".join(each[-length:]) for each in parts]
-        if len({*labels}) == len({*names}):
-            return labels
-    return list(names)
-
-
-def _parts_of(name: str) -> tuple[str, ...]:
-    path = Path(name)
-    return (
-        path.parent.parts if path.name == EMBEDDING and path.parent.name else (*path.parent.parts, path.stem)
-    )
-
-
 def _check_model(options: Options) -> None:
     """Raise CheckpointError or UsageError for what is known to be wrong of the model before it is loaded."""
     check_text_encoder(options.text_encoder, check_model(options.model), options.model)
@@ -282,11 +235,12 @@ def check_same_model(record: ImageRecord, model: "Model") -> None:
         )
 
 
-def check_embedding(record: ImageRecord, taste: Taste | None) -> None:
-    """Raise GenerateError where the embedding is not the one that the image was made with."""
-    before = record.taste
-    if taste is not None and taste.digest != (before.sha256 if before else None):
+def check_embedding(record: ImageRecord, steering: "Steering | None") -> None:
+    """Raise GenerateError where the embeddings are not those that the image was made with."""
+    before = [(taste.sha256, taste.weight) for taste in record.tastes]
+    now = [(taste.digest, weight) for taste, weight in steering.tastes] if steering else []
+    if now and now != before:
         raise GenerateError(
-            f"the picture was made with another embedding: {before.name if before else None} has changed "
-            "since; name one with --aesthetic_embedding to use it all the same"
+            f"the picture was made with another embedding: {record.taste.name if record.taste else None} has "
+            "changed since; name one with --aesthetic_embedding to use it all the same"
         )

@@ -9,7 +9,7 @@ import click
 
 from visunex.base.console import proxy_option
 
-from .settings import DEFAULT_MODEL
+from ..settings import DEFAULT_MODEL
 
 __all__ = ["ELSEWHERE", "HEADINGS", "generate_options"]
 
@@ -30,7 +30,8 @@ ELSEWHERE = {
     "guidance_scale": "is --scale here.",
     "batch_size": "is --n_samples here.",
     "batch_count": "is --n_iter here.",
-    "aesthetic_weight": "is not there: steps and rate say how far, --aesthetic_steps and --aesthetic_lr.",
+    "aesthetic_slerp_angle": "is --aesthetic_text_angle here.",
+    "aesthetic_learning_rate": "is --aesthetic_lr here.",
 }
 
 MOST_SAMPLES = 10_000  # in a batch; each has its noise drawn before memory can be seen not to suffice
@@ -40,6 +41,12 @@ class Whole(click.IntRange):
     """A whole number within bounds; click would call it an integer range."""
 
     name = "integer"
+
+
+class Share(click.FloatRange):
+    """A number from 0 to 1; click would call it a float range."""
+
+    name = "number"
 
 
 class Folder(click.Path):
@@ -90,6 +97,26 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         return tuple(map(int, parts))
 
 
+class Shares(click.ParamType[tuple[float, ...]]):
+    """Numbers from 0 to 1, separated by commas."""
+
+    name = "N,N,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse `0,0.5,1`."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of weights such as 0,0.5,1", param, ctx)
+        if not all(0 <= number <= 1 for number in found):
+            self.fail(f"{value!r} has a weight that is not from 0 to 1", param, ctx)
+        return found
+
+
 class Names(click.ParamType[tuple[str, ...]]):
     """Names or paths, separated by commas."""
 
@@ -109,6 +136,7 @@ class Names(click.ParamType[tuple[str, ...]]):
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 AT_LEAST_ONE, NOT_NEGATIVE = Whole(min=1), Whole(min=0)
+SHARE = Share(min=0, max=1)
 
 
 def option(
@@ -158,7 +186,9 @@ TASTE = [
     option(
         "--aesthetic_embedding",
         "The taste: a path, or the name of a run or of a published embedding, fetched when first used "
-        "(`visunex-data embeddings list` names them).",
+        "(`visunex-data embeddings list` names them). Several are moved towards at once, each with =WEIGHT "
+        "behind it if they do not count alike; away from one with a negative weight.",
+        multiple=True,
     ),
     option("--aesthetic_steps", "Steps towards the taste; 0: none.", type=NOT_NEGATIVE, default=10),
     option("--aesthetic_lr", "Length of each such step.", type=Finite(), default=1e-4),
@@ -176,6 +206,51 @@ TASTE = [
     ),
     option("--sweep-steps", "One labelled grid over these aesthetic steps, e.g. 0,5,8,20.", type=Numbers()),
     option("--sweep-embeddings", "One labelled grid over these embeddings, e.g. a,b,c.", type=Names()),
+    option("--sweep-weights", "One labelled grid over these weights, e.g. 0,0.5,1.", type=Shares()),
+]
+CONTROL = [
+    option(
+        "--aesthetic_until",
+        "End the steps at this cosine to the taste, e.g. 0.35, or once it has risen by so much, +0.1; at "
+        "most 200.",
+    ),
+    option(
+        "--aesthetic_weight",
+        "Blend of the moved conditioning (1) with the plain one (0).",
+        type=SHARE,
+        default=1.0,
+    ),
+    option("--aesthetic_slerp", "Blend along the arc between the two, not the line.", is_flag=True),
+    option("--aesthetic_text", "Turn the taste towards what this text says.", default=""),
+    option("--aesthetic_text_negative", "Turn it away from the text.", is_flag=True),
+    option(
+        "--aesthetic_text_angle",
+        "By so much of the angle between taste and text: 0 is the taste, 1 the text.",
+        type=SHARE,
+        default=0.1,
+    ),
+    option(
+        "--aesthetic_from",
+        "Share of the sampling before which the plain prompt counts.",
+        type=SHARE,
+        default=0.0,
+    ),
+    option(
+        "--aesthetic_to",
+        "Share of the sampling after which the plain prompt counts.",
+        type=SHARE,
+        default=1.0,
+    ),
+    option(
+        "--clip_skip",
+        "Last layers of the text encoder to stop before, as the web UI counts: 2 leaves out one.",
+        type=AT_LEAST_ONE,
+        default=1,
+    ),
+    option(
+        "--aesthetic_space",
+        "Of which CLIP an embedding is that does not say so, e.g. ViT-bigG-14:laion2b_s39b_b160k.",
+    ),
 ]
 SAMPLING = [
     option("--ddim_steps", "Steps of the sampler.", type=AT_LEAST_ONE, default=50),
@@ -247,6 +322,7 @@ OUTPUT = [
 HEADINGS = {
     "prompt": "What to draw",
     "aesthetic_embedding": "The taste",
+    "aesthetic_until": "How the taste is used",
     "ddim_steps": "How it is sampled",
     "precision": "The machine",
     "outdir": "What is written",
@@ -256,6 +332,6 @@ HEADINGS = {
 
 def generate_options(function: Function) -> Function:
     """Give a command every option of `visunex-generate`, in the order in which `--help` shows them."""
-    for add in reversed(WHAT + TASTE + SAMPLING + MACHINE + OUTPUT):
+    for add in reversed(WHAT + TASTE + CONTROL + SAMPLING + MACHINE + OUTPUT):
         function = add(function)
     return function
