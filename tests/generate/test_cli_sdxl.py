@@ -83,7 +83,7 @@ def test_low_memory_and_a_list_of_prompts(generate: Generate) -> None:
     ("options", "code", "said"),
     [
         (("--text-encoder", "openai"), 2, "--text-encoder openai is for Stable Diffusion 1.x"),
-        (("--aesthetic_embedding", "512.pt"), 1, f"512.pt is 1x512 (ViT-B-32), "),
+        (("--aesthetic_embedding", "512.pt"), 1, "512.pt is 1x512 (ViT-B-32), "),
         (("--H", 100), 2, "--H is 100: it must be a multiple of 8"),
     ],
 )
