@@ -126,12 +126,10 @@ def _front(settings: Sequence[Mapping[str, Any]]) -> str:
     """The settings of each method as points, the plain pictures where each begins."""
     plain, *others = settings
     taste, prompt = axes_of(plain["measures"])
-    curves = []
+    curves: list[Curve] = []
     for method in dict.fromkeys(each["method"] for each in others):
         line = [each["measures"] for each in (plain, *_of(others, method))]
-        curves.append(
-            Curve(
-                method, [each[prompt]["mean"][0] for each in line], [each[taste]["mean"][0] for each in line]
-            )
-        )
+        x, y = ([each[name]["mean"][0] for each in line] for name in (prompt, taste))
+        labels = [each["setting"] for each in _of(others, method)]
+        curves.append(Curve(method, x, y, labels=["" if curves else plain["setting"], *labels]))
     return curves_plot(curves, about(prompt), about(taste), "taste against prompt")

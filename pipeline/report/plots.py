@@ -43,13 +43,17 @@ def convergence_plot(shown: Convergence, label: str) -> str:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line through points, and around it a band from `low` to `high`; `name` stands at its end."""
+    """A line through points, and around it a band from `low` to `high`.
+
+    Each point has one of the `labels`, or where there are none the line's end its `name`.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    labels: Sequence[str] = ()
 
 
 def curves_plot(curves: Sequence[Curve], x_name: str, y_name: str, label: str) -> str:
@@ -83,8 +87,14 @@ def _drawn(curve: Curve, across: tuple[float, float], up: tuple[float, float], n
     if curve.name:
         for x, y in (_place(*each) for each in points):
             parts.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
-        parts.append(_text(_place(*points[-1]), curve.name, "end", -6, -6 - 12 * (number % 2)))
-    return parts
+    texts = zip(points, curve.labels, strict=True) if curve.labels else [(points[-1], curve.name)]
+    return [*parts, *(_beside(point, text, number) for point, text in texts if text)]
+
+
+def _beside(point: tuple[float, float], text: str, number: int) -> str:
+    """A text beside a point, to the side on which there is room; above it, or below it at the top."""
+    anchor, right = ("end", -6) if point[0] > 0.5 else ("start", 6)
+    return _text(_place(*point), text, anchor, right, (14 if point[1] > 0.9 else -6) - 12 * (number % 2))
 
 
 def _within(value: float, ends: tuple[float, float]) -> float:
@@ -127,7 +137,8 @@ def _shown(value: float) -> str:
 
 def _x_axis(ticks: Sequence[tuple[float, str]], name: str) -> list[str]:
     below = _text(_place(0.5, 0), name, "middle", 0, 40)
-    return [below, *(_text(_place(place, 0), text, "middle", 0, 20) for place, text in ticks)]
+    ends = [(place, text, ("end", _RIGHT) if place == 1 else ("middle", 0)) for place, text in ticks]
+    return [below, *(_text(_place(place, 0), text, *end, 20) for place, text, end in ends)]
 
 
 def _y_axis(ticks: Sequence[tuple[float, str]], name: str) -> list[str]:
