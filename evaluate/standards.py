@@ -19,6 +19,7 @@ from visunex.base.files import fingerprint
 from visunex.demo import TINY_MODEL
 from visunex.generate import Taste
 from visunex.generate.adapters.vector import ENCODERS
+from visunex.pipeline.errors import PipelineError
 from visunex.pipeline.rundir import RunDir, beside
 from visunex.pipeline.score.choice import CHOSEN, HELD_OUT, images_of_status
 from visunex.pipeline.score.rows import rows_of
@@ -163,33 +164,35 @@ def _made_here(
     request: Request, embedding: Embedding, run: RunDir | None, space: Space, encoders: Encoders
 ) -> tuple[Floats, Floats | None] | str:
     """The taste in another space, of its run's pictures, and those held out; or why there is none."""
-    how = (embedding.provenance or {}).get("reduction")
+    provenance = embedding.provenance or {}
+    how = provenance.get("reduction")
     if run is None or how not in ("mean", "unit-mean", "median"):
         return f"nothing to measure it by in the space of {space}: encode its pictures with --also {space}"
     made_of = fingerprint([str(run.path), embedding.vector.tobytes().hex()])[:8]
     folder = request.outdir / "foreign" / f"{run.path.name}-{_suffix(space)}-{made_of}"
-    vectors = _encoded(folder, run, space, encoders.device)
+    try:
+        vectors = _encoded(folder, run, provenance.get("pictures") or (), space, encoders.device)
+    except PipelineError as error:
+        return f"nothing to measure it by in the space of {space}: {error}"
     chosen = images_of_status(run.choice, CHOSEN) if run.choice.exists() else None
     vector = reduce(_among(vectors, chosen).units(), how if how != "mean" else "unit-mean")
     held_out = images_of_status(run.choice, HELD_OUT)
     return unit(vector)[0], _units(_among(vectors, held_out)) if held_out else None
 
 
-def _encoded(folder: Path, run: RunDir, space: Space, device: str) -> VectorFolder:
+def _encoded(folder: Path, run: RunDir, made_of: Sequence[str], space: Space, device: str) -> VectorFolder:
     """The vectors of a run's pictures by another encoder, in a folder of ours; what is there stays."""
     from visunex.pipeline.encode import encode_to
+    from visunex.recipes import Recipe
     from visunex.recipes import load as load_recipe
 
-    recipe = load_recipe(run.recipe)
+    recipe = load_recipe(run.recipe) if run.recipe.exists() else Recipe(name=run.path.name)
     named: dict[str, Any] = {
         "model": space.name,
         "pretrained": space.pretrained or DEFAULT_WEIGHTS,
         "also": (),
+        "baseline": None,
     }
-    encode_to(
-        folder,
-        [run.path],
-        recipe.model_copy(update={"encode": recipe.encode.model_copy(update=named)}),
-        device,
-    )
+    recipe = recipe.model_copy(update={"encode": recipe.encode.model_copy(update=named)})
+    encode_to(folder, made_of or [run.path], recipe, device)
     return read_vectors(folder)

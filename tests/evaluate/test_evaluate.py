@@ -135,3 +135,18 @@ def test_killed_and_resumed_the_results_are_the_same_bytes(
     assert again.exit_code == 0, again.output
     for name in ("results.parquet", "report.html"):
         assert (tmp_path / "out" / name).read_bytes() == (done[0] / name).read_bytes()
+
+
+def test_a_run_that_only_its_own_encoder_saw_is_encoded_for_the_judge(
+    done: tuple[Path, list[dict[str, Any]]], run: Path, tmp_path: Path
+) -> None:
+    """The same numbers as of a run that was encoded with --also."""
+    alone, out = tmp_path / "alone", shutil.copytree(done[0], tmp_path / "out")
+    shutil.copytree(run, alone, ignore=lambda _, names: [name for name in names if "visunex-judge" in name])
+    again = CliRunner().invoke(
+        main, [*map(str, asked(alone, done[0].parent / "prompts.txt")), "--outdir", str(out)]
+    )
+    assert again.exit_code == 0, again.output
+    for row, before in zip(pq.read_table(out / "results.parquet").to_pylist(), done[1], strict=True):
+        for name in ("taste:visunex-judge", "clip_i:visunex-judge"):
+            assert row[name] == pytest.approx(before[name], abs=1e-5)
