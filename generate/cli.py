@@ -154,7 +154,8 @@ def load(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]") -> "S
     for run, job in zip(runs, jobs, strict=True):
         with run.placed():
             check(run.options, job, sampler)
-    texts = (text for job in jobs for text in (*job.distinct_prompts, job.settings.negative_prompt))
+    cut = [job for job in jobs if job.settings.prompt_syntax == "plain"]
+    texts = (text for job in cut for text in (*job.distinct_prompts, job.settings.negative_prompt))
     for prompt in dict.fromkeys(texts):
         if surplus := sampler.conditioner.surplus(prompt):
             said = f"The last {surplus} tokens are left out, the model takes no more: {prompt}"

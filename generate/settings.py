@@ -15,6 +15,7 @@ __all__ = [
     "SEEDS",
     "Precision",
     "Prediction",
+    "PromptSyntax",
     "SeedOf",
     "Settings",
     "SettingsError",
@@ -27,6 +28,7 @@ TextEncoder = Literal["model", "openai"]  # whose text encoder reads the prompts
 Prediction = Literal["epsilon", "v"]  # what the UNet estimates: the noise, or v (arXiv 2202.00512)
 # What a seed stands for: an image's noise (its own seed is counted up from the run's), or all of a run's.
 SeedOf = Literal["image", "run"]
+PromptSyntax = Literal["plain", "webui"]  # how prompts are read: as words, or with the web UI's weights
 Precision = Literal["full", "autocast"]  # fp32, or fp16 on a GPU
 
 
@@ -81,6 +83,7 @@ _TAKES: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "rng": (_one_of("device", "cpu"), "'device' or 'cpu'"),
     "prediction": (_one_of("epsilon", "v", None), "'epsilon', 'v' or None"),
     "clip_skip": (_whole, "a whole number, 1 or more"),
+    "prompt_syntax": (_one_of("plain", "webui"), "'plain' or 'webui'"),
 }
 # Bounds that do not depend on the model.
 _BOUNDS = {
@@ -110,6 +113,8 @@ class Settings:
     - `prediction`: what the model's UNet estimates, where the model does not say so or says it wrongly
     - `clip_skip`: which hidden state conditions, as the web UI counts: 1 is the model's own, 2 leaves one
       layer more out (diffusers' 1)
+    - `prompt_syntax`: how prompts are read: `plain` words, or as the `webui` reads them, with weights and
+      `BREAK`, and of any length
     - `rng`: noise is drawn on the sampler's `device`, or on the `cpu`: the same images on every machine
 
     Raises SettingsError, a ValueError, that names the field for a value of another type.
@@ -129,6 +134,7 @@ class Settings:
     rng: Literal["device", "cpu"] = "device"
     prediction: Prediction | None = None
     clip_skip: int = 1
+    prompt_syntax: PromptSyntax = "plain"
 
     def __post_init__(self) -> None:
         for name, (check, wanted) in _TAKES.items():

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .found import Again
+from .prompts import of_comfyui
 from .web_ui import not_done, prompts_of, scheduler_of
 
 __all__ = ["from_graph"]
@@ -39,7 +40,7 @@ def from_graph(graph: Mapping[str, Any]) -> Again | None:
     prompts = [_text(nodes, inputs.get(name)) for name in ("positive", "negative")]
     if prompts[0] is None:
         return None
-    options, differs = prompts_of(prompts[0], prompts[1] or "")
+    options, differs = prompts_of(prompts[0], prompts[1] or "", of_comfyui)
     options |= {
         option: inputs[key] for key, option in OPTIONS.items() if not isinstance(inputs.get(key), list | None)
     }

@@ -1,15 +1,14 @@
 """An image of NovelAI -> options: its `Comment` is JSON, its `Description` the prompt."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from .found import Again
+from .prompts import of_novelai
 from .web_ui import not_done, prompts_of, scheduler_of
 
 __all__ = ["from_novelai"]
 
-_WEIGHTS = re.compile(r"-?\d{1,3}(?:\.\d{1,9})?::([^:]*)::")  # emphasis as of its fourth model
 OPTIONS = {"steps": "ddim_steps", "scale": "scale", "seed": "seed", "width": "width", "height": "height"}
 SAMPLERS = {
     "k_euler": "Euler",
@@ -31,8 +30,8 @@ READ |= {"strength", "noise", "v4_prompt", "v4_negative_prompt", "lora_unet_weig
 
 def from_novelai(comment: Mapping[str, Any], description: str, source: str) -> Again:
     """How the image with this comment is made again; `source` is the model as NovelAI calls it."""
-    prompt = _WEIGHTS.sub(r"{\1}", str(comment.get("prompt") or description))
-    options, differs = prompts_of(prompt, str(comment.get("uc") or ""), braces=True)
+    prompt = str(comment.get("prompt") or description)
+    options, differs = prompts_of(prompt, str(comment.get("uc") or ""), of_novelai)
     options |= {option: comment[name] for name, option in OPTIONS.items() if name in comment}
     sampler = str(comment.get("sampler", ""))
     name, said = scheduler_of(SAMPLERS.get(sampler, sampler), str(comment.get("noise_schedule") or ""))

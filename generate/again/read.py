@@ -79,6 +79,7 @@ def _ours(record: ImageRecord) -> Again:
         "prediction": settings.prediction,
         "clip_skip": settings.clip_skip,
         **{option: getattr(controls, name) for name, option in CONTROLS.items()},
+        "prompt_syntax": settings.prompt_syntax,
         "precision": "full" if model.precision == "float32" else "autocast",
         "lowvram": model.lowvram,
     }

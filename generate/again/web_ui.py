@@ -1,14 +1,14 @@
 """An image of the Stable Diffusion web UI (AUTOMATIC1111, Forge and others with its text) -> options."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..errors import UsageError
 from ..output.infotext import SAMPLERS, Infotext, parse
 from ..sampling.names import canonical
 from .found import Again
-from .prompt_syntax import plain
+from .prompts import Found, of_web_ui
 
 __all__ = ["from_infotext", "not_done", "prompts_of", "scheduler_of"]
 
@@ -79,12 +79,13 @@ def from_infotext(text: str) -> Again | None:
     )
 
 
-def prompts_of(prompt: str, negative: str, *, braces: bool = False) -> tuple[dict[str, Any], list[str]]:
-    """The two prompts as options, in words alone; and what was left out of them."""
-    wanted, unwanted = plain(prompt, braces=braces), plain(negative, braces=braces)
-    left_out = dict.fromkeys((*wanted.left_out, *unwanted.left_out))
-    said = [f"the prompt is read as plain words, without {', '.join(left_out)}"] if left_out else []
-    return {"prompt": wanted.text, "negative_prompt": unwanted.text}, said
+def prompts_of(
+    prompt: str, negative: str, read: Callable[[str], Found] = of_web_ui
+) -> tuple[dict[str, Any], list[str]]:
+    """The two prompts as options, in the web UI's syntax; and what of them is not done here."""
+    (wanted, differs), (unwanted, more) = read(prompt), read(negative)
+    options = {"prompt": wanted, "negative_prompt": unwanted, "prompt_syntax": "webui"}
+    return options, [*dict.fromkeys((*differs, *more))]
 
 
 def scheduler_of(sampler: str, schedule: str = "") -> tuple[str, list[str]]:

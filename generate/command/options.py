@@ -165,6 +165,13 @@ WHAT = [
     ),
     option("--negative_prompt", "What the picture must not show.", default=""),
     option(
+        "--prompt-syntax",
+        "How prompts are read: plain words, cut where the model takes no more; or as the web UI reads them, "
+        "(word:1.2), (word), [word], \\(, BREAK, and over 75 tokens in chunks.",
+        type=click.Choice(["plain", "webui"]),
+        default="plain",
+    ),
+    option(
         "--model",
         "A Stable Diffusion 1.x or SDXL model: a folder, a .safetensors or .ckpt file, or a name on the "
         "Hugging Face Hub, fetched when first used (4 to 14 GB); visunex-tiny is a toy without a network.",

@@ -13,7 +13,8 @@ from ..output.files import SAMPLES, check_folder
 from ..output.png_text import ImageRecord
 from ..sampling.names import PLMS, canonical
 from ..sampling.sizes import Sized, check_steps, latent_shape
-from ..settings import Precision, Prediction, SeedOf, Settings, TextEncoder
+from ..settings import Precision, Prediction, PromptSyntax, SeedOf, Settings, TextEncoder
+from ..syntax.changes import sections_of
 from ..syntax.lines import prompts_in
 from .variants import named_tastes, variants_of
 
@@ -44,6 +45,7 @@ class Options:
     prompt: str | None
     from_file: Path | None
     negative_prompt: str
+    prompt_syntax: PromptSyntax
     model: str
     variant: str | None
     from_image: Path | None
@@ -129,6 +131,7 @@ def job_of(
     _check_text("--negative_prompt", options.negative_prompt)
     _check_text("--aesthetic_text", options.aesthetic_text)
     texts = _prompts_again(options, record) if record else prompts or _prompts(options)
+    _check_syntax(options, texts)
     check_device(options.device)
     check_name(options.model)
     rows = named_tastes(options)
@@ -172,6 +175,7 @@ def settings_of(options: Options) -> Settings:
         rng=options.rng,
         prediction=options.prediction,
         clip_skip=options.clip_skip,
+        prompt_syntax=options.prompt_syntax,
     )
 
 
@@ -197,6 +201,14 @@ def _check_text(option: str, text: str) -> None:
     """Raise UsageError for what a terminal gave in another encoding: halves of characters."""
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
         raise UsageError(f"{option} is not UTF-8 text: write it in UTF-8, or in a file for --from-file")
+
+
+def _check_syntax(options: Options, prompts: str | tuple[str, ...]) -> None:
+    """Raise UsageError for what a prompt in the web UI's syntax holds and is not done here."""
+    if options.prompt_syntax == "webui":
+        for text in dict.fromkeys((prompts,) if isinstance(prompts, str) else prompts):
+            sections_of(text)
+        sections_of(options.negative_prompt)
 
 
 def _prompts_again(options: Options, record: ImageRecord) -> tuple[str, ...]:

@@ -84,6 +84,7 @@ class Family:
     `plain(pipe, asked)` is what the pipeline itself makes of prompts, by the names that its `__call__` takes:
     `prompt_embeds` `[N, L, D]`, into whose first rows and columns the encoders' states go, and
     `pooled_prompt_embeds` `[N, D]` with their features; negatives are None where no guidance was asked for.
+    `chunked` says that nothing else conditions, so that prompts may be longer than its encoders take.
     `beside` are arguments that `plain` takes and the
     pipeline's own `encode_prompt` does not. `about` is a sentence on what is not yet certain, for the log.
     """
@@ -91,5 +92,6 @@ class Family:
     name: str
     encoders: tuple[Encoder, ...]
     plain: Callable[[Any, Asked], dict[str, Any]]
+    chunked: bool = False
     beside: tuple[str, ...] = ()
     about: str = ""

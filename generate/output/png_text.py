@@ -118,6 +118,7 @@ def as_json(record: ImageRecord) -> dict[str, Any]:
         # Where there is nothing to say, the text is the first release's.
         **({"prediction": settings.prediction} if settings.prediction else {}),
         **({"clip_skip": settings.clip_skip} if settings.clip_skip != 1 else {}),
+        **({"prompt_syntax": settings.prompt_syntax} if settings.prompt_syntax != "plain" else {}),
         **({"image_seed": record.seed} if record.own_seed else {}),
         "model": model.name,
         "model_fingerprint": model.fingerprint,
@@ -188,6 +189,7 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
             **{name: found[name] for name in ("height", "width")},
             "prediction": found.get("prediction"),  # images of the first release do not say
             "clip_skip": found.get("clip_skip", 1),
+            "prompt_syntax": found.get("prompt_syntax", "plain"),
         },
         "model": {
             "name": found["model"],

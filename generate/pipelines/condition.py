@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from visunex.base.errors import require_number
+from visunex.base.errors import described, require_number
 
 from ..controls import Controls
 from ..errors import UsageError
+from ..families.family import Family
 from ..families.recognise import family_of
+from ..settings import PromptSyntax
+from .chunked import in_chunks, require_chunks
 from .encoders import Encoders, How
 from .rooms import rooms_of
 from .targets import assign
@@ -53,6 +56,7 @@ def steered(
     clip_skip: int | None = None,
     lora_scale: float | None = None,
     max_sequence_length: int | None = None,
+    prompt_syntax: PromptSyntax = "plain",
     text_projection: Any = None,
     device: str | torch.device | None = None,
     on_step: Callable[[int, float], None] | None = None,
@@ -67,10 +71,11 @@ def steered(
     size it has, and of several the weighted sum of cosines is climbed. `steps` and `lr` are those of the Adam
     steps, by default the first taste's own, else 10 and 1e-4; `until`, `blend`, `slerp`, `text`,
     `text_negative` and `text_angle` are those of `Controls`. Prompts, `clip_skip`, `lora_scale` and
-    `max_sequence_length` are the pipeline's; of several prompts each is moved on its own. `text_projection`
-    `[D_proj, D]` is for an encoder that brings none and is not the published one. `device` is where the steps
-    are computed, by default where the pipeline does. `on_step(step, cosine)` is called before each step of
-    each encoder for each prompt.
+    `max_sequence_length` are the pipeline's; of several prompts each is moved on its own. `prompt_syntax` is
+    that of `Settings`: `webui` prompts have weights, and any length. `text_projection` `[D_proj, D]` is for
+    an encoder that brings none and is not the published one. `device` is where the steps are computed, by
+    default where the pipeline does. `on_step(step, cosine)` is called before each step of each encoder for
+    each prompt.
 
     Tensors come back `[N, L, D]` and `[N, D]` in the text encoder's precision, negatives among them where the
     pipeline has such: do not give `prompt` and `negative_prompt` beside them. Without steps they are what
@@ -86,8 +91,9 @@ def steered(
     controls = Controls(until=until, blend=blend, slerp=slerp, **turn)
     texts = texts_of(dict(zip(PROMPTS, prompts, strict=True)))
     encoders = _encoders(pipe, text_projection, device, options)
+    _check_syntax(prompt_syntax, encoders.family)
     how = How(assign(targets, encoders.rooms, encoders.family.name), controls, steps, lr, on_step=on_step)
-    return _steered(encoders, texts, options, how)
+    return _steered(encoders, texts, options, how, prompt_syntax)
 
 
 def _encoders(pipe: Any, text_projection: Any, device: Any, options: Mapping[str, Any]) -> Encoders:
@@ -100,16 +106,30 @@ def _encoders(pipe: Any, text_projection: Any, device: Any, options: Mapping[str
 
 
 def _steered(
-    encoders: Encoders, texts: dict[str, list[str]], options: Mapping[str, Any], how: How
+    encoders: Encoders,
+    texts: dict[str, list[str]],
+    options: Mapping[str, Any],
+    how: How,
+    syntax: PromptSyntax,
 ) -> dict[str, Tensor]:
     pipe, family = encoders.pipe, encoders.family
     encoders.check(how)
     if family.about:
         _log.warning("%s", family.about)
     asked = asked_of(pipe, pipe._execution_device, {**texts, **options}, family.beside)
-    found, _ = encoders.moved(encoders.plain(asked), texts, how)
+    if syntax == "webui":
+        found = in_chunks(encoders, texts, how)
+    else:
+        found, _ = encoders.moved(encoders.plain(asked), texts, how)
     taken = inspect.signature(type(pipe).__call__).parameters
     return {name: tensor for name, tensor in found.items() if name in taken}
+
+
+def _check_syntax(syntax: Any, family: Family) -> None:
+    if syntax not in ("plain", "webui"):
+        raise UsageError(f"prompt_syntax is {described(syntax)}: give 'plain' or 'webui'")
+    if syntax == "webui":
+        require_chunks(family)
 
 
 def _check_numbers(clip_skip: Any, lora_scale: Any) -> None:

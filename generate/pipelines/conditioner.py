@@ -1,22 +1,23 @@
 """Prompts -> what conditions a model's sampler, plain or moved, each computed once per run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from visunex.aesthetic_embeddings.space import space_said
 
-from ..controls import Climb, Steering, Towards
+from ..controls import Steering, Towards
 from ..errors import UsageError
 from ..families.names import check_text_encoder
 from ..families.sd1.text_encoder import openai_text_encoder
-from ..settings import TextEncoder
+from ..settings import PromptSyntax, TextEncoder
 from ..steering import steer
+from .chunked import read_in_chunks, zeros_for_nothing
+from .conditioning import Conditioning
 from .encoders import Encoders, How
 from .rooms import Room, rooms_of
 from .targets import assign
@@ -25,29 +26,6 @@ if TYPE_CHECKING:
     from ..families.model import Model
 
 __all__ = ["Conditioner", "Conditioning"]
-
-
-@dataclass(frozen=True, eq=False)
-class Conditioning:
-    """What conditions n images: hidden states `[n, L, D]`, and pooled features `[n, D_pooled]` where a family
-    has them; `climbs` says for each image how its text encoders were moved."""
-
-    hidden: Tensor
-    pooled: Tensor | None = None
-    climbs: tuple[tuple[Climb, ...], ...] = ((),)
-
-    def repeated(self, count: int) -> "Conditioning":
-        """One prompt's for `count` images."""
-        pooled = None if self.pooled is None else self.pooled.expand(count, -1)
-        return Conditioning(self.hidden.expand(count, -1, -1), pooled, self.climbs * count)
-
-    @staticmethod
-    def of(parts: "Sequence[Conditioning]") -> "Conditioning":
-        """All images of several, in their order."""
-        pooled = [each.pooled for each in parts if each.pooled is not None]
-        climbs = tuple(climb for each in parts for climb in each.climbs)
-        hidden = torch.cat([each.hidden for each in parts])
-        return Conditioning(hidden, torch.cat(pooled) if pooled else None, climbs)
 
 
 class Conditioner:
@@ -71,22 +49,32 @@ class Conditioner:
         on_step: steer.OnStep | None = None,
         *,
         clip_skip: int = 1,
+        syntax: PromptSyntax = "plain",
     ) -> Conditioning:
         """The conditioning of one prompt, moved `towards` tastes; the empty prompt never is.
 
-        `on_step(step, cosine)` is called before each step. Raises what `require` does, SteeringError for
-        steps that run away to values that are not numbers, and CheckpointError where the text projection
-        cannot be had.
+        In the `syntax` `webui` it has weights, and is as long as it comes to in chunks.
+        `on_step(step, cosine)` is called before each step. Raises what `require` does, UsageError for what
+        the syntax does not do here, SteeringError for steps that run away to values that are not numbers, and
+        CheckpointError where the text projection cannot be had.
         """
         steering = Steering.of(towards)
-        if steering is None or steering.idle or not text.strip():
-            return self._once((text, clip_skip), lambda: self._plain(text, clip_skip))
-        key = (text, clip_skip, *steering.key)
+        if steering is not None and (steering.idle or not text.strip()):
+            steering = None
+        key = (syntax, text, clip_skip, *(steering.key if steering else ()))
+        if syntax == "webui":
+            return self._once(key, lambda: self._in_chunks(self._reading, text, clip_skip, steering, on_step))
+        if steering is None:
+            return self._once(key, lambda: self._plain(text, clip_skip))
         return self._once(key, lambda: self._moved(text, clip_skip, steering, on_step))
 
-    def negative(self, text: str, *, clip_skip: int = 1) -> Conditioning:
+    def negative(self, text: str, *, clip_skip: int = 1, syntax: PromptSyntax = "plain") -> Conditioning:
         """The conditioning of the negative (or empty) prompt, by the model's own text encoders."""
-        return self._once(("negative", text, clip_skip), lambda: self._negative(text, clip_skip))
+        if syntax == "webui" and (text.strip() or not zeros_for_nothing(self._own.pipe)):
+            compute = partial(self._in_chunks, self._own, text, clip_skip)
+        else:
+            compute = partial(self._negative, text, clip_skip)
+        return self._once(("negative", syntax, text, clip_skip), compute)
 
     def require(self, towards: "Steering | Towards | None") -> None:
         """Raise EmbeddingError or UsageError where a taste cannot move what reads the prompts here.
@@ -147,7 +135,23 @@ class Conditioner:
     def _negative(self, text: str, clip_skip: int) -> Conditioning:
         # None is the empty prompt, for which some models take zeros.
         found = self._asked(self._own, clip_skip, prompt="", negative_prompt=text or None)
-        return Conditioning(found["negative_prompt_embeds"], found.get("negative_pooled_prompt_embeds"))
+        hidden = found["negative_prompt_embeds"]
+        return Conditioning(hidden, found.get("negative_pooled_prompt_embeds"), filling=hidden)
+
+    def _in_chunks(
+        self,
+        encoders: Encoders,
+        text: str,
+        clip_skip: int,
+        steering: Steering | None = None,
+        on_step: steer.OnStep | None = None,
+    ) -> Conditioning:
+        """A prompt in the web UI's syntax."""
+        at = replace(encoders, clip_skip=clip_skip - 1)
+        at.check_layers()
+        how = None if steering is None else replace(self._how(at, steering), on_step=on_step)
+        with self._here(at):
+            return read_in_chunks(at, {room.encoder.part: text for room in at.rooms}, how)
 
     def _asked(self, encoders: Encoders, clip_skip: int, **asked: Any) -> dict[str, Tensor]:
         """What the pipeline itself makes of prompts."""

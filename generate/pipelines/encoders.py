@@ -45,6 +45,11 @@ class How:
     strict: bool = True
     on_step: Callable[[int, float], None] | None = None
 
+    def targets_of(self, room: Room) -> list[Weighted]:
+        """What an encoder is moved towards; nothing where no steps are taken, or none count."""
+        targets = self.chosen.get(room.encoder.part, [])
+        return targets if targets and self.steps_of(targets[0][0])[0] and not self.controls.idle else []
+
     def steps_of(self, target: Target) -> tuple[int, float]:
         """Steps and rate: what was asked for, else the target's own."""
         steps = target.steps if self.steps is None else self.steps
@@ -84,6 +89,17 @@ class Encoders:
                     f"clip_skip {self.clip_skip} leaves out more than {room.encoder.part}'s {layers} layers"
                 )
 
+    def read(self, room: Room, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What an encoder as it is makes of ids `[1, L]`: states `[1, L, D]`, and a feature `[1, P]`."""
+        skipped, encoder = (room.encoder.skipped or 0) + self.clip_skip, room.encoder
+        with _without_gradients(), left_as_found(self.pipe):
+            place = room.text_model.embeddings.token_embedding.weight.device
+            found = room.module(ids.to("cpu" if place.type == "meta" else place), output_hidden_states=True)
+            states = found.hidden_states[-1 - skipped]
+            if encoder.normed:
+                states = room.text_model.final_layer_norm(states) if skipped else found.last_hidden_state
+            return states, found.text_embeds if encoder.pooled else None
+
     def plain(self, asked: Asked) -> dict[str, Tensor]:
         """What the pipeline itself makes of prompts, by the names that its `__call__` takes."""
         with (
@@ -104,8 +120,7 @@ class Encoders:
         with _without_gradients():
             found = {name: tensor.clone() for name, tensor in plain.items()}
             for room in self.rooms:
-                targets = how.chosen.get(room.encoder.part)
-                if targets and how.steps_of(targets[0][0])[0] and not how.controls.idle:
+                if targets := how.targets_of(room):
                     self._lay_in(found, room, targets, texts, how, climbs)
         return found, climbs
 
@@ -123,21 +138,22 @@ class Encoders:
         for row, text in enumerate(texts.get(room.encoder.prompt, texts["prompt"])):
             if not text.strip():
                 continue
-            moved = self._moved(room, targets, text, how)
+            moved = self.climbed_to(room, targets, ids_of(self.pipe, room, text), how)
             climbs[row].append(Climb(room.encoder.part, moved.steps, *moved.cosines))
             if states is not None:
                 place = found[STATES][row, : moved.states.shape[1], states]
                 place.copy_(blended(place, moved.states[0], how.controls))
             if pooled is not None:
                 place = found[POOLED][row, pooled]
-                place.copy_(blended(place, self._feature(room, moved), how.controls))
+                place.copy_(blended(place, self.feature(room, moved), how.controls))
 
-    def _moved(self, room: Room, targets: list[Weighted], text: str, how: How) -> Moved:
+    def climbed_to(self, room: Room, targets: list[Weighted], ids: Tensor, how: How) -> Moved:
+        """What an encoder, moved towards targets for ids `[1, L]`, makes of them."""
         first, controls = targets[0][0], how.controls
         steps, lr = how.steps_of(first)
         moved = self._climbed(
             room,
-            ids_of(self.pipe, room, text),
+            ids,
             [(self._turned(room, target.vector, controls), weight) for target, weight in targets],
             steps=steps,
             lr=lr,
@@ -155,7 +171,7 @@ class Encoders:
         elif controls.until and after < controls.goal(before):
             _log.warning(
                 "%d steps of %g bring %r to a cosine of %.3f to %s, not to %.3f: raise %s, or ask for less",
-                moved.steps, lr, text[:60], after, names, controls.goal(before),
+                moved.steps, lr, _words(room, ids), after, names, controls.goal(before),
                 "lr" if how.strict else "--aesthetic_lr",
             )  # fmt: skip
         return moved
@@ -206,12 +222,17 @@ class Encoders:
         )
         return move(*given, **options, device=torch.device("cpu"))
 
-    def _feature(self, room: Room, moved: Moved) -> Tensor:
+    def feature(self, room: Room, moved: Moved) -> Tensor:
         """The pooled feature `[D]` as the pipeline takes it."""
         if room.encoder.pooled == "plain":
             return moved.pooled[0]
         weight = weight_of(room.own, lora_scale=self.lora_scale).to(moved.pooled.device).float()
         return weight @ moved.pooled[0]
+
+
+def _words(room: Room, ids: Tensor) -> str:
+    """The beginning of a text, for a message."""
+    return str(room.tokenizer.decode(ids[0], skip_special_tokens=True))[:60]
 
 
 def _refuse(sentence: str, strict: bool) -> None:

@@ -11,7 +11,7 @@ from visunex.base.errors import described
 from ..errors import UsageError
 from .rooms import Room
 
-__all__ = ["asked_of", "check_tokenizer", "ids_of", "texts_of"]
+__all__ = ["asked_of", "check_tokenizer", "ids_of", "length_of", "texts_of"]
 
 
 def texts_of(prompts: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -55,7 +55,7 @@ def asked_of(
 def check_tokenizer(pipe: Any, room: Room) -> None:
     """Raise UsageError for a tokenizer that cuts no prompt: diffusers would pad to its endless length."""
     longest = int(room.text_model.embeddings.position_embedding.weight.shape[0])
-    if _length(pipe, room) > longest:
+    if length_of(pipe, room) > longest:
         raise UsageError(
             f"pipe.{room.encoder.tokenizer} sets no length that prompts are cut to: set "
             f"pipe.{room.encoder.tokenizer}.model_max_length = {longest}"
@@ -67,10 +67,11 @@ def ids_of(pipe: Any, room: Room, text: str) -> Tensor:
     convert = getattr(pipe, "maybe_convert_prompt", None)
     text = convert(text, room.tokenizer) if convert else text
     ids: Tensor = room.tokenizer(
-        text, padding="max_length", max_length=_length(pipe, room), truncation=True, return_tensors="pt"
+        text, padding="max_length", max_length=length_of(pipe, room), truncation=True, return_tensors="pt"
     ).input_ids
     return ids
 
 
-def _length(pipe: Any, room: Room) -> int:
+def length_of(pipe: Any, room: Room) -> int:
+    """Tokens that an encoder of a pipeline is given, the start and the end of the text among them."""
     return int(getattr(pipe, "tokenizer_max_length", room.tokenizer.model_max_length))

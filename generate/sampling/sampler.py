@@ -129,9 +129,8 @@ class Sampler:
         on_step: steer.OnStep | None = None,
     ) -> Conditioning:
         """What conditions the images of a batch, in the order of their prompts."""
-        skip = settings.clip_skip
-        each = [self.conditioner.prompt(text, steering, on_step, clip_skip=skip) for text in group]
-        return Conditioning.of(each)
+        how = _reading(settings)
+        return Conditioning.of([self.conditioner.prompt(text, steering, on_step, **how) for text in group])
 
     def _denoised(
         self,
@@ -146,6 +145,9 @@ class Sampler:
     ) -> Tensor:
         """The latents of one batch, from noise of their shape; `plain` counts outside of `share`."""
         uncond = self._uncond(settings, len(cond.hidden))
+        whole = plain is cond
+        alike = Conditioning.alike([cond, plain] if uncond is None else [cond, plain, uncond])
+        cond, plain, uncond = alike[0], alike[1], alike[2] if uncond else None
         with self.model.on_device(self.model.unet) as unet:
             return denoise(
                 unet,
@@ -154,7 +156,7 @@ class Sampler:
                 cond.hidden,
                 None if uncond is None else uncond.hidden,
                 added=self._added(cond, uncond, latents),
-                otherwise=None if plain is cond else (plain.hidden, self._added(plain, uncond, latents)),
+                otherwise=None if whole else (plain.hidden, self._added(plain, uncond, latents)),
                 share=share,
                 guidance_scale=settings.guidance_scale,
                 eta=settings.eta,
@@ -182,8 +184,7 @@ class Sampler:
         """Conditioning of the negative prompt for each of a batch; None where there is no guidance."""
         if settings.guidance_scale == 1.0:
             return None
-        negative = self.conditioner.negative(settings.negative_prompt, clip_skip=settings.clip_skip)
-        return negative.repeated(count)
+        return self.conditioner.negative(settings.negative_prompt, **_reading(settings)).repeated(count)
 
     def _added(
         self, cond: Conditioning, uncond: Conditioning | None, latents: Tensor
@@ -198,6 +199,11 @@ class Sampler:
 
     def _source(self, settings: Settings) -> torch.device:
         return torch.device("cpu") if settings.rng == "cpu" else self.model.device
+
+
+def _reading(settings: Settings) -> dict[str, Any]:
+    """How the conditioner reads prompts."""
+    return {"clip_skip": settings.clip_skip, "syntax": settings.prompt_syntax}
 
 
 def _is_whole(steering: Steering | None) -> bool:

@@ -3,7 +3,10 @@
 import re
 from dataclasses import dataclass, field
 
-__all__ = ["Resolved", "resolved"]
+from ..errors import UsageError
+from .weights import Section, weighted
+
+__all__ = ["Resolved", "resolved", "sections_of"]
 
 _NETWORK = re.compile(r"<(lora|lyco|hypernet):([^<>:]{1,200})[^<>]{0,200}>", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[+-]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})\s*")
@@ -33,6 +36,16 @@ def resolved(prompt: str) -> Resolved:
     if left_out:
         text = "\n".join(re.sub(r"[ \t]+", " ", line).strip() for line in text.split("\n")).strip(" ,")
     return Resolved(text, left_out)
+
+
+def sections_of(prompt: str) -> tuple[Section, ...]:
+    """A prompt's weighted pieces. Raises UsageError for what is not done here, and as `weighted` does."""
+    if left_out := resolved(prompt).left_out:
+        raise UsageError(
+            f"the prompt holds {', '.join(left_out)}, which --prompt-syntax webui does not do: leave it out; "
+            "a LoRA is added by --lora"
+        )
+    return weighted(prompt)
 
 
 @dataclass

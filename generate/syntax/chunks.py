@@ -1,5 +1,6 @@
 """Weighted pieces -> chunks of token ids: as many as a text encoder takes, with where a chunk may end."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,18 @@ from .weights import Section
 __all__ = ["BACKTRACK", "Chunk", "chunks_of", "empty_chunk"]
 
 BACKTRACK = 20  # tokens by which a chunk may end earlier, behind a comma
-MOST_CHUNKS = 64
+MOST_CHUNKS = 32
 
-Token = tuple[int, float]  # its id and its weight
+_REST_OF_WORD = re.compile(r"<\|added:\d+:[1-9]\d*\|>")  # of the tokens of an added word but the first
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token's id and weight, and whether it may not be parted from the one before it."""
+
+    id: int
+    weight: float
+    joined: bool
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,9 @@ def chunks_of(sections: Sequence[Section], tokenizer: Any, length: int) -> tuple
     """The chunks of a prompt for a text encoder of `length` tokens, the start and the end of each included.
 
     A section begins a chunk. A chunk that is full ends behind its last comma, where no more than 20 tokens
-    are moved to the next one, else where it is full. A prompt without a word is one empty chunk. `tokenizer`
-    is transformers'. Raises UsageError for more than 64 chunks.
+    are moved to the next one, else where it is full; a word of several vectors is not parted. A prompt
+    without a word is one empty chunk. `tokenizer` is transformers'. Raises UsageError for more than 32
+    chunks.
     """
     comma = tokenizer.convert_tokens_to_ids(",</w>")
     comma = None if comma == tokenizer.unk_token_id else comma
@@ -56,29 +67,41 @@ def empty_chunk(tokenizer: Any, length: int) -> Chunk:
 def _tokens_of(section: Section, tokenizer: Any) -> list[Token]:
     texts = [piece.text for piece in section]
     ids = tokenizer(texts, add_special_tokens=False, verbose=False).input_ids if texts else []
-    return [(token, piece.weight) for piece, each in zip(section, ids, strict=True) for token in each]
+    joined = _joined(tokenizer)
+    return [
+        Token(token, piece.weight, token in joined)
+        for piece, each in zip(section, ids, strict=True)
+        for token in each
+    ]
+
+
+def _joined(tokenizer: Any) -> set[int]:
+    """The ids of an added word's tokens but its first."""
+    return {row for token, row in tokenizer.get_added_vocab().items() if _REST_OF_WORD.fullmatch(token)}
 
 
 def _cut(tokens: list[Token], most: int, comma: int | None) -> Iterator[list[Token]]:
     """The tokens in lists of at most so many; an empty one of none."""
     while len(tokens) > most:
-        end = most if tokens[most][0] == comma else _behind_comma(tokens[:most], comma)
+        end = _end(tokens, most, comma)
         yield tokens[:end]
         tokens = tokens[end:]
     yield tokens
 
 
-def _behind_comma(tokens: list[Token], comma: int | None) -> int:
-    """Where a full chunk ends."""
-    full = len(tokens)
-    return next(
-        (end for end in range(full, max(full - BACKTRACK, 0), -1) if tokens[end - 1][0] == comma), full
-    )
+def _end(tokens: list[Token], most: int, comma: int | None) -> int:
+    """Where a full chunk ends, of tokens that are more than it holds."""
+    if tokens[most].joined:
+        return next((place for place in range(most, 0, -1) if not tokens[place].joined), most)
+    if tokens[most].id == comma:
+        return most
+    commas = (place for place in range(most, max(most - BACKTRACK, 0), -1) if tokens[place - 1].id == comma)
+    return next(commas, most)
 
 
 def _chunk(tokens: list[Token], tokenizer: Any, length: int) -> Chunk:
     start, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
     filling = length - 2 - len(tokens)
-    ids = [start, *(token for token, _ in tokens), end, *[pad] * filling]
-    weights = [1.0, *(weight for _, weight in tokens), *[1.0] * (filling + 1)]
+    ids = [start, *(token.id for token in tokens), end, *[pad] * filling]
+    weights = [1.0, *(token.weight for token in tokens), *[1.0] * (filling + 1)]
     return Chunk(tuple(ids), tuple(weights), len(tokens))

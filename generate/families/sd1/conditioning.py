@@ -15,4 +15,4 @@ def plain(pipe: Any, asked: Asked) -> dict[str, Tensor]:
     return {"prompt_embeds": positive, "negative_prompt_embeds": negative}
 
 
-FAMILY = Family(name="Stable Diffusion 1.x", encoders=(Encoder(normed=True),), plain=plain)
+FAMILY = Family(name="Stable Diffusion 1.x", encoders=(Encoder(normed=True),), plain=plain, chunked=True)

@@ -17,4 +17,5 @@ FAMILY = Family(
         ),
     ),
     plain=plain,
+    chunked=True,
 )

@@ -21,4 +21,5 @@ FAMILY = Family(
         BESIDE_CLIP_L,
     ),
     plain=plain,
+    chunked=True,
 )

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image, PngImagePlugin
 
 from visunex.generate.again import read
-from visunex.generate.again.prompt_syntax import plain
+from visunex.generate.again.prompts import of_comfyui, of_novelai, of_web_ui
 from visunex.generate.again.web_ui import scheduler_of
 from visunex.generate.cli import main
 from visunex.generate.errors import ImageTextError
@@ -98,8 +98,9 @@ def with_chunks(path: Path, *chunks: bytes) -> Path:
 def test_a_picture_of_the_web_ui_is_repeated_as_far_as_possible(tmp_path):
     again = read(png(tmp_path / "x.png", parameters=INFOTEXT))
     assert again.options == {
-        "prompt": "masterpiece, a castle (by night), flowers\nsecond line, owl",
-        "negative_prompt": "fog, rain",
+        "prompt": "(masterpiece:1.2), a castle \\(by night\\), ((flowers))\nsecond line, [owl]",
+        "negative_prompt": "fog, (rain:1.4)",
+        "prompt_syntax": "webui",
         "ddim_steps": "20",
         "scheduler": again.options["scheduler"],
         "scale": "7",
@@ -111,7 +112,7 @@ def test_a_picture_of_the_web_ui_is_repeated_as_far_as_possible(tmp_path):
     }
     assert canonical(again.options["scheduler"]) == "EulerAncestralDiscrete"
     said = again.said(tmp_path / "x.png")
-    for each in ("lora detail_tweaker", "emphasis", "hires fix, 2", "ENSD: 31337"):
+    for each in ("lora detail_tweaker", "hires fix, 2", "ENSD: 31337"):
         assert each in said
     assert "dreamshaper_8 (45dee52b12)" in said
     assert "--model" in said
@@ -149,7 +150,8 @@ def test_pictures_of_novelai(tmp_path):
         Comment=json.dumps(COMMENT),
     )
     again = read(path)
-    assert again.options["prompt"] == "castle, fog"
+    assert again.options["prompt"] == "((castle:1.05):1.05), (fog:0.952381)"
+    assert "emphasis is laid on as the web UI does, not as NovelAI" in again.said(path)
     assert canonical(again.options["scheduler"]) == "EulerAncestralDiscrete"
     assert {name: again.options[name] for name in ("seed", "ddim_steps", "scale", "height")} == {
         "seed": 7,
@@ -179,20 +181,28 @@ def test_pictures_of_comfyui(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("read_as", "prompt", "expected", "said"),
     [
-        ("a (b:1.2) ((c)) [d]", "a b c d"),
-        ("a \\(b\\) (c", "a (b) (c"),
-        ("[day:night:0.5] [cow|horse]", "day cow"),
-        ("a) ]b[ :", "a) ]b[ :"),
-        ("red:1.2, 4:3 format", "red:1.2, 4:3 format"),
-        ("a BREAK b", "a b"),
-        ("<lora:x:1>a", "a"),
-        ("((a:1.1) and b:1.3)", "a and b"),
+        (of_web_ui, "a (b:1.2) ((c)) [d] \\(e BREAK f", "a (b:1.2) ((c)) [d] \\(e BREAK f", ""),
+        (
+            of_web_ui,
+            "[day:night:0.5] [cow|horse]",
+            "day cow",
+            "words that change on the way, alternating words",
+        ),
+        (of_web_ui, "<lora:x:1>a AND b", "a , b", "lora x, AND between prompts"),
+        (of_comfyui, "(a:1.2) \\(b\\)", "(a:1.2) \\(b\\)", "not as ComfyUI"),
+        (of_comfyui, "[a|b] BREAK AND AND1", "\\[a|b\\] break and AND1", ""),
+        (of_novelai, "{a}, [b] (c) d\\", "(a:1.05), (b:0.952381) \\(c\\) d\\\\", "not as NovelAI"),
+        (of_novelai, "1.2::a, {b}:: c, -1::d::", "(a, (b:1.05):1.2) c, (d:-1)", "not as NovelAI"),
+        (of_novelai, "{a] :: 3::b }c AND", "{a\\] :: 3::b }c and", ""),
     ],
 )
-def test_the_words_of_a_prompt(words, expected):
-    assert plain(words).text == expected
+def test_the_prompts_of_other_programs(read_as, prompt, expected, said):
+    text, differs = read_as(prompt)
+    assert text == expected
+    assert said in " ".join(differs)
+    assert bool(differs) == bool(said)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +230,9 @@ def test_a_text_takes_time_by_its_length_alone(tmp_path):
         "<lora:" * 300_000,
     ):
         parse("x\nSteps: 1, " + text)
-        plain(text[: 1 << 16])
+        for read_as in (of_web_ui, of_comfyui, of_novelai):
+            read_as(text[: 1 << 16])
+            read_as((text[: 1 << 14] + "}" * (1 << 14)).replace("(", "{"))
     assert time.process_time() - began < 20
 
 

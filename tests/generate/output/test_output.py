@@ -128,6 +128,7 @@ def test_every_setting_is_in_what_a_picture_says(tmp_path, tastes, controls):
         rng="device",
         prediction="v",
         clip_skip=2,
+        prompt_syntax="webui",
     )
     assert all(
         getattr(others, name) != getattr(RECORD.settings, name)

@@ -1,106 +1,22 @@
 """Prompts in the web UI's syntax, against a plain reading of its rule that shares no code with ours."""
 
 import contextlib
-import re
 import time
-from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from web_ui_rule import letters_of, rows_of
 
+from visunex.generate.additions.words import with_words
 from visunex.generate.errors import UsageError
 from visunex.generate.syntax import Piece, chunks_of, resolved, weigh, weighted
 from visunex.generate.syntax.chunks import empty_chunk
 from visunex.generate.tokens import clip_tokenizer
 
 LENGTH = 77
-A_NUMBER = re.compile(r":\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)")
-LEAST_MOVED = 20
-COMMA = 267  # as CLIP's vocabulary has it, at the end of a word
-
-
-def letters_of(text: str) -> list[tuple[str, float, int]]:
-    """Each letter with its weight and its section, an empty one for a backslash alone.
-
-    A letter at a time: the factor of a bracket is laid on all letters since it was opened.
-    """
-    found: list[list[Any]] = []
-    section, place = 0, 0
-    rounds: list[int] = []
-    squares: list[int] = []
-
-    def lay(start: int, factor: float) -> None:
-        for letter in found[start:]:
-            letter[1] *= factor
-
-    while place < len(text):
-        letter, rest = text[place], text[place:]
-        number = A_NUMBER.match(rest)
-        word = re.match(r"\s*BREAK\b\s*", rest)
-        starts = place == 0 or not (text[place - 1].isalnum() or text[place - 1] == "_")
-        if letter == "\\":
-            if rest[1:2] and rest[1] in "()[]\\":
-                found.append([rest[1], 1.0, section])
-                place += 1
-            else:
-                found.append(["", 1.0, section])
-        elif letter == "(":
-            rounds.append(len(found))
-        elif letter == "[":
-            squares.append(len(found))
-        elif number and rounds:
-            lay(rounds.pop(), float(number[1]))
-            place += number.end() - 1
-        elif letter == ")" and rounds:
-            lay(rounds.pop(), 1.1)
-        elif letter == "]" and squares:
-            lay(squares.pop(), 1 / 1.1)
-        elif word and (starts or letter.isspace()):
-            section += 1
-            place += word.end() - 1
-        else:
-            found.append([letter, 1.0, section])
-        place += 1
-    for start in rounds:
-        lay(start, 1.1)
-    for start in squares:
-        lay(start, 1 / 1.1)
-    return [(letter, weight, number) for letter, weight, number in found]
-
-
-def rows_of(sections: Sequence[Sequence[tuple[list[int], float]]], tokenizer: Any) -> list[list[Any]]:
-    """The rule of the web UI, a token at a time: the rows of (id, weight) that go through the encoder."""
-    rows: list[list[tuple[int, float]]] = []
-    row: list[tuple[int, float]] = []
-    last = None
-
-    def end_row() -> None:
-        nonlocal row, last
-        begin, end = (tokenizer.bos_token_id, 1.0), (tokenizer.eos_token_id, 1.0)
-        filling = [(tokenizer.pad_token_id, 1.0)] * (75 - len(row))
-        rows.append([begin, *row, end, *filling])
-        row, last = [], None
-
-    for number, section in enumerate(sections):
-        if number:
-            end_row()
-        for token, weight in ((token, weight) for ids, weight in section for token in ids):
-            if token == COMMA:
-                last = len(row)
-            elif len(row) == 75 and last is not None and 75 - last <= LEAST_MOVED:
-                row, moved = row[: last + 1], row[last + 1 :]
-                end_row()
-                row = moved
-            if len(row) == 75:
-                end_row()
-            row.append((token, weight))
-    if row or not rows:
-        end_row()
-    return rows
 
 
 @pytest.fixture(scope="module")
@@ -218,8 +134,17 @@ def test_where_a_long_prompt_is_cut(tokenizer):
     assert words("x " * 54 + ", " + "x " * 26) == [75, 6]  # the comma is too far away
     assert words("x " * 75 + ", y") == [75, 2]
     assert words("BREAK a BREAK BREAK b BREAK") == [0, 1, 0, 1]
-    with pytest.raises(UsageError, match="66 chunks of 75 tokens"):
-        words("x " * 75 * 65 + "y")
+    with pytest.raises(UsageError, match="33 chunks of 75 tokens"):
+        words("x " * 75 * 32 + "y")
+
+
+def test_a_word_of_several_vectors_is_not_parted():
+    tokenizer = with_words(clip_tokenizer(), {"style": 4})
+    for before in (70, 71, 72, 74, 75):
+        first, second = chunks_of(weighted("x " * before + "(style:1.5) " + "y " * 5), tokenizer, LENGTH)
+        assert first.words == (75 if before in (71, 75) else before if before > 71 else 75)
+        assert first.words + second.words == before + 9
+        assert [*first.weights, *second.weights].count(1.5) == 4
 
 
 @given(st.data())

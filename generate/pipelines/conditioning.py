@@ -1,0 +1,50 @@
+"""What conditions images: tensors, and how they came about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..controls import Climb
+
+__all__ = ["Conditioning"]
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """What conditions n images: hidden states `[n, L, D]`, and pooled features `[n, D_pooled]` where a family
+    has them; `climbs` says for each image how its text encoders were moved. `filling` `[1, L, D]` are the
+    states that stand behind them where those of others, in the web UI's syntax, are longer."""
+
+    hidden: Tensor
+    pooled: Tensor | None = None
+    climbs: tuple[tuple[Climb, ...], ...] = ((),)
+    filling: Tensor | None = None
+
+    def repeated(self, count: int) -> "Conditioning":
+        """One prompt's for `count` images."""
+        pooled = None if self.pooled is None else self.pooled.expand(count, -1)
+        return Conditioning(self.hidden.expand(count, -1, -1), pooled, self.climbs * count, self.filling)
+
+    def filled(self, length: int) -> "Conditioning":
+        """The same with as many states as others have: empty chunks stand behind its own."""
+        if self.filling is None or (missing := length - self.hidden.shape[1]) <= 0:
+            return self
+        rest = self.filling.repeat(len(self.hidden), missing // self.filling.shape[1], 1)
+        return replace(self, hidden=torch.cat([self.hidden, rest], dim=1))
+
+    @staticmethod
+    def alike(parts: "Sequence[Conditioning]") -> "list[Conditioning]":
+        """Several, all as long as the longest."""
+        longest = max(each.hidden.shape[1] for each in parts)
+        return [each.filled(longest) for each in parts]
+
+    @staticmethod
+    def of(parts: "Sequence[Conditioning]") -> "Conditioning":
+        """All images of several, in their order."""
+        parts = Conditioning.alike(parts)
+        pooled = [each.pooled for each in parts if each.pooled is not None]
+        climbs = tuple(climb for each in parts for climb in each.climbs)
+        hidden = torch.cat([each.hidden for each in parts])
+        return Conditioning(hidden, torch.cat(pooled) if pooled else None, climbs, parts[0].filling)
