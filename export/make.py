@@ -123,13 +123,13 @@ def _learnt(wanted: Wanted, embedding: Embedding) -> tuple[Output, dict[str, Any
 class _Kind:
     """How a kind is made: the endings of its file, what is aimed at, what gives its bytes and report.
 
-    `read` are digests of files that it is made of, beside the model and the prompts.
+    `read` says what files it is made of, beside the model and the prompts: names and digests.
     """
 
     suffixes: tuple[str, ...]
     aim: Any
     make: Any
-    read: Mapping[str, str] = field(default_factory=dict)
+    read: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _kind(wanted: Wanted) -> _Kind:
@@ -138,8 +138,10 @@ def _kind(wanted: Wanted) -> _Kind:
     if wanted.kind == "prompt":
         banned = tuple(word for each in wanted.ban for part in each.split(",") if (word := part.strip()))
         aim = word_search.WordAim(wanted.most, wanted.count, wanted.way, banned, wanted.captions)
+        names = [Path(each).name for each in wanted.captions]
         searched = fingerprint(word_search.phrases_of(map(Path, wanted.captions)))
-        return _Kind((".txt",), aim, word_search.made, {"vocabulary_sha256": searched})
+        # Where captions lie is no part of what is made; what they hold is.
+        return _Kind((".txt",), aim, word_search.made, {"vocabulary_sha256": searched, "captions": names})
     objective, steps = wanted.objective
     if wanted.kind == "lora":
         return _Kind((".safetensors",), lora.Aim(objective, steps, wanted.rank), lora.made)
@@ -155,7 +157,7 @@ def _learnt_on(wanted: Wanted, sides: Any, prompts: Any) -> dict[str, Any]:
         "model": {"name": wanted.model, **{side.part: side.fingerprint for side in sides}},
         "vectors_sha256": {side.part: side.taste.digest for side in sides},
         "prompts": {
-            "file": str(wanted.prompts) if wanted.prompts else "shipped",
+            "file": wanted.prompts.name if wanted.prompts else "shipped",
             "learnt_on": len(prompts.train),
             "sha256": hashlib.sha256(texts.encode()).hexdigest(),
         },
