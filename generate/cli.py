@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .again import Again
+    from .best_of import Judges
     from .command.prompt_file import Run
     from .command.request import Options
     from .job import Job, Report
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # Options by which --from-image makes a new run, not the picture of an old one.
-OF_A_RUN = {"from_file", "seed", "n_samples", "n_iter"}
+OF_A_RUN = {"from_file", "seed", "n_samples", "n_iter", "best_of"}
 TASTES = {"aesthetic_embedding", "sweep_embeddings"}
 MOST_SHOWN = 12  # seeds of a file's lines
 
@@ -88,11 +89,12 @@ def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
             click.echo(printable(sentence), err=True)
         jobs = [run.job(record if named.isdisjoint(OF_A_RUN) else None) for run in runs]
     quiet_libraries()
+    near = judges(options, jobs)
     sampler = load(options, runs, jobs)
     if record is not None:
         check_same(record, jobs[0], sampler, named)
     remember(options.model)
-    report = make(options, runs, jobs, sampler)
+    report = make(options, runs, jobs, sampler, near)
     if report.spelt:
         from .output.labels import remark
 
@@ -163,6 +165,18 @@ def load(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]") -> "S
     return sampler
 
 
+def judges(options: "Options", jobs: "Sequence[Job]") -> "Judges":
+    """What pictures are compared by where the best of several are kept: loaded now, or an error."""
+    from .best_of import Judges
+
+    found = Judges(options.model, "cpu" if options.lowvram else options.device)
+    for job in jobs:
+        for variant in job.variants if job.best_of > 1 else ():
+            if variant.steering is not None:
+                found.of(variant.steering)
+    return found
+
+
 def check(options: "Options", job: "Job", sampler: "Sampler") -> None:
     """Raise what is wrong with the sizes and the tastes of a job for this model."""
     from .command.request import check_sizes
@@ -183,7 +197,9 @@ def check_same(record: "ImageRecord", job: "Job", sampler: "Sampler", named: set
             check_embedding(record, variant.steering)
 
 
-def make(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]", sampler: "Sampler") -> "Report":
+def make(
+    options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]", sampler: "Sampler", near: "Judges"
+) -> "Report":
     """Make the images of all runs, with progress on stderr."""
     from .job import Report, run
 
@@ -192,9 +208,7 @@ def make(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]", sampl
         from .sampling.safety import load_checker
 
         check = load_checker(sampler.model)
-    total = sum(
-        len(job.variants) * sampler.evaluations(job.prompts, job.settings, only=job.only) for job in jobs
-    )
+    total = sum(len(job.variants) * sampler.evaluations(*job.drawn, only=job.only) for job in jobs)
     reports = list[Report]()
     with Progress("Sampling", total, "steps") as progress:
 
@@ -206,7 +220,9 @@ def make(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]", sampl
 
         for each, job in zip(runs, jobs, strict=True):
             with each.placed():
-                reports.append(run(job, sampler, on_step=step, on_personalise=personalised, check=check))
+                reports.append(
+                    run(job, sampler, near=near.near, on_step=step, on_personalise=personalised, check=check)
+                )
     return Report.of(reports)
 
 
@@ -225,6 +241,11 @@ def summary(report: "Report") -> str:
     if report.samples:
         lines.append(" to ".join(dict.fromkeys((report.samples[0], report.samples[-1]))))
     lines += report.grids
+    if report.cosines:
+        of = len(report.cosines[0])
+        nearest = sum(map(max, report.cosines)) / len(report.cosines)
+        drawn = sum(map(sum, report.cosines)) / sum(map(len, report.cosines))
+        lines.append(f"the nearest of {of} each: cosine {nearest:.3f} to the taste, of all drawn {drawn:.3f}")
     if report.flagged:
         lines.append(f"{report.flagged} blacked out by the safety checker")
     return "\n".join(lines)

@@ -13,11 +13,12 @@ from typing import Any
 
 from PIL import Image
 
+from .best_of import candidates, nearest_of
 from .controls import Steering
 from .errors import MemoryShortageError, OutputError
 from .output.files import Writer
 from .output.grid import Grid, labelled_grid, tile
-from .output.png_text import ImageRecord, ModelRecord, TasteRecord, web_ui_text
+from .output.png_text import ImageRecord, ModelRecord, TasteRecord, choice_of, web_ui_text
 from .sampling.memory import enough_memory
 from .sampling.sampler import Batch, Sampler
 from .sampling.sizes import latent_shape
@@ -45,7 +46,7 @@ class Job:
 
     A single prompt fills each batch; several are a list, one image each. `per_row` is of a grid that is no
     sweep's; None is the batch's size. `only` is the number of a batch and the position in it: just that image
-    of the run is made. `seed_of` is that of `Sampler.sample`.
+    of the run is made. `seed_of` is that of `Sampler.sample`. `best_of` is how many are drawn for each image.
     """
 
     prompts: str | tuple[str, ...]
@@ -57,6 +58,12 @@ class Job:
     per_row: int | None = None
     only: tuple[int, int] | None = None
     seed_of: SeedOf = "image"
+    best_of: int = 1
+
+    @property
+    def drawn(self) -> tuple[str | tuple[str, ...], Settings]:
+        """The prompts and the settings of all that is drawn, of which not all may be kept."""
+        return candidates(self.prompts, self.settings, self.best_of)
 
     @property
     def distinct_prompts(self) -> tuple[str, ...]:
@@ -69,6 +76,7 @@ class Report:
     """What a run made: the number of images, of those blacked out, the files; and how long it took.
 
     `spelt` are labels of the grid whose letters no font here has, and what is written there instead.
+    `cosines` are, for each image that is the best of several, those of all of them, in the order of drawing.
     """
 
     images: int
@@ -77,6 +85,7 @@ class Report:
     grids: tuple[str, ...]
     seconds: float
     spelt: Mapping[str, str] = field(default_factory=dict)
+    cosines: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def of(cls, parts: "Sequence[Report]") -> "Report":
@@ -88,6 +97,7 @@ class Report:
             grids=tuple(file for part in parts for file in part.grids),
             seconds=sum(part.seconds for part in parts),
             spelt={label: spelt for part in parts for label, spelt in part.spelt.items()},
+            cosines=tuple(each for part in parts for each in part.cosines),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,6 +108,7 @@ class Report:
             "samples": list(self.samples),
             "grids": list(self.grids),
             "seconds": self.seconds,
+            **({"best_of": [choice_of(each) for each in self.cosines]} if self.cosines else {}),
         }
 
 
@@ -107,6 +118,8 @@ class _Made:
     record: ImageRecord
 
 
+# The cosines of images to what a steering leads to.
+Near = Callable[[Sequence[Image.Image]], Sequence[float]]
 # A check of finished images: returns them (blacked out where it objects) and how many it objected to.
 Check = Callable[[tuple[Image.Image, ...]], tuple[tuple[Image.Image, ...], int]]
 
@@ -116,40 +129,65 @@ def run(
     sampler: Sampler,
     *,
     check: Check | None = None,
+    near: Callable[[Steering], Near] | None = None,
     on_step: Callable[[], None] = lambda: None,
     on_personalise: Callable[[int, float], None] | None = None,
 ) -> Report:
     """Make the job's images. Each is on disk before the next batch begins.
 
-    `on_step` and `on_personalise` are called as by `Sampler.sample`. Raises what that and `Writer` raise;
-    images already made stay where they are.
+    `near` says for a steering how images are compared, where the best of several are kept. `on_step` and
+    `on_personalise` are called as by `Sampler.sample`. Raises what that, `near` and `Writer` raise; images
+    already made stay where they are.
     """
     began, writer = time.monotonic(), Writer(job.folder)
     with _what_is_kept(job, writer), enough_memory("the run", str(sampler.model.device), *LESS):
-        columns, count, flagged = list[list[_Made]](), 0, 0
+        columns, count, flagged, cosines = list[list[_Made]](), 0, 0, list[tuple[float, ...]]()
         for variant in job.variants:
             columns.append([])
             batches = sampler.sample(
-                job.prompts,
-                job.settings,
+                *job.drawn,
                 variant.steering,
                 on_step=on_step,
                 on_personalise=on_personalise,
                 only=job.only[0] if job.only else None,
                 seed_of=job.seed_of,
             )
-            for batch in batches:
-                images, objections = check(batch.images) if check else (batch.images, 0)
+            drawn = (_wanted(job, batch, variant.steering, sampler) for batch in batches)
+            for kept in _best(job, drawn, near, variant.steering):
+                made, objections = _checked(kept, check)
                 flagged += objections
-                made = _wanted(job, replace(batch, images=images), variant.steering, sampler)
                 _save(job, writer, made)
                 count += len(made)
+                cosines += [each.record.cosines for each in made if each.record.cosines]
                 columns[-1] += made if job.grid else []
         samples = tuple(map(str, writer.written))
         grid = _grid(job, columns) if columns[0] else None
         grids = (str(writer.grid(grid.image, web_ui_text(columns[0][0].record))),) if grid else ()
         spelt = grid.spelt if grid else {}
-    return Report(count, flagged, samples, grids, time.monotonic() - began, spelt)
+    return Report(count, flagged, samples, grids, time.monotonic() - began, spelt, tuple(cosines))
+
+
+def _best(
+    job: Job,
+    drawn: Iterator[list[_Made]],
+    near: Callable[[Steering], Near] | None,
+    steering: Steering | None,
+) -> Iterator[list[_Made]]:
+    """What is kept of each batch: all, or of every `best_of` images the nearest to the tastes."""
+    if job.best_of == 1 or near is None or steering is None:
+        yield from drawn
+        return
+    cosines_of = near(steering)
+    for chosen in nearest_of(drawn, lambda made: cosines_of([each.image for each in made]), job.best_of):
+        yield [replace(made, record=replace(made.record, cosines=found)) for made, found in chosen]
+
+
+def _checked(made: Sequence[_Made], check: Check | None) -> tuple[list[_Made], int]:
+    """The images as a check leaves them, and how many it objected to."""
+    if check is None or not made:
+        return list(made), 0
+    images, objections = check(tuple(each.image for each in made))
+    return [replace(each, image=image) for each, image in zip(made, images, strict=True)], objections
 
 
 def _save(job: Job, writer: Writer, made: Sequence[_Made]) -> None:
@@ -166,7 +204,9 @@ def _what_is_kept(job: Job, writer: Writer) -> Iterator[None]:
     except MemoryShortageError as error:
         if not (count := len(writer.written)):
             raise
-        way = f", --seed {(job.settings.seed + count) % SEEDS} goes on" if _counts_up(job) else ""
+        way = (
+            f", --seed {(job.settings.seed + count * job.best_of) % SEEDS} goes on" if _counts_up(job) else ""
+        )
         kept = f"{count} picture{'s' if count > 1 else ''} in {job.folder}"
         raise MemoryShortageError(
             f"{error}; {kept} from before {'are' if count > 1 else 'is'} kept{way}"
@@ -186,7 +226,9 @@ def _ways_on(job: Job, record: ImageRecord) -> Iterator[None]:
         yield
     except OutputError as error:
         if _counts_up(job):
-            raise OutputError(f"{error}; --seed {record.seed} begins with the picture that was not") from None
+            drawn = record.cosines.index(max(record.cosines)) if record.cosines else 0  # before it, for it
+            seed = (record.seed - drawn) % SEEDS
+            raise OutputError(f"{error}; --seed {seed} begins with the picture that was not") from None
         raise
 
 

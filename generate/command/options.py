@@ -34,6 +34,7 @@ ELSEWHERE = {
     "aesthetic_learning_rate": "is --aesthetic_lr here.",
 }
 
+MOST_DRAWN = 1000  # for one picture
 MOST_SAMPLES = 10_000  # in a batch; each has its noise drawn before memory can be seen not to suffice
 
 
@@ -210,6 +211,13 @@ TASTE = [
         "A folder or URL that has the published embeddings, in place of their publisher's.",
         envvar="VISUNEX_MIRROR",
         metavar="PLACE",
+    ),
+    option(
+        "--best-of",
+        "Draw so many for each picture, with seeds that follow, and keep the one nearest the taste by its "
+        "CLIP's image encoder; with --aesthetic_steps 0 also for models that cannot be steered.",
+        type=Whole(1, MOST_DRAWN),
+        default=1,
     ),
     option("--sweep-steps", "One labelled grid over these aesthetic steps, e.g. 0,5,8,20.", type=Numbers()),
     option("--sweep-embeddings", "One labelled grid over these embeddings, e.g. a,b,c.", type=Names()),

@@ -1,7 +1,7 @@
 """What was asked for on the command line -> a job; every fault in it is found before a model is loaded."""
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,6 +55,7 @@ class Options:
     aesthetic_steps: int
     aesthetic_lr: float
     text_encoder: TextEncoder
+    best_of: int
     sweep_steps: tuple[int, ...] | None
     sweep_embeddings: tuple[str, ...] | None
     sweep_weights: tuple[float, ...] | None
@@ -135,6 +136,8 @@ def job_of(
     check_device(options.device)
     check_name(options.model)
     rows = named_tastes(options)
+    if not record:
+        _check_best_of(options, rows)
     _check_model(options)
     variants = variants_of(options, rows)
     check_folder(options.outdir if options.skip_save else options.outdir / SAMPLES)
@@ -150,7 +153,18 @@ def job_of(
         per_row=options.n_rows or None,
         only=(record.batch, record.position) if record else None,
         seed_of=options.seed_of,
+        best_of=1 if record else options.best_of,
     )
+
+
+def _check_best_of(options: Options, rows: Sequence[Sequence[object]]) -> None:
+    """Raise UsageError where there is nothing to choose by, or between."""
+    if options.best_of == 1:
+        return
+    if not all(rows):
+        raise UsageError("--best-of keeps what is nearest a taste: give --aesthetic_embedding")
+    if options.fixed_code:
+        raise UsageError("--best-of needs pictures that differ: leave --fixed_code out")
 
 
 def _of_several(options: Options, record: ImageRecord | None) -> bool:

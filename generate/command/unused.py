@@ -63,8 +63,13 @@ TABLE: tuple[tuple[tuple[str, ...], Condition, str], ...] = (
     ),
     (("aesthetic_steps",), lambda o: bool(o.sweep_steps), "beside --sweep-steps, which names them all"),
     (
-        ("aesthetic_embedding", "aesthetic_lr", "sweep_embeddings"),
+        ("aesthetic_lr",),
         lambda o: _no_steps(o) and not _no_taste(o),
+        "with --aesthetic_steps 0",
+    ),
+    (
+        ("aesthetic_embedding", "sweep_embeddings"),
+        lambda o: _no_steps(o) and not _no_taste(o) and o.best_of == 1,
         "with --aesthetic_steps 0",
     ),
     (("scheduler",), lambda o: o.plms, "beside --plms"),

@@ -1,7 +1,7 @@
 """What a PNG says of its image: how it was made, as JSON to make it again and as text for the web UI."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ __all__ = [
     "ModelRecord",
     "TasteRecord",
     "as_json",
+    "choice_of",
     "png_text",
     "read_record",
     "record_in",
@@ -66,6 +67,7 @@ class ImageRecord:
     `prompts` are those of its batch, `position` its own among them, `batch` the number of the batch in the
     run. The settings have the height and width that the image has, and the run's seed; with `own_seed` the
     image has one of its own, which makes it again alone. `climbs` says how each text encoder was moved.
+    `cosines` are to the tastes, of the images that this one is the best of, in the order of drawing.
     """
 
     prompts: tuple[str, ...]
@@ -78,6 +80,7 @@ class ImageRecord:
     own_seed: bool = False
     controls: Controls | None = None
     climbs: tuple[Climb, ...] = ()
+    cosines: tuple[float, ...] = ()
 
     @property
     def taste(self) -> TasteRecord | None:
@@ -149,7 +152,12 @@ def _beside(record: ImageRecord) -> dict[str, Any]:
                 found[key] = value
         if record.controls.until is not None:
             found["aesthetic_climbs"] = [asdict(climb) for climb in record.climbs]
-    return found
+    return found | ({"best_of": choice_of(record.cosines)} if record.cosines else {})
+
+
+def choice_of(cosines: Sequence[float]) -> dict[str, Any]:
+    """What is said of an image that is the best of several: their number, its cosine, and all of theirs."""
+    return {"drawn": len(cosines), "cosine": max(cosines), "cosines": list(cosines)}
 
 
 def from_json(text: str) -> ImageRecord:
@@ -180,6 +188,7 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: found[name] for name in ("prompts", "position", "batch", "versions")},
         "own_seed": "image_seed" in found,
+        "cosines": found["best_of"]["cosines"] if "best_of" in found else (),
         "settings": {
             "steps": found["ddim_steps"],
             "eta": found["ddim_eta"],
