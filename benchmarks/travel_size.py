@@ -106,9 +106,7 @@ def main() -> None:
         f"a random direction as the taste, {torch.get_num_threads()} threads; the load of the machine at the "
         f"end was {os.getloadavg()[2]:.1f}.\n"
     )
-    print(
-        "| minutes by the clock | of a processor | peak memory | held-out error | cosine: plain, it, steered |"
-    )
+    print("| minutes of the clock | of a core | peak memory | held-out error | cosine plain, own, steered |")
     print("|---|---|---|---|---|")
     clock, used = (sum(each[name] for each in spent) / 60 for name in ("wall", "processor"))
     cosines = ", ".join(f"{report[name]:.3f}" for name in ("cosine_plain", "cosine", "cosine_steered"))
