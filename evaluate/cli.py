@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from visunex.base.console import Program, UnderHeadings, proxy_option, show
-from visunex.generate.command.options import Finite, Folder, Numbers, Whole, option
+from visunex.generate.command.options import option
+from visunex.generate.command.values import Finite, Folder, Numbers, Whole
 from visunex.generate.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
