@@ -13,8 +13,9 @@ from visunex.base.text import printable
 from .command.options import ELSEWHERE, HEADINGS, generate_options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from .added import AddedFile
     from .again import Again
     from .best_of import Judges
     from .command.prompt_file import Run
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # Options by which --from-image makes a new run, not the picture of an old one.
 OF_A_RUN = {"from_file", "seed", "n_samples", "n_iter", "best_of"}
 TASTES = {"aesthetic_embedding", "sweep_embeddings"}
+MOST_NAMED = 5  # names in a file that fit nothing
 MOST_SHOWN = 12  # seeds of a file's lines
 
 
@@ -121,12 +123,13 @@ def from_image(
 ) -> "tuple[Options, Again]":
     """The options with what the image at `path` says for those not `named`, once it may be made again."""
     from .again import read
+    from .again.additions import with_additions
     from .again.checks import as_options, check_cost
     from .again.consent import require_consent
     from .again.tastes import with_taste
     from .command.request import with_defaults
 
-    again = read(path)
+    again = with_additions(path, read(path), named)
     if named.isdisjoint(TASTES):
         again = with_taste(path, again)
     options = with_defaults(options, as_options(ctx, path, again, named), named)
@@ -142,6 +145,7 @@ def from_image(
 
 def load(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]") -> "Sampler":
     """Load the model, and check what was asked for against it."""
+    from .command.request import additions_of
     from .sampling.sampler import Sampler
 
     click.echo(printable(f"Loading {options.model}"), err=True)
@@ -152,13 +156,14 @@ def load(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]") -> "S
         lowvram=options.lowvram,
         text_encoder=options.text_encoder,
         variant=options.variant,
+        additions=additions_of(options),
     )
     for run, job in zip(runs, jobs, strict=True):
         with run.placed():
             check(run.options, job, sampler)
-    cut = [job for job in jobs if job.settings.prompt_syntax == "plain"]
-    texts = (text for job in cut for text in (*job.distinct_prompts, job.settings.negative_prompt))
-    for prompt in dict.fromkeys(texts):
+    for sentence in remarks(sampler.model.additions, texts_of(jobs)):
+        click.echo(printable(sentence), err=True)
+    for prompt in texts_of([job for job in jobs if job.settings.prompt_syntax == "plain"]):
         if surplus := sampler.conditioner.surplus(prompt):
             said = f"The last {surplus} tokens are left out, the model takes no more: {prompt}"
             click.echo(printable(said), err=True)
@@ -175,6 +180,29 @@ def judges(options: "Options", jobs: "Sequence[Job]") -> "Judges":
             if variant.steering is not None:
                 found.of(variant.steering)
     return found
+
+
+def texts_of(jobs: "Sequence[Job]") -> tuple[str, ...]:
+    """All prompts and negative prompts, each once."""
+    return tuple(
+        dict.fromkeys(text for job in jobs for text in (*job.distinct_prompts, job.settings.negative_prompt))
+    )
+
+
+def remarks(added: "Sequence[AddedFile]", prompts: "Sequence[str]") -> "Iterator[str]":
+    """What of the files that were added to a model has no effect, in sentences."""
+    for file in added:
+        name, count = Path(file.path).name, len(file.left_out)
+        if count:
+            shown = ", ".join(file.left_out[:MOST_NAMED]) + (" ..." if count > MOST_NAMED else "")
+            fit = (
+                "name in {} fits nothing in the model and is"
+                if count == 1
+                else "names in {} fit nothing in the model and are"
+            )
+            yield f"{count} {fit.format(name)} left out: {shown}"
+        if file.word and not any(file.word.lower() in prompt.lower() for prompt in prompts):
+            yield f"The word {file.word} of {name} stands in no prompt: it changes nothing"
 
 
 def check(options: "Options", job: "Job", sampler: "Sampler") -> None:

@@ -265,6 +265,7 @@ def record_of(
         controls=steering.controls if steering else None,
         climbs=batch.climbs[position] if batch.climbs else (),
         versions=versions(),
+        additions=model.additions,
     )
 
 

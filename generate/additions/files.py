@@ -11,12 +11,32 @@ from ..checkpoint.headers import header_of, is_safetensors
 from ..checkpoint.kinds import Shapes
 from ..errors import AdditionError
 
-__all__ = ["DIGITS", "DIGITS_OF_VAE", "check_file", "digest", "payload_digest", "shapes_in"]
+__all__ = [
+    "DIGITS",
+    "DIGITS_OF_VAE",
+    "INVERSION",
+    "LORA",
+    "VAE",
+    "check_file",
+    "digest",
+    "file_of_vae",
+    "payload_digest",
+    "shapes_in",
+]
 
+LORA, INVERSION, VAE = "LoRA", "textual inversion", "VAE"
+# Bytes of the largest: a LoRA of rank 256 of all of SDXL has 4 GB in fp32, 75 vectors of it 600 kB; a VAE may
+# be given as the whole checkpoint that it is in.
+LARGEST = {LORA: 16 << 30, INVERSION: 64 << 20, VAE: 16 << 30}
+VAE_FILES = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
+    "diffusion_pytorch_model.bin",
+)
 DIGITS, DIGITS_OF_VAE = 12, 10  # of the hashes by which the web UI calls files
 
 
-def check_file(path: Path, what: str, largest: int) -> None:
+def check_file(path: Path, what: str) -> None:
     """Raise AdditionError for what cannot be `what`: not a file, not of weights, or of more bytes."""
     try:
         status = path.stat()
@@ -26,7 +46,7 @@ def check_file(path: Path, what: str, largest: int) -> None:
         ) from None
     if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
         raise AdditionError(f"{what} {path} cannot be read: it is no file")
-    if status.st_size > largest:
+    if status.st_size > (largest := LARGEST[what]):
         raise AdditionError(
             f"{path} has {status.st_size:,} bytes, more than any {what} ({largest:,}): name another file"
         )
@@ -56,3 +76,14 @@ def payload_digest(path: Path) -> str:
         while piece := file.read(1 << 20):
             whole.update(piece)
     return whole.hexdigest()
+
+
+def file_of_vae(path: Path) -> Path:
+    """The file with a VAE's weights; that of a folder, or of a whole model's folder. Raises AdditionError."""
+    if not path.is_dir():
+        return path
+    for folder in (path, path / "vae"):
+        for name in VAE_FILES:
+            if (folder / name).is_file():
+                return folder / name
+    raise AdditionError(f"{path} is no folder of a VAE: it has no {VAE_FILES[0]}, neither itself nor in vae/")

@@ -13,15 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoint.kinds import kind_of, outline
+from ..checkpoint.kinds import outline
 from ..errors import AdditionError
-from .kinds import NAMES, SD2
+from .files import INVERSION
+from .kinds import NAMES, SD2, check_inversion
 from .reading import whole_of
 
-__all__ = ["LARGEST", "WHAT", "Inversion", "fit_inversions", "read_inversion"]
+__all__ = ["Inversion", "fit_inversions", "read_inversion"]
 
-WHAT = "textual inversion"
-LARGEST = 64 << 20  # bytes; 75 vectors of SDXL have 600 kB
 LONGEST = 100  # letters of a word
 ANY = "any"  # the place of vectors that say nothing of their text encoder but their size
 PLACES = {"clip_l": 0, "clip_g": 1}
@@ -39,8 +38,8 @@ class Inversion:
 
 def read_inversion(path: Path) -> Inversion:
     """The word and vectors in a file. Raises AdditionError for what is none, else CheckpointError."""
-    found = whole_of(path, WHAT)
-    found = found if isinstance(found, dict) else {}
+    found = whole_of(path, INVERSION)
+    check_inversion(path, outline(found))
     word, vectors = path.stem, dict[int | str, Any]()
     if "string_to_param" in found:
         vectors = {ANY: _only(path, found["string_to_param"])}
@@ -48,24 +47,12 @@ def read_inversion(path: Path) -> Inversion:
         vectors = {ANY: found["emb_params"]}
     elif PLACES.keys() & found.keys():
         vectors = {place: found[name] for name, place in PLACES.items() if name in found}
-    elif len(found) == 1 and kind_is_inversion(found):
-        ((word, value),) = found.items()
-        vectors = {ANY: value}
     else:
-        kind = kind_of(outline(found))
-        raise AdditionError(
-            f"{path} is {kind.what if kind else 'another kind of file'}, no textual inversion: give "
-            "--textual-inversion a file of the web UI's or diffusers' layout"
-        )
+        word = str(next(iter(found)))
+        vectors = {ANY: next(iter(found.values()))}
     return Inversion(
         path, _checked_word(path, word), {place: _rows(path, each) for place, each in vectors.items()}
     )
-
-
-def kind_is_inversion(found: Mapping[Any, Any]) -> bool:
-    """Whether the only thing that a file holds can be the vectors of a word."""
-    ((word, value),) = found.items()
-    return isinstance(word, str) and isinstance(value, Tensor) and value.ndim in (1, 2) and "." not in word
 
 
 def _only(path: Path, found: Any) -> Any:

@@ -6,8 +6,18 @@ from pathlib import Path
 
 from ..checkpoint.kinds import Family, Shapes, kind_of
 from ..errors import AdditionError
+from .files import INVERSION, LORA, VAE
 
-__all__ = ["NAMES", "check_lora", "family_of_lora", "family_of_model", "require_family"]
+__all__ = [
+    "DIFFUSERS_VAE",
+    "NAMES",
+    "ORIGINAL_VAE",
+    "check_inversion",
+    "check_lora",
+    "check_vae",
+    "family_of_lora",
+    "require_family",
+]
 
 NAMES: dict[Family, str] = {"sd1": "Stable Diffusion 1.x", "sdxl": "SDXL"}
 SD2 = "Stable Diffusion 2.x"
@@ -37,10 +47,27 @@ FAMILIES = (
         "another kind of model, a diffusion transformer",
         rf"^transformer\.|^(lora_unet_|diffusion_model\.){NO_UNETS}",
     ),
-    (NAMES["sdxl"], r"^(lora_te2_|lora_te1_|text_encoder_2\.)"),
 )
-# What takes a file that is no LoRA, by words for what it is.
-OPTIONS = {"textual inversion": "--textual-inversion", "VAE": "--vae", "embedding": "--aesthetic_embedding"}
+SECOND = re.compile(
+    r"^(lora_te2_|lora_te1_|text_encoder_2\.)", re.MULTILINE
+)  # SDXL's, where nothing else says so
+MATRIX = r"(?:lora_(?:down|A)|lora(?:_linear_layer)?\.down)(?:\.\w+)?\.weight$"
+WORDS = r"^(string_to_(param|token)|emb_params$|clip_[lg]$)"
+# A weight that every VAE has, in the original's layout and in diffusers'.
+ORIGINAL_VAE = "encoder.down.0.block.0.conv1.weight"
+DIFFUSERS_VAE = "encoder.down_blocks.0.resnets.0.conv1.weight"
+# What takes a file that is none of what was wanted, by words for what it is.
+OPTIONS = {
+    "LoRA": "--lora",
+    "textual inversion": "--textual-inversion",
+    "VAE": "--vae",
+    "an aesthetic embedding": "--aesthetic_embedding",
+}
+INSTEAD = {
+    LORA: "give --lora a file in the layout of kohya's scripts, diffusers or peft",
+    INVERSION: "give --textual-inversion a file in the layout of the web UI or diffusers",
+    VAE: "give --vae a folder or a file with one",
+}
 CONTEXTS = {768: NAMES["sd1"], 1024: SD2, 2048: NAMES["sdxl"], 1280: "an SDXL refiner"}
 CROSS = re.compile(r"attn2[._](?:processor[._])?to_[kv](?:_lora)?\..*(?:down|lora_A)")
 # kohya's scripts call a text encoder so where there is one.
@@ -57,19 +84,30 @@ def check_lora(path: Path, shapes: Shapes) -> None:
                 f"{path} is {what}: only plain LoRAs are added, two matrices a layer; merge it into a "
                 "checkpoint with the program that it was made with, and give that to --model"
             )
-    if not re.search(
-        r"(?:lora_(?:down|A)|lora(?:_linear_layer)?\.down)(?:\.\w+)?\.weight$", names, re.MULTILINE
-    ):
-        kind = kind_of(shapes)
-        what = kind.what if kind else "another kind of file"
-        raise AdditionError(f"{path} is {what}, no LoRA: {_instead(what)}")
+    if not re.search(MATRIX, names, re.MULTILINE):
+        raise _is_another(path, shapes, LORA)
 
 
-def _instead(what: str) -> str:
+def check_inversion(path: Path, shapes: Shapes) -> None:
+    """Raise AdditionError, saying what it is, for a file that holds no vectors of a word."""
+    names = "\n".join(shapes)
+    alone = len(shapes) == 1 and names and "." not in names and len(next(iter(shapes.values()))) in (1, 2)
+    if not (alone or re.search(WORDS, names, re.MULTILINE)):
+        raise _is_another(path, shapes, INVERSION)
+
+
+def check_vae(path: Path, shapes: Shapes) -> None:
+    """Raise AdditionError, saying what it is, for a file that holds no VAE."""
+    if not any(name.endswith((DIFFUSERS_VAE, ORIGINAL_VAE)) for name in shapes):
+        raise _is_another(path, shapes, VAE)
+
+
+def _is_another(path: Path, shapes: Shapes, wanted: str) -> AdditionError:
+    kind = kind_of(shapes)
+    what = kind.what if kind else "another kind of file"
     option = next((each for word, each in OPTIONS.items() if word in what), None)
-    if option:
-        return f"give it to {option}"
-    return "give --lora a file in the layout of kohya's scripts, diffusers or peft"
+    advice = f"give it to {option}" if option else INSTEAD[wanted]
+    return AdditionError(f"{path} is {what}, no {wanted}: {advice}")
 
 
 def family_of_lora(shapes: Shapes) -> str | None:
@@ -78,7 +116,7 @@ def family_of_lora(shapes: Shapes) -> str | None:
     for family, pattern in FAMILIES:
         if re.search(pattern, names, re.MULTILINE):
             return family
-    return next(_by_widths(shapes), None)
+    return next(_by_widths(shapes), NAMES["sdxl"] if SECOND.search(names) else None)
 
 
 def _by_widths(shapes: Shapes) -> Iterator[str]:
@@ -87,11 +125,6 @@ def _by_widths(shapes: Shapes) -> Iterator[str]:
         for name, shape in shapes.items():
             if len(shape) > 1 and pattern.search(name) and shape[1] in families:
                 yield families[shape[1]]
-
-
-def family_of_model(model: object) -> Family:
-    """The family of a model that is loaded."""
-    return "sdxl" if hasattr(model, "text_encoder_2") else "sd1"
 
 
 def require_family(path: Path, what: str, found: str | None, family: Family, model: str) -> None:

@@ -16,14 +16,13 @@ from torch import Tensor, nn
 
 from ..checkpoint.configs import read_json
 from ..errors import AdditionError
+from .files import LORA
 from .kinds import check_lora, family_of_lora
 from .layers import Layers, find_layer
 from .reading import metadata_of, tensors_of
 
 __all__ = ["Change", "LoraWeights", "fitted", "merge", "read_lora"]
 
-WHAT = "LoRA"
-LARGEST = 16 << 30  # bytes; one of rank 256 of all layers of SDXL has 4 GB in fp32
 _KEY = re.compile(
     r"(?P<layer>.+?)(?:\.lora_(?P<kohya>down|up)|[._]lora(?:_linear_layer)?\.(?P<diffusers>down|up)"
     r"|\.lora_(?P<peft>[AB])(?:\.\w+)?)\.weight"
@@ -68,7 +67,7 @@ def read_lora(path: Path) -> LoraWeights:
 
     Raises AdditionError for what is none or no plain one, CheckpointError for broken ones.
     """
-    tensors = tensors_of(path, WHAT)
+    tensors = tensors_of(path, LORA)
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     check_lora(path, shapes)
     pairs: dict[str, dict[str, Tensor]] = {}

@@ -13,9 +13,9 @@ from ..added import AddedFile
 from ..errors import AdditionError
 from ..families.model import Model
 from . import inversion, lora, vae
-from .files import DIGITS, DIGITS_OF_VAE, check_file, digest, payload_digest
+from .files import DIGITS, DIGITS_OF_VAE, INVERSION, LORA, check_file, digest, file_of_vae, payload_digest
 from .inversion import Inversion
-from .kinds import family_of_model, require_family
+from .kinds import require_family
 from .layers import layers_of
 from .lora import Change
 from .wanted import Additions, Lora
@@ -61,7 +61,7 @@ def put(model: AnyModel, additions: Additions) -> AnyModel:
         files += [_file("textual_inversion", each.path, word=each.word) for each in found]
     if additions.vae is not None:
         changes["vae"] = _settled(vae.read_vae(additions.vae, model), model)
-        files.append(_file("vae", vae.file_of_vae(additions.vae)))
+        files.append(_file("vae", additions.vae))
     return replace(model, **changes, additions=tuple(files), base_fingerprint=before)
 
 
@@ -70,9 +70,9 @@ def _put_loras(model: Model, loras: Sequence[Lora]) -> Iterator[AddedFile]:
     layers = layers_of(model) if loras else {}
     sums: dict[nn.Module, list[Change]] = {}
     for each in loras:
-        check_file(each.path, lora.WHAT, lora.LARGEST)
+        check_file(each.path, LORA)
         weights = lora.read_lora(each.path)
-        require_family(each.path, "a LoRA", weights.family, family_of_model(model), model.name)
+        require_family(each.path, "a LoRA", weights.family, model.KIND, model.name)
         changes, left_out = lora.fitted(weights, each.scale, layers, model.name)
         for layer, change in changes:
             sums.setdefault(layer, []).append(change)
@@ -83,7 +83,7 @@ def _put_loras(model: Model, loras: Sequence[Lora]) -> Iterator[AddedFile]:
 
 
 def _inversion(path: Path) -> Inversion:
-    check_file(path, inversion.WHAT, inversion.LARGEST)
+    check_file(path, INVERSION)
     return inversion.read_inversion(path)
 
 
@@ -115,7 +115,8 @@ def _settled(network: Any, model: Model) -> Any:
 
 
 def _file(kind: Any, path: Path, **more: Any) -> AddedFile:
-    sha256 = digest(path)
-    short = payload_digest(path) if kind == "lora" else sha256
+    file = file_of_vae(path) if kind == "vae" else path
+    sha256 = digest(file)
+    short = payload_digest(file) if kind == "lora" else sha256
     digits = DIGITS_OF_VAE if kind == "vae" else DIGITS
     return AddedFile(kind=kind, path=str(path.absolute()), sha256=sha256, short_hash=short[:digits], **more)

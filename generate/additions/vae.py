@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..checkpoint.bounds import check_config
 from ..checkpoint.configs import read_json
-from ..checkpoint.kinds import kind_of
 from ..checkpoint.reader import Weights, numbers_in
 from ..errors import AdditionError
 from ..families.model import Model
@@ -23,22 +22,14 @@ from ..families.single_file import (
     vae_config,
     whole,
 )
-from .files import check_file
-from .kinds import NAMES, family_of_model
+from .files import VAE as WHAT
+from .files import check_file, file_of_vae
+from .kinds import DIFFUSERS_VAE, NAMES, ORIGINAL_VAE, check_vae
 from .reading import tensors_of
 
-__all__ = ["LARGEST", "WHAT", "file_of_vae", "read_vae"]
+__all__ = ["read_vae"]
 
-WHAT = "VAE"
-LARGEST = 16 << 30  # bytes; a whole checkpoint may be given, which has one
 CONFIG = "config.json"
-FILES = (
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.fp16.safetensors",
-    "diffusion_pytorch_model.bin",
-)
-# A weight that every VAE has, in the original's layout and in diffusers'.
-ORIGINAL, DIFFUSERS = "encoder.down.0.block.0.conv1.weight", "encoder.down_blocks.0.resnets.0.conv1.weight"
 # How diffusers' first releases called the attention's layers.
 EARLIER = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 # The first layer of each level on the way down, in diffusers' layout and in the original's.
@@ -52,26 +43,15 @@ ALIKE = 1e-6
 SCALINGS = {0.18215: f"{NAMES['sd1']} and 2.x", 0.13025: NAMES["sdxl"]}
 
 
-def file_of_vae(path: Path) -> Path:
-    """The file with a VAE's weights; that of a folder, or of a whole model's folder. Raises AdditionError."""
-    if not path.is_dir():
-        return path
-    for folder in (path, path / "vae"):
-        for name in FILES:
-            if (folder / name).is_file():
-                return folder / name
-    raise AdditionError(f"{path} is no folder of a VAE: it has no {FILES[0]}, neither itself nor in vae/")
-
-
 def read_vae(path: Path, model: Model) -> Any:
     """The VAE at a path, in the precision that the model's family has it in, for latents as the model's are.
 
     Raises AdditionError for one of another family, CheckpointError for what is not whole.
     """
     file = file_of_vae(path)
-    check_file(file, WHAT, LARGEST)
+    check_file(file, WHAT)
     config = _common(model) | (_config_beside(path, file, model) if file != path else {})
-    half = family_of_model(model) != "sdxl" or config["force_upcast"] is False
+    half = model.KIND != "sdxl" or config["force_upcast"] is False
     dtype = model.dtype if half else torch.float32
     with whole(file, WHAT):
         weights, is_diffusers = _own(tensors_of(file, WHAT), path)
@@ -85,16 +65,12 @@ def read_vae(path: Path, model: Model) -> Any:
 
 def _own(weights: Weights, path: Path) -> tuple[dict[str, Tensor], bool]:
     """A VAE's weights under its own names alone, and whether these are diffusers'. Raises AdditionError."""
-    for anchor in (DIFFUSERS, ORIGINAL):
-        fronts = [name.removesuffix(anchor) for name in weights if name.endswith(anchor)]
-        if fronts:
-            front = min(fronts, key=len)
-            own = {name[len(front) :]: value for name, value in weights.items() if name.startswith(front)}
-            return {_today(name): value for name, value in own.items()}, anchor == DIFFUSERS
-    kind = kind_of({name: tuple(value.shape) for name, value in weights.items()})
-    raise AdditionError(
-        f"{path} is {kind.what if kind else 'another kind of file'}, not a VAE: name one with --vae"
-    )
+    check_vae(path, {name: tuple(value.shape) for name, value in weights.items()})
+    ours = {name.removesuffix(DIFFUSERS_VAE) for name in weights if name.endswith(DIFFUSERS_VAE)}
+    theirs = {name.removesuffix(ORIGINAL_VAE) for name in weights if name.endswith(ORIGINAL_VAE)}
+    front = min(ours or theirs, key=len)
+    own = {_today(name[len(front) :]): value for name, value in weights.items() if name.startswith(front)}
+    return own, bool(ours)
 
 
 def _today(name: str) -> str:

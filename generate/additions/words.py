@@ -3,6 +3,7 @@
 import copy
 import re
 from collections.abc import Mapping, Sequence
+from itertools import count, islice
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from ..steering.arguments import text_model_of
 
 __all__ = ["put_rows", "with_words"]
 
+FIRST = 0xF0000  # of the letters that nothing uses: each stands for a vector, and no word has them
 LEGACY_END = 2  # the end of text in old configurations: transformers then takes the highest token for it
 
 
@@ -22,10 +24,8 @@ def with_words(tokenizer: Any, counts: Mapping[str, int]) -> Any:
     """
     from transformers import AddedToken
 
-    tokens = {
-        " ".join(word.lower().split()): [f"<|added:{place}:{number}|>" for number in range(count)]
-        for place, (word, count) in enumerate(counts.items())
-    }
+    letters = map(chr, count(FIRST))
+    tokens = {" ".join(word.lower().split()): [*islice(letters, each)] for word, each in counts.items()}
     found = copy.deepcopy(tokenizer)
     found.add_tokens([AddedToken(each, normalized=False) for own in tokens.values() for each in own])
     kind = type(found)

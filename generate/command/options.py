@@ -37,7 +37,7 @@ ELSEWHERE = {
 MOST_DRAWN = 1000  # for one picture
 MOST_SAMPLES = 10_000  # in a batch; each has its noise drawn before memory can be seen not to suffice
 
-FILE = click.Path(path_type=Path, dir_okay=False)
+FILE, PLACE = click.Path(path_type=Path, dir_okay=False), click.Path(path_type=Path)
 AT_LEAST_ONE, NOT_NEGATIVE = Whole(min=1), Whole(min=0)
 SHARE = Share(min=0, max=1)
 
@@ -91,6 +91,21 @@ WHAT = [
         type=FILE,
     ),
     option("--recipe", "Take defaults from the [generate] part of this recipe (name or file)."),
+]
+ADDED = [
+    option(
+        "--lora",
+        "A LoRA to add to the model, FILE or FILE:SCALE; several as often as this is given.",
+        multiple=True,
+        metavar="FILE[:SCALE]",
+    ),
+    option(
+        "--textual-inversion",
+        "A file with a word for prompts; the word is the file's name, or its own (`<cat-toy>`).",
+        multiple=True,
+        type=FILE,
+    ),
+    option("--vae", "A VAE in the place of the model's: a file, or a folder.", type=PLACE),
 ]
 TASTE = [
     option(
@@ -238,6 +253,7 @@ OUTPUT = [
 # What `--help` puts above the option of this field and those behind it.
 HEADINGS = {
     "prompt": "What to draw",
+    "lora": "What is added to the model",
     "aesthetic_embedding": "The taste",
     "aesthetic_until": "How the taste is used",
     "ddim_steps": "How it is sampled",
@@ -249,6 +265,6 @@ HEADINGS = {
 
 def generate_options(function: Function) -> Function:
     """Give a command every option of `visunex-generate`, in the order in which `--help` shows them."""
-    for add in reversed(WHAT + TASTE + CONTROL + SAMPLING + MACHINE + OUTPUT):
+    for add in reversed(WHAT + ADDED + TASTE + CONTROL + SAMPLING + MACHINE + OUTPUT):
         function = add(function)
     return function

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..additions.check import check_additions
+from ..additions.wanted import Additions
 from ..errors import GenerateError, UsageError
 from ..families.names import check_device, check_name, check_text_encoder
 from ..families.outline import check_model, outline
@@ -25,6 +27,7 @@ if TYPE_CHECKING:  # torch is not loaded before all that can be wrong without it
 
 __all__ = [
     "Options",
+    "additions_of",
     "check_embedding",
     "check_same_model",
     "check_sizes",
@@ -50,6 +53,10 @@ class Options:
     variant: str | None
     from_image: Path | None
     recipe: str | None
+
+    lora: tuple[str, ...]
+    textual_inversion: tuple[Path, ...]
+    vae: Path | None
 
     aesthetic_embedding: tuple[str, ...]
     aesthetic_steps: int
@@ -233,11 +240,23 @@ def _prompts_again(options: Options, record: ImageRecord) -> tuple[str, ...]:
 
 def _check_model(options: Options) -> None:
     """Raise CheckpointError or UsageError for what is known to be wrong of the model before it is loaded."""
-    check_text_encoder(options.text_encoder, check_model(options.model), options.model)
+    family = check_model(options.model)
+    check_text_encoder(options.text_encoder, family, options.model)
+    check_additions(additions_of(options), family, options.model)
     found = outline(options.model)
     if found is not None:
         check_sizes(options, found)
         check_steps(options.ddim_steps, found.steps)
+
+
+def additions_of(options: Options) -> Additions:
+    """What is to be added to the model. Raises UsageError for what cannot be added as it is asked for."""
+    if options.text_encoder == "openai" and (options.lora or options.textual_inversion):
+        raise UsageError(
+            "--lora and --textual-inversion change the model's own text encoder, and --text-encoder openai "
+            "reads prompts by another: leave one of them out"
+        )
+    return Additions.of(options.lora, options.textual_inversion, options.vae)
 
 
 def check_sizes(options: Options, model: Sized) -> None:

@@ -10,9 +10,11 @@ from PIL import PngImagePlugin
 
 from visunex.base.folders import EMBEDDING
 
+from ..added import AddedFile
 from ..controls import CONTROLS, Climb, Controls
 from ..errors import ImageTextError
 from ..settings import SEEDS, Settings, TextEncoder
+from .additions_text import additions_as_json, additions_from_json, hash_fields, vae_fields, with_tags
 from .infotext import sampler_name, written
 from .texts import texts_in
 
@@ -68,6 +70,7 @@ class ImageRecord:
     run. The settings have the height and width that the image has, and the run's seed; with `own_seed` the
     image has one of its own, which makes it again alone. `climbs` says how each text encoder was moved.
     `cosines` are to the tastes, of the images that this one is the best of, in the order of drawing.
+    `additions` are files that were added to the model.
     """
 
     prompts: tuple[str, ...]
@@ -81,6 +84,7 @@ class ImageRecord:
     controls: Controls | None = None
     climbs: tuple[Climb, ...] = ()
     cosines: tuple[float, ...] = ()
+    additions: tuple[AddedFile, ...] = ()
 
     @property
     def taste(self) -> TasteRecord | None:
@@ -129,6 +133,7 @@ def as_json(record: ImageRecord) -> dict[str, Any]:
         "precision": model.precision,
         "device": model.device,
         "lowvram": model.lowvram,
+        **additions_as_json(record.additions),
         "aesthetic_embedding": taste.name if taste else None,
         "aesthetic_sha256": taste.sha256 if taste else None,
         "aesthetic_steps": taste.steps if taste else 0,
@@ -189,6 +194,7 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
         **{name: found[name] for name in ("prompts", "position", "batch", "versions")},
         "own_seed": "image_seed" in found,
         "cosines": found["best_of"]["cosines"] if "best_of" in found else (),
+        "additions": additions_from_json(found),
         "settings": {
             "steps": found["ddim_steps"],
             "eta": found["ddim_eta"],
@@ -221,6 +227,7 @@ def web_ui_text(record: ImageRecord) -> str:
         "Size": f"{settings.width}x{settings.height}",
         "Model hash": record.model.fingerprint[:10],
         "Model": Path(record.model.name).stem,
+        **vae_fields(record.additions),
     }
     if settings.eta:
         fields["Eta"] = f"{settings.eta:g}"
@@ -230,7 +237,8 @@ def web_ui_text(record: ImageRecord) -> str:
         fields["Clip skip"] = settings.clip_skip
     if taste and taste.name:
         fields |= _aesthetic_fields(taste, record.controls or Controls())
-    return written(record.prompt, settings.negative_prompt, fields)
+    fields |= hash_fields(record.additions, record.prompt, settings.negative_prompt)
+    return written(with_tags(record.prompt, record.additions), settings.negative_prompt, fields)
 
 
 def _aesthetic_fields(taste: TasteRecord, controls: Controls) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from visunex.base.errors import require
 
+from ..additions.put import put
+from ..additions.wanted import Additions
 from ..controls import Climb, Steering, Towards
 from ..errors import SamplingError, UsageError
 from ..families.loading import load
@@ -61,17 +63,20 @@ class Sampler:
         lowvram: bool = False,
         text_encoder: TextEncoder = "model",
         variant: str | None = None,
+        additions: Additions | None = None,
     ) -> "Sampler":
         """Load a Hub name, a diffusers folder, a `.safetensors` or `.ckpt` file, or `visunex-tiny`.
 
         `device` is a torch device, or `auto`: a GPU if there is one. `precision` is `full` (fp32), or
         `autocast`: fp16 on a GPU. `lowvram` keeps only the part at work on the device. `variant` names the
-        files to take of a folder that has several, such as `fp16`. Raises CheckpointError for a model that is
+        files to take of a folder that has several, such as `fp16`. `additions` are LoRAs, textual inversions
+        and a VAE to put into it. Raises CheckpointError for a model that is
         not there or not readable, UsageError for a device that is not there.
         """
         require(name, "name", (str, Path), "a Hub name, a folder or a file")
         with enough_memory("the model", str(device), "a smaller model, or a machine with more memory"):
             model = load(str(name), device=device, precision=precision, lowvram=lowvram, variant=variant)
+            model = put(model, additions) if additions else model
         return cls(model, text_encoder=text_encoder)
 
     def sample(

@@ -70,8 +70,17 @@ def small(outputs: Path, name: str) -> bytes:
 
 
 def form_of(made: Made) -> Form:
-    """What asks for a picture again, on the page, with the untouched one beside it."""
+    """What asks for a picture again, on the page, with the untouched one beside it.
+
+    Raises UsageError for one with additions to its model, which the page has not.
+    """
     record, settings, taste = made.record, made.record.settings, made.record.taste
+    if record.additions:
+        names = ", ".join(Path(file.path).name for file in record.additions)
+        raise UsageError(
+            f"{made.name} was drawn with {names} added to its model, which the page does not do: "
+            "visunex-generate --from-image makes it again"
+        )
     steered = taste is not None and taste.steps > 0
     return Form(
         prompt=record.prompt,

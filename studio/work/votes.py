@@ -183,7 +183,8 @@ def _made_how(made: Made) -> tuple[Any, ...]:
     """What two pictures that are the same have in common."""
     taste, record = made.record.taste, made.record
     steered = (taste.sha256, taste.steps, taste.lr) if taste and taste.steps else None
-    return record.prompt, record.seed, record.model.fingerprint, record.settings, steered
+    added = tuple((file.sha256, file.scale) for file in record.additions)
+    return record.prompt, record.seed, record.model.fingerprint, added, record.settings, steered
 
 
 def _laid(source: str, seed: int, number: int, sides: Sequence[Side], drawn: np.random.Generator) -> Pair:

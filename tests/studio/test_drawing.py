@@ -2,6 +2,7 @@
 
 import shlex
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from visunex.aesthetic_embeddings.errors import EmbeddingError
 from visunex.base.errors import UsageError
+from visunex.generate.added import AddedFile
 from visunex.generate.cli import main
 from visunex.generate.output.png_text import read_record
 from visunex.studio.work.drawing import Artist, Drawn, Form, Progress, arguments, command_line, options_of
@@ -126,6 +128,9 @@ def test_the_gallery_says_what_made_each_and_asks_for_it_again(here: Path, artis
     assert [each.about for each in found] == [
         *("garden, 3 steps · seed 6", "garden, 3 steps · seed 5", "untouched · seed 6", "untouched · seed 5")
     ]
+    file = AddedFile(kind="vae", path="/models/other.vae.pt", sha256="0" * 64, short_hash="0")
+    with pytest.raises(UsageError, match=r"other\.vae\.pt added to its model, which the page does not do"):
+        form_of(replace(found[0], record=replace(found[0].record, additions=(file,))))
     again = form_of(found[0])
     assert (again.prompt, again.negative, again.seed, again.scale) == ("a castle at night", "fog", 6, 3.0)
     made = drawn(artist, again)

@@ -142,10 +142,18 @@ def test_two_of_one_word_and_files_that_are_none(sd1: Any, tmp_path: Path) -> No
         {"string_to_param": {"*": torch.ones(1, 64), "+": torch.ones(1, 64)}}, two := tmp_path / "two.pt"
     )
     torch.save({"string_to_param": {"*": print}}, code := tmp_path / "code.pt")
+    torch.save(torch.ones(1, 64), bare := tmp_path / "bare.pt")
+    torch.save({"string_to_token": {"*": 265}, "name": "x"}, lost := tmp_path / "lost.pt")
     (word := tmp_path / " .pt").write_bytes(path.read_bytes())
     for files, kind, said in (
         ([path, path], AdditionError, "is a second textual inversion called my-style"),
         ([two], AdditionError, "with 2 words, and one is taken"),
+        (
+            [bare],
+            AdditionError,
+            "is an aesthetic embedding, no textual inversion: give it to --aesthetic_emb",
+        ),
+        ([lost], AdditionError, "no rows of floating-point numbers"),
         ([code], CheckpointError, "asks for code to be run"),
         ([word], AdditionError, "has no word for prompts"),
     ):

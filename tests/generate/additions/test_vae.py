@@ -102,7 +102,7 @@ def test_refused_by_name(sd1: Any, xl: Any, other: AutoencoderKL, tmp_path: Path
         (sd1, "fewer.safetensors", AdditionError, "it has 4 pixels for a latent"),
         (sd1, "tiny", AdditionError, "another kind .AutoencoderTiny."),
         (sd1, "half.safetensors", CheckpointError, "is not a whole VAE"),
-        (sd1, "lora.safetensors", AdditionError, "is a LoRA, not a VAE"),
+        (sd1, "lora.safetensors", AdditionError, "is a LoRA, no VAE"),
         (sd1, "empty", AdditionError, "is no folder of a VAE"),
         (sd1, "missing.safetensors", AdditionError, "No such file"),
     ):

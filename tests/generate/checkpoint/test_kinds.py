@@ -29,7 +29,8 @@ SD1 = {
     "first_stage_model.decoder.conv_in.weight": (8, 4, 3, 3),
     "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight": (8, 768),
 }
-LORA, BESIDE, MODEL, PART = "merge it into", "works beside a model", "leave it out", "that it is a part of"
+BESIDE, MODEL, PART = "works beside a model", "leave it out", "that it is a part of"
+LORA, WORD, VAE, MERGED = "to --lora", "to --textual-inversion", "to --vae", "merge it into"
 FROM = "that it was made from"
 
 
@@ -113,11 +114,11 @@ WEIGHTS: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
         LORA,
     ),
     "LoRA, diffusers later": ({"unet.down_blocks.0.to_q.lora.up.weight": (4, 8)}, "a LoRA", LORA),
-    "LoHa": ({"lora_unet_down_x.hada_w1_a": (4, 8), "lora_unet_down_x.alpha": (1,)}, "a LyCORIS", LORA),
-    "LoKr": ({"lora_unet_down_x.lokr_w1": (4, 8)}, "a LyCORIS", LORA),
-    "textual inversion, web UI": ({"emb_params": (3, 768)}, "a textual inversion", BESIDE),
-    "textual inversion, diffusers": ({"<cat-toy>": (768,)}, "a textual inversion", BESIDE),
-    "textual inversion, SDXL": ({"clip_g": (2, 1280), "clip_l": (2, 768)}, "a textual inversion", BESIDE),
+    "LoHa": ({"lora_unet_down_x.hada_w1_a": (4, 8), "lora_unet_down_x.alpha": (1,)}, "a LyCORIS", MERGED),
+    "LoKr": ({"lora_unet_down_x.lokr_w1": (4, 8)}, "a LyCORIS", MERGED),
+    "textual inversion, web UI": ({"emb_params": (3, 768)}, "a textual inversion", WORD),
+    "textual inversion, diffusers": ({"<cat-toy>": (768,)}, "a textual inversion", WORD),
+    "textual inversion, SDXL": ({"clip_g": (2, 1280), "clip_l": (2, 768)}, "a textual inversion", WORD),
     "IP-Adapter": ({"image_proj.proj.weight": (8, 8), "ip_adapter.1.to_k_ip.weight": (8, 8)}, "IP-", BESIDE),
     "ControlNet": ({"control_model.time_embed.0.weight": (8, 8)}, "a ControlNet", BESIDE),
     "ControlNet of diffusers": (
@@ -127,8 +128,8 @@ WEIGHTS: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
     ),
     "T2I-Adapter": ({"adapter.body.0.resnets.0.block1.weight": (8, 8)}, "a T2I-Adapter", BESIDE),
     "AnimateDiff": ({"down_blocks.0.motion_modules.0.x.pe": (1, 8)}, "AnimateDiff", BESIDE),
-    "VAE": ({"decoder.conv_in.weight": (8, 4, 3, 3), "encoder.mid.attn_1.q.bias": (8,)}, "a VAE alone", PART),
-    "VAE, prefixed": ({"first_stage_model.decoder.conv_in.weight": (8, 4, 3, 3)}, "a VAE alone", PART),
+    "VAE": ({"decoder.conv_in.weight": (8, 4, 3, 3), "encoder.mid.attn_1.q.bias": (8,)}, "a VAE alone", VAE),
+    "VAE, prefixed": ({"first_stage_model.decoder.conv_in.weight": (8, 4, 3, 3)}, "a VAE alone", VAE),
     "UNet": ({name: SD1[name] for name in SD1 if name.startswith(UNET)}, "a UNet alone", PART),
     "UNet of diffusers": (
         {"conv_in.weight": (8, 4, 3, 3), "mid_block.resnets.0.conv1.bias": (8,)},
@@ -159,7 +160,7 @@ NESTED: dict[str, tuple[Any, str, str]] = {
     ),
     "Real-ESRGAN": ({"params_ema": {"conv_first.weight": torch.zeros(8, 3, 3, 3)}}, "an upscaler", BESIDE),
     "IP-Adapter, .bin": ({"image_proj": {"x": torch.zeros(2)}, "ip_adapter": {}}, "an IP-Adapter", BESIDE),
-    "hypernetwork": ({768: ({}, {}), "layer_structure": [1, 2, 1]}, "a hypernetwork", LORA),
+    "hypernetwork": ({768: ({}, {}), "layer_structure": [1, 2, 1]}, "a hypernetwork", MERGED),
     "ours": (torch.zeros(1, 768), "an aesthetic embedding", "--aesthetic_embedding"),
     "optimizer": ({"state": {}, "param_groups": []}, "a trainer's state", "weights that the trainer saved"),
     "nothing": ({}, "a dict of 0 things", "safetensors"),
@@ -263,7 +264,7 @@ FOLDERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "Flux": ({"model_index.json": {"_class_name": "FluxPipeline"}}, "a Flux model", MODEL),
     "another": ({"transformer/config.json": {}}, "a diffusion transformer", MODEL),
     "UNet": ({"config.json": unet_config()}, "a UNet alone", PART),
-    "VAE": ({"config.json": {"_class_name": "AutoencoderKL"}}, "a VAE alone", PART),
+    "VAE": ({"config.json": {"_class_name": "AutoencoderKL"}}, "a VAE alone", VAE),
     "ControlNet": ({"config.json": {"_class_name": "ControlNetModel"}}, "a ControlNet", BESIDE),
     "CLIP": ({"config.json": {"architectures": ["CLIPModel"]}}, "a CLIP model", "visunex-data"),
     "open_clip": ({"open_clip_config.json": {}}, "a CLIP model", "visunex-data"),

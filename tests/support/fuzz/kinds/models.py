@@ -158,3 +158,60 @@ def _load_clip(path: Path) -> None:
 
     load_image_encoder(f"local-dir:{path.parent}", device="cpu")
     load_text_encoder(f"local-dir:{path.parent}", device="cpu")
+
+
+@functools.cache
+def _tiny() -> Any:
+    from visunex.generate.families.loading import load
+
+    return load("visunex-tiny", device="cpu")
+
+
+def _added(**files: Any) -> None:
+    from visunex.generate.additions import Additions, added
+
+    changed = added(_tiny(), Additions.of(**files))
+    assert all(value.isfinite().all() for value in changed.text_encoder.state_dict().values())
+    changed.tokenizer("x, a castle", padding="max_length", max_length=77, truncation=True)
+
+
+def _loras(_: Path) -> Iterable[Seed]:
+    width = _tiny().text_encoder.config.hidden_size
+    down, up, alpha = torch.ones(1, width), torch.ones(width, 1), torch.tensor(2.0)
+    layer = "text_model.encoder.layers.0.self_attn.q_proj"
+    kohya = f"lora_te_{layer.replace('.', '_')}"
+    pairs = {f"{kohya}.lora_down.weight": down, f"{kohya}.lora_up.weight": up, f"{kohya}.alpha": alpha}
+    yield from _safetensors(pairs, "x.safetensors")
+    yield from _pickled({"state_dict": pairs}, "x.pt")
+    name = f"text_encoder.{layer}"
+    yield from _safetensors({f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}, "x.safetensors")
+
+
+@loader("LoRA", _loras, share=0.3)
+def _lora(path: Path) -> None:
+    _added(loras=[path])
+
+
+def _inversions(_: Path) -> Iterable[Seed]:
+    rows = torch.ones(2, _tiny().text_encoder.config.hidden_size)
+    parameters = torch.nn.ParameterDict({"*": torch.nn.Parameter(rows)})
+    for held in ({"*": rows}, parameters):
+        yield from _pickled({"string_to_token": {"*": 265}, "string_to_param": held, "name": "x"}, "x.pt")
+    yield from _safetensors({"<x>": rows[0]}, "x.safetensors")
+    yield from _safetensors({"emb_params": rows}, "x.safetensors")
+
+
+@loader("textual inversion", _inversions, share=0.3)
+def _inversion(path: Path) -> None:
+    _added(textual_inversions=[path])
+
+
+def _vae_folder(folder: Path) -> Iterable[Seed]:
+    from visunex.demo.tiny import SD_FOLDER
+
+    return _copied(SD_FOLDER / "vae", folder / "vae")
+
+
+@loader("VAE folder", _vae_folder, share=0.05)
+def _vae(path: Path) -> None:
+    _added(vae=path.parent)

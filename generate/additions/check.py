@@ -1,0 +1,31 @@
+"""What can be said of additions before a model is loaded: whether they can be read, and be for its family."""
+
+from ..checkpoint.kinds import Family
+from .files import INVERSION, LORA, VAE, check_file, file_of_vae, shapes_in
+from .kinds import NAMES, check_inversion, check_lora, check_vae, family_of_lora, require_family
+from .wanted import Additions
+
+__all__ = ["check_additions"]
+
+
+def check_additions(additions: Additions, family: Family | None, model: str) -> None:
+    """Raise AdditionError for files that are not there, are something else, or are for another family.
+
+    `family` is None where nothing is certain of the model. What torch's files hold is told as they are read.
+    """
+    for lora in additions.loras:
+        check_file(lora.path, LORA)
+        if (shapes := shapes_in(lora.path)) is not None:
+            check_lora(lora.path, shapes)
+            if family:
+                require_family(lora.path, "a LoRA", family_of_lora(shapes), family, model)
+    for path in additions.textual_inversions:
+        check_file(path, INVERSION)
+        if (shapes := shapes_in(path)) is not None:
+            check_inversion(path, shapes)
+            if family and {"clip_l", "clip_g"} & shapes.keys():
+                require_family(path, "a textual inversion", NAMES["sdxl"], family, model)
+    if additions.vae is not None:
+        check_file(file := file_of_vae(additions.vae), VAE)
+        if (shapes := shapes_in(file)) is not None:
+            check_vae(file, shapes)
