@@ -4,13 +4,26 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 from visunex.base.errors import UsageError, described, require_number
 
 from .taste import Taste
 
-__all__ = ["CONTROLS", "MOST_STEPS", "Climb", "Controls", "ControlsError", "Steering", "Towards", "pairs_of"]
+__all__ = [
+    "CONTROLS",
+    "MOST_STEPS",
+    "Climb",
+    "Controls",
+    "ControlsError",
+    "Method",
+    "Steering",
+    "Towards",
+    "pairs_of",
+]
+
+# How a taste gets into a picture: by steps of the text encoders, or in the place of SDXL's pooled vector.
+Method = Literal["steer", "pooled"]
 
 # Fields of `Controls`, and the command's options and keys of a PNG that they are.
 CONTROLS = {
@@ -144,16 +157,24 @@ class Steering:
 
     What is climbed is the sum of the cosines to the tastes, each times its weight: of two weights only the
     ratio counts, and a taste of a negative one is moved away from. Steps and their rate are the first
-    taste's. Raises ControlsError for no taste, and weights that are none.
+    taste's. `method` is by steps of the text encoders; `pooled` takes no steps, but one taste as an image's
+    vector, which counts by the controls' `blend`. Raises ControlsError for no taste, and
+    weights that are none.
     """
 
     tastes: tuple[tuple[Taste, float], ...]
     controls: Controls = field(default_factory=Controls)
+    method: Method = "steer"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tastes", tuple(pairs_of(self.tastes)))
         if not self.tastes:
             raise ControlsError("there is no taste to steer towards: give one, or None")
+        if self.method != "steer" and [weight for _, weight in self.tastes] != [1]:
+            raise ControlsError(
+                f"method {self.method} takes one taste: mix several with `visunex-data embeddings mix`, and "
+                "weigh it by the weight of the whole"
+            )
 
     @classmethod
     def of(cls, given: "Steering | Towards | None") -> "Steering | None":
@@ -175,13 +196,13 @@ class Steering:
     @property
     def idle(self) -> bool:
         """Whether prompts are left as they are."""
-        return not self.steps or self.controls.idle
+        return (self.method == "steer" and not self.steps) or self.controls.idle
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells its conditioning from another's of the same prompt."""
         each = tuple((taste.digest, taste.steps, taste.lr, weight) for taste, weight in self.tastes)
-        return (each, replace(self.controls, begin=0.0, end=1.0))
+        return (self.method, each, replace(self.controls, begin=0.0, end=1.0))
 
 
 def pairs_of(given: Any) -> Iterator[tuple[Taste, float]]:

@@ -263,6 +263,7 @@ def record_of(
         ),
         tastes=tuple(_taste_record(*pair) for pair in steering.tastes) if steering else (),
         controls=steering.controls if steering else None,
+        method=steering.method if steering else "steer",
         climbs=batch.climbs[position] if batch.climbs else (),
         versions=versions(),
         additions=model.additions,

@@ -53,8 +53,8 @@ class ImageVector:
         length = otherwise if self.length is None else self.length
         if length is None:
             raise UsageError(
-                f"nothing says how long one image's vector of {self.name}'s CLIP is: give length=, or an "
-                "embedding that `visunex-data encode` made, whose .json says it (image_norm)"
+                f"nothing says how long one image's vector of {self.name}'s CLIP is: give an embedding that "
+                "`visunex-data encode` made, whose .json says it (image_norm), or in Python length="
             )
         return self.unit * length
 

@@ -78,6 +78,7 @@ def _ours(record: ImageRecord) -> Again:
         "rng": settings.rng,
         "prediction": settings.prediction,
         "clip_skip": settings.clip_skip,
+        "method": record.method,
         **{option: getattr(controls, name) for name, option in CONTROLS.items()},
         "prompt_syntax": settings.prompt_syntax,
         "precision": "full" if model.precision == "float32" else "autocast",

@@ -9,6 +9,7 @@ import click
 from visunex.base.console import proxy_option
 
 from ..settings import DEFAULT_MODEL
+from .method import METHODS
 from .values import Finite, Folder, Names, Numbers, Share, Shares, Whole
 
 __all__ = ["ELSEWHERE", "HEADINGS", "generate_options"]
@@ -117,6 +118,12 @@ TASTE = [
     ),
     option("--aesthetic_steps", "Steps towards the taste; 0: none.", type=NOT_NEGATIVE, default=10),
     option("--aesthetic_lr", "Length of each such step.", type=Finite(), default=1e-4),
+    option(
+        "--method",
+        "How the taste gets in: by steps of the text encoder, or in SDXL's pooled vector.",
+        type=click.Choice(METHODS),
+        default="steer",
+    ),
     option(
         "--text-encoder",
         "The text encoder of Stable Diffusion 1.x to personalise: its own, or OpenAI's as the original did.",

@@ -18,9 +18,11 @@ from ..sampling.sizes import Sized, check_steps, latent_shape
 from ..settings import Precision, Prediction, PromptSyntax, SeedOf, Settings, TextEncoder
 from ..syntax.changes import sections_of
 from ..syntax.lines import prompts_in
+from .method import check_method
 from .variants import named_tastes, variants_of
 
 if TYPE_CHECKING:  # torch is not loaded before all that can be wrong without it is told
+    from ..checkpoint.kinds import Family
     from ..controls import Steering
     from ..families.model import Model
     from ..job import Job
@@ -61,6 +63,7 @@ class Options:
     aesthetic_embedding: tuple[str, ...]
     aesthetic_steps: int
     aesthetic_lr: float
+    method: Literal["steer", "pooled", "unclip"]
     text_encoder: TextEncoder
     best_of: int
     sweep_steps: tuple[int, ...] | None
@@ -145,7 +148,7 @@ def job_of(
     rows = named_tastes(options)
     if not record:
         _check_best_of(options, rows)
-    _check_model(options)
+    check_method(options, _check_model(options))
     variants = variants_of(options, rows)
     check_folder(options.outdir if options.skip_save else options.outdir / SAMPLES)
     from ..job import Job
@@ -238,8 +241,11 @@ def _prompts_again(options: Options, record: ImageRecord) -> tuple[str, ...]:
     return (*record.prompts[:position], _prompt(options), *record.prompts[position + 1 :])
 
 
-def _check_model(options: Options) -> None:
-    """Raise CheckpointError or UsageError for what is known to be wrong of the model before it is loaded."""
+def _check_model(options: Options) -> "Family | None":
+    """Raise CheckpointError or UsageError for what is known to be wrong of the model before it is loaded.
+
+    Its family, where that is certain already.
+    """
     family = check_model(options.model)
     check_text_encoder(options.text_encoder, family, options.model)
     check_additions(additions_of(options), family, options.model)
@@ -247,6 +253,7 @@ def _check_model(options: Options) -> None:
     if found is not None:
         check_sizes(options, found)
         check_steps(options.ddim_steps, found.steps)
+    return family
 
 
 def additions_of(options: Options) -> Additions:

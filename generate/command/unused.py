@@ -10,6 +10,15 @@ from ..controls import CONTROLS
 
 __all__ = ["unused"]
 
+# Controls of steps alone.
+STEERED = (
+    "aesthetic_until",
+    "aesthetic_slerp",
+    "aesthetic_text",
+    "aesthetic_text_negative",
+    "aesthetic_text_angle",
+)
+
 Condition = Callable[["Options"], bool]
 
 
@@ -18,7 +27,8 @@ def _no_taste(options: "Options") -> bool:
 
 
 def _no_steps(options: "Options") -> bool:
-    return not (any(options.sweep_steps) if options.sweep_steps else options.aesthetic_steps)
+    steps = any(options.sweep_steps) if options.sweep_steps else options.aesthetic_steps
+    return options.method == "steer" and not steps
 
 
 def _is_sweep(options: "Options") -> bool:
@@ -71,6 +81,12 @@ TABLE: tuple[tuple[tuple[str, ...], Condition, str], ...] = (
         ("aesthetic_embedding", "sweep_embeddings"),
         lambda o: _no_steps(o) and not _no_taste(o) and o.best_of == 1,
         "with --aesthetic_steps 0",
+    ),
+    (("method",), _no_taste, "without --aesthetic_embedding"),
+    (
+        ("aesthetic_steps", "aesthetic_lr", *STEERED),
+        lambda o: o.method != "steer" and not _no_taste(o),
+        "beside --method, which takes no steps",
     ),
     (("scheduler",), lambda o: o.plms, "beside --plms"),
     (("prompt",), lambda o: o.from_file is not None and o.from_image is None, "beside --from-file"),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from visunex.base.folders import EMBEDDING
 
@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..taste import Taste, space_named
 
 if TYPE_CHECKING:
+    from ..controls import Method
     from ..job import Variant
     from .request import Options
 
@@ -96,13 +97,14 @@ def variants_of(options: "Options", rows: Sequence[Sequence[Named]]) -> "tuple[V
     labels = labels_of([" ".join(name for name, _ in row) for row in rows])
     tastes = list(zip(loaded, labels, strict=True))
     steps = list(dict.fromkeys(options.sweep_steps or ())) or [options.aesthetic_steps]
+    steps = steps if options.method == "steer" else [0]
     weights = list(dict.fromkeys(options.sweep_weights or ())) or [controls.blend]
     found = []
     for (pairs, label), count, weight in product(tastes, steps, weights):
         headings = [label if options.sweep_embeddings else ""]
         headings += [f"{count} steps"] if options.sweep_steps else []
         headings += [f"weight {weight:g}"] if options.sweep_weights else []
-        steering = _steering(pairs, count, replace(controls, blend=weight))
+        steering = _steering(options, pairs, count, replace(controls, blend=weight))
         found.append(_variant(steering, [text for text in headings if text] or [label]))
     return tuple(found)
 
@@ -111,10 +113,13 @@ def _loaded(options: "Options", name: str) -> Taste:
     return Taste.load(name, lr=options.aesthetic_lr, space=options.aesthetic_space)
 
 
-def _steering(pairs: Sequence[tuple[Taste, float]], steps: int, controls: Controls) -> Steering | None:
+def _steering(
+    options: "Options", pairs: Sequence[tuple[Taste, float]], steps: int, controls: Controls
+) -> Steering | None:
     if not pairs:
         return None
-    return Steering(tuple((replace(taste, steps=steps), weight) for taste, weight in pairs), controls)
+    tastes = tuple((replace(taste, steps=steps), weight) for taste, weight in pairs)
+    return Steering(tastes, controls, cast("Method", options.method))
 
 
 def _variant(steering: Steering | None, headings: Sequence[str]) -> "Variant":

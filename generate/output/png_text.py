@@ -11,7 +11,7 @@ from PIL import PngImagePlugin
 from visunex.base.folders import EMBEDDING
 
 from ..added import AddedFile
-from ..controls import CONTROLS, Climb, Controls
+from ..controls import CONTROLS, Climb, Controls, Method
 from ..errors import ImageTextError
 from ..settings import SEEDS, Settings, TextEncoder
 from .additions_text import additions_as_json, additions_from_json, hash_fields, vae_fields, with_tags
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 JSON_KEY, WEB_UI_KEY = "visunex", "parameters"
-TASTES_KEY = "aesthetic_tastes"
+TASTES_KEY, METHOD_KEY = "aesthetic_tastes", "aesthetic_method"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,7 @@ class ImageRecord:
     versions: dict[str, str]
     own_seed: bool = False
     controls: Controls | None = None
+    method: Method = "steer"
     climbs: tuple[Climb, ...] = ()
     cosines: tuple[float, ...] = ()
     additions: tuple[AddedFile, ...] = ()
@@ -146,7 +147,7 @@ def as_json(record: ImageRecord) -> dict[str, Any]:
 
 def _beside(record: ImageRecord) -> dict[str, Any]:
     """Of the tastes and controls what is not as in the first release."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {} if record.method == "steer" else {METHOD_KEY: record.method}
     if [taste.weight for taste in record.tastes] not in ([], [1.0]):
         parts = ("name", "sha256", "path", "weight")
         found[TASTES_KEY] = [{part: getattr(taste, part) for part in parts} for taste in record.tastes]
@@ -213,6 +214,7 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
         },
         "tastes": [] if taste["name"] is None else tastes,
         "controls": None if taste["name"] is None else controls,
+        "method": found.get(METHOD_KEY, "steer"),
     }
 
 
@@ -235,7 +237,7 @@ def web_ui_text(record: ImageRecord) -> str:
         fields |= {"Batch size": settings.samples, "Batch pos": record.position}
     if settings.clip_skip != 1:
         fields["Clip skip"] = settings.clip_skip
-    if taste and taste.name:
+    if taste and taste.name and record.method == "steer":
         fields |= _aesthetic_fields(taste, record.controls or Controls())
     fields |= hash_fields(record.additions, record.prompt, settings.negative_prompt)
     return written(with_tags(record.prompt, record.additions), settings.negative_prompt, fields)

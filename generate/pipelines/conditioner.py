@@ -10,6 +10,7 @@ from torch import Tensor
 
 from visunex.aesthetic_embeddings.space import space_said
 
+from ..adapters import pooled
 from ..controls import Steering, Towards
 from ..errors import UsageError
 from ..families.names import check_text_encoder
@@ -59,9 +60,11 @@ class Conditioner:
         CheckpointError where the text projection cannot be had.
         """
         steering = Steering.of(towards)
-        if steering is not None and (steering.idle or not text.strip()):
+        if steering is not None and (steering.idle or (steering.method == "steer" and not text.strip())):
             steering = None
         key = (syntax, text, clip_skip, *(steering.key if steering else ()))
+        if steering is not None and steering.method != "steer":
+            return self._once(key, lambda: self._as_image(text, clip_skip, syntax, steering))
         if syntax == "webui":
             return self._once(key, lambda: self._in_chunks(self._reading, text, clip_skip, steering, on_step))
         if steering is None:
@@ -82,8 +85,12 @@ class Conditioner:
         CheckpointError where an encoder brings no text projection and none fits it.
         """
         steering = Steering.of(towards)
-        if steering is not None and not steering.idle:
+        if steering is None or steering.idle:
+            return
+        if steering.method == "steer":
             self._how(self._reading, steering)
+        else:
+            self.prompt("", steering)
 
     def tokens(self, text: str) -> Tensor:
         """The first text encoder's token ids `[1, L]` on the model's device, cut and padded to its length."""
@@ -131,6 +138,18 @@ class Conditioner:
         how = replace(self._how(encoders, steering), on_step=on_step)
         moved, climbs = encoders.moved(found, {"prompt": [text]}, how)
         return Conditioning(moved["prompt_embeds"], moved.get("pooled_prompt_embeds"), (tuple(climbs[0]),))
+
+    def _as_image(self, text: str, clip_skip: int, syntax: PromptSyntax, steering: Steering) -> Conditioning:
+        """The plain conditioning with the taste as an image's vector, where the model takes such."""
+        plain = self.prompt(text, clip_skip=clip_skip, syntax=syntax)
+        if plain.pooled is None:
+            raise UsageError(
+                f"{self.model.name} takes no pooled vector, SDXL does: steer it (--method steer)"
+            )
+        own = {"pooled_prompt_embeds": plain.pooled}
+        weight = steering.controls.blend
+        given = pooled(self.pipe, None, steering.taste, weight=weight, conditioning=own)
+        return replace(plain, pooled=given["pooled_prompt_embeds"])
 
     def _negative(self, text: str, clip_skip: int) -> Conditioning:
         # None is the empty prompt, for which some models take zeros.
