@@ -287,5 +287,5 @@ def record_in(path: Path, text: str) -> ImageRecord:
     """The record that the text of the image at `path` is. Raises ImageTextError."""
     try:
         return from_json(text)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):  # values of any type may stand where others are looked for
         raise ImageTextError(f"{path} says how it was made in a form that this version cannot read") from None

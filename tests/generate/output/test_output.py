@@ -164,6 +164,11 @@ def noted(path: Path, **text: str) -> Path:
         ({"visunex": json.dumps(as_json(RECORD) | {"position": -1})}, "cannot read"),
         ({"visunex": json.dumps(as_json(RECORD) | {"batch": -1})}, "cannot read"),
         ({"visunex": json.dumps(as_json(RECORD) | {"rng": "dice"})}, "cannot read"),
+        *(
+            ({"visunex": json.dumps(as_json(RECORD) | {key: value})}, "cannot read")
+            for key in ("best_of", "aesthetic_tastes")
+            for value in (3, "many", [3], {"cosines": 3}, {"cosines": ["near"]})
+        ),
         ({"visunex": "[" * 100_000}, "cannot read"),
         ({"visunex": "[1]"}, "cannot read"),
     ],
