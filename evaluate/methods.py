@@ -11,7 +11,7 @@ from PIL import Image
 
 from visunex.base.files import fingerprint
 from visunex.export.make import Wanted, make
-from visunex.generate import Sampler, Taste
+from visunex.generate import Sampler, Settings, Taste
 from visunex.generate.additions import Additions, added
 
 from .encoders import Encoders
@@ -52,7 +52,12 @@ class Drawer:
 
     def name(self, setting: Setting) -> str:
         """What pictures of a setting are called: by what they are made of, and a hash of all of it."""
-        sampling = {**vars(self._request.sampling), "seed": None, "samples": None}
+        plain, sampling = vars(Settings()), vars(self._request.sampling)
+        sampling = {
+            name: value
+            for name, value in sampling.items()
+            if value != plain[name] and name not in ("seed", "samples")
+        }
         made_of = [VERSION, self._sampler.model.fingerprint, sampling, setting.method, setting.strength]
         if setting.method != PLAIN:
             made_of += [self._taste(setting).digest, self._request.lr]
