@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from PIL import Image
 from visunex.aesthetic_embeddings import load
 from visunex.demo.colours import flower_share
 from visunex.demo.tiny import CLIP_FOLDERS
+from visunex.evaluate import judges
 from visunex.evaluate.cli import main
 from visunex.generate import Taste
+from visunex.pipeline.score import Head, predictors
+from visunex.pipeline.score.head import Layer
 from visunex.pipeline.vectors.store import read_vectors
 
 
@@ -150,3 +154,23 @@ def test_a_run_that_only_its_own_encoder_saw_is_encoded_for_the_judge(
     for row, before in zip(pq.read_table(out / "results.parquet").to_pylist(), done[1], strict=True):
         for name in ("taste:visunex-judge", "clip_i:visunex-judge"):
             assert row[name] == pytest.approx(before[name], abs=1e-5)
+
+
+def test_scores_are_the_predictors_own_of_the_pictures_vectors(
+    done: tuple[Path, list[dict[str, Any]]], run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Predictors of the tiny encoder's vectors, one linear map each: 5, and three times the first number."""
+    kernel = np.eye(768)[:, :1] * 3
+    entries = {name: replace(each, model=("visunex-tiny", "")) for name, each in predictors().items()}
+    monkeypatch.setattr(judges, "predictors", lambda: entries)
+    monkeypatch.setattr(judges, "load", lambda _: Head((Layer(kernel, np.array([5.0])),)))
+    out = shutil.copytree(done[0], tmp_path / "out")
+    again = CliRunner().invoke(
+        main, [*map(str, asked(run, done[0].parent / "prompts.txt")), "--outdir", str(out)]
+    )
+    assert again.exit_code == 0, again.output
+    rows = pq.read_table(out / "results.parquet").to_pylist()
+    images = [Image.open(out / row["image"]).convert("RGB") for row in rows]
+    seen, _ = units("visunex-tiny", images, ["a castle"])
+    for name in ("V1", "V2", "sac"):
+        assert [row[name] for row in rows] == pytest.approx((5 + 3 * seen[:, 0]).tolist(), abs=1e-4)
