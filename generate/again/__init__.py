@@ -2,7 +2,7 @@
 
 Reads PNG, JPEG, WebP and AVIF files, and keeps which models were named on this machine. A text may be a
 stranger's: its values are checked as options are, what they cost is bounded, and nothing is loaded because an
-image names it. May import `output`, `sampling`, `settings`, `taste` and below.
+image names it. May import `output`, `sampling`, `settings`, `syntax`, `taste` and below.
 """
 
 from typing import TYPE_CHECKING

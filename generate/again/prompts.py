@@ -3,14 +3,14 @@
 import re
 
 from ..errors import UsageError
-from ..syntax import resolved, weighted
+from ..syntax import as_letters, resolved, weighted
 
 __all__ = ["Found", "of_comfyui", "of_novelai", "of_web_ui"]
 
 STRONGER = 1.05  # of a pair of NovelAI's braces; its square brackets divide by it
 
-_SQUARE = re.compile(r"[\[\]]")
 _CAPITALS = re.compile(r"\b(?:BREAK|AND)\b")  # words to all but the web UI
+_AND_SQUARE = re.compile(rf"[\[\]]|{_CAPITALS.pattern}")
 _PARTS = re.compile(r"-?\d{1,3}(?:\.\d{1,9})?::|::|[{}\[\]()\\]|[^{}\[\]()\\:\d-]+|.", re.DOTALL)
 _CLOSES = {"}": "{", "]": "[", "::": "::"}
 _FACTORS = {"{": f"{STRONGER}", "[": f"{1 / STRONGER:.6f}"}
@@ -27,13 +27,13 @@ def of_web_ui(text: str) -> Found:
 
 def of_comfyui(text: str) -> Found:
     """A prompt of ComfyUI, which has round brackets alone."""
-    return _with_remark(_as_words(_SQUARE.sub(r"\\\g<0>", text)), "ComfyUI")
+    return _with_remark(as_letters(text, _AND_SQUARE), "ComfyUI")
 
 
 def of_novelai(text: str) -> Found:
     """A prompt of NovelAI: `{word}`, `[word]` and `1.2::word::` are emphasis, round brackets letters."""
     frames: list[tuple[str, list[str]]] = [("", [])]
-    for part in _PARTS.findall(_as_words(text)):
+    for part in _PARTS.findall(as_letters(text, _CAPITALS)):
         opened, inner = frames[-1]
         if part in _CLOSES and (opened == _CLOSES[part] or (part == "::" and opened.endswith("::"))):
             frames.pop()
@@ -42,18 +42,11 @@ def of_novelai(text: str) -> Found:
         elif part in _FACTORS or (part.endswith("::") and part != "::"):
             frames.append((part, []))
         else:
-            inner.append(_letters(part))
-    words = "".join("".join((_letters(opened), *inner)) for opened, inner in frames)  # never closed: letters
+            inner.append(as_letters(part))
+    words = "".join(
+        "".join((as_letters(opened), *inner)) for opened, inner in frames
+    )  # never closed: letters
     return _with_remark(words, "NovelAI")
-
-
-def _letters(text: str) -> str:
-    return f"\\{text}" if text in ("(", ")", "[", "]", "\\") else text
-
-
-def _as_words(text: str) -> str:
-    """The text with what are commands to the web UI in small letters, which read the same."""
-    return _CAPITALS.sub(lambda match: match[0].lower(), text)
 
 
 def _with_remark(text: str, program: str) -> Found:

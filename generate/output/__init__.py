@@ -1,7 +1,7 @@
 """Images on disk: numbered files, what they say of themselves, and grids of them.
 
 Writes `samples/00000.png` and `grid-0000.png` and on, and reads the text of PNGs. May import `errors`,
-`settings` and `base`.
+`settings`, `syntax` and `base`.
 """
 
 from typing import TYPE_CHECKING

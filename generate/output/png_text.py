@@ -14,6 +14,7 @@ from ..added import AddedFile
 from ..controls import CONTROLS, Climb, Controls, Method
 from ..errors import ImageTextError
 from ..settings import SEEDS, Settings, TextEncoder
+from ..syntax import as_letters
 from .additions_text import additions_as_json, additions_from_json, hash_fields, vae_fields, with_tags
 from .infotext import sampler_name, written
 from .texts import texts_in
@@ -240,7 +241,9 @@ def web_ui_text(record: ImageRecord) -> str:
     if taste and taste.name and record.method == "steer":
         fields |= _aesthetic_fields(taste, record.controls or Controls())
     fields |= hash_fields(record.additions, record.prompt, settings.negative_prompt)
-    return written(with_tags(record.prompt, record.additions), settings.negative_prompt, fields)
+    prompts = (record.prompt, settings.negative_prompt)
+    wanted, unwanted = prompts if settings.prompt_syntax == "webui" else map(as_letters, prompts)
+    return written(with_tags(wanted, record.additions), unwanted, fields)
 
 
 def _aesthetic_fields(taste: TasteRecord, controls: Controls) -> dict[str, Any]:

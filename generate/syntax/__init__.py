@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from .emphasis import weigh as weigh
     from .lines import options_in as options_in
     from .weights import Piece as Piece
+    from .weights import as_letters as as_letters
     from .weights import weighted as weighted
 
 __all__ = [
     "Chunk",
     "Piece",
     "Resolved",
+    "as_letters",
     "chunks_of",
     "options_in",
     "resolved",
@@ -37,6 +39,7 @@ __getattr__, __dir__ = public(
         "Chunk": "chunks",
         "Piece": "weights",
         "Resolved": "changes",
+        "as_letters": "weights",
         "options_in": "lines",
         "chunks_of": "chunks",
         "resolved": "changes",

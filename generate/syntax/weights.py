@@ -7,7 +7,7 @@ from itertools import groupby
 
 from ..errors import UsageError
 
-__all__ = ["Piece", "Section", "weighted"]
+__all__ = ["Piece", "Section", "as_letters", "weighted"]
 
 STRONGER = 1.1  # of a pair of round brackets without a number; square ones divide by it
 MOST_WEIGHT = 1e6
@@ -19,6 +19,7 @@ _PARTS = re.compile(
     r"|[()\[\]]|[^\\()\[\]:]+|:"
 )
 _BREAK = re.compile(r"\bBREAK\b")
+_MEANT = re.compile(r"[()\[\]\\]|\b(?:BREAK|AND)\b")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,14 @@ def weighted(text: str) -> tuple[Section, ...]:
     for part in _PARTS.finditer(text):
         reading.take(part)
     return tuple(reading.sections())
+
+
+def as_letters(text: str, meant: re.Pattern[str] = _MEANT) -> str:
+    """A text that the web UI reads as just these words: what it would take for more is written as letters.
+
+    `BREAK` and `AND` become small, which text encoders read the same. `meant` finds what is not to be kept.
+    """
+    return meant.sub(lambda match: match[0].lower() if match[0].isalpha() else f"\\{match[0]}", text)
 
 
 class _Reading:

@@ -101,6 +101,11 @@ def _form(view: _View) -> None:
         view.draw = gr.Button("Draw", variant="primary", elem_id="draw")
         view.stop = gr.Button("Stop", elem_id="stop")
     fields["negative"] = gr.Textbox(label="What it must not show", max_lines=3)
+    fields["weighted"] = gr.Checkbox(
+        label="Weights and long prompts",
+        elem_id="weighted",
+        info="(word:1.2), BREAK: as the web UI reads them",
+    )
     with gr.Accordion("Model and sampling", open=False, elem_classes="vx-panel"):
         _sampling(view)
     with gr.Accordion("Sweep", open=False, elem_classes="vx-panel"):
@@ -157,6 +162,7 @@ def form_from(values: dict[str, Any]) -> Form:
         given[name] = getattr(usual, name) if values.get(name) is None else kind(values[name])
     for name in ("width", "height"):
         given[name] = None if values.get(name) is None else int(values[name])
+    given["weighted"] = bool(values.get("weighted"))
     seed = str(values.get("seed") or usual.seed).strip()
     if not seed.removeprefix("-").isdecimal():
         raise UsageError(f"the seed {seed!r} is no whole number")

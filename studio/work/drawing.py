@@ -36,11 +36,12 @@ class Form:
     """What is asked for; an empty text, and None, leave it to the command.
 
     With a `taste` the untouched picture is drawn too, over the same noise, or one for each number of steps in
-    `sweep` (0,5,10).
+    `sweep` (0,5,10). `weighted` prompts are read as the web UI reads them.
     """
 
     prompt: str = ""
     negative: str = ""
+    weighted: bool = False
     model: str = ""
     taste: str = ""
     steps: int = STEPS
@@ -87,6 +88,7 @@ def arguments(form: Form, outputs: Path) -> list[str]:
     plain = Form()
     named: list[tuple[str, Any, Any]] = [
         ("--negative_prompt", form.negative, ""),
+        ("--prompt-syntax", "webui" if form.weighted else "plain", "plain"),
         ("--model", form.model, ""),
         ("--scheduler", form.scheduler or "ddim", "ddim"),
         ("--ddim_steps", form.sampler_steps, plain.sampler_steps),

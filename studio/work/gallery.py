@@ -85,6 +85,7 @@ def form_of(made: Made) -> Form:
     return Form(
         prompt=record.prompt,
         negative=settings.negative_prompt,
+        weighted=settings.prompt_syntax == "webui",
         model=record.model.name,
         taste="" if taste is None else _found_by(taste),
         steps=taste.steps if taste is not None and steered else Form.steps,

@@ -40,9 +40,11 @@ def test_only_what_differs_from_the_command_is_written() -> None:
     assert command_line(arguments(Form(prompt="it's", seed=42), Path("outputs"))) == (
         "visunex-generate --prompt 'it'\"'\"'s'"
     )
-    words = arguments(form(taste="garden", sweep="0, 5", negative="-x", width=64, lr=2e-4), Path("o"))
+    asked = form(taste="garden", sweep="0, 5", negative="-x", weighted=True, width=64, lr=2e-4)
+    words = arguments(asked, Path("o"))
     assert " ".join(words[2:]) == (
-        "--negative_prompt -x --model visunex-tiny --ddim_steps 4 --W 64 --aesthetic_embedding garden "
+        "--negative_prompt -x --prompt-syntax webui --model visunex-tiny --ddim_steps 4 --W 64 "
+        "--aesthetic_embedding garden "
         "--sweep-steps 0,5 --aesthetic_lr 0.0002 --outdir o"
     )
     options = options_of(words)
@@ -120,7 +122,7 @@ def test_where_nobody_looks_any_more_the_drawing_ends(here: Path, artist: Artist
 
 
 def test_the_gallery_says_what_made_each_and_asks_for_it_again(here: Path, artist: Artist) -> None:
-    asked = form(taste="garden", steps=3, negative="fog", seed=5, samples=2, scale=3.0)
+    asked = form(taste="garden", steps=3, weighted=True, negative="fog", seed=5, samples=2, scale=3.0)
     drawn(artist, asked)
     (here / "outputs" / "samples" / "99999.png").write_bytes(b"no picture")
     (here / "outputs" / "samples" / "mine.png").write_bytes(b"not ours")
@@ -133,11 +135,13 @@ def test_the_gallery_says_what_made_each_and_asks_for_it_again(here: Path, artis
         form_of(replace(found[0], record=replace(found[0].record, additions=(file,))))
     again = form_of(found[0])
     assert (again.prompt, again.negative, again.seed, again.scale) == ("a castle at night", "fog", 6, 3.0)
+    assert again.weighted
     made = drawn(artist, again)
     last = made.columns[1][1][0]
     assert last.name != found[0].name
     first = Path("outputs/samples") / found[0].name
     assert read_record(last).taste == read_record(first).taste
+    assert read_record(last).settings.prompt_syntax == "webui"
     assert small(Path("outputs"), found[0].name)[8:12] == b"WEBP"
 
 

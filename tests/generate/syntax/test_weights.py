@@ -1,6 +1,7 @@
 """Prompts in the web UI's syntax, against a plain reading of its rule that shares no code with ours."""
 
 import contextlib
+import re
 import time
 from itertools import groupby
 
@@ -12,11 +13,12 @@ from web_ui_rule import letters_of, rows_of
 
 from visunex.generate.additions.words import with_words
 from visunex.generate.errors import UsageError
-from visunex.generate.syntax import Piece, chunks_of, resolved, weigh, weighted
+from visunex.generate.syntax import Piece, as_letters, chunks_of, resolved, weigh, weighted
 from visunex.generate.syntax.chunks import empty_chunk
 from visunex.generate.tokens import clip_tokenizer
 
 LENGTH = 77
+NETWORKS = ("lora ", "lyco ", "hypernet ")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,17 @@ def test_pieces(text, pieces):
     (section,) = weighted(text)
     assert [piece.text for piece in section] == [words for words, _ in pieces]
     assert [piece.weight for piece in section] == pytest.approx([weight for _, weight in pieces])
+
+
+@given(PROMPTS | st.text())
+@settings(max_examples=100, deadline=None)
+def test_words_written_as_letters_are_read_as_these_words(text):
+    ((*pieces,),) = weighted(as_letters(text))
+    assert "".join(piece.text for piece in pieces) == re.sub(
+        r"\b(BREAK|AND)\b", lambda found: found[0].lower(), text
+    )
+    assert all(piece.weight == 1 for piece in pieces)
+    assert not [each for each in resolved(as_letters(text)).left_out if not each.startswith(NETWORKS)]
 
 
 def test_break_begins_a_section_between_brackets_too():
