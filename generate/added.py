@@ -15,7 +15,7 @@ class AddedFile:
     `left_out` are names in the file that fit nothing in the model: they are said, and not part of an image.
     """
 
-    kind: Literal["lora", "textual_inversion", "vae"]
+    kind: Literal["lora", "textual_inversion", "vae", "ip_adapter"]
     path: str
     sha256: str
     short_hash: str

@@ -22,8 +22,9 @@ __all__ = [
     "pairs_of",
 ]
 
-# How a taste gets into a picture: by steps of the text encoders, or in the place of SDXL's pooled vector.
-Method = Literal["steer", "pooled"]
+# How a taste gets into a picture: by steps of the text encoders, in the place of SDXL's pooled vector, or as
+# the image's vector that an IP-Adapter takes.
+Method = Literal["steer", "pooled", "ip-adapter"]
 
 # Fields of `Controls`, and the command's options and keys of a PNG that they are.
 CONTROLS = {
@@ -157,8 +158,8 @@ class Steering:
 
     What is climbed is the sum of the cosines to the tastes, each times its weight: of two weights only the
     ratio counts, and a taste of a negative one is moved away from. Steps and their rate are the first
-    taste's. `method` is by steps of the text encoders; `pooled` takes no steps, but one taste as an image's
-    vector, which counts by the controls' `blend`. Raises ControlsError for no taste, and
+    taste's. `method` is by steps of the text encoders; `pooled` and `ip-adapter` take no steps, but one taste
+    as an image's vector, which counts by the controls' `blend`. Raises ControlsError for no taste, and
     weights that are none.
     """
 

@@ -1,8 +1,16 @@
 """What can be said of additions before a model is loaded: whether they can be read, and be for its family."""
 
 from ..checkpoint.kinds import Family
-from .files import INVERSION, LORA, VAE, check_file, file_of_vae, shapes_in
-from .kinds import NAMES, check_inversion, check_lora, check_vae, family_of_lora, require_family
+from .files import INVERSION, IP_ADAPTER, LORA, VAE, check_file, file_of_vae, shapes_in
+from .kinds import (
+    NAMES,
+    check_adapter,
+    check_inversion,
+    check_lora,
+    check_vae,
+    family_of_lora,
+    require_family,
+)
 from .wanted import Additions
 
 __all__ = ["check_additions"]
@@ -29,3 +37,7 @@ def check_additions(additions: Additions, family: Family | None, model: str) -> 
         check_file(file := file_of_vae(additions.vae), VAE)
         if (shapes := shapes_in(file)) is not None:
             check_vae(file, shapes)
+    if additions.ip_adapter is not None:
+        check_file(path := additions.ip_adapter, IP_ADAPTER)
+        if (shapes := shapes_in(path)) is not None:
+            check_adapter(path, shapes)

@@ -15,6 +15,7 @@ __all__ = [
     "DIGITS",
     "DIGITS_OF_VAE",
     "INVERSION",
+    "IP_ADAPTER",
     "LORA",
     "VAE",
     "check_file",
@@ -24,10 +25,10 @@ __all__ = [
     "shapes_in",
 ]
 
-LORA, INVERSION, VAE = "LoRA", "textual inversion", "VAE"
+LORA, INVERSION, VAE, IP_ADAPTER = "LoRA", "textual inversion", "VAE", "plain IP-Adapter"
 # Bytes of the largest: a LoRA of rank 256 of all of SDXL has 4 GB in fp32, 75 vectors of it 600 kB; a VAE may
-# be given as the whole checkpoint that it is in.
-LARGEST = {LORA: 16 << 30, INVERSION: 64 << 20, VAE: 16 << 30}
+# be given as the whole checkpoint that it is in; SDXL's plain IP-Adapter has 1.4 GB in fp32.
+LARGEST = {LORA: 16 << 30, INVERSION: 64 << 20, VAE: 16 << 30, IP_ADAPTER: 8 << 30}
 VAE_FILES = (
     "diffusion_pytorch_model.safetensors",
     "diffusion_pytorch_model.fp16.safetensors",

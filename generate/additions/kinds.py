@@ -6,12 +6,15 @@ from pathlib import Path
 
 from ..checkpoint.kinds import Family, Shapes, kind_of
 from ..errors import AdditionError
-from .files import INVERSION, LORA, VAE
+from .files import INVERSION, IP_ADAPTER, LORA, VAE
 
 __all__ = [
+    "CONTEXTS",
     "DIFFUSERS_VAE",
     "NAMES",
     "ORIGINAL_VAE",
+    "TOKENS",
+    "check_adapter",
     "check_inversion",
     "check_lora",
     "check_vae",
@@ -61,18 +64,32 @@ OPTIONS = {
     "LoRA": "--lora",
     "textual inversion": "--textual-inversion",
     "VAE": "--vae",
+    "IP-Adapter": "--method ip-adapter --adapter",
     "an aesthetic embedding": "--aesthetic_embedding",
 }
 INSTEAD = {
     LORA: "give --lora a file in the layout of kohya's scripts, diffusers or peft",
     INVERSION: "give --textual-inversion a file in the layout of the web UI or diffusers",
     VAE: "give --vae a folder or a file with one",
+    IP_ADAPTER: "give --adapter ip-adapter_sd15, ip-adapter_sdxl or ip-adapter_sdxl_vit-h",
 }
 CONTEXTS = {768: NAMES["sd1"], 1024: SD2, 2048: NAMES["sdxl"], 1280: "an SDXL refiner"}
 CROSS = re.compile(r"attn2[._](?:processor[._])?to_[kv](?:_lora)?\..*(?:down|lora_A)")
 # kohya's scripts call a text encoder so where there is one.
 ONLY = re.compile(r"^lora_te_text_model_.*self_attn_[qkv]_proj\.lora_down")
 WIDTHS = {768: NAMES["sd1"], 1024: SD2}
+# What an IP-Adapter's file has of a plain one, and of which other kind it is: the first that fits is it.
+TOKENS = 4  # that a plain one makes of a vector
+PROJECTION, NORM = "image_proj.proj.weight", "image_proj.norm.weight"
+KEYS = re.compile(r"ip_adapter\.\d+\.to_k_ip\.weight")
+ADAPTERS = (
+    ("an IP-Adapter FaceID Plus", r"^image_proj\.perceiver_resampler\."),
+    ("an IP-Adapter Full", r"^image_proj\.proj\.3\."),
+    ("an IP-Adapter FaceID", r"^image_proj\.proj\.\d\.|^ip_adapter\.\d+\.to_[qkv]_lora\."),
+    ("an IP-Adapter with SigLIP (InstantX)", r"^image_proj\.(time_|layers\.\d+\.adaln)"),
+    ("an IP-Adapter Plus", r"^image_proj\.latents$"),
+    ("an IP-Adapter for FLUX", r"^(double_blocks\.\d+\.processor\.ip_adapter|ip_adapter_proj_model)"),
+)
 
 
 def check_lora(path: Path, shapes: Shapes) -> None:
@@ -102,10 +119,24 @@ def check_vae(path: Path, shapes: Shapes) -> None:
         raise _is_another(path, shapes, VAE)
 
 
+def check_adapter(path: Path, shapes: Shapes) -> None:
+    """Raise AdditionError, saying what it is, for a file that holds no plain IP-Adapter."""
+    names = "\n".join(shapes)
+    for what, pattern in ADAPTERS:
+        if re.search(pattern, names, re.MULTILINE):
+            raise AdditionError(
+                f"{path} is {what}, which takes more than an image's one CLIP vector: {INSTEAD[IP_ADAPTER]}"
+            )
+    wide = shapes.get(PROJECTION, ())
+    inside = {shape[1:] for name, shape in shapes.items() if KEYS.fullmatch(name)}
+    if len(wide) != 2 or NORM not in shapes or inside != {(wide[0] // TOKENS,)}:
+        raise _is_another(path, shapes, IP_ADAPTER)
+
+
 def _is_another(path: Path, shapes: Shapes, wanted: str) -> AdditionError:
     kind = kind_of(shapes)
     what = kind.what if kind else "another kind of file"
-    option = next((each for word, each in OPTIONS.items() if word in what), None)
+    option = next((each for word, each in OPTIONS.items() if word in what and word not in wanted), None)
     advice = f"give it to {option}" if option else INSTEAD[wanted]
     return AdditionError(f"{path} is {what}, no {wanted}: {advice}")
 

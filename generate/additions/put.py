@@ -12,8 +12,18 @@ from torch import nn
 from ..added import AddedFile
 from ..errors import AdditionError
 from ..families.model import Model
-from . import inversion, lora, vae
-from .files import DIGITS, DIGITS_OF_VAE, INVERSION, LORA, check_file, digest, file_of_vae, payload_digest
+from . import inversion, ip_adapter, lora, vae
+from .files import (
+    DIGITS,
+    DIGITS_OF_VAE,
+    INVERSION,
+    IP_ADAPTER,
+    LORA,
+    check_file,
+    digest,
+    file_of_vae,
+    payload_digest,
+)
 from .inversion import Inversion
 from .kinds import require_family
 from .layers import layers_of
@@ -62,6 +72,8 @@ def put(model: AnyModel, additions: Additions) -> AnyModel:
     if additions.vae is not None:
         changes["vae"] = _settled(vae.read_vae(additions.vae, model), model)
         files.append(_file("vae", additions.vae))
+    if additions.ip_adapter is not None:
+        files.append(_put_adapter(model, additions.ip_adapter))
     return replace(model, **changes, additions=tuple(files), base_fingerprint=before)
 
 
@@ -100,6 +112,14 @@ def _put_words(model: Model, found: Sequence[Inversion]) -> dict[str, Any]:
         put_rows(encoder, changed, [*own.values()])
         tokenizers[f"tokenizer_{number + 1}" if number else "tokenizer"] = changed
     return tokenizers
+
+
+def _put_adapter(model: Model, path: Path) -> AddedFile:
+    check_file(path, IP_ADAPTER)
+    weights = ip_adapter.read_adapter(path)
+    require_family(path, "an IP-Adapter", weights.family, model.KIND, model.name)
+    ip_adapter.put_adapter(model.unet, weights, path, model.name)
+    return _file("ip_adapter", path)
 
 
 def _settled(network: Any, model: Model) -> Any:

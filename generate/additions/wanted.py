@@ -20,11 +20,13 @@ class Lora:
 
 @dataclass(frozen=True, kw_only=True)
 class Additions:
-    """What is added to a model: LoRAs, textual inversions (words for prompts), a VAE in its own's place."""
+    """What is added to a model: LoRAs, textual inversions (words for prompts), a VAE in its own's place, and
+    an IP-Adapter, which does nothing until it is given an image's vector."""
 
     loras: tuple[Lora, ...] = ()
     textual_inversions: tuple[Path, ...] = ()
     vae: Path | None = None
+    ip_adapter: Path | None = None
 
     @classmethod
     def of(
@@ -32,16 +34,18 @@ class Additions:
         loras: Sequence[str | Path | Lora] = (),
         textual_inversions: Sequence[str | Path] = (),
         vae: str | Path | None = None,
+        ip_adapter: str | Path | None = None,
     ) -> "Additions":
         """The same of paths; a LoRA may be written `FILE:0.7`. Raises UsageError for a scale that is none."""
         return cls(
             loras=tuple(each if isinstance(each, Lora) else parse_lora(str(each)) for each in loras),
             textual_inversions=tuple(map(Path, textual_inversions)),
             vae=None if vae is None else Path(vae),
+            ip_adapter=None if ip_adapter is None else Path(ip_adapter),
         )
 
     def __bool__(self) -> bool:
-        return bool(self.loras or self.textual_inversions or self.vae)
+        return bool(self.loras or self.textual_inversions or self.vae or self.ip_adapter)
 
 
 def parse_lora(text: str) -> Lora:

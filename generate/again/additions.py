@@ -8,15 +8,17 @@ from typing import Any
 from visunex.base.errors import first_line
 
 from ..added import AddedFile
-from ..additions.files import INVERSION, LORA, VAE, check_file, digest, file_of_vae
+from ..additions.files import INVERSION, IP_ADAPTER, LORA, VAE, check_file, digest, file_of_vae
 from ..errors import GenerateError, ImageTextError
 from .found import Again
 
 __all__ = ["OPTIONS", "with_additions"]
 
 LONGEST = 4096  # of a path
-OPTIONS = {"lora": "lora", "textual_inversion": "textual_inversion", "vae": "vae"}  # of each kind
-KINDS = {"lora": LORA, "textual_inversion": INVERSION, "vae": VAE}
+# Of each kind the option, and what it is called; of some there is one.
+OPTIONS = {"lora": "lora", "textual_inversion": "textual_inversion", "vae": "vae", "ip_adapter": "adapter"}
+KINDS = {"lora": LORA, "textual_inversion": INVERSION, "vae": VAE, "ip_adapter": IP_ADAPTER}
+ALONE = ("vae", "ip_adapter")
 
 
 def with_additions(image: Path, again: Again, named: Collection[str]) -> Again:
@@ -31,9 +33,9 @@ def with_additions(image: Path, again: Again, named: Collection[str]) -> Again:
         if file.kind in found:
             found[file.kind].append(_called(_place(image, file), file))
     options: dict[str, Any] = {
-        OPTIONS[kind]: tuple(places) for kind, places in found.items() if kind != "vae"
+        OPTIONS[kind]: tuple(places) for kind, places in found.items() if kind not in ALONE
     }
-    options |= {OPTIONS["vae"]: found["vae"][0]} if found.get("vae") else {}
+    options |= {OPTIONS[kind]: found[kind][0] for kind in ALONE if found.get(kind)}
     return replace(again, options={**again.options, **options})
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "check_method"]
 
-METHODS = ("steer", "pooled", "unclip")
+METHODS = ("steer", "pooled", "ip-adapter", "unclip")
 UNCLIP = (
     "--method unclip is for Kandinsky and Stable unCLIP, which are not drawn with here: "
     "visunex.generate.adapters.unclip gives a taste to their pipelines of diffusers (docs/image-vectors.md)"
@@ -29,5 +29,11 @@ def check_method(options: "Options", family: "Family | None") -> None:
         raise UsageError(f"--sweep-steps is for --method steer: {method} takes no steps; try --sweep-weights")
     if method == "pooled" and family == "sd1":
         raise UsageError(
-            f"--method pooled is for SDXL, and {options.model} takes no pooled vector: leave it out"
+            f"--method pooled is for SDXL, and {options.model} takes no pooled vector: leave it out, or give "
+            "an adapter (--method ip-adapter --adapter FILE)"
+        )
+    if method == "ip-adapter" and options.adapter is None:
+        raise UsageError(
+            "--method ip-adapter needs a plain IP-Adapter's file: --adapter ip-adapter_sd15.safetensors for "
+            "Stable Diffusion 1.x, ip-adapter_sdxl.safetensors for SDXL (h94/IP-Adapter on the Hub)"
         )

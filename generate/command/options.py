@@ -120,10 +120,11 @@ TASTE = [
     option("--aesthetic_lr", "Length of each such step.", type=Finite(), default=1e-4),
     option(
         "--method",
-        "How the taste gets in: by steps of the text encoder, or in SDXL's pooled vector.",
+        "How the taste gets in: steps of the text encoder, SDXL's pooled vector, an IP-Adapter.",
         type=click.Choice(METHODS),
         default="steer",
     ),
+    option("--adapter", "The file of a plain IP-Adapter, for --method ip-adapter.", type=FILE),
     option(
         "--text-encoder",
         "The text encoder of Stable Diffusion 1.x to personalise: its own, or OpenAI's as the original did.",

@@ -38,7 +38,7 @@ ALSO = {
 }
 # Options of the run as a whole: the model and what is made of it, the machine, the files.
 WHOLE = {"from_file", "from_image", "recipe", "model", "variant", "text_encoder", "mirror"}
-WHOLE |= {"lora", "textual_inversion", "vae", "method"}
+WHOLE |= {"lora", "textual_inversion", "vae", "method", "adapter"}
 WHOLE |= {"precision", "device", "lowvram", "safety_checker", "proxy"}
 WHOLE |= {"outdir", "n_rows", "skip_grid", "skip_save", "as_json", "verbose", "version", "help"}
 COMMENT = "#"

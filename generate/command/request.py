@@ -63,7 +63,8 @@ class Options:
     aesthetic_embedding: tuple[str, ...]
     aesthetic_steps: int
     aesthetic_lr: float
-    method: Literal["steer", "pooled", "unclip"]
+    method: Literal["steer", "pooled", "ip-adapter", "unclip"]
+    adapter: Path | None
     text_encoder: TextEncoder
     best_of: int
     sweep_steps: tuple[int, ...] | None
@@ -263,7 +264,8 @@ def additions_of(options: Options) -> Additions:
             "--lora and --textual-inversion change the model's own text encoder, and --text-encoder openai "
             "reads prompts by another: leave one of them out"
         )
-    return Additions.of(options.lora, options.textual_inversion, options.vae)
+    adapter = options.adapter if options.method == "ip-adapter" else None
+    return Additions.of(options.lora, options.textual_inversion, options.vae, adapter)
 
 
 def check_sizes(options: Options, model: Sized) -> None:

@@ -9,6 +9,7 @@ from ..added import AddedFile
 __all__ = ["additions_as_json", "additions_from_json", "hash_fields", "vae_fields", "with_tags"]
 
 SEVERAL = {"lora": "loras", "textual_inversion": "textual_inversions"}
+ALONE = ("vae", "ip_adapter")  # kinds, and keys, of which there is one
 
 
 def additions_as_json(files: Sequence[AddedFile]) -> dict[str, Any]:
@@ -17,8 +18,7 @@ def additions_as_json(files: Sequence[AddedFile]) -> dict[str, Any]:
     for kind, key in SEVERAL.items():
         if own := [_entry(file) for file in files if file.kind == kind]:
             found[key] = own
-    if vae := next((file for file in files if file.kind == "vae"), None):
-        found["vae"] = _entry(vae)
+    found |= {file.kind: _entry(file) for file in files if file.kind in ALONE}
     return found
 
 
@@ -30,8 +30,7 @@ def _entry(file: AddedFile) -> dict[str, Any]:
 
 def additions_from_json(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The same back as `AddedFile` takes it, not yet checked. Raises ValueError or KeyError for others."""
-    vae = found.get("vae")
-    entries = [("vae", vae)] if vae is not None else []
+    entries = [(kind, found[kind]) for kind in ALONE if found.get(kind) is not None]
     for kind, key in SEVERAL.items():
         several = found.get(key, [])
         if not isinstance(several, list):
@@ -81,7 +80,7 @@ def _listed(kinds: Mapping[str, Sequence[AddedFile]]) -> Iterator[tuple[str, str
 
 def _name(file: AddedFile) -> str:
     path = Path(file.path)
-    return path.name if file.kind == "vae" else path.stem
+    return path.name if file.kind in ALONE else path.stem
 
 
 def _plain(name: str) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from visunex.aesthetic_embeddings.space import space_said
 
-from ..adapters import pooled
+from ..adapters import ip_adapter, pooled
 from ..controls import Steering, Towards
 from ..errors import UsageError
 from ..families.names import check_text_encoder
@@ -142,9 +142,13 @@ class Conditioner:
     def _as_image(self, text: str, clip_skip: int, syntax: PromptSyntax, steering: Steering) -> Conditioning:
         """The plain conditioning with the taste as an image's vector, where the model takes such."""
         plain = self.prompt(text, clip_skip=clip_skip, syntax=syntax)
+        if steering.method == "ip-adapter":
+            found = ip_adapter(self.pipe, steering.taste, guidance=False)["ip_adapter_image_embeds"]
+            return replace(plain, image=found[0], scale=steering.controls.blend)
         if plain.pooled is None:
             raise UsageError(
-                f"{self.model.name} takes no pooled vector, SDXL does: steer it (--method steer)"
+                f"{self.model.name} takes no pooled vector, SDXL does: steer it (--method steer), or give an "
+                "adapter (--method ip-adapter --adapter FILE)"
             )
         own = {"pooled_prompt_embeds": plain.pooled}
         weight = steering.controls.blend

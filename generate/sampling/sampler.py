@@ -12,6 +12,7 @@ from torch import Tensor
 
 from visunex.base.errors import require
 
+from ..additions.ip_adapter import IMAGE, SCALE
 from ..additions.put import put
 from ..additions.wanted import Additions
 from ..controls import Climb, Steering, Towards
@@ -69,9 +70,9 @@ class Sampler:
 
         `device` is a torch device, or `auto`: a GPU if there is one. `precision` is `full` (fp32), or
         `autocast`: fp16 on a GPU. `lowvram` keeps only the part at work on the device. `variant` names the
-        files to take of a folder that has several, such as `fp16`. `additions` are LoRAs, textual inversions
-        and a VAE to put into it. Raises CheckpointError for a model that is
-        not there or not readable, UsageError for a device that is not there.
+        files to take of a folder that has several, such as `fp16`. `additions` are LoRAs, textual inversions,
+        a VAE and an IP-Adapter to put into it. Raises CheckpointError for a model that is not there or not
+        readable, AdditionError for what does not fit it, UsageError for a device that is not there.
         """
         require(name, "name", (str, Path), "a Hub name, a folder or a file")
         with enough_memory("the model", str(device), "a smaller model, or a machine with more memory"):
@@ -197,7 +198,10 @@ class Sampler:
         """What the UNet takes beside hidden states, for the batch as it is given to it: uncond first."""
         both = cond if uncond is None else Conditioning.of([uncond, cond])
         height, width = (side * self.model.factor for side in latents.shape[2:])
-        return self.model.added(both.pooled, height, width)
+        found = self.model.added(both.pooled, height, width)
+        if both.image is None:
+            return found
+        return {**(found or {}), IMAGE: both.image, SCALE: torch.tensor(both.scale)}
 
     def _image_noise(self, settings: Settings, number: int) -> ImageNoise:
         return ImageNoise(seeds_of(settings, number), self._source(settings), self.model.device)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from adapter_files import projection
 from diffusers import (
     AutoencoderKL,
     DDPMScheduler,
@@ -51,23 +52,6 @@ def autoencoder(**more: Any) -> Any:
     return randomised(
         AutoencoderKL(block_out_channels=(32, 32), layers_per_block=1, sample_size=16, **blocks, **more)
     )
-
-
-def projection(of: int, to: int) -> dict[str, torch.Tensor]:
-    """A plain adapter's projection: four tokens for the text's attention from one vector."""
-    shapes = {"proj.weight": (4 * to, of), "proj.bias": (4 * to,), "norm.weight": (to,), "norm.bias": (to,)}
-    return {name: torch.randn(shape) for name, shape in shapes.items()}
-
-
-def adapter(unet: Any, *, of: int = WIDTH) -> dict[str, dict[str, torch.Tensor]]:
-    """A plain IP-Adapter for a UNet, as `load_ip_adapter` takes it."""
-    values = {}
-    crossing = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
-    for number, name in enumerate(crossing):
-        inner = unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
-        for part in ("to_k_ip", "to_v_ip"):
-            values[f"{2 * number + 1}.{part}.weight"] = torch.randn(inner, unet.config.cross_attention_dim)
-    return {"image_proj": projection(of, unet.config.cross_attention_dim), "ip_adapter": values}
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from adapter_files import adapter
 from torch import Tensor
 
 from visunex.aesthetic_embeddings import Embedding, save
@@ -15,7 +16,7 @@ from visunex.base.errors import UsageError
 from visunex.generate.adapters import ip_adapter, pooled, style_only, unclip
 from visunex.generate.errors import EmbeddingSizeError
 
-from .conftest import WIDTH, adapter
+from .conftest import WIDTH
 
 SHORT: dict[str, Any] = {"num_inference_steps": 2, "output_type": "pt"}
 
@@ -108,7 +109,9 @@ def test_an_ip_adapter_gets_what_it_would_be_given_by_hand(
     family: str, guidance: float, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     pipe = request.getfixturevalue(family)
-    pipe.load_ip_adapter(adapter(pipe.unet), subfolder="", weight_name="", image_encoder_folder=None)
+    pipe.load_ip_adapter(
+        adapter(pipe.unet, of=WIDTH), subfolder="", weight_name="", image_encoder_folder=None
+    )
     taste = made(tmp_path)
     size = {"height": 64, "width": 64} if family == "sd" else {"height": 16, "width": 16}
     how: dict[str, Any] = {"prompt": "a castle", "guidance_scale": guidance, **size}
@@ -138,7 +141,7 @@ def test_other_adapters_none_and_too_few_tastes_are_refused(sd: Any) -> None:
 
     with pytest.raises(UsageError, match=r"has no IP-Adapter: call pipe\.load_ip_adapter"):
         ip_adapter(sd, torch.ones(WIDTH), length=7)
-    loaded = adapter(sd.unet)
+    loaded = adapter(sd.unet, of=WIDTH)
     sd.load_ip_adapter([loaded, loaded], subfolder="", weight_name=["", ""], image_encoder_folder=None)
     with pytest.raises(UsageError, match="2 IP-Adapters are loaded, 1 tastes given"):
         ip_adapter(sd, torch.ones(WIDTH), length=7)
@@ -151,19 +154,21 @@ def test_other_adapters_none_and_too_few_tastes_are_refused(sd: Any) -> None:
 
 
 def test_a_contrast_is_no_image_for_an_adapter(sd: Any, tmp_path: Path) -> None:
-    sd.load_ip_adapter(adapter(sd.unet), subfolder="", weight_name="", image_encoder_folder=None)
+    sd.load_ip_adapter(adapter(sd.unet, of=WIDTH), subfolder="", weight_name="", image_encoder_folder=None)
     with pytest.raises(UsageError, match="is a contrast"):
         ip_adapter(sd, made(tmp_path, reduction="contrast"))
 
 
 def test_style_alone_is_refused_where_it_would_switch_the_adapter_off(sd: Any) -> None:
-    sd.load_ip_adapter(adapter(sd.unet), subfolder="", weight_name="", image_encoder_folder=None)
+    sd.load_ip_adapter(adapter(sd.unet, of=WIDTH), subfolder="", weight_name="", image_encoder_folder=None)
     with pytest.raises(UsageError, match="only SDXL"):
         style_only(sd)
 
 
 def test_style_alone_acts_on_one_layer_of_sdxl(sdxl: Any) -> None:
-    sdxl.load_ip_adapter(adapter(sdxl.unet), subfolder="", weight_name="", image_encoder_folder=None)
+    sdxl.load_ip_adapter(
+        adapter(sdxl.unet, of=WIDTH), subfolder="", weight_name="", image_encoder_folder=None
+    )
     style_only(sdxl, 0.8)
     scales = {
         name: processor.scale[0]

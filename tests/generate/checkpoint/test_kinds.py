@@ -119,7 +119,11 @@ WEIGHTS: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
     "textual inversion, web UI": ({"emb_params": (3, 768)}, "a textual inversion", WORD),
     "textual inversion, diffusers": ({"<cat-toy>": (768,)}, "a textual inversion", WORD),
     "textual inversion, SDXL": ({"clip_g": (2, 1280), "clip_l": (2, 768)}, "a textual inversion", WORD),
-    "IP-Adapter": ({"image_proj.proj.weight": (8, 8), "ip_adapter.1.to_k_ip.weight": (8, 8)}, "IP-", BESIDE),
+    "IP-Adapter": (
+        {"image_proj.proj.weight": (8, 8), "ip_adapter.1.to_k_ip.weight": (8, 8)},
+        "IP-",
+        "--adapter",
+    ),
     "ControlNet": ({"control_model.time_embed.0.weight": (8, 8)}, "a ControlNet", BESIDE),
     "ControlNet of diffusers": (
         {"controlnet_cond_embedding.conv_in.weight": (8, 3, 3, 3), "conv_in.weight": (8, 4, 3, 3)},
@@ -159,7 +163,11 @@ NESTED: dict[str, tuple[Any, str, str]] = {
         BESIDE,
     ),
     "Real-ESRGAN": ({"params_ema": {"conv_first.weight": torch.zeros(8, 3, 3, 3)}}, "an upscaler", BESIDE),
-    "IP-Adapter, .bin": ({"image_proj": {"x": torch.zeros(2)}, "ip_adapter": {}}, "an IP-Adapter", BESIDE),
+    "IP-Adapter, .bin": (
+        {"image_proj": {"x": torch.zeros(2)}, "ip_adapter": {}},
+        "an IP-Adapter",
+        "--adapter",
+    ),
     "hypernetwork": ({768: ({}, {}), "layer_structure": [1, 2, 1]}, "a hypernetwork", MERGED),
     "ours": (torch.zeros(1, 768), "an aesthetic embedding", "--aesthetic_embedding"),
     "optimizer": ({"state": {}, "param_groups": []}, "a trainer's state", "weights that the trainer saved"),
