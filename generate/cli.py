@@ -216,8 +216,10 @@ def check(options: "Options", job: "Job", sampler: "Sampler") -> None:
 
 def check_same(record: "ImageRecord", job: "Job", sampler: "Sampler", named: set[str]) -> None:
     """Refuse to make an image again with something else under the same name."""
-    from .command.request import check_embedding, check_same_model
+    from .command.request import check_embedding, check_same_model, check_start
 
+    if named.isdisjoint({"init_img", "mask"}):
+        check_start(record, job.start)
     if "model" not in named:
         check_same_model(record, sampler.model)
     if named.isdisjoint(TASTES):
@@ -236,7 +238,9 @@ def make(
         from .sampling.safety import load_checker
 
         check = load_checker(sampler.model)
-    total = sum(len(job.variants) * sampler.evaluations(*job.drawn, only=job.only) for job in jobs)
+    total = sum(
+        len(job.variants) * sampler.evaluations(*job.drawn, only=job.only, start=job.start) for job in jobs
+    )
     reports = list[Report]()
     with Progress("Sampling", total, "steps") as progress:
 

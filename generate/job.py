@@ -23,6 +23,7 @@ from .sampling.memory import enough_memory
 from .sampling.sampler import Batch, Sampler
 from .sampling.sizes import latent_shape
 from .settings import SEEDS, SeedOf, Settings
+from .start import Start
 from .taste import Taste
 
 __all__ = ["Job", "Report", "Variant", "run"]
@@ -59,6 +60,7 @@ class Job:
     only: tuple[int, int] | None = None
     seed_of: SeedOf = "image"
     best_of: int = 1
+    start: Start | None = None
 
     @property
     def drawn(self) -> tuple[str | tuple[str, ...], Settings]:
@@ -151,6 +153,7 @@ def run(
                 on_personalise=on_personalise,
                 only=job.only[0] if job.only else None,
                 seed_of=job.seed_of,
+                start=job.start,
             )
             drawn = (_wanted(job, batch, variant.steering, sampler) for batch in batches)
             for kept in _best(job, drawn, near, variant.steering):
@@ -236,14 +239,24 @@ def _wanted(job: Job, batch: Batch, steering: Steering | None, sampler: Sampler)
     """The images of a batch that the job is about, with how each was made."""
     own_seed = job.seed_of == "image"
     return [
-        _Made(image, replace(record_of(sampler, job.settings, steering, batch, position), own_seed=own_seed))
+        _Made(
+            image,
+            replace(
+                record_of(sampler, job.settings, steering, batch, position, job.start), own_seed=own_seed
+            ),
+        )
         for position, image in enumerate(batch.images)
         if job.only is None or job.only[1] == position
     ]
 
 
 def record_of(
-    sampler: Sampler, settings: Settings, steering: Steering | None, batch: Batch, position: int
+    sampler: Sampler,
+    settings: Settings,
+    steering: Steering | None,
+    batch: Batch,
+    position: int,
+    start: Start | None = None,
 ) -> ImageRecord:
     """How the image at `position` of `batch` was made."""
     model = sampler.model
@@ -265,6 +278,7 @@ def record_of(
         controls=steering.controls if steering else None,
         method=steering.method if steering else "steer",
         climbs=batch.climbs[position] if batch.climbs else (),
+        start=start.record if start else None,
         versions=versions(),
         additions=model.additions,
     )

@@ -10,6 +10,7 @@ from ..controls import CONTROLS, Controls
 from ..errors import ImageTextError
 from ..output.png_text import JSON_KEY, WEB_UI_KEY, ImageRecord, record_in
 from ..output.texts import texts_in
+from ..start import StartRecord
 from ..taste import LR
 from .comfyui import from_graph
 from .found import Again
@@ -79,12 +80,18 @@ def _ours(record: ImageRecord) -> Again:
         "prediction": settings.prediction,
         "clip_skip": settings.clip_skip,
         "method": record.method,
+        **({} if record.start is None else _start(record.start)),
         **{option: getattr(controls, name) for name, option in CONTROLS.items()},
         "prompt_syntax": settings.prompt_syntax,
         "precision": "full" if model.precision == "float32" else "autocast",
         "lowvram": model.lowvram,
     }
     return Again(program="VisuNex", options=options, record=record)
+
+
+def _start(start: StartRecord) -> dict[str, Any]:
+    """What an image was drawn over, as options; whether the files are still the same is asked later."""
+    return {"init_img": start.path, "strength": start.strength, "mask": start.mask}
 
 
 def _web_ui(texts: Mapping[str, str]) -> Again | None:

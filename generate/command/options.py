@@ -86,6 +86,16 @@ WHAT = [
         "--variant",
         "Which files of a folder or Hub model, e.g. fp16; default: those without, else what there is.",
     ),
+    option("--init-img", "Draw over this picture.", type=FILE),
+    option(
+        "--strength",
+        "How much of the sampling is done over --init-img: 1 leaves nothing of it.  [default: 0.75, with "
+        "--mask 1]",
+        type=SHARE,
+    ),
+    option(
+        "--mask", "Draw anew only where this picture is white; --init-img stays where it is black.", type=FILE
+    ),
     option(
         "--from-image",
         "Make this picture again, from what it says of itself: ours, the web UI's, NovelAI's, ComfyUI's.",

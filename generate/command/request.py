@@ -16,6 +16,7 @@ from ..output.png_text import ImageRecord
 from ..sampling.names import PLMS, canonical
 from ..sampling.sizes import Sized, check_steps, latent_shape
 from ..settings import Precision, Prediction, PromptSyntax, SeedOf, Settings, TextEncoder
+from ..start import STRENGTH, Start
 from ..syntax.changes import sections_of
 from ..syntax.lines import prompts_in
 from .method import check_method
@@ -33,6 +34,7 @@ __all__ = [
     "check_embedding",
     "check_same_model",
     "check_sizes",
+    "check_start",
     "job_of",
     "recipe_defaults",
     "seeded",
@@ -53,6 +55,9 @@ class Options:
     prompt_syntax: PromptSyntax
     model: str
     variant: str | None
+    init_img: Path | None
+    strength: float | None
+    mask: Path | None
     from_image: Path | None
     recipe: str | None
 
@@ -139,7 +144,11 @@ def job_of(
     `prompts` are those of the options' file, where it was read before. Raises UsageError and EmbeddingError
     for faults in the options.
     """
+    start = start_of(options)
+    options = _sized(options, start)
     settings = settings_of(options)
+    if start is not None:
+        start.steps(settings.steps)
     _check_text("--negative_prompt", options.negative_prompt)
     _check_text("--aesthetic_text", options.aesthetic_text)
     texts = _prompts_again(options, record) if record else prompts or _prompts(options)
@@ -163,7 +172,8 @@ def job_of(
         grid=not options.skip_grid and (len(variants) > 1 or _of_several(options, record)),
         per_row=options.n_rows or None,
         only=(record.batch, record.position) if record else None,
-        seed_of=options.seed_of,
+        seed_of="image" if start else options.seed_of,
+        start=start,
         best_of=1 if record else options.best_of,
     )
 
@@ -176,6 +186,30 @@ def _check_best_of(options: Options, rows: Sequence[Sequence[object]]) -> None:
         raise UsageError("--best-of keeps what is nearest a taste: give --aesthetic_embedding")
     if options.fixed_code:
         raise UsageError("--best-of needs pictures that differ: leave --fixed_code out")
+
+
+def start_of(options: Options) -> Start | None:
+    """What is drawn over; None for noise alone. Raises UsageError for what is no picture."""
+    if options.init_img is None:
+        if options.mask is not None:
+            raise UsageError("--mask says where a picture is drawn anew: give that with --init-img")
+        return None
+    if options.strength == 0:
+        raise UsageError("--strength 0 leaves --init-img as it is: give more, at most 1")
+    usual = STRENGTH if options.mask is None else 1.0
+    strength = usual if options.strength is None else options.strength
+    start = Start(path=options.init_img, mask=options.mask, strength=strength)
+    _ = start.image, start.masking
+    return start
+
+
+def _sized(options: Options, start: Start | None) -> Options:
+    """The options with the size of what is drawn over, as large as the model's own pictures."""
+    found = None if start is None or options.height or options.width else outline(options.model)
+    if start is None or found is None:
+        return options
+    height, width = start.size_near(*found.size)
+    return replace(options, height=height, width=width)
 
 
 def _of_several(options: Options, record: ImageRecord | None) -> bool:
@@ -287,6 +321,18 @@ def check_same_model(record: ImageRecord, model: "Model") -> None:
             f"the picture was made with another model: {before.name} was {before.fingerprint}, "
             f"and is now {model.fingerprint}; name one with --model to use it all the same"
         )
+
+
+def check_start(record: ImageRecord, start: Start | None) -> None:
+    """Raise GenerateError where what is drawn over is not what the image was drawn over."""
+    before, now = record.start, start.record if start else None
+    for option, of in (("--init-img", "sha256"), ("--mask", "mask_sha256")):
+        if before is not None and getattr(before, of) != getattr(now, of, None):
+            name = before.path if option == "--init-img" else before.mask
+            raise GenerateError(
+                f"the picture was drawn over another one: {name} has changed since; name one with {option} "
+                "to use it all the same"
+            )
 
 
 def check_embedding(record: ImageRecord, steering: "Steering | None") -> None:

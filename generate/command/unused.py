@@ -89,6 +89,12 @@ TABLE: tuple[tuple[tuple[str, ...], Condition, str], ...] = (
         "beside --method, which takes no steps",
     ),
     (("adapter",), lambda o: o.method != "ip-adapter", "without --method ip-adapter"),
+    (("strength",), lambda o: o.init_img is None, "without --init-img"),
+    (
+        ("seed_of",),
+        lambda o: o.init_img is not None,
+        "with --init-img, where each picture has a seed of its own",
+    ),
     (("scheduler",), lambda o: o.plms, "beside --plms"),
     (("prompt",), lambda o: o.from_file is not None and o.from_image is None, "beside --from-file"),
     (("from_file", "n_rows"), lambda o: o.from_image is not None, "with --from-image"),

@@ -21,7 +21,7 @@ from .parts import Parts
 __all__ = ["Model", "Task"]
 
 
-Task = Literal["text"]  # what a pipeline starts from
+Task = Literal["text", "image", "inpaint"]  # what a pipeline starts from
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -14,6 +14,7 @@ from ..added import AddedFile
 from ..controls import CONTROLS, Climb, Controls, Method
 from ..errors import ImageTextError
 from ..settings import SEEDS, Settings, TextEncoder
+from ..start import StartRecord
 from ..syntax import as_letters
 from .additions_text import additions_as_json, additions_from_json, hash_fields, vae_fields, with_tags
 from .infotext import sampler_name, written
@@ -87,6 +88,7 @@ class ImageRecord:
     climbs: tuple[Climb, ...] = ()
     cosines: tuple[float, ...] = ()
     additions: tuple[AddedFile, ...] = ()
+    start: StartRecord | None = None
 
     @property
     def taste(self) -> TasteRecord | None:
@@ -142,6 +144,7 @@ def as_json(record: ImageRecord) -> dict[str, Any]:
         "aesthetic_lr": taste.lr if taste else 0.0,
         **({"aesthetic_path": taste.path} if taste and taste.path else {}),
         **_beside(record),
+        **_started(record.start),
         "versions": record.versions,
     }
 
@@ -165,6 +168,23 @@ def _beside(record: ImageRecord) -> dict[str, Any]:
 def choice_of(cosines: Sequence[float]) -> dict[str, Any]:
     """What is said of an image that is the best of several: their number, its cosine, and all of theirs."""
     return {"drawn": len(cosines), "cosine": max(cosines), "cosines": list(cosines)}
+
+
+# Fields of `StartRecord`, and their keys: options' names where there are such.
+_START = {
+    "path": "init_img",
+    "sha256": "init_sha256",
+    "strength": "strength",
+    "mask": "mask",
+    "mask_sha256": "mask_sha256",
+}
+
+
+def _started(start: StartRecord | None) -> dict[str, Any]:
+    """What the image was drawn over, if anything."""
+    if start is None:
+        return {}
+    return {key: value for name, key in _START.items() if (value := getattr(start, name)) is not None}
 
 
 def from_json(text: str) -> ImageRecord:
@@ -216,6 +236,8 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
         "tastes": [] if taste["name"] is None else tastes,
         "controls": None if taste["name"] is None else controls,
         "method": found.get(METHOD_KEY, "steer"),
+        "climbs": found.get("aesthetic_climbs", []),
+        "start": {name: found.get(key) for name, key in _START.items()} if "init_img" in found else None,
     }
 
 
@@ -236,6 +258,8 @@ def web_ui_text(record: ImageRecord) -> str:
         fields["Eta"] = f"{settings.eta:g}"
     if settings.samples > 1:
         fields |= {"Batch size": settings.samples, "Batch pos": record.position}
+    if record.start is not None:
+        fields["Denoising strength"] = f"{record.start.strength:g}"
     if settings.clip_skip != 1:
         fields["Clip skip"] = settings.clip_skip
     if taste and taste.name and record.method == "steer":

@@ -154,5 +154,5 @@ def _check_space(target: Target, room: Room, family: str) -> None:
             f"{AMBIGUOUS[target.size]}, in Python as "
             f"Taste.load({target.name!r}, space={AMBIGUOUS[target.size]!r})"
         )
-    elif target.is_taste and target.size == NO_WORD:
+    elif target.is_taste and target.size == NO_WORD and room.named is None:
         _log.warning("%s does not say of which CLIP it is: read as OpenAI's ViT-L/14", target.name)

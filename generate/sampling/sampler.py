@@ -21,8 +21,10 @@ from ..families.loading import load
 from ..families.model import Model
 from ..pipelines.conditioner import Conditioner, Conditioning
 from ..settings import DEFAULT_MODEL, Precision, SeedOf, Settings, TextEncoder
+from ..start import Start
 from ..steering import steer
 from . import schedulers
+from .by_pipeline import draw
 from .denoise import OnStep, denoise
 from .memory import enough_memory
 from .noise import ImageNoise, Noise, seeds_of
@@ -90,6 +92,7 @@ class Sampler:
         on_personalise: steer.OnStep | None = None,
         only: int | None = None,
         seed_of: SeedOf = "image",
+        start: Start | None = None,
     ) -> Iterator[Batch]:
         """Yield one `Batch` after another: every group of prompts in each iteration.
 
@@ -98,9 +101,9 @@ class Sampler:
         weights, or a `Steering`, which has all controls. `only` samples just the batch of that number, with
         the noise it would have had in the whole run. `seed_of` says what the seed is of: `image`, each has
         its own, counted up from the settings'; `run`, one for all the noise, as in the original. `on_step` is
-        called after each step of the sampler, `on_personalise(step, cosine)` before each towards the taste.
-        Raises UsageError for settings that do not fit the model, EmbeddingSizeError for a taste of another
-        size.
+        called after each step of the sampler, `start` is an image that is drawn over, `on_personalise(step,
+        cosine)` before each towards the taste. Raises UsageError for settings that do not fit the model,
+        EmbeddingSizeError for a taste of another size.
         """
         settings = Settings() if settings is None else settings
         _check(prompts, settings)
@@ -109,7 +112,7 @@ class Sampler:
         scheduler = build_scheduler(self.model, settings)
         noise = Noise(settings.seed, self._source(settings), self.model.device)
         with self._enough_memory(shape):
-            start = noise.draw(shape) if settings.fixed_code and seed_of == "run" else None
+            fixed = noise.draw(shape) if settings.fixed_code and seed_of == "run" else None
         own = self.model.AS_ORIGINAL and schedulers.is_original(scheduler)
         draws = (len(scheduler.timesteps) if own else 0) + (0 if settings.fixed_code else 1)
         for number, group in enumerate(groups(prompts, settings)):
@@ -119,12 +122,15 @@ class Sampler:
                 continue
             drawn = noise if seed_of == "run" else self._image_noise(settings, number)
             with self._enough_memory(shape):
-                latents = drawn.draw(shape) if start is None else start
+                latents = drawn.draw(shape) if fixed is None else fixed
                 cond = self._conditioning(group, settings, steering, on_personalise)
                 plain = cond if _is_whole(steering) else self._conditioning(group, settings)
                 share = (0.0, 1.0) if steering is None else steering.controls.share
-                latents = self._denoised(latents, cond, plain, share, settings, drawn, number, on_step)
-                images = decode(self.model, latents)
+                if start is not None:
+                    images = self._drawn_over(start, cond, plain, share, settings, number, on_step)
+                else:
+                    latents = self._denoised(latents, cond, plain, share, settings, drawn, number, on_step)
+                    images = decode(self.model, latents)
             yield Batch(number, group, images, cond.climbs)
 
     def _conditioning(
@@ -137,6 +143,38 @@ class Sampler:
         """What conditions the images of a batch, in the order of their prompts."""
         how = _reading(settings)
         return Conditioning.of([self.conditioner.prompt(text, steering, on_step, **how) for text in group])
+
+    def _drawn_over(
+        self,
+        start: Start,
+        cond: Conditioning,
+        plain: Conditioning,
+        share: tuple[float, float],
+        settings: Settings,
+        number: int,
+        on_step: OnStep,
+    ) -> tuple[Image.Image, ...]:
+        """The images of one batch over the one that they start from, each with its own seed."""
+        _, _, height, width = latent_shape(self.model, settings)
+        height, width = height * self.model.factor, width * self.model.factor
+        image, mask = start.fitted(height, width)
+        count, source = len(cond.hidden), self._source(settings)
+        given = {} if mask is None else {"mask_image": [mask] * count, "height": height, "width": width}
+        return draw(
+            self.model,
+            "image" if mask is None else "inpaint",
+            build_scheduler(self.model, settings),
+            cond,
+            self._uncond(settings, count),
+            settings,
+            otherwise=plain,
+            share=share,
+            generators=[torch.Generator(source).manual_seed(seed) for seed in seeds_of(settings, number)],
+            on_step=on_step,
+            image=[image] * count,
+            strength=start.strength,
+            **given,
+        )
 
     def _denoised(
         self,
@@ -180,10 +218,15 @@ class Sampler:
         return enough_memory(f"a batch of {samples} of {size}", str(self.model.device), *less)
 
     def evaluations(
-        self, prompts: str | Sequence[str], settings: Settings, only: tuple[int, int] | None = None
+        self,
+        prompts: str | Sequence[str],
+        settings: Settings,
+        only: tuple[int, int] | None = None,
+        start: Start | None = None,
     ) -> int:
         """How many times `sample` will call `on_step`."""
         steps = len(build_scheduler(self.model, settings).timesteps)
+        steps = steps if start is None else start.steps(settings.steps)
         return steps * (1 if only else sum(1 for _ in groups(prompts, settings)))
 
     def _uncond(self, settings: Settings, count: int) -> Conditioning | None:

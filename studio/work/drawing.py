@@ -184,7 +184,7 @@ class Artist:
         check_sizes(options, sampler.model)
         for variant in job.variants:
             sampler.conditioner.require(variant.steering)
-        total = len(job.variants) * sampler.evaluations(job.prompts, job.settings)
+        total = len(job.variants) * sampler.evaluations(job.prompts, job.settings, start=job.start)
         done = 0
 
         def on_step() -> None:

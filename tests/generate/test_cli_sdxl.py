@@ -117,3 +117,34 @@ def test_how_many_numbers_a_model_has(xl_folder: Path) -> None:
     assert found is not None
     own = [value for part in model.networks for value in part.parameters()] + [model.own_projection]
     assert found.weights == sum(value.numel() for value in own)
+
+
+def test_over_a_picture_and_a_mask_is_made_again(generate: Generate, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("photo.png")
+    Image.fromarray(noise[..., 0]).save("mask.png")
+    over = ("--init-img", "photo.png", "--mask", "mask.png", "--strength", 0.9, "--aesthetic_steps", 1)
+    tastes = ("--aesthetic_embedding", f"{G}.pt=0.7", "--aesthetic_embedding", f"{L}.pt=-0.5")
+    controls = (
+        "--aesthetic_weight",
+        0.5,
+        "--aesthetic_from",
+        0.2,
+        "--clip_skip",
+        2,
+        "--aesthetic_until",
+        "+0.001",
+    )
+    made = generate("--prompt", "a castle", *over, *tastes, *controls, "--n_samples", 2)
+    assert made.exit_code == 0, made.output
+    record = read_record(Path("outputs/samples/00001.png"))
+    assert record.start is not None
+    assert [each.weight for each in record.tastes] == [0.7, -0.5]
+    assert {climb.part for climb in record.climbs} == {"text_encoder", "text_encoder_2"}
+    again = generate("--from-image", "outputs/samples/00001.png", "--outdir", "again", model=None)
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(pixels("again/samples/00000.png"), pixels("outputs/samples/00001.png"))
+    Image.fromarray(255 - noise).save("photo.png")
+    changed = generate("--from-image", "outputs/samples/00001.png", model=None)
+    assert changed.exit_code == 1
+    assert "photo.png has changed since" in changed.output

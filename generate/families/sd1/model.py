@@ -17,7 +17,11 @@ class Model(model.Model):
     """One Stable Diffusion 1.x model on a device; UNet and VAE in `dtype`, the text encoder in fp32."""
 
     KIND, FAMILY = "sd1", FAMILY
-    PIPELINES: ClassVar = {"text": "StableDiffusionPipeline"}
+    PIPELINES: ClassVar = {
+        "text": "StableDiffusionPipeline",
+        "image": "StableDiffusionImg2ImgPipeline",
+        "inpaint": "StableDiffusionInpaintPipeline",
+    }
     SAMPLE_SIZE, SCALING, AS_ORIGINAL = SAMPLE_SIZES["sd1"], SCALING, True
 
     @property

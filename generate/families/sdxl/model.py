@@ -21,7 +21,11 @@ class Model(model.Model, parts.Parts):
     """One SDXL model on a device; the UNet in `dtype`, text encoders in fp32, and so a VAE that overflows."""
 
     KIND, FAMILY = "sdxl", FAMILY
-    PIPELINES: ClassVar = {"text": "StableDiffusionXLPipeline"}
+    PIPELINES: ClassVar = {
+        "text": "StableDiffusionXLPipeline",
+        "image": "StableDiffusionXLImg2ImgPipeline",
+        "inpaint": "StableDiffusionXLInpaintPipeline",
+    }
     SAMPLE_SIZE, SCALING, AS_ORIGINAL = SAMPLE_SIZES["sdxl"], SCALING, False
 
     @property
