@@ -159,3 +159,15 @@ def test_two_of_one_word_and_files_that_are_none(sd1: Any, tmp_path: Path) -> No
     ):
         with pytest.raises(kind, match=said):
             added(sd1, Additions.of(textual_inversions=files))
+
+
+def test_the_web_uis_syntax(sd1: Any, tmp_path: Path) -> None:
+    torch.save(web_ui(vectors(sd1)[0]), path := tmp_path / "my-style.pt")
+    changed = added(sd1, Additions.of(textual_inversions=[path]))
+    for plain, prompt in (
+        ("a (castle ship:1.3), dark, " * 20, "a (My-Style:1.3), dark, " * 20),
+        ("[castle ship] BREAK x", "[my-style] BREAK x"),
+    ):
+        one = Sampler(sd1).conditioner.prompt(plain, syntax="webui")
+        other = Sampler(changed).conditioner.prompt(prompt, syntax="webui")
+        assert torch.equal(one.hidden, other.hidden)
