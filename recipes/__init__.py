@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .overrides import RecipeError as RecipeError
     from .schema import Download as Download
     from .schema import Encode as Encode
+    from .schema import Engine as Engine
     from .schema import Recipe as Recipe
     from .section import Generate as Generate
     from .section import Reference as Reference
@@ -32,6 +33,7 @@ __all__ = [
     "Columns",
     "Download",
     "Encode",
+    "Engine",
     "Filter",
     "Generate",
     "Override",
@@ -56,6 +58,7 @@ __getattr__, __dir__ = public(
         "Columns": "source",
         "Download": "schema",
         "Encode": "schema",
+        "Engine": "schema",
         "Filter": "choice",
         "Generate": "section",
         "Override": "overrides",

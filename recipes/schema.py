@@ -271,6 +271,30 @@ class Encode(Section):
         return self
 
 
+class Engine(Section):
+    """Where the work is done: it decides nothing of what is made."""
+
+    name: Literal["local", "ray"] = Field(
+        default="local", description="This machine, or a Ray cluster whose nodes all see the run's folder."
+    )
+    address: Text | None = Field(
+        default=None,
+        description="Of Ray: auto (the cluster that this machine is in), HOST or HOST:PORT of its head; "
+        "absent: one of this machine alone.",
+    )
+    workers: Count | None = Field(
+        default=None, description="Processes that fetch, on all nodes together; absent: as many as have room."
+    )
+    worker_cpus: Annotated[float, Field(gt=0, description="Cores of a node for each that fetches.")] = 1
+    encoders: Count | None = Field(
+        default=None, description="Processes that encode, on all nodes; absent: as many as have room."
+    )
+    encoder_cpus: Annotated[float, Field(gt=0, description="Cores of a node for each that encodes.")] = 1
+    encoder_gpus: Annotated[
+        float, Field(ge=0, description="GPUs of a node for each that encodes; 0: on its cores.")
+    ] = 0
+
+
 class Recipe(Section):
     """Everything needed to make one aesthetic embedding, and to make it again."""
 
@@ -282,6 +306,7 @@ class Recipe(Section):
     filter: Filter = Filter()
     download: Download = Download()
     encode: Encode = Encode()
+    engine: Engine = Engine()
     reference: Reference | None = None
     generate: Generate = Generate()
 

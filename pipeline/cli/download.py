@@ -5,12 +5,13 @@ import click
 from visunex.base.console import Command, proxy_option, show
 
 from ..rundir import RunDir
-from .options import overrides, overwrite_option, run_option, section_options, set_option
+from .options import engine_options, overrides, overwrite_option, run_option, section_options, set_option
 
 
 @click.command("download", cls=Command)
 @run_option
 @overwrite_option
+@engine_options
 @proxy_option
 @click.option(
     "--retry-failed", is_flag=True, help="Try again whatever failed, not only failures of the moment."

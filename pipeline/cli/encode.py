@@ -9,7 +9,7 @@ from visunex.base.console import Command, Output, proxy_option, show
 from visunex.base.errors import UsageError
 
 from ..rundir import RunDir
-from .options import overrides, overwrite_option, run_option, section_options, set_option
+from .options import engine_options, overrides, overwrite_option, run_option, section_options, set_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 @section_options("download", only=("max_remote_bytes",))
 @set_option
 @overwrite_option
+@engine_options
 @proxy_option
 def command(
     run: RunDir,

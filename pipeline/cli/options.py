@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
@@ -49,6 +50,38 @@ def _run_at(place: str) -> RunDir:
     except VisunexError as error:  # which is before the command begins, whose errors become sentences
         kind = click.UsageError if isinstance(error, UsageError) else click.ClickException
         raise kind(printable(shown(str(error)))) from None
+
+
+def engine_options(function: F) -> F:
+    """`--engine` and `--ray-address`: where the work is done."""
+    for flag, key, kind, said in (
+        (
+            "--ray-address",
+            "address",
+            str,
+            "The cluster: auto, HOST or HOST:PORT; absent: this machine alone.",
+        ),
+        (
+            "--engine",
+            "name",
+            click.Choice(["local", "ray"]),
+            "On this machine, or on the nodes of a cluster.",
+        ),
+    ):
+        function = click.option(
+            flag,
+            type=kind,
+            metavar="auto|HOST" if key == "address" else None,
+            help=f"{said} The recipe's engine.{key}.",
+            callback=partial(_remember, f"engine.{key}"),
+            expose_value=False,
+        )(function)
+    return function
+
+
+def _remember(key: str, context: click.Context, option: click.Parameter, value: Any) -> None:
+    if context.get_parameter_source(option.name or "") is not click.core.ParameterSource.DEFAULT:
+        context.meta.setdefault(_GIVEN, {})[key] = value
 
 
 def overwrite_option(function: F) -> F:
@@ -107,10 +140,6 @@ def _split(key: str, value: Any, patterns: bool) -> Any:
 
 
 def _option(section: str, key: str, field: Any) -> Callable[[F], F]:
-    def remember(context: click.Context, option: click.Parameter, value: Any) -> None:
-        if context.get_parameter_source(option.name or "") is not click.core.ParameterSource.DEFAULT:
-            context.meta.setdefault(_GIVEN, {})[f"{section}.{key}"] = value
-
     flag = option_name(key)
     kind, settings = _click_type(field.annotation)
     return click.option(
@@ -118,7 +147,7 @@ def _option(section: str, key: str, field: Any) -> Callable[[F], F]:
         f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
         type=kind,
         help=_help(field),
-        callback=remember,
+        callback=partial(_remember, f"{section}.{key}"),
         expose_value=False,
         default=None,
         **settings,

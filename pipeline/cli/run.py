@@ -10,7 +10,7 @@ from visunex.base.folders import RUNS
 from visunex.base.suggest import did_you_mean
 
 from ..rundir import RunDir, run_at
-from .options import overrides, overwrite_option, section_options, set_option
+from .options import engine_options, overrides, overwrite_option, section_options, set_option
 from .wording import RecipeCommand
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 @section_options("filter", only=("keywords", "min_score", "top"))
 @section_options("encode", only=("hold_out",))
 @overwrite_option
+@engine_options
 @proxy_option
 @set_option
 def command(

@@ -1,6 +1,7 @@
 """What a download is to do: which images for which run, with how many processes and which limits."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from visunex.net.fetcher import FetchSettings
 
 from ..earlier import Earlier
 from ..rundir import RunDir
+from ..workers.executor import LOCAL, Executor
 from .candidates import Candidates
 from .messages import MakerSettings
 
@@ -35,16 +37,18 @@ class Plan:
     candidates: Candidates
     target: int
     earlier: Earlier = Earlier({}, {})  # noqa: RUF009 - nobody writes into it
+    executor: Executor = LOCAL
 
     @property
     def is_inside(self) -> bool:
         """Whether the pictures lie inside files rather than on the web."""
         return self.settings.images is not None or self.candidates.locations is not None
 
-    @property
+    @cached_property
     def processes(self) -> int:
         """How many worker processes there may be."""
-        return self.settings.processes or min(2 * cores(), _MOST_PROCESSES)
+        here = self.settings.processes or min(2 * cores(), _MOST_PROCESSES)
+        return self.executor.workers(here, self.settings.host_connections)
 
     @property
     def patience(self) -> float:

@@ -29,7 +29,7 @@ class DownloadReport:
 
     `left_out` counts, by reason, members of the tar that was looked through, where there was one.
     `withdrawn`: how many `entries` the list of withdrawn links has, how many `matched`, and what
-    number of `candidates` they name.
+    number of `candidates` they name. `nodes`: of those of a cluster, what each did.
     """
 
     target: int
@@ -48,6 +48,7 @@ class DownloadReport:
     insecure: bool
     left_out: dict[str, int] = field(default_factory=dict)
     withdrawn: dict[str, int] | None = None
+    nodes: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def failures(self) -> dict[str, int]:
@@ -56,7 +57,8 @@ class DownloadReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report for JSON."""
-        return {_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        found = {_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        return found if self.nodes else {name: value for name, value in found.items() if name != "nodes"}
 
     def as_text(self) -> str:
         """The report for a person."""
@@ -67,6 +69,11 @@ class DownloadReport:
             f"{self.images_per_second:.0f} pictures/s, {self.megabytes:.1f} MB"
             if self.shards_made_now
             else "nothing was left to fetch",
+        ]
+        lines += [
+            f"  on {node}: {done.get('shards', 0)} shards, {done.get('pictures', 0)} pictures"
+            + (f", and lost {lost} times" if (lost := done.get("lost", 0)) else "")
+            for node, done in self.nodes.items()
         ]
         lines += [f"{count:>9}  members of the tar left out: {why}" for why, count in self.left_out.items()]
         if self.withdrawn is not None:
@@ -87,6 +94,7 @@ class Effort:
     images: int = 0
     rounds: int = 0
     received: int = 0
+    nodes: dict[str, dict[str, int]] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -172,6 +180,7 @@ def report_on(
         insecure=plan.settings.insecure,
         left_out=dict(left_out),
         withdrawn=_withdrawn(plan),
+        nodes=effort.nodes,
     )
 
 

@@ -38,6 +38,7 @@ from ..metadata.sac import SCHEME
 from ..rundir import RunDir
 from ..shards.discard import discarded_tars
 from ..vectors.store import part_paths
+from ..workers.executor import executor_of
 from .candidates import Candidates, load_candidates, with_hash_of_set
 from .choose import PRECOMPUTED
 from .loop import Rounds, prepare
@@ -108,7 +109,9 @@ def begin_download(
     if retry_failed:
         _require_images(run)
     wanted = recipe.filter.candidates if chooses_after_encode(run, recipe) else recipe.filter.top
-    plan = Plan(run, settings, candidates, wanted)
+    executor = executor_of(recipe.engine)
+    executor.require(run.path)
+    plan = Plan(run, settings, candidates, wanted, executor=executor)
     _set_aside_unencoded(plan)
     earlier = plan.earlier if plan.is_inside else read_earlier(run.earlier / _SHARDS, links)
     if adds and plan.is_inside:
@@ -194,6 +197,7 @@ class Downloading:
         line = LiveLine(shown, plan.target, effort)
         with _work_folder(plan.run.shards) as work, _worker_pool(plan, spool, stopping) as pool:
             self._try_candidates(Rounds(plan, pool, work, results, effort, line, spool), results)
+            effort.nodes = {node: dict(done) for node, done in pool.done.items() if node}
         statuses = results.statuses()
         write_downloaded(plan.run.downloaded, plan.candidates, results.ordered(), statuses)
         drop_taken_over(plan.run.earlier / _SHARDS, plan.run.shards)
@@ -221,7 +225,8 @@ def _worker_pool(plan: Plan, spool: Spool | None, stopping: Event | None) -> Wor
     settings = plan.maker_settings(None if spool is None else spool.path)
     if said := fewer_threads(settings, open_files_allowed()):
         click.echo(f"download: {said}", err=True)
-    return WorkerPool(settings, plan.processes, partial(prepare, plan.candidates), plan.patience, stopping)
+    ready = partial(prepare, plan.candidates)
+    return WorkerPool(settings, plan.processes, ready, plan.patience, stopping, plan.executor)
 
 
 def _require_images(run: RunDir) -> None:

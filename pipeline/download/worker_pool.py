@@ -8,18 +8,17 @@ can be handed to any other distributor (Ray, Spark) as it is.
 
 import contextlib
 import logging
-import subprocess
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
 from threading import Event
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from ..errors import DownloadError
-from ..workers.spawn import module_command, start_connected
+from ..shards.naming import shard_name
+from ..workers.executor import LOCAL, Executor, Worker
 from .messages import (
     MOST_SHARDS_AT_ONCE,
     Broken,
@@ -63,14 +62,16 @@ class _Task:
 class _Worker:
     """A worker process and the shards that it has in work."""
 
-    process: "subprocess.Popen[bytes]"
-    connection: "Connection[Any, Any]"
+    process: Worker
     tasks: dict[int, _Task] = field(default_factory=dict)  # by shard
     ready: bool = False
+    where: str = ""  # the machine that it is on, once it is ready; empty for this one
     alone: bool = False  # with a shard that was begun before, so that it is seen which one is at fault
 
     @property
     def takes_another(self) -> bool:
+        if not self.ready and self.process.may_not_start:
+            return False
         if self.alone or len(self.tasks) >= MOST_SHARDS_AT_ONCE:
             return not self.tasks
         return all(task.waits_for_slow_links_only for task in self.tasks.values())
@@ -79,10 +80,10 @@ class _Worker:
         self.tasks[job.shard] = _Task(job, time.monotonic())
         self.alone = alone
         with contextlib.suppress(OSError):  # a worker that is gone is noticed by its closed connection
-            self.connection.send(job)
+            self.process.send(job)
 
     def became_ready(self) -> None:
-        self.ready = True
+        self.ready, self.where = True, self.process.where
         for task in self.tasks.values():
             task.moved = time.monotonic()
 
@@ -95,14 +96,13 @@ class _Worker:
         """Of a shard that it has, let rows from this on go; of those behind it all."""
         for each in [each for each in self.tasks if each >= shard]:
             with contextlib.suppress(OSError):
-                self.connection.send(Enough(each, row if each == shard else 0))
+                self.process.send(Enough(each, row if each == shard else 0))
             if each > shard:
                 del self.tasks[each]
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
-        self.connection.close()
+        self.process.close()
 
 
 class _Batch:
@@ -133,6 +133,8 @@ class _Batch:
         _log.debug("shard %d is begun again: %s", job.shard, reason)
         self._failures[job.shard] += 1
         attempts = self._failures[job.shard]
+        # Who made it before may not know yet that it is given up: its node may only be cut off.
+        job = replace(job, folder=job.folder.with_name(f"{shard_name(job.shard)}-{attempts}"))
         if attempts >= MOST_ATTEMPTS:
             raise DownloadError(
                 f"shard {job.shard} could not be made in {attempts} tries "
@@ -156,11 +158,15 @@ class WorkerPool:
         prepare: Callable[[ShardJob], None],
         patience: float,
         stopping: Event | None = None,
+        executor: Executor = LOCAL,
     ) -> None:
+        self._executor = executor
         self._settings, self._processes, self._prepare = settings, processes, prepare
         self._patience, self._stopping = patience, stopping or Event()
         self._workers: list[_Worker] = []
         self._enough: Enough | None = None
+        self._waiting_since = time.monotonic()
+        self.done: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by machine
 
     def __enter__(self) -> Self:
         return self
@@ -172,10 +178,9 @@ class WorkerPool:
         if kind is None:
             for worker in self._workers:
                 with contextlib.suppress(OSError):
-                    worker.connection.send(None)
+                    worker.process.send(None)
             for worker in self._workers:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    worker.process.wait(timeout=5)
+                worker.process.wait(5)
         for worker in self._workers:
             worker.kill()
         self._workers.clear()
@@ -188,10 +193,11 @@ class WorkerPool:
         batch, self._enough = _Batch(jobs, on_progress), None
         while batch.waiting or any(worker.tasks for worker in self._workers):
             self._hand_out(batch)
-            by_connection = {worker.connection: worker for worker in self._workers}
-            for connection in wait(list(by_connection), timeout=_TICK):
-                self._receive(by_connection[connection], batch)  # type: ignore[index]
+            by_process = {id(worker.process): worker for worker in self._workers}
+            for process in self._executor.ready([each.process for each in self._workers], _TICK):
+                self._receive(by_process[id(process)], batch)
             self._replace_stalled(batch)
+            self._require_room()
             if self._enough is not None:
                 self._abandon(batch, self._enough)
             if self._stopping.is_set():
@@ -234,21 +240,21 @@ class WorkerPool:
         if found is not None:
             return found
         if len(self._workers) < self._processes:
-            return self._start_worker()
+            started = self._start_worker()
+            return started if started.takes_another else None
         return None if idle else min(free, key=lambda worker: len(worker.tasks), default=None)
 
     def _start_worker(self) -> _Worker:
-        process, connection = start_connected(module_command("visunex.pipeline.download.worker"))
-        worker = _Worker(process, connection)
+        worker = _Worker(self._executor.start("visunex.pipeline.download.worker"))
         self._workers.append(worker)
         with contextlib.suppress(OSError):
-            connection.send(self._settings)
+            worker.process.send(self._settings)
         return worker
 
     def _receive(self, worker: _Worker, batch: _Batch) -> None:
         """Act on a worker's next message, or on its end."""
         try:
-            message = worker.connection.recv()
+            message = worker.process.receive()
         except (EOFError, OSError):
             self._remove(worker, batch, "its worker process died")
             return
@@ -263,12 +269,24 @@ class WorkerPool:
             case Finished(progress) if progress.shard in worker.tasks:
                 batch.hear(progress)
                 del worker.tasks[progress.shard]
+                self.done[worker.where]["shards"] += 1
+                self.done[worker.where]["pictures"] += progress.succeeded
             case Broken(reason=reason, fatal=str(sentence)):
                 _log.debug("%s", reason)
                 raise DownloadError(f"the shards cannot be made: {sentence}; what is done is kept")
             case Broken(shard, reason, rows):
                 job = worker.tasks.pop(shard).job
                 batch.try_again(_without(job, rows, "internal: lost by img2dataset"), reason)
+
+    def _require_room(self) -> None:
+        """Raise DownloadError where for long none of the workers could be started."""
+        if not self._workers or any(worker.ready or worker.tasks for worker in self._workers):
+            self._waiting_since = time.monotonic()
+        elif time.monotonic() - self._waiting_since > _STARTUP:
+            raise DownloadError(
+                f"no node of the cluster has had room for a worker (engine.worker_cpus) for {_STARTUP:.0f} s."
+                " What is done is kept, and the same command goes on from there"
+            )
 
     def _replace_stalled(self, batch: _Batch) -> None:
         for worker in list(self._workers):
@@ -286,6 +304,7 @@ class WorkerPool:
         """
         self._workers.remove(worker)
         worker.kill()
+        self.done[worker.where]["lost"] += 1
         for shard, task in worker.tasks.items():
             to_blame = shard in stalled or batch.has_failed(shard)
             if stalled and shard not in stalled:

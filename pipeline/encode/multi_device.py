@@ -6,7 +6,6 @@ made up for by the caller's own pass over everything at the end.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
@@ -19,7 +18,7 @@ from visunex.base.text import printable
 
 from ..errors import EncodeError
 from ..shards.samples import Source
-from ..workers.spawn import module_command, start_connected
+from ..workers.executor import LOCAL, Executor
 
 if TYPE_CHECKING:
     from visunex.recipes.schema import Encode
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ALONE", "Counted", "DeviceWorkers", "Failed", "Finished", "Job", "Rank", "Remaining"]
 
-_PROGRAM = module_command("visunex.pipeline.encode.device_worker")
+_ENDS = 5.0  # seconds for a process that is not heard of to be gone
+_PROGRAM = "visunex.pipeline.encode.device_worker"
 
 
 class Remaining(NoProgress):
@@ -96,7 +96,10 @@ class Finished:
 
 
 class DeviceWorkers:
-    """The processes for the encoders' other devices. They encode while the block runs, and end with it."""
+    """The processes for the devices that an executor has. They encode while the block runs, and end with it.
+
+    `helps` says whether the process that started them takes a share too.
+    """
 
     def __init__(
         self,
@@ -104,25 +107,28 @@ class DeviceWorkers:
         targets: "Sequence[Target]",
         progress: ProgressLike,
         first: int = 0,
+        executor: Executor = LOCAL,
     ) -> None:
         like_ours = tuple(
             each.settings.model_copy(update={"precision": each.encoder.precision}) for each in targets
         )
-        folders, others = tuple(each.folder for each in targets), targets[0].encoder.others
+        folders = tuple(each.folder for each in targets)
+        devices, self.helps = executor.encoders(targets[0].encoder.others)
+        self._world_size = self.helps + len(devices)
         self._jobs = [
-            Job(tuple(places), folders, like_ours, device, Rank(rank, 1 + len(others)), first)
-            for rank, device in enumerate(others, start=1)
+            Job(tuple(places), folders, like_ours, device, Rank(rank, self._world_size), first)
+            for rank, device in enumerate(devices, start=self.helps)
         ]
-        self._progress = progress
+        self._progress, self._executor = progress, executor
         self._workers: list[_DeviceWorker] = []
 
     @property
     def own_rank(self) -> Rank:
         """The rank of the process that started the workers."""
-        return Rank(0, 1 + len(self._jobs))
+        return Rank(0, self._world_size)
 
     def __enter__(self) -> Self:
-        self._workers = [_DeviceWorker(job, self._progress) for job in self._jobs]
+        self._workers = [_DeviceWorker(job, self._progress, self._executor) for job in self._jobs]
         return self
 
     def __exit__(
@@ -142,18 +148,18 @@ class DeviceWorkers:
 class _DeviceWorker:
     """A process at work on its job, and the thread that listens to it."""
 
-    def __init__(self, job: Job, progress: ProgressLike) -> None:
+    def __init__(self, job: Job, progress: ProgressLike, executor: Executor) -> None:
         self._device, self._progress = job.device, progress
         self._last: Any = None  # its last message so far
-        self._process, self._connection = start_connected(_PROGRAM)
-        self._listener = Thread(target=self._listen, args=(self._connection, job), daemon=True)
+        self._worker = executor.start(_PROGRAM, encodes=True)
+        self._listener = Thread(target=self._listen, args=(job,), daemon=True)
         self._listener.start()
 
-    def _listen(self, connection: "Connection[Any, Any]", job: Job) -> None:
+    def _listen(self, job: Job) -> None:
         try:
-            connection.send(job)
+            self._worker.send(job)
             while not isinstance(self._last, Failed | Finished):
-                self._last = connection.recv()
+                self._last = self._worker.receive()
                 if isinstance(self._last, Counted):
                     self._progress.skip(self._last.skipped)
                     self._progress.advance(self._last.advanced)
@@ -168,14 +174,13 @@ class _DeviceWorker:
                 return encoded_now
             case Failed(sentence):
                 raise EncodeError(f"{self._device}: {sentence}")
-        status = self._process.wait()
-        ended = f"the process on {self._device} ended early (status {status}); its share is done here"
+        where = f"{self._device} of {self._worker.where}" if self._worker.where else self._device
+        ended = f"the process on {where} ended early ({self._worker.wait(_ENDS)}); its share is done here"
         click.echo(printable(f"encode: {ended}"), err=True)
         return 0
 
     def end(self) -> None:
         """End it, whatever it is doing."""
-        self._process.kill()
-        self._process.wait()
+        self._worker.kill()
         self._listener.join()
-        self._connection.close()
+        self._worker.close()

@@ -1,7 +1,6 @@
 """Partitions of images -> parts of vectors, resumable one by one, with every image counted.
 
-Several encoders may be at work: each image is read and decoded once, and each encoder has a folder of parts
-of its own, as if it had been alone.
+Of several encoders each has a folder of parts of its own; an image is read and decoded once for all.
 """
 
 import itertools
@@ -9,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from visunex.clip.image_encoder import ImageEncoder
 from ..errors import EncodeError
 from ..shards.samples import Partition, Sample, Source, partitions
 from ..vectors.store import Part, part_paths, provenance_if_whole, read_provenance, remove_parts_but
+from ..workers.executor import LOCAL, Executor
 from .counts import OutcomeCounts, count_missing_shards
 from .decoding.batching import Round, Taker, rounds
 from .decoding.cpu_split import CpuSplitter
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PartitionEncoder", "default_batch_size", "encode_lots", "encode_vectors"]
 
-
 # Images that a CPU encodes at once at least: of fewer, the libraries below torch sum products in another
 # order, and the last bits of a vector would depend on how many others it was encoded with.
 _LEAST = 8
+_Lots: TypeAlias = Iterable[Sequence[Source]]
 
 
 def encode_vectors(
@@ -57,12 +57,12 @@ def encode_vectors(
 
     Returns what became of all images, and how many were encoded now.
     """
-    (counts,), encoded_now = encode_lots([places], [Target(encoder, folder, settings)], progress)
-    return counts, encoded_now
+    (counts,), now = encode_lots([places], [Target(encoder, folder, settings)], progress)
+    return counts, now
 
 
 def encode_lots(
-    lots: Iterable[Sequence[Source]], targets: Sequence[Target], progress: ProgressLike
+    lots: _Lots, targets: Sequence[Target], progress: ProgressLike, executor: Executor = LOCAL
 ) -> tuple[list[OutcomeCounts], int]:
     """The same of one lot of places after another, by several encoders, each into a folder of its own.
 
@@ -73,7 +73,7 @@ def encode_lots(
     with PartitionEncoder(targets, 1 + len(targets[0].encoder.others)) as parts, shares_memory(len(targets)):
         for places in lots:
             parts.first = parts.next_number
-            encoded_now += _encode_lot(parts, places, counts, progress)
+            encoded_now += _encode_lot(parts, places, counts, progress, executor)
             for each in counts:
                 count_missing_shards(each, places)
     parts.remove_others()
@@ -87,13 +87,14 @@ def _encode_lot(
     places: Sequence[Source],
     counts: Sequence[OutcomeCounts],
     progress: ProgressLike,
+    executor: Executor,
 ) -> int:
     """Bring the parts of some places up to date, on all devices; how many images were encoded."""
-    encoded_now = 0
-    others, uncounted = parts.targets[0].encoder.others, [OutcomeCounts() for _ in counts]
+    encoded_now, uncounted = 0, [OutcomeCounts() for _ in counts]
+    others, _ = executor.encoders(parts.targets[0].encoder.others)
     if others and parts.missing(places) > parts.batch:  # else not worth loading the encoders
-        with DeviceWorkers(places, parts.targets, progress, parts.first) as workers:
-            own = parts.encode(places, uncounted, progress, workers.own_rank)
+        with DeviceWorkers(places, parts.targets, progress, parts.first, executor) as workers:
+            own = parts.encode(places, uncounted, progress, workers.own_rank) if workers.helps else 0
             encoded_now = own + workers.wait()
         progress = Remaining(progress)
     encoded_now += parts.encode(places, counts, progress)

@@ -25,6 +25,7 @@ from ..score.ratings import Ratings
 from ..shards.discard import discard_images, discarded_tars
 from ..shards.repeats import find_repeats
 from ..shards.samples import Source, sources
+from ..workers.executor import LOCAL, Executor, executor_of
 from .counts import OutcomeCounts, count_chosen, require_some
 from .elsewhere import elsewhere
 from .encoders import Target, load_encoder, load_encoders
@@ -101,7 +102,7 @@ def encode_to(
     request = _request_for(images, None, recipe, None)
     request.sources()  # where there is nothing to encode, no encoder need be loaded
     target = Target(load_encoder(recipe.encode, device), folder, recipe.encode)
-    return _encode_rest(request, [target], None).counts[0]
+    return _encode_rest(request, [target], None, recipe).counts[0]
 
 
 def _request_for(
@@ -181,7 +182,7 @@ def finish_encode(
     spaces = _spaces(settings)
     with request.vectors_folders(spaces) as folders:
         targets = list(map(Target, before.encoders, folders, settings.of_each, spaces))
-        encoded = _encode_rest(request, targets, progress)
+        encoded = _encode_rest(request, targets, progress, recipe)
         reduced = reduce_each(request, targets, recipe, wanted)
     encoded = replace(
         encoded,
@@ -242,7 +243,9 @@ def _require_sense(run: RunDir | None, out: Path | None, *, discards: bool, give
         raise UsageError("--discard-images is for pictures that `visunex-data download` can fetch again")
 
 
-def _encode_rest(request: EncodeRequest, targets: Sequence[Target], progress: Progress | None) -> Encoded:
+def _encode_rest(
+    request: EncodeRequest, targets: Sequence[Target], progress: Progress | None, recipe: "Recipe"
+) -> Encoded:
     """Bring the vectors up to date. A `progress` that is at work already goes on and is not ended."""
     began = time.monotonic()
     total = None if request.elsewhere else count_chosen(request.sources())
@@ -250,13 +253,22 @@ def _encode_rest(request: EncodeRequest, targets: Sequence[Target], progress: Pr
         progress.total = None if total is None else total + progress.done
     run, far = request.run, request.elsewhere
     with contextlib.nullcontext(progress) if progress is not None else Progress("encode", total) as shown:
-        work = partial(encode_lots, request.lots(), targets, shown)
+        work = partial(encode_lots, request.lots(), targets, shown, _executor(request, recipe))
         runs = [] if run is None else [run.of_encoder(each.space) for each in targets]
         counts, encoded_now = work() if far is None else far.once(runs, work)
     for each in counts:
         require_some(each, request.names or [str(place.path) for place in request.sources()])
     encoders = tuple(target.encoder for target in targets)
     return Encoded(encoders, tuple(counts), encoded_now, time.monotonic() - began)
+
+
+def _executor(request: EncodeRequest, recipe: "Recipe") -> Executor:
+    """What encodes; this machine where there is no run, and so no folder that others would see."""
+    if request.run is None:
+        return LOCAL
+    executor = executor_of(recipe.engine)
+    executor.require(request.run.path)
+    return executor
 
 
 def _made_of(

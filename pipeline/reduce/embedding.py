@@ -47,7 +47,7 @@ class RecipeIdentity:
     @classmethod
     def of(cls, recipe: "Recipe") -> "RecipeIdentity":
         """The identity of a resolved recipe."""
-        return cls(recipe.name, fingerprint(recipe.model_dump(mode="json")))
+        return cls(recipe.name, fingerprint(recipe.model_dump(mode="json", exclude={"engine"})))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from visunex.pipeline.encode.partition_encoder import encode_vectors
 from visunex.pipeline.errors import EncodeError, ModelError
 from visunex.pipeline.shards.samples import Source, sources
 from visunex.pipeline.vectors.store import read_vectors
-from visunex.pipeline.workers.spawn import start_connected
+from visunex.pipeline.workers import executor
+from visunex.pipeline.workers.spawn import module_command, start_connected
 from visunex.recipes import Encode
 
 SETTINGS = Encode(model="visunex-tiny", workers=0)
@@ -80,7 +81,8 @@ def worker(monkeypatch: pytest.MonkeyPatch, does: str) -> None:
     """Have a worker get its job and do this."""
     begin = "import sys; from multiprocessing.connection import Connection; c = Connection(int(sys.argv[1]))"
     program = f"{begin}; c.recv(); {does}"
-    monkeypatch.setattr(multi_device, "_PROGRAM", (sys.executable, "-P", "-W", "ignore", "-c", program))
+    command = (sys.executable, "-P", "-W", "ignore", "-c", program)
+    monkeypatch.setattr(executor, "module_command", lambda _: command)
 
 
 def test_the_share_of_a_process_that_dies_is_made_up_for(
@@ -101,7 +103,7 @@ def test_an_error_on_another_device_is_said_with_its_name(encoder, places, tmp_p
 
 
 def test_a_worker_ends_with_the_process_that_has_it(places, tmp_path) -> None:
-    process, connection = start_connected(multi_device._PROGRAM)
+    process, connection = start_connected(module_command(multi_device._PROGRAM))
     connection.send(Job(tuple(places), (tmp_path / "both",), (SETTINGS,), "cpu", Rank()))
     connection.close()
     assert process.wait(timeout=60) == 1
