@@ -1,7 +1,7 @@
 """Weighted pieces -> chunks of token ids: as many as a text encoder takes, with where a chunk may end."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ __all__ = ["BACKTRACK", "Chunk", "chunks_of", "empty_chunk"]
 BACKTRACK = 20  # tokens by which a chunk may end earlier, behind a comma
 MOST_CHUNKS = 32
 
-_REST_OF_WORD = re.compile(r"<\|added:\d+:[1-9]\d*\|>")  # of the tokens of an added word but the first
+_NUMBERED = re.compile(r"(.+)_[1-9]\d*", re.DOTALL)  # as diffusers names a word's tokens but the first
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,12 @@ def _tokens_of(section: Section, tokenizer: Any) -> list[Token]:
 
 
 def _joined(tokenizer: Any) -> set[int]:
-    """The ids of an added word's tokens but its first."""
-    return {row for token, row in tokenizer.get_added_vocab().items() if _REST_OF_WORD.fullmatch(token)}
+    """The ids of added words' tokens but the first of each, of our tokenizers and of diffusers'."""
+    ours: Mapping[str, str] = getattr(tokenizer, "added_words", {})
+    rest = [token for tokens in ours.values() for token in tokens.split(" ")[1:]]
+    added = tokenizer.get_added_vocab()
+    rest += [token for token in added if (found := _NUMBERED.fullmatch(token)) and found[1] in added]
+    return {added[token] for token in rest}
 
 
 def _cut(tokens: list[Token], most: int, comma: int | None) -> Iterator[list[Token]]:

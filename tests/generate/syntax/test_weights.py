@@ -1,6 +1,7 @@
 """Prompts in the web UI's syntax, against a plain reading of its rule that shares no code with ours."""
 
 import contextlib
+import copy
 import re
 import time
 from itertools import groupby
@@ -151,11 +152,16 @@ def test_where_a_long_prompt_is_cut(tokenizer):
         words("x " * 75 * 32 + "y")
 
 
-def test_a_word_of_several_vectors_is_not_parted():
-    tokenizer = with_words(clip_tokenizer(), {"style": 4})
+@pytest.mark.parametrize("whose", ["ours", "diffusers"])
+def test_a_word_of_several_vectors_is_not_parted(tokenizer, whose):
+    if whose == "ours":
+        tokenizer, word = with_words(tokenizer, {"style": 4, "other": 1}), "style"
+    else:
+        tokenizer, word = copy.deepcopy(tokenizer), "<s> <s>_1 <s>_2 <s>_3"
+        tokenizer.add_tokens(word.split())
     for before in (70, 71, 72, 74, 75):
-        first, second = chunks_of(weighted("x " * before + "(style:1.5) " + "y " * 5), tokenizer, LENGTH)
-        assert first.words == (75 if before in (71, 75) else before if before > 71 else 75)
+        first, second = chunks_of(weighted(f"{'x ' * before}({word}:1.5) {'y ' * 5}"), tokenizer, LENGTH)
+        assert first.words == (before if before > 71 else 75)
         assert first.words + second.words == before + 9
         assert [*first.weights, *second.weights].count(1.5) == 4
 
