@@ -45,6 +45,8 @@ def check_file(path: Path, what: str) -> None:
         raise AdditionError(
             f"{what} {path} cannot be read: {error.strerror or 'there is no such file'}"
         ) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise AdditionError(f"{what} {path} cannot be read: it is a folder, name the file in it")
     if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
         raise AdditionError(f"{what} {path} cannot be read: it is no file")
     if status.st_size > (largest := LARGEST[what]):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -296,13 +297,15 @@ def test_files_that_are_none(sd1: Any, tmp_path: Path) -> None:
     torch.save({"x": Runs()}, tmp_path / "code.pt")
     whole = write(tmp_path / "whole.safetensors", layers(sd1, ATTENTION[0]), lora_files.kohya).read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[:-100])
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "page.safetensors").write_text("<html>Not found</html>")
     for name, kind, said in (
         ("code.pt", CheckpointError, "asks for code to be run"),
         ("cut.safetensors", CheckpointError, "cut off"),
         ("page.safetensors", AdditionError, "is a web page, not a LoRA"),
         ("missing.safetensors", AdditionError, "cannot be read: No such file"),
-        (".", AdditionError, "is no file"),
+        (".", AdditionError, "is a folder, name the file in it"),
+        ("pipe", AdditionError, "is no file"),
     ):
         with pytest.raises(kind, match=said):
             added(sd1, Additions.of(loras=[tmp_path / name]))
