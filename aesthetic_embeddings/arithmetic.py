@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from visunex.base.errors import require
 
 from .artefact import Embedding, require_replaceable, save
 from .errors import EmbeddingError
+from .made_of import image_norm, is_contrast, of_mixture
 from .space import require_one_space, space_of
 
 
@@ -41,14 +42,18 @@ def mix(parts: Iterable[tuple[Embedding, float]]) -> NDArray[np.float32]:
 
 
 def save_mix(path: Path, parts: Sequence[tuple[Embedding, float]], *, overwrite: bool = False) -> Embedding:
-    """Mix as `mix` does, and write it to `path` with what it was made of and the weights in `mixed_from`.
+    """Mix as `mix` does, and write it to `path` with what it was made of and the weights in `mixed_from`,
+    and how long its images' vectors are where all of its parts say so.
 
     Raises EmbeddingError, also where `path` holds something else than an embedding of ours.
     """
     require_replaceable(path, overwrite=overwrite)
     made = mix(parts)
+    norm, contrast = of_mixture([(image_norm(each), is_contrast(each)) for each, _ in parts])
     space = next((space for each, _ in parts if (space := space_of(each))), None)
-    said = {"model": space.as_model()} if space else {}
+    said: dict[str, Any] = {"model": space.as_model()} if space else {}
+    said |= {"checks": {"image_norm": norm}} if norm else {}
+    said |= {"reduction": "contrast"} if contrast else {}
     return save(path, made, {"mixed_from": [{**each.as_dict(), "weight": of} for each, of in parts], **said})
 
 

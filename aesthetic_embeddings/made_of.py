@@ -1,5 +1,6 @@
 """What an embedding says of the vectors it was made of: how long, and whether it is a difference."""
 
+from collections.abc import Sequence
 from math import inf
 
 from visunex.base.files import sha256_file
@@ -7,7 +8,7 @@ from visunex.base.files import sha256_file
 from .artefact import Embedding
 from .catalogue import catalogue
 
-__all__ = ["image_norm", "is_contrast"]
+__all__ = ["image_norm", "is_contrast", "of_mixture"]
 
 
 def image_norm(embedding: Embedding) -> float | None:
@@ -25,3 +26,11 @@ def is_contrast(embedding: Embedding) -> bool:
         return False
     contrasts = {entry.sha256 for entry in catalogue().values() if entry.kind == "contrast"}
     return sha256_file(embedding.path) in contrasts
+
+
+def of_mixture(parts: Sequence[tuple[float | None, bool]]) -> tuple[float | None, bool]:
+    """The same of a mixture, by what its parts say of themselves: the mean of their images' lengths where all
+    say it; a difference where all are."""
+    norms = [norm for norm, _ in parts if norm is not None]
+    mean = sum(norms) / len(norms) if norms and len(norms) == len(parts) else None
+    return mean, all(contrast for _, contrast in parts)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from visunex.aesthetic_embeddings import Embedding, find, mix, save, save_mix
+from visunex.aesthetic_embeddings.made_of import of_mixture
 from visunex.generate import Taste
 from visunex.generate.adapters import image_vector
 
@@ -77,12 +78,11 @@ def _mixed(parts: Parts, given: tuple[tuple[Aesthetic, float], ...]) -> Taste:
     import torch
 
     tastes = [each.taste for each, _ in given]
-    norms = [taste.image_norm for taste in tastes]
-    lengths = [norm for norm in norms if norm is not None]
+    norm, contrast = of_mixture([(taste.image_norm, taste.is_contrast) for taste in tastes])
     return Taste(
         " + ".join(f"{weight:g} {embedding.name}" for embedding, weight in parts),
         torch.from_numpy(mix(parts)),
         space=next((taste.space for taste in tastes if taste.space), None),
-        image_norm=sum(lengths) / len(lengths) if len(lengths) == len(norms) else None,
-        is_contrast=all(taste.is_contrast for taste in tastes),
+        image_norm=norm,
+        is_contrast=contrast,
     )

@@ -10,6 +10,7 @@ import torch
 from comfyui_clips import L
 
 from visunex.aesthetic_embeddings import EmbeddingError, load, mix, save
+from visunex.aesthetic_embeddings.made_of import image_norm
 from visunex.generate.errors import EmbeddingSizeError, UsageError
 
 PACK = Path(__file__).parents[2] / "integrations" / "comfyui"
@@ -83,7 +84,8 @@ def test_the_list_has_the_files_and_the_published_and_a_changed_file_is_loaded_a
 def test_a_mixture_is_the_commands_also_of_mixtures_and_is_saved_as_such(run: Any, tmp_path: Path) -> None:
     import folder_paths
 
-    paths = [written(tmp_path / f"{name}.pt", seed, model=CLIP_L) for seed, name in enumerate("abc")]
+    norms = {"checks": {"image_norm": 12.0}}
+    paths = [written(tmp_path / f"{name}.pt", seed, model=CLIP_L, **norms) for seed, name in enumerate("abc")]
     a, b, c = (run("LoadAestheticEmbedding", name="", path=path)[0] for path in paths)
     (both,) = run("MixAestheticEmbeddings", a=a, weight_a=0.5, b=b, weight_b=-1.0)
     (three,) = run("MixAestheticEmbeddings", a=both, weight_a=0.5, b=c, weight_b=0.5)
@@ -96,6 +98,7 @@ def test_a_mixture_is_the_commands_also_of_mixtures_and_is_saved_as_such(run: An
     assert [each["ui"]["text"] for each in names] == [["tastes/x_00001_.pt"], ["tastes/x_00002_.pt"]]
     saved = load(tmp_path / "output/tastes/x_00001_.pt")
     assert torch.equal(saved.tensor(), three.taste.embedding)
+    assert three.taste.image_norm == image_norm(saved) == 12
     assert [Path(each["file"]).name for each in saved.provenance["mixed_from"]] == ["a.pt", "b.pt", "c.pt"]
     run("SaveAestheticEmbedding", embedding=a, filename_prefix="a")
     assert load(tmp_path / "output/a_00001_.pt").provenance["model"] == CLIP_L
