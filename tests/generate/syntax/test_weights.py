@@ -217,9 +217,7 @@ def test_what_is_not_done_here_is_left_out(prompt, text, left_out):
     assert (found.text, found.left_out) == (text, left_out)
 
 
-@pytest.mark.parametrize(
-    "text", ["(", "[", " ", "[a:", "<lora:", "a:1", ":" + "1" * 50, ":  ", "\\", "(a)", "[b|"]
-)
+@pytest.mark.parametrize("text", ["(", "[a:", " ", "<lora:", "a:1", ":" + "1" * 50])
 def test_any_text_is_read_in_time_by_its_length(tokenizer, text):
     began = time.process_time()
     long = text * ((1 << 16) // len(text))
