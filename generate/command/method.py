@@ -32,6 +32,10 @@ def check_method(options: "Options", family: "Family | None") -> None:
             f"--method pooled is for SDXL, and {options.model} takes no pooled vector: leave it out, or give "
             "an adapter (--method ip-adapter --adapter FILE)"
         )
+    if method == "ip-adapter" and options.init_img is not None:
+        raise UsageError(
+            "--method ip-adapter draws from noise alone here: leave --init-img out, or steer (--method steer)"
+        )
     if method == "ip-adapter" and options.adapter is None:
         raise UsageError(
             "--method ip-adapter needs a plain IP-Adapter's file: --adapter ip-adapter_sd15.safetensors for "

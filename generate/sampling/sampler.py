@@ -159,13 +159,14 @@ class Sampler:
         height, width = height * self.model.factor, width * self.model.factor
         image, mask = start.fitted(height, width)
         count, source = len(cond.hidden), self._source(settings)
+        cond, plain, uncond = _alike(cond, plain, self._uncond(settings, count))
         given = {} if mask is None else {"mask_image": [mask] * count, "height": height, "width": width}
         return draw(
             self.model,
             "image" if mask is None else "inpaint",
             build_scheduler(self.model, settings),
             cond,
-            self._uncond(settings, count),
+            uncond,
             settings,
             otherwise=plain,
             share=share,
@@ -188,10 +189,8 @@ class Sampler:
         on_step: OnStep,
     ) -> Tensor:
         """The latents of one batch, from noise of their shape; `plain` counts outside of `share`."""
-        uncond = self._uncond(settings, len(cond.hidden))
         whole = plain is cond
-        alike = Conditioning.alike([cond, plain] if uncond is None else [cond, plain, uncond])
-        cond, plain, uncond = alike[0], alike[1], alike[2] if uncond else None
+        cond, plain, uncond = _alike(cond, plain, self._uncond(settings, len(cond.hidden)))
         with self.model.on_device(self.model.unet) as unet:
             return denoise(
                 unet,
@@ -256,6 +255,14 @@ class Sampler:
 def _reading(settings: Settings) -> dict[str, Any]:
     """How the conditioner reads prompts."""
     return {"clip_skip": settings.clip_skip, "syntax": settings.prompt_syntax}
+
+
+def _alike(
+    cond: Conditioning, plain: Conditioning, uncond: Conditioning | None
+) -> tuple[Conditioning, Conditioning, Conditioning | None]:
+    """What conditions a batch, with as many hidden states in each."""
+    first, second, *rest = Conditioning.alike([cond, plain] if uncond is None else [cond, plain, uncond])
+    return first, second, rest[0] if rest else None
 
 
 def _is_whole(steering: Steering | None) -> bool:
