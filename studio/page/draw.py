@@ -106,6 +106,10 @@ def _form(view: _View) -> None:
         elem_id="weighted",
         info="(word:1.2), BREAK: as the web UI reads them",
     )
+    with gr.Accordion("How the taste is used", open=False, elem_classes="vx-panel", elem_id="controls"):
+        _controls(view)
+    with gr.Accordion("Over a picture", open=False, elem_classes="vx-panel"):
+        _over(view)
     with gr.Accordion("Model and sampling", open=False, elem_classes="vx-panel"):
         _sampling(view)
     with gr.Accordion("Sweep", open=False, elem_classes="vx-panel"):
@@ -113,7 +117,44 @@ def _form(view: _View) -> None:
             label="Steps to compare", placeholder="0,5,10,20", max_lines=1, elem_id="sweep",
             info="one picture for each, over the same noise, and one labelled grid",
         )  # fmt: skip
+        fields["weights"] = gr.Textbox(
+            label="Weights to compare", placeholder="0,0.5,1", max_lines=1, elem_id="weights",
+            info="alone, or with steps down the side",
+        )  # fmt: skip
         fields["lr"] = gr.Number(usual.lr, label="Length of a step", minimum=0)
+
+
+def _controls(view: _View) -> None:
+    import gradio as gr
+
+    fields, usual = view.fields, Form()
+    fields["weight"] = gr.Slider(0, 1, usual.weight, step=0.05, label="Weight", elem_id="weight")
+    fields["slerp"] = gr.Checkbox(label="Blend along the arc", info="between the plain and the moved prompt")
+    fields["further"] = gr.Textbox(
+        label="Further tastes", placeholder="gloomcore=-0.3, fantasy=0.5", max_lines=1, elem_id="further",
+        info="moved towards with the one above, away from those with a negative weight",
+    )  # fmt: skip
+    fields["until"] = gr.Textbox(
+        label="Until the cosine is", placeholder="0.35 or +0.1", max_lines=1, info="in the place of steps"
+    )
+    fields["text"] = gr.Textbox(label="Turned by a text", max_lines=1)
+    with gr.Row():
+        fields["away"] = gr.Checkbox(label="Away from it", min_width=90)
+        fields["angle"] = gr.Slider(0, 1, usual.angle, step=0.05, label="By so much", min_width=120)
+    with gr.Row():
+        fields["begin"] = gr.Slider(0, 1, usual.begin, step=0.05, label="From", min_width=120)
+        fields["end"] = gr.Slider(0, 1, usual.end, step=0.05, label="To", min_width=120)
+
+
+def _over(view: _View) -> None:
+    import gradio as gr
+
+    fields = view.fields
+    fields["over"] = gr.Textbox(label="Picture", placeholder="its path on this machine", max_lines=1)
+    fields["mask"] = gr.Textbox(label="Mask", placeholder="white is drawn anew", max_lines=1)
+    fields["strength"] = gr.Number(
+        None, label="Strength", minimum=0, maximum=1, step=0.05, placeholder="0.75, with a mask 1"
+    )
 
 
 def _sampling(view: _View) -> None:
@@ -130,6 +171,7 @@ def _sampling(view: _View) -> None:
             usual.sampler_steps, label="Steps", precision=0, minimum=1, min_width=90
         )
         fields["scale"] = gr.Number(usual.scale, label="Guidance", min_width=90)
+    fields["clip_skip"] = gr.Number(usual.clip_skip, label="Clip skip", precision=0, minimum=1)
     with gr.Row():
         fields["width"] = gr.Number(
             None, label="Width", precision=0, minimum=1, placeholder="model's", min_width=90
@@ -150,7 +192,20 @@ def form_from(values: dict[str, Any]) -> Form:
     from visunex.base.errors import UsageError
 
     usual = Form()
-    texts = ("prompt", "negative", "taste", "sweep", "model", "scheduler")
+    texts = [
+        "prompt",
+        "negative",
+        "taste",
+        "sweep",
+        "model",
+        "scheduler",
+        "weights",
+        "further",
+        "until",
+        "text",
+        "over",
+        "mask",
+    ]
     given: dict[str, Any] = {name: str(values.get(name) or "").strip() for name in texts}
     for name, kind in (
         ("steps", int),
@@ -158,11 +213,18 @@ def form_from(values: dict[str, Any]) -> Form:
         ("samples", int),
         ("lr", float),
         ("scale", float),
+        ("weight", float),
+        ("angle", float),
+        ("begin", float),
+        ("end", float),
+        ("clip_skip", int),
     ):
         given[name] = getattr(usual, name) if values.get(name) is None else kind(values[name])
     for name in ("width", "height"):
         given[name] = None if values.get(name) is None else int(values[name])
-    given["weighted"] = bool(values.get("weighted"))
+    given["strength"] = None if values.get("strength") is None else float(values["strength"])
+    for name in ("weighted", "slerp", "away"):
+        given[name] = bool(values.get(name))
     seed = str(values.get("seed") or usual.seed).strip()
     if not seed.removeprefix("-").isdecimal():
         raise UsageError(f"the seed {seed!r} is no whole number")

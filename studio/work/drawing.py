@@ -22,7 +22,7 @@ from visunex.generate.taste import LR, STEPS
 from .places import Places
 
 if TYPE_CHECKING:
-    from visunex.generate.job import Job
+    from visunex.generate.job import Job, Variant
     from visunex.generate.sampling.sampler import Sampler
 
 __all__ = ["Artist", "Drawn", "Form", "Progress", "arguments", "command_line", "options_of"]
@@ -36,7 +36,9 @@ class Form:
     """What is asked for; an empty text, and None, leave it to the command.
 
     With a `taste` the untouched picture is drawn too, over the same noise, or one for each number of steps in
-    `sweep` (0,5,10). `weighted` prompts are read as the web UI reads them.
+    `sweep` (0,5,10) or of `weights` (0,0.5,1). `weighted` prompts are read as the web UI reads them.
+    `further` tastes are NAME=WEIGHT, separated by commas; the rest are the command's options for a taste's
+    use, for a picture to draw over, and its mask.
     """
 
     prompt: str = ""
@@ -47,6 +49,20 @@ class Form:
     steps: int = STEPS
     lr: float = LR
     sweep: str = ""
+    weights: str = ""
+    further: str = ""
+    until: str = ""
+    weight: float = 1.0
+    slerp: bool = False
+    text: str = ""
+    away: bool = False
+    angle: float = 0.1
+    begin: float = 0.0
+    end: float = 1.0
+    clip_skip: int = 1
+    over: str = ""
+    mask: str = ""
+    strength: float | None = None
     scheduler: str = "ddim"
     sampler_steps: int = 50
     scale: float = 7.5
@@ -98,15 +114,40 @@ def arguments(form: Form, outputs: Path) -> list[str]:
         ("--seed", form.seed, plain.seed),
         ("--n_samples", form.samples, plain.samples),
     ]
-    if form.taste:
-        named += [
-            ("--aesthetic_embedding", form.taste, ""),
-            ("--sweep-steps", form.sweep.replace(" ", "") or f"0,{form.steps}", ""),
-            ("--aesthetic_lr", form.lr, LR),
-        ]
+    named += [
+        ("--clip_skip", form.clip_skip, plain.clip_skip),
+        ("--init-img", form.over, ""),
+        ("--mask", form.mask, ""),
+        ("--strength", form.strength, None),
+    ]
+    named += _of_taste(form) if form.taste else []
     named.append(("--outdir", str(outputs), "outputs"))
     given = [("--prompt", form.prompt), *((name, value) for name, value, usual in named if value != usual)]
-    return [text for name, value in given for text in (name, _written(value))]
+    return [text for name, value in given for text in ((name,) if value is True else (name, _written(value)))]
+
+
+def _of_taste(form: Form) -> list[tuple[str, Any, Any]]:
+    """The options that say which tastes, how far, and what of it counts: each with its value and default."""
+    further = [name.strip() for name in form.further.split(",") if name.strip()]
+    steps = [("--sweep-steps", form.sweep.replace(" ", "") or f"0,{form.steps}", "")]
+    if form.weights.strip():
+        steps = [
+            ("--sweep-weights", form.weights.replace(" ", ""), ""),
+            *(steps if form.sweep.strip() else [("--aesthetic_steps", form.steps, STEPS)]),
+        ]
+    return [
+        *(("--aesthetic_embedding", name, "") for name in (form.taste, *further)),
+        *steps,
+        ("--aesthetic_lr", form.lr, LR),
+        ("--aesthetic_until", form.until.strip(), ""),
+        ("--aesthetic_weight", 1.0 if form.weights.strip() else form.weight, 1.0),
+        ("--aesthetic_slerp", form.slerp, False),
+        ("--aesthetic_text", form.text, ""),
+        ("--aesthetic_text_negative", form.away, False),
+        ("--aesthetic_text_angle", form.angle, 0.1),
+        ("--aesthetic_from", form.begin, 0.0),
+        ("--aesthetic_to", form.end, 1.0),
+    ]
 
 
 def command_line(words: Sequence[str]) -> str:
@@ -238,13 +279,21 @@ def _latest(news: "queue.SimpleQueue[Progress | Drawn | Exception]") -> Iterator
 def _columns(job: "Job", files: Sequence[Path]) -> tuple[tuple[str, tuple[Path, ...]], ...]:
     """The files by the steps that were taken towards the taste; those come one after another."""
     size = job.settings.samples * job.settings.iterations
-    names = [_called(variant.steering.taste.steps if variant.steering else 0) for variant in job.variants]
+    names = [_called(variant) for variant in job.variants]
     parts = [tuple(files[number * size : (number + 1) * size]) for number in range(len(names))]
     return tuple((name, part) for name, part in zip(names, parts, strict=True) if part)
 
 
-def _called(steps: int) -> str:
-    return "untouched" if not steps else f"{steps} step{'s' if steps > 1 else ''}"
+def _called(variant: "Variant") -> str:
+    """What a column is called: by its weight where weights are compared, else by its steps."""
+    if variant.steering is None or variant.steering.idle:
+        return "untouched"
+    if variant.column.startswith("weight "):
+        return " · ".join(filter(None, (variant.row, variant.column)))
+    if variant.steering.controls.until is not None:
+        return f"until {variant.steering.controls.until}"
+    steps = variant.steering.steps
+    return f"{steps} step{'s' if steps > 1 else ''}"
 
 
 def _files(folder: Path) -> set[Path]:

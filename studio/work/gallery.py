@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from visunex.aesthetic_embeddings import EmbeddingError, find
 from visunex.base.errors import UsageError
+from visunex.generate.again.tastes import called
+from visunex.generate.controls import Controls
 from visunex.generate.errors import ImageTextError
 from visunex.generate.output.files import SAMPLES
 from visunex.generate.output.png_text import ImageRecord, TasteRecord, read_record, stem_of
@@ -83,20 +86,42 @@ def form_of(made: Made) -> Form:
         )
     steered = taste is not None and taste.steps > 0
     return Form(
+        **_controls(record),
         prompt=record.prompt,
         negative=settings.negative_prompt,
         weighted=settings.prompt_syntax == "webui",
         model=record.model.name,
-        taste="" if taste is None else _found_by(taste),
         steps=taste.steps if taste is not None and steered else Form.steps,
         lr=taste.lr if taste is not None and steered else Form.lr,
         scheduler=settings.scheduler,
         sampler_steps=settings.steps,
         scale=settings.guidance_scale,
+        clip_skip=settings.clip_skip,
+        over=record.start.path if record.start else "",
+        mask=(record.start.mask or "") if record.start else "",
+        strength=record.start.strength if record.start else None,
         width=settings.width,
         height=settings.height,
         seed=record.seed,
     )
+
+
+def _controls(record: ImageRecord) -> dict[str, Any]:
+    """How a picture's tastes were used, by the names that the page's form has."""
+    controls = record.controls or Controls()
+    tastes = [called(_found_by(taste), taste.weight) for taste in record.tastes]
+    return {
+        "taste": tastes[0] if tastes else "",
+        "further": ", ".join(tastes[1:]),
+        "until": controls.until or "",
+        "weight": controls.blend,
+        "slerp": controls.slerp,
+        "text": controls.text,
+        "away": controls.text_negative,
+        "angle": controls.text_angle,
+        "begin": controls.begin,
+        "end": controls.end,
+    }
 
 
 def _found_by(taste: TasteRecord) -> str:

@@ -51,6 +51,32 @@ def test_only_what_differs_from_the_command_is_written() -> None:
     assert (options.negative_prompt, options.sweep_steps, options.width) == ("-x", (0, 5), 64)
 
 
+def test_how_a_taste_is_used_is_written_and_read_again(here: Path, artist: Artist) -> None:
+    asked = form(
+        taste="garden=0.7", further="garden=-0.2", weights="0, 1", steps=2, slerp=True, text="fog", away=True,
+        angle=0.3, begin=0.25, clip_skip=2,
+    )  # fmt: skip
+    words = " ".join(arguments(asked, Path("o")))
+    assert "--aesthetic_embedding garden=0.7 --aesthetic_embedding garden=-0.2 --sweep-weights 0,1" in words
+    found = drawn(artist, asked)
+    assert [name for name, _ in found.columns] == ["untouched", "weight 1"]
+    (_, (whole,)) = found.columns[1]
+    again = form_of(made_of(Path("outputs"), whole.name))
+    for name in (
+        "taste",
+        "further",
+        "steps",
+        "slerp",
+        "text",
+        "away",
+        "angle",
+        "begin",
+        "clip_skip",
+        "weight",
+    ):
+        assert getattr(again, name) == getattr(asked, name), name
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
