@@ -18,6 +18,8 @@ from visunex.pipeline.metadata import convert as conversion
 from visunex.pipeline.metadata.convert import as_parquet
 from visunex.pipeline.metadata.resolve import resolve_source
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 METADATA = rows("rose", None, 'a, "quoted" rose', "oak\nrose")
 CSV = METADATA.write_csv().encode()
 LONG = CSV + b"http://x/9,one more\n" * 100  # more than a first look reads

@@ -20,6 +20,8 @@ from visunex.pipeline.cli import main
 from visunex.pipeline.errors import SourceError
 from visunex.pipeline.metadata.catalog import entries
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 DEFAULT = "improved_aesthetics_6.5plus"
 ORIGINAL = (
     "ChristophSchuhmann/improved_aesthetics_6.5plus",

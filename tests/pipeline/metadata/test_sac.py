@@ -27,6 +27,8 @@ from visunex.pipeline.rundir import RunDir
 from visunex.pipeline.vectors.store import read_vectors
 from visunex.recipes import Recipe
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Simulacra:
