@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 
 from visunex.base.console import quiet_libraries
 from visunex.generate import Sampler, Taste
+from visunex.generate.checkpoint.kinds import NAMES
 from visunex.generate.families.sd1 import conditioning as sd1
 from visunex.generate.families.sdxl import conditioning as sdxl
 from visunex.generate.steering.steer import move
@@ -197,8 +198,14 @@ def load(
     EmbeddingError for a taste of another CLIP's space, ExportError for one of another size.
     """
     quiet_libraries()
-    rooms = Sampler.load(name, device=device, variant=variant).conditioner.rooms
-    found = [side for room in rooms if (side := _side(name, room, len(rooms) > 1, taste)) is not None]
+    sampler = Sampler.load(name, device=device, variant=variant)
+    rooms, family = sampler.conditioner.rooms, sampler.model.KIND
+    if family not in FAMILIES:
+        raise ExportError(
+            f"{name} is of the family {NAMES[family]}: what is learnt is for Stable Diffusion 1.x and SDXL; "
+            "give --model one of those, and a taste of its CLIP"
+        )
+    found = [side for room in rooms if (side := _side(name, room, family, taste)) is not None]
     if not found:
         sizes = " or ".join(f"1x{len(room.projection())}" for room in rooms)
         raise ExportError(
@@ -208,7 +215,7 @@ def load(
     return tuple(found)
 
 
-def _side(name: str, room: Any, is_xl: bool, taste: Taste) -> TextSide | None:
+def _side(name: str, room: Any, family: str, taste: Taste) -> TextSide | None:
     """A text encoder of a model with what of a taste is of its size; None where nothing is."""
     projection = room.projection().detach().float()
     fitting = [each for each in (taste, *taste.others) if each.embedding.shape[-1] == len(projection)]
@@ -223,7 +230,7 @@ def _side(name: str, room: Any, is_xl: bool, taste: Taste) -> TextSide | None:
         tokenizer=room.tokenizer,
         taste=mine,
         name=name,
-        family="sdxl" if is_xl else "sd1",
+        family=family,
         part=room.encoder.part,
         skipped=room.encoder.skipped or 0,
         normed=room.encoder.normed,

@@ -60,7 +60,7 @@ class GenerateProgram(Program, UnderHeadings):
 @click.version_option(package_name="visunex")
 @click.pass_context
 def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
-    """A prompt becomes pictures in a taste, with any Stable Diffusion 1.x or SDXL model.
+    """A prompt becomes pictures in a taste, with any Stable Diffusion 1.x, 2.x or SDXL model.
 
     The taste is an aesthetic embedding: a small file that says which pictures somebody likes, published or
     made by `visunex-data`. Without one the prompt is drawn as it is. With one it is personalised by

@@ -29,6 +29,7 @@ from .taste import Taste
 __all__ = ["Job", "Report", "Variant", "run"]
 
 LESS = ("--skip_grid", "a smaller --n_samples", "a smaller --H and --W")  # what takes less memory
+NO_WORD = "ViT-L-14:openai"  # what a 1x768 is read as that does not say of which CLIP it is
 VERSIONS = ("visunex", "torch", "diffusers", "transformers")
 
 
@@ -292,7 +293,15 @@ def _taste_record(taste: Taste, weight: float) -> TasteRecord:
         lr=taste.lr,
         path=taste.path,
         weight=weight,
+        space=_named_space(taste),
     )
+
+
+def _named_space(taste: Taste) -> str | None:
+    """The space of a taste as `--aesthetic_space` takes it; None for what is read without being named."""
+    space = taste.space
+    named = f"{space.name}:{space.pretrained}" if space and space.pretrained else None
+    return None if named == NO_WORD else named
 
 
 @cache

@@ -1,9 +1,8 @@
 """What can be said of additions before a model is loaded: whether they can be read, and be for its family."""
 
-from ..checkpoint.kinds import Family
+from ..checkpoint.kinds import NAMES, Family
 from .files import INVERSION, IP_ADAPTER, LORA, VAE, check_file, file_of_vae, shapes_in
 from .kinds import (
-    NAMES,
     check_adapter,
     check_inversion,
     check_lora,

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoint.kinds import outline
+from ..checkpoint.kinds import NAMES, outline
 from ..errors import AdditionError
 from .files import INVERSION
-from .kinds import NAMES, SD2, check_inversion
+from .kinds import check_inversion
 from .reading import whole_of
 
 __all__ = ["Inversion", "fit_inversions", "read_inversion"]
@@ -24,7 +24,7 @@ __all__ = ["Inversion", "fit_inversions", "read_inversion"]
 LONGEST = 100  # letters of a word
 ANY = "any"  # the place of vectors that say nothing of their text encoder but their size
 PLACES = {"clip_l": 0, "clip_g": 1}
-WIDTHS = {768: NAMES["sd1"], 1024: SD2, 1280: "SDXL's second text encoder alone"}
+WIDTHS = {768: NAMES["sd1"], 1024: NAMES["sd2"], 1280: "SDXL's second text encoder alone"}
 
 
 @dataclass(frozen=True, eq=False)

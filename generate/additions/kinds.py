@@ -4,14 +4,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..checkpoint.kinds import Family, Shapes, kind_of
+from ..checkpoint.kinds import NAMES, Family, Shapes, kind_of
 from ..errors import AdditionError
 from .files import INVERSION, IP_ADAPTER, LORA, VAE
 
 __all__ = [
     "CONTEXTS",
     "DIFFUSERS_VAE",
-    "NAMES",
     "ORIGINAL_VAE",
     "TOKENS",
     "check_adapter",
@@ -21,9 +20,6 @@ __all__ = [
     "family_of_lora",
     "require_family",
 ]
-
-NAMES: dict[Family, str] = {"sd1": "Stable Diffusion 1.x", "sdxl": "SDXL"}
-SD2 = "Stable Diffusion 2.x"
 
 # What changes layers in another way than by two matrices, and how names of its tensors end.
 OTHERS = (
@@ -73,11 +69,11 @@ INSTEAD = {
     VAE: "give --vae a folder or a file with one",
     IP_ADAPTER: "give --adapter ip-adapter_sd15, ip-adapter_sdxl or ip-adapter_sdxl_vit-h",
 }
-CONTEXTS = {768: NAMES["sd1"], 1024: SD2, 2048: NAMES["sdxl"], 1280: "an SDXL refiner"}
+CONTEXTS = {768: NAMES["sd1"], 1024: NAMES["sd2"], 2048: NAMES["sdxl"], 1280: "an SDXL refiner"}
 CROSS = re.compile(r"attn2[._](?:processor[._])?to_[kv](?:_lora)?\..*(?:down|lora_A)")
 # kohya's scripts call a text encoder so where there is one.
 ONLY = re.compile(r"^lora_te_text_model_.*self_attn_[qkv]_proj\.lora_down")
-WIDTHS = {768: NAMES["sd1"], 1024: SD2}
+WIDTHS = {768: NAMES["sd1"], 1024: NAMES["sd2"]}
 # What an IP-Adapter's file has of a plain one, and of which other kind it is: the first that fits is it.
 TOKENS = 4  # that a plain one makes of a vector
 PROJECTION, NORM = "image_proj.proj.weight", "image_proj.norm.weight"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..checkpoint.bounds import check_config
 from ..checkpoint.configs import read_json
+from ..checkpoint.kinds import NAMES
 from ..checkpoint.reader import Weights, numbers_in
 from ..errors import AdditionError
 from ..families.model import Model
@@ -24,7 +25,7 @@ from ..families.single_file import (
 )
 from .files import VAE as WHAT
 from .files import check_file, file_of_vae
-from .kinds import DIFFUSERS_VAE, NAMES, ORIGINAL_VAE, check_vae
+from .kinds import DIFFUSERS_VAE, ORIGINAL_VAE, check_vae
 from .reading import tensors_of
 
 __all__ = ["read_vae"]

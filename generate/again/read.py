@@ -66,6 +66,7 @@ def _ours(record: ImageRecord) -> Again:
         "aesthetic_embedding": tuple(called(each.name, each.weight) for each in record.tastes),
         "aesthetic_steps": taste.steps if taste else 0,
         "aesthetic_lr": (taste.lr if taste else 0) or LR,
+        "aesthetic_space": taste.space if taste else None,
         "ddim_steps": settings.steps,
         "scheduler": settings.scheduler,
         "ddim_eta": settings.eta,

@@ -4,7 +4,9 @@ Nothing here loads torch.
 """
 
 import json
+import re
 import stat
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from ..errors import CheckpointError
 from .bounds import check_config
 from .kinds import Shapes
 
-__all__ = ["CONFIGS", "check_folder", "pipeline_of", "read_json", "shapes_of_unet"]
+__all__ = ["CONFIGS", "check_folder", "is_of_v", "pipeline_of", "read_json", "shapes_of_unet"]
 
 CONFIGS = {  # of each part
     "unet": "unet/config.json",
@@ -26,6 +28,7 @@ SECOND = {  # of the text encoder and the tokenizer that SDXL has beside them
 }
 FILES = {**CONFIGS, "tokenizer": "tokenizer/tokenizer_config.json", **SECOND}
 LARGEST = 1 << 20  # bytes of a configuration
+LARGEST_BESIDE = 1 << 16  # bytes of one beside a single file
 LARGEST_WORDS = 64 << 20  # bytes of a tokenizer's file, and of an index of weights
 MORE = {  # keys of a UNet's configuration by which it takes more than a prompt, and what weights are for it
     "addition_embed_type": "add_embedding.",
@@ -145,3 +148,20 @@ def _config(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} is no configuration of a model, but broken: fetch it again")
     return found
+
+
+def is_of_v(names: Container[str], path: Path) -> bool:
+    """Whether the UNet in the file `path` estimates v, by a marker among the weights' `names` or the config
+    beside it."""
+    return "v_pred" in names or _says_v(path.with_suffix(".yaml"))
+
+
+def _says_v(path: Path) -> bool:
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open("rb") as file:
+            text = file.read(LARGEST_BESIDE).decode("utf-8", "replace")
+    except OSError:
+        return False
+    return bool(re.search(r"""(?m)^\s*parameterization:\s*["']?v["']?\s*(#.*)?$""", text))

@@ -12,6 +12,7 @@ from ..errors import CheckpointError
 
 __all__ = [
     "EMBEDDING",
+    "NAMES",
     "Family",
     "Kind",
     "Shapes",
@@ -23,10 +24,11 @@ __all__ = [
     "outline",
 ]
 
-WANTED = "only Stable Diffusion 1.x and SDXL models are supported"
+WANTED = "only Stable Diffusion 1.x, 2.x and SDXL models are supported"
 
 Shapes = Mapping[str, tuple[int, ...]]
-Family = Literal["sd1", "sdxl"]  # what is taken as a model
+Family = Literal["sd1", "sd2", "sdxl"]  # what is taken as a model
+NAMES: dict[Family, str] = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
 
 _FEW = 4  # weights that a textual inversion may have
 _VECTORS = 128  # that one may have

@@ -77,7 +77,7 @@ WHAT = [
     ),
     option(
         "--model",
-        "A Stable Diffusion 1.x or SDXL model: a folder, a .safetensors or .ckpt file, or a name on the "
+        "A Stable Diffusion 1.x, 2.x or SDXL model: a folder, a .safetensors or .ckpt file, or a name on the "
         "Hugging Face Hub, fetched when first used (4 to 14 GB); visunex-tiny is a toy without a network.",
         "--ckpt",
         default=DEFAULT_MODEL,

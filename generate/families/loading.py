@@ -13,7 +13,7 @@ from ..checkpoint.reader import SUFFIXES, read_weights
 from ..errors import MemoryShortageError
 from ..settings import DEFAULT_MODEL, Precision
 from ..tokens import check_tokenizer
-from . import sd1, sdxl
+from . import sd1, sd2, sdxl
 from .devices import find_device, precision_on
 from .folders import family_of_folder
 from .model import Model
@@ -22,7 +22,7 @@ from .parts import Parts
 
 __all__ = ["load"]
 
-FAMILIES: dict[Family, Any] = {"sd1": sd1, "sdxl": sdxl}
+FAMILIES: dict[Family, Any] = {"sd1": sd1, "sd2": sd2, "sdxl": sdxl}
 KEPT = 2**31 - 1  # bytes: a step of the UNet and the steering each take up to 1 GB, over and over
 
 

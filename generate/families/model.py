@@ -50,6 +50,11 @@ class Model(Parts):
     base_fingerprint: str = ""
 
     @property
+    def family(self) -> Family:
+        """How it is conditioned, with what its files bring."""
+        return self.FAMILY
+
+    @property
     def dtype(self) -> torch.dtype:
         """The precision of the UNet."""
         return self.unet.dtype

@@ -6,7 +6,7 @@ from visunex.base.hub_cache import DEFAULT_MODEL
 from visunex.base.suggest import did_you_mean
 from visunex.demo import TINY_MODEL
 
-from ..checkpoint.kinds import Family
+from ..checkpoint.kinds import NAMES, Family
 from ..errors import CheckpointError, UsageError
 from ..settings import TextEncoder
 
@@ -45,7 +45,8 @@ def check_device(name: str) -> None:
 
 def check_text_encoder(text_encoder: TextEncoder, family: Family | None, model: str) -> None:
     """Raise UsageError where OpenAI's text encoder is asked for and cannot stand for the model's own."""
-    if text_encoder == "openai" and family == "sdxl":
+    if text_encoder == "openai" and family not in (None, "sd1"):
         raise UsageError(
-            f"--text-encoder openai is for Stable Diffusion 1.x, and {model} is an SDXL model: leave it out"
+            f"--text-encoder openai is for Stable Diffusion 1.x, and {model} is of the family "
+            f"{NAMES[family]}: leave it out"
         )

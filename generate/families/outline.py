@@ -13,7 +13,7 @@ from typing import Any
 from visunex.demo import TINY_MODEL
 from visunex.demo.tiny import SD_FOLDER
 
-from ..checkpoint.configs import CONFIGS, check_folder, read_json
+from ..checkpoint.configs import CONFIGS, check_folder, is_of_v, read_json
 from ..checkpoint.folders import kind_of_folder
 from ..checkpoint.headers import Entry, header_of, is_safetensors, weights_in
 from ..checkpoint.kinds import Family, accepted, family_of
@@ -21,9 +21,11 @@ from ..errors import CheckpointError
 from .hub import cached_folder, check_hub
 from .names import check_name
 
-__all__ = ["SAMPLE_SIZES", "STEPS", "Outline", "check_model", "outline"]
+__all__ = ["SAMPLE_SIZES", "STEPS", "Outline", "check_model", "outline", "side_of"]
 
-SAMPLE_SIZES: dict[Family, int] = {"sd1": 64, "sdxl": 128}  # latents along a side, where a config is silent
+# Latents along a side, where a config is silent.
+SAMPLE_SIZES: dict[Family, int] = {"sd1": 64, "sd2": 64, "sdxl": 128}
+OF_V = 96  # of the models of Stable Diffusion 2 that estimate v
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 STEPS = 1000  # of the noise schedule, where a config does not say
 _LEVEL = re.compile(r"(?:.*\.)?encoder\.down\.(\d+)\.block\.0\.conv1\.weight")
@@ -100,9 +102,15 @@ def _of_header(name: str, header: Mapping[str, Entry]) -> Outline | None:
     if not levels or first is None or len(first.shape) < 2:
         return None
     family = family_of(_shapes(header), name)
-    found = _outline(name, family, len(levels), first.shape[1], None, STEPS)
+    side = side_of(family, of_v=is_of_v(header, Path(name)))
+    found = _outline(name, family, len(levels), first.shape[1], side, STEPS)
     own = (entry for key, entry in header.items() if "model_ema." not in key)
     return replace(found, weights=sum(math.prod(entry.shape) for entry in own))
+
+
+def side_of(family: Family, *, of_v: bool) -> int:
+    """Latents along a side of a model in one file, by what its UNet estimates."""
+    return OF_V if family == "sd2" and of_v else SAMPLE_SIZES[family]
 
 
 def _of_configs(name: str, folder: Path) -> Outline | None:

@@ -15,10 +15,12 @@ from visunex.base.errors import first_line
 from visunex.base.machine import is_memory_shortage
 
 from ..checkpoint.bounds import check_config
+from ..checkpoint.configs import is_of_v
 from ..checkpoint.reader import Weights, numbers_in
 from ..errors import CheckpointError
 
 __all__ = [
+    "AS_DIFFUSERS",
     "HEAD_WIDTH",
     "UNET",
     "VAE",
@@ -27,6 +29,7 @@ __all__ = [
     "clip_text_model",
     "diffusers_unet",
     "diffusers_vae",
+    "heads_of",
     "noise_schedule",
     "renamed",
     "unet_levels",
@@ -42,12 +45,19 @@ ANCHORS: Anchors = {
     VAE: ("encoder.conv_in.weight", "first_stage_model."),
 }
 HEAD_WIDTH = 64  # of every CLIP text encoder, and of SDXL's UNet
-LARGEST_CONFIG = 1 << 16  # bytes
 SCHEDULE = {
     "beta_schedule": "scaled_linear",
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "num_train_timesteps": 1000,
+}
+# How the base models of later families step by diffusers' own settings, where a sampler has the choice.
+AS_DIFFUSERS = {
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
 }
 
 
@@ -123,22 +133,11 @@ def noise_schedule(weights: Weights, path: Path, more: Mapping[str, Any]) -> dic
     Trainers put empty tensors `v_pred` and `ztsnr` into the file; CompVis's config is called as it, `.yaml`.
     """
     schedule: dict[str, Any] = {**SCHEDULE, **more}
-    if "v_pred" in weights or _config_says_v(path.with_suffix(".yaml")):
+    if is_of_v(weights, path):
         schedule["prediction_type"] = "v_prediction"
     if "ztsnr" in weights:
         schedule["rescale_betas_zero_snr"] = True
     return schedule
-
-
-def _config_says_v(path: Path) -> bool:
-    try:
-        if not path.is_file():  # a pipe would be waited for
-            return False
-        with path.open("rb") as file:
-            text = file.read(LARGEST_CONFIG).decode("utf-8", "replace")
-    except OSError:
-        return False
-    return bool(re.search(r"""(?m)^\s*parameterization:\s*["']?v["']?\s*(#.*)?$""", text))
 
 
 def unet_levels(weights: Weights) -> dict[str, Any]:
@@ -163,7 +162,18 @@ def unet_levels(weights: Weights) -> dict[str, Any]:
         "down_block_types": ["CrossAttnDownBlock2D" if attend else "DownBlock2D" for attend in attends],
         "up_block_types": ["CrossAttnUpBlock2D" if attend else "UpBlock2D" for attend in reversed(attends)],
         "cross_attention_dim": keys.shape[1],
+        "use_linear_projection": _is_linear(weights),
     }
+
+
+def _is_linear(weights: Weights) -> bool:
+    """Whether attention projects by linear layers, not by convolutions as in Stable Diffusion 1."""
+    return any(name.endswith(".proj_in.weight") and value.ndim == 2 for name, value in weights.items())
+
+
+def heads_of(widths: Iterable[int]) -> list[int]:
+    """How many heads attention has at each level, where each is as wide as CLIP's."""
+    return [max(1, width // HEAD_WIDTH) for width in widths]
 
 
 def firsts_of(weights: Weights) -> list[int]:

@@ -34,6 +34,7 @@ __all__ = [
 
 JSON_KEY, WEB_UI_KEY = "visunex", "parameters"
 TASTES_KEY, METHOD_KEY = "aesthetic_tastes", "aesthetic_method"
+SPACE_KEY = "aesthetic_space"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class TasteRecord:
     """The taste that an image's prompt was personalised to; `sha256` is of the embedding's float32 bytes.
 
     `path` is where its file lay, where the name alone does not say so: absolute. `weight` is what it counted
-    among several.
+    among several, `space` which CLIP's it is, as the option names it, where that is not taken for granted.
     """
 
     name: str
@@ -62,6 +63,7 @@ class TasteRecord:
     lr: float
     path: str | None = None
     weight: float = 1.0
+    space: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +157,9 @@ def _beside(record: ImageRecord) -> dict[str, Any]:
     if [taste.weight for taste in record.tastes] not in ([], [1.0]):
         parts = ("name", "sha256", "path", "weight")
         found[TASTES_KEY] = [{part: getattr(taste, part) for part in parts} for taste in record.tastes]
+    spaces = {taste.space for taste in record.tastes}
+    if len(spaces) == 1 and None not in spaces:
+        found[SPACE_KEY] = spaces.pop()
     if record.controls is not None:
         plain = Controls()
         for name, key in CONTROLS.items():
@@ -209,6 +214,7 @@ def _by_parts(found: Mapping[str, Any]) -> dict[str, Any]:
         "steps": found["aesthetic_steps"],
         "lr": found["aesthetic_lr"],
         "path": found.get("aesthetic_path"),
+        "space": found.get(SPACE_KEY),
     }
     tastes = [taste | dict(each) for each in found.get(TASTES_KEY, [{}])]
     controls = {name: found[key] for name, key in CONTROLS.items() if key in found}

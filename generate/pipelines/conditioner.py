@@ -218,7 +218,7 @@ class Conditioner:
         return self._encoders(self.model.pipeline(text_encoder=encoder), projection)
 
     def _encoders(self, pipe: Any, projection: Tensor | None) -> Encoders:
-        family, space = self.model.FAMILY, space_said(self.model.clip)
+        family, space = self.model.family, space_said(self.model.clip)
         return Encoders(pipe, family, rooms_of(pipe, family, projection, space), self.model.device)
 
     def _check_size(self, theirs: Any) -> None:

@@ -10,13 +10,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from sd2_models import in_one_file, random_sd2
 from sdxl_models import G, L, random_xl
 
 from visunex.aesthetic_embeddings import save
 from visunex.export import encoder, kohya, lora
 from visunex.export.cli import main
+from visunex.export.errors import ExportError
 from visunex.generate import Taste
+from visunex.generate.tokens import clip_tokenizer
 
 # ComfyUI, comfy/lora.py: `model_lora_keys_clip`, of SDXL's clip_l and clip_g.
 COMFYUI = r"lora_te[12]_text_model_encoder_layers_\d+_(mlp_fc[12]|self_attn_(k|q|v|out)_proj)"
@@ -117,3 +120,11 @@ def test_a_taste_of_one_clip_moves_its_encoder_alone(
     refused = export(folder, scenes, "z.safetensors", kind="token")
     assert refused.exit_code == 1
     assert "--to token is for Stable Diffusion 1.x" in refused.output
+
+
+def test_a_family_that_nothing_is_learnt_for_is_called_by_its_name(tmp_path: Path) -> None:
+    whole = random_sd2(tmp_path / "sd2", clip_tokenizer(pad="!"), L)
+    save_file(in_one_file(tmp_path / "sd2", whole), tmp_path / "sd2.safetensors")
+    taste = Taste("garden", torch.ones(1, L))
+    with pytest.raises(ExportError, match="is of the family Stable Diffusion 2"):
+        encoder.load(str(tmp_path / "sd2.safetensors"), taste, device="cpu")

@@ -420,8 +420,8 @@ def test_help_has_examples_and_loads_nothing_heavy():
         (("--model", "visunex-tiny", "--ddim_steps", "1001"), 2, "--ddim_steps is 1001: give 1 to 1000"),
         (("--model", "visunex-tiny", "--f", "9"), 2, "--f is 9"),
         (("--model", "some/one", "--aesthetic_embedding", "mine.pt"), 1, "some/one is not on this machine"),
-        (("--model", "lora.safetensors"), 1, "is a LoRA, but only Stable Diffusion 1.x and SDXL models"),
-        (("--model", "flux"), 1, "is a Flux model, but only Stable Diffusion 1.x and SDXL models"),
+        (("--model", "lora.safetensors"), 1, "is a LoRA, but only Stable Diffusion 1.x, 2.x and SDXL models"),
+        (("--model", "flux"), 1, "is a Flux model, but only Stable Diffusion 1.x, 2.x and SDXL models"),
     ],
 )
 def test_what_is_mistyped_is_told_before_torch_is_loaded(

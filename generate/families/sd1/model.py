@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ...checkpoint.kinds import Family as Kind
 from .. import model
 from ..outline import SAMPLE_SIZES
 from .checkpoint import SCALING
@@ -16,7 +17,8 @@ __all__ = ["Model"]
 class Model(model.Model):
     """One Stable Diffusion 1.x model on a device; UNet and VAE in `dtype`, the text encoder in fp32."""
 
-    KIND, FAMILY = "sd1", FAMILY
+    KIND: ClassVar[Kind] = "sd1"
+    FAMILY = FAMILY
     PIPELINES: ClassVar = {
         "text": "StableDiffusionPipeline",
         "image": "StableDiffusionImg2ImgPipeline",

@@ -17,7 +17,7 @@ from visunex.base.folders import cache_folder
 from ...errors import CheckpointError
 from ..sd1.text_encoder import read_tensor
 
-__all__ = ["cached_file", "last_layer", "read_layer", "text_projection"]
+__all__ = ["LAYERS", "WIDTH", "cached_file", "last_layer", "read_layer", "text_projection"]
 
 REPOSITORY, FILE = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "model.safetensors"
 KEPT_AS = "clip-vit-h-14-last-text-layer.safetensors"

@@ -78,10 +78,14 @@ WEIGHTS: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
         "an SDXL UNet alone",
         PART,
     ),
-    "SD2": (
-        SD1 | {"cond_stage_model.model.token_embedding.weight": (8, 1024)},
-        "a Stable Diffusion 2 model",
-        MODEL,
+    "SD2 UNet of diffusers": (
+        {
+            "conv_in.weight": (8, 4, 3, 3),
+            "mid_block.resnets.0.conv1.bias": (8,),
+            "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": (8, 1024),
+        },
+        "a UNet alone",
+        PART,
     ),
     "SD2 depth": (with_channels(5), "a depth model", MODEL),
     "SD3": ({f"{UNET}joint_blocks.0.context_block.adaLN_modulation.1.bias": (8,)}, "Diffusion 3", MODEL),
@@ -265,7 +269,6 @@ FOLDERS: dict[str, tuple[dict[str, Any], str, str]] = {
         "an SDXL inpainting model",
         FROM,
     ),
-    "SD2": ({"unet/config.json": unet_config(cross_attention_dim=1024)}, "Stable Diffusion 2", MODEL),
     "inpainting": ({"unet/config.json": unet_config(in_channels=9)}, "9 channels", FROM),
     "pix2pix": ({"unet/config.json": unet_config(in_channels=8)}, "InstructPix2Pix", FROM),
     "SD3": ({"model_index.json": {"_class_name": "StableDiffusion3Pipeline"}}, "Stable Diffusion 3", MODEL),

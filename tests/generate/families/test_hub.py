@@ -27,7 +27,7 @@ def publish(web: StandIn, name: str, *files: str, **said: Any) -> None:
     web.pages[f"/api/models/{name}"] = Page(json.dumps(about).encode())
 
 
-SUPPORTED = "but only Stable Diffusion 1.x and SDXL models are supported"
+SUPPORTED = "but only Stable Diffusion 1.x, 2.x and SDXL models are supported"
 UNET = "unet/config.json"
 
 

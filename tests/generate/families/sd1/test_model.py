@@ -138,7 +138,7 @@ def without(weights, prefix):
     ("change", "said"),
     [
         (lambda w: w | {"conditioner.embedders.0.model.x": torch.ones(1)}, "SDXL refiner"),
-        (lambda w: w | {"cond_stage_model.model.x": torch.ones(1)}, "Stable Diffusion 2"),
+        (lambda w: w | {"cond_stage_model.model.x": torch.ones(1)}, "not a whole Stable Diffusion 2"),
         (lambda w: without(w, "first_stage_model."), "no VAE"),
         (lambda w: w | {OUT: w[OUT].to(torch.int8)}, "as int8, not as floating-point numbers"),
         (lambda w: w | {"scaled_fp8": torch.ones(1)}, "a quantised model"),

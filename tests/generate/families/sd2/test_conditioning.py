@@ -5,11 +5,8 @@ import copy
 import huggingface_hub
 import pytest
 import torch
-from safetensors.torch import save_file
-from small_pipelines import WORDS, a_vector, moved_plainly, sd1_pipe, text_encoder
-from transformers import CLIPTokenizer
+from small_pipelines import a_vector, moved_plainly, sd1_pipe, text_encoder
 
-from visunex.demo.tokens import write_tokenizer
 from visunex.generate import steered
 from visunex.generate.errors import CheckpointError
 from visunex.generate.families.sd2 import text_encoder as published
@@ -18,25 +15,10 @@ LR, WIDTH = 1e-4, 1024
 
 
 @pytest.fixture
-def whole(tmp_path, monkeypatch):
-    """As ViT-H, with three layers in the place of 24, and its file in the Hub's cache."""
-    monkeypatch.setattr(published, "LAYERS", 3)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "ours"))
-    write_tokenizer(tmp_path / "words", [WORDS], 550)
-    tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "words", model_max_length=77)
+def encoder(tokenizer):
+    """As ViT-H, with three layers in the place of 24."""
     torch.manual_seed(4)
-    encoder = text_encoder(tokenizer, WIDTH, WIDTH, 3, hidden_act="gelu", intermediate_size=256)
-    return encoder, tokenizer, tmp_path / ("models--" + published.REPOSITORY.replace("/", "--"))
-
-
-def in_the_cache(encoder, folder):
-    place = folder / "snapshots" / "one"
-    place.mkdir(parents=True)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text("one")
-    values = {name: value.contiguous() for name, value in encoder.state_dict().items()}
-    save_file(values, place / published.FILE)
+    return text_encoder(tokenizer, WIDTH, WIDTH, 3, hidden_act="gelu", intermediate_size=256)
 
 
 def pipe_of(encoder, tokenizer):
@@ -50,9 +32,8 @@ def pipe_of(encoder, tokenizer):
 
 
 @pytest.mark.parametrize("clip_skip", [None, 1])
-def test_the_loss_is_on_the_missing_layers_feature(whole, clip_skip):
-    encoder, tokenizer, folder = whole
-    in_the_cache(encoder, folder)
+def test_the_loss_is_on_the_missing_layers_feature(encoder, tokenizer, in_the_cache, clip_skip):
+    in_the_cache(encoder)
     pipe, target = pipe_of(encoder, tokenizer), a_vector(WIDTH)
     found = steered(pipe, "a castle", target, steps=3, lr=LR, clip_skip=clip_skip)
 
@@ -70,8 +51,8 @@ def test_the_loss_is_on_the_missing_layers_feature(whole, clip_skip):
     assert (found["prompt_embeds"] - wanted).abs().max() < min(1e-4, change / 100)
 
 
-def test_without_vit_h_it_is_said_how_to_bring_it(whole, monkeypatch):
-    encoder, tokenizer, _ = whole
+@pytest.mark.usefixtures("in_the_cache")
+def test_without_vit_h_it_is_said_how_to_bring_it(encoder, tokenizer, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     pipe = pipe_of(encoder, tokenizer)
     with pytest.raises(CheckpointError, match=r"leaves out the last text layer of .*hf download laion"):
@@ -81,8 +62,8 @@ def test_without_vit_h_it_is_said_how_to_bring_it(whole, monkeypatch):
     assert torch.equal(steered(pipe, "a castle", a_vector(WIDTH), steps=0)["prompt_embeds"], own)
 
 
-def test_an_encoder_that_has_all_layers_needs_no_other(whole):
-    _, tokenizer, _ = whole
+@pytest.mark.usefixtures("in_the_cache")
+def test_an_encoder_that_has_all_layers_needs_no_other(tokenizer):
     config = text_encoder(tokenizer, 32, None, 3).config
     assert published.last_layer(config) == {}
     config.num_hidden_layers = 5
