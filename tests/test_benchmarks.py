@@ -1,6 +1,8 @@
 """`python -m benchmarks`: sections replaced one by one, drawings beside them, a failure named at the end."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -81,3 +83,13 @@ def test_others_are_kept_and_a_failure_is_named_after_the_rest(folder: Path) -> 
 def test_a_name_that_there_is_not(folder: Path) -> None:
     done = run(folder, "slow", fast=TABLE)
     assert (done.returncode, done.stderr) == (1, "no such benchmark: slow; there are fast\n")
+
+
+def test_the_tables_of_the_evidence_are_of_its_numbers() -> None:
+    from benchmarks.evidence.tables import with_tables
+
+    docs = SOURCE.parent / "docs"
+    found = json.loads((docs / "evidence.json").read_text(encoding="utf-8"))
+    page = (docs / "evidence.md").read_text(encoding="utf-8")
+    assert with_tables(page, found) == page, "run `make evidence`, or its tables alone"
+    assert not re.search(r"<!-- ([\w ]+) -->\n<!-- /\1 -->", page), "a question without an answer"
