@@ -55,16 +55,18 @@ def read_adapter(path: Path) -> AdapterWeights:
     found = whole_of(path, IP_ADAPTER)
     check_adapter(path, outline(found))
     tensors = dict(_flat(found))
+    if wrong := next((name for name, each in tensors.items() if not each.is_floating_point()), None):
+        raise AdditionError(f"{path} cannot be used: {wrong} holds no fractions (quantised?)")
     return AdapterWeights(_under("image_proj.", tensors), _under("ip_adapter.", tensors))
 
 
-def _flat(found: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """Tensors under the names of a safetensors file, where torch's has two dictionaries in one."""
+def _flat(found: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Tensors under the names of a safetensors file, where torch's has dictionaries in one."""
     for name, value in found.items():
         if isinstance(value, Mapping):
-            yield from ((f"{name}.{inner}", each) for inner, each in value.items())
+            yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, Tensor):
-            yield name, value
+            yield f"{prefix}{name}", value
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

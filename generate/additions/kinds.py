@@ -76,7 +76,7 @@ ONLY = re.compile(r"^lora_te_text_model_.*self_attn_[qkv]_proj\.lora_down")
 WIDTHS = {768: NAMES["sd1"], 1024: NAMES["sd2"]}
 # What an IP-Adapter's file has of a plain one, and of which other kind it is: the first that fits is it.
 TOKENS = 4  # that a plain one makes of a vector
-PROJECTION, NORM = "image_proj.proj.weight", "image_proj.norm.weight"
+PROJECTION = "image_proj."
 KEYS = re.compile(r"ip_adapter\.\d+\.to_k_ip\.weight")
 ADAPTERS = (
     ("an IP-Adapter FaceID Plus", r"^image_proj\.perceiver_resampler\."),
@@ -123,10 +123,26 @@ def check_adapter(path: Path, shapes: Shapes) -> None:
             raise AdditionError(
                 f"{path} is {what}, which takes more than an image's one CLIP vector: {INSTEAD[IP_ADAPTER]}"
             )
-    wide = shapes.get(PROJECTION, ())
-    inside = {shape[1:] for name, shape in shapes.items() if KEYS.fullmatch(name)}
-    if len(wide) != 2 or NORM not in shapes or inside != {(wide[0] // TOKENS,)}:
+    widths = {shape[1:] for name, shape in shapes.items() if KEYS.fullmatch(name)}
+    width = next(iter(widths), ())
+    if len(widths) != 1 or len(width) != 1 or not _projects(shapes, *width):
         raise _is_another(path, shapes, IP_ADAPTER)
+
+
+def _projects(shapes: Shapes, width: int) -> bool:
+    """Whether an adapter's projection is a plain one's, to tokens so wide."""
+    found = {name: shape for name, shape in shapes.items() if name.startswith(PROJECTION)}
+    wide = found.pop(f"{PROJECTION}proj.weight", ())
+    return (
+        len(wide) == 2
+        and wide[0] == TOKENS * width
+        and found
+        == {
+            f"{PROJECTION}proj.bias": (TOKENS * width,),
+            f"{PROJECTION}norm.weight": (width,),
+            f"{PROJECTION}norm.bias": (width,),
+        }
+    )
 
 
 def _is_another(path: Path, shapes: Shapes, wanted: str) -> AdditionError:

@@ -68,3 +68,24 @@ def test_other_kinds_and_other_models_are_refused_by_name(sd1: Any, xl: Any, tmp
     with pytest.raises(AdditionError, match=r"does not fit XL: .* is .* in the file and .* there"):
         put_adapter(xl.unet, read_adapter(tmp_path / "plain.safetensors"), Path("plain"), "XL")
     assert all(torch.equal(value, before[name]) for name, value in xl.unet.state_dict().items())
+
+
+def test_broken_adapters_are_refused_before_anything_is_written(sd1: Any, tmp_path: Path) -> None:
+    values = adapter(sd1.unet, of=WIDTH)
+    plain, path = flat(values), tmp_path / "broken.safetensors"
+    without = {name: each for name, each in plain.items() if name != "image_proj.proj.bias"}
+    more = plain | {"image_proj.more.weight": torch.ones(2)}
+    for broken in (without, more, plain | {"image_proj.norm.weight": torch.ones(3)}):
+        save_file(broken, path)
+        with pytest.raises(AdditionError, match="an IP-Adapter, no plain IP-Adapter"):
+            read_adapter(path)
+    save_file({name: each.to(torch.int8) for name, each in plain.items()}, path)
+    with pytest.raises(AdditionError, match="holds no fractions"):
+        read_adapter(path)
+    nested = {"image_proj": {"proj": {"weight": torch.ones(4, 4)}}, "ip_adapter": [1], 3: 4}
+    torch.save(nested, tmp_path / "odd.bin")
+    with pytest.raises(AdditionError, match="no plain IP-Adapter"):
+        read_adapter(tmp_path / "odd.bin")
+    save_file({name: each for name, each in plain.items() if "ip_adapter.1." not in name}, path)
+    with pytest.raises(AdditionError, match="is missing in the file"):
+        put_adapter(sd1.unet, read_adapter(path), path, "a model")
