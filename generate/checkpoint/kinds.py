@@ -121,7 +121,7 @@ def kind_of_pipeline(name: str, *, has_unet: bool) -> Kind | None:
     kind = kind_of_class(name)
     if kind or has_unet or not name.endswith("Pipeline"):
         return kind
-    advice = next(each.advice for each in kinds() if each.classes and each.what == "a Flux model")
+    advice = next(each.advice for each in kinds() if each.what == "a Stable Cascade model")
     return Kind(f"a model of another family ({name.removesuffix('Pipeline')[:100]})", advice)
 
 

@@ -30,6 +30,7 @@ SD1 = {
     "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight": (8, 768),
 }
 BESIDE, MODEL, PART = "works beside a model", "leave it out", "that it is a part of"
+STEERED = "in Python, visunex.generate.steered"
 LORA, WORD, VAE, MERGED = "to --lora", "to --textual-inversion", "to --vae", "merge it into"
 FROM = "that it was made from"
 
@@ -88,11 +89,11 @@ WEIGHTS: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
         PART,
     ),
     "SD2 depth": (with_channels(5), "a depth model", MODEL),
-    "SD3": ({f"{UNET}joint_blocks.0.context_block.adaLN_modulation.1.bias": (8,)}, "Diffusion 3", MODEL),
+    "SD3": ({f"{UNET}joint_blocks.0.context_block.adaLN_modulation.1.bias": (8,)}, "Diffusion 3", STEERED),
     "Flux": (
         {"double_blocks.0.img_attn.norm.key_norm.scale": (8,), "single_blocks.0.linear1.bias": (8,)},
         "a Flux model",
-        MODEL,
+        STEERED,
     ),
     "Flux of diffusers": (
         {"transformer_blocks.0.attn.add_q_proj.weight": (8, 8), "x_embedder.weight": (8, 8)},
@@ -271,8 +272,8 @@ FOLDERS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "inpainting": ({"unet/config.json": unet_config(in_channels=9)}, "9 channels", FROM),
     "pix2pix": ({"unet/config.json": unet_config(in_channels=8)}, "InstructPix2Pix", FROM),
-    "SD3": ({"model_index.json": {"_class_name": "StableDiffusion3Pipeline"}}, "Stable Diffusion 3", MODEL),
-    "Flux": ({"model_index.json": {"_class_name": "FluxPipeline"}}, "a Flux model", MODEL),
+    "SD3": ({"model_index.json": {"_class_name": "StableDiffusion3Pipeline"}}, "Stable Diffusion 3", STEERED),
+    "Flux": ({"model_index.json": {"_class_name": "FluxPipeline"}}, "a Flux model", STEERED),
     "another": ({"transformer/config.json": {}}, "a diffusion transformer", MODEL),
     "UNet": ({"config.json": unet_config()}, "a UNet alone", PART),
     "VAE": ({"config.json": {"_class_name": "AutoencoderKL"}}, "a VAE alone", VAE),
