@@ -27,7 +27,7 @@ def check_method(options: "Options", family: "Family | None") -> None:
         raise UsageError(UNCLIP)
     if options.sweep_steps:
         raise UsageError(f"--sweep-steps is for --method steer: {method} takes no steps; try --sweep-weights")
-    if method == "pooled" and family == "sd1":
+    if method == "pooled" and family not in (None, "sdxl"):
         raise UsageError(
             f"--method pooled is for SDXL, and {options.model} takes no pooled vector: leave it out, or give "
             "an adapter (--method ip-adapter --adapter FILE)"
