@@ -22,12 +22,25 @@ WEB_UI = {"syntax": "webui"}
 
 @pytest.fixture(scope="module")
 def sd1(clip_folder):
-    return Sampler.load(str(clip_folder), device="cpu")
+    return loaded(clip_folder)
 
 
 @pytest.fixture(scope="module")
 def sdxl(xl_folder):
-    return Sampler.load(str(xl_folder), device="cpu")
+    return loaded(xl_folder)
+
+
+def loaded(folder):
+    sampler = Sampler.load(str(folder), device="cpu")
+    for _, encoder in sampler.model.readers:
+        give_a_mean(encoder)
+    return sampler
+
+
+def give_a_mean(encoder):
+    """States whose mean is not zero, as those of trained models are."""
+    (norm,) = (each for name, each in encoder.named_modules() if name.endswith("final_layer_norm"))
+    norm.bias.data += torch.rand(norm.bias.shape, generator=torch.Generator().manual_seed(3))
 
 
 def taste(size, **changes):
@@ -124,6 +137,7 @@ def test_pictures_of_prompts_of_several_lengths(name, request):
 def test_steered_reads_the_web_uis_prompts_for_diffusers_pipelines(words, make):
     pipe = make(words if make is sdxl_pipe else words())
     encoder = pipe.text_encoder_2 if make is sdxl_pipe else pipe.text_encoder
+    give_a_mean(pipe.text_encoder)
     size = encoder.config.projection_dim if make is sdxl_pipe else 24
     more = {} if make is sdxl_pipe else {"text_projection": a_projection(32, 24)}
     texts = ["a (castle:1.4) BREAK the [sea]", "one fox"]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import web_ui_rule
 from click.testing import CliRunner
 from safetensors.torch import save_file
 from sd2_models import as_trainers_fill, in_one_file, random_sd2
@@ -154,6 +155,19 @@ def test_and_a_taste_moves_by_the_files_own(small: Any, weights: Weights, tmp_pa
     change = float((wanted - conditioner.prompt(PROMPT).hidden).abs().max())
     assert change > 1e-3
     assert (found - wanted).abs().max() < min(1e-4, change / 100)
+
+
+def test_prompts_with_weights_are_the_web_uis(weights: Weights, tmp_path: Path) -> None:
+    sampler = Sampler.load(saved(weights, tmp_path), device="cpu")
+    conditioner, text = sampler.conditioner, "a (castle:1.4) BREAK [fog]"
+    ((tokenizer, encoder),) = sampler.model.readers
+    encoder.final_layer_norm.bias.data += 0.3  # a mean, as trained models have
+    wanted = web_ui_rule.conditioning(encoder, tokenizer, text)
+    torch.testing.assert_close(conditioner.prompt(text, syntax="webui").hidden, wanted, atol=1e-5, rtol=1e-5)
+    assert torch.equal(conditioner.prompt(PROMPT, syntax="webui").hidden, conditioner.prompt(PROMPT).hidden)
+    taste = Taste("gardens", a_vector(TINY), steps=3, lr=1e-3)
+    moved = conditioner.prompt(f"{PROMPT} BREAK", taste, syntax="webui").hidden
+    torch.testing.assert_close(moved, conditioner.prompt(PROMPT, taste).hidden)
 
 
 def test_what_trainers_fill_in_is_not_taken(weights: Weights, tmp_path: Path) -> None:
