@@ -90,17 +90,20 @@ def _quieten() -> None:
 
 @contextlib.contextmanager
 def _left_out(*names: str) -> Iterator[None]:
-    """Empty modules of these names during the block, and no torch, which stays so unless the block fails."""
-    placeholders = {name: ModuleType(name) for name in names}
-    sys.modules.update(placeholders)
-    sys.modules["torch"] = None  # type: ignore[assignment]  # importing it is an ImportError
+    """Empty modules of these names during the block, and no Ray where it is not loaded already.
+
+    Nor is there a torch, which stays so unless the block fails.
+    """
+    left_out: dict[str, ModuleType | None] = {name: ModuleType(name) for name in names}
+    left_out |= {} if "ray" in sys.modules else {"ray": None}  # importing None is an ImportError
+    sys.modules.update({**left_out, "torch": None})  # type: ignore[dict-item]
     try:
         yield
     except Exception:
         del sys.modules["torch"]
         raise
     finally:
-        for name in placeholders:
+        for name in left_out:
             sys.modules.pop(name, None)
 
 

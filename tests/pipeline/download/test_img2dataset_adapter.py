@@ -109,7 +109,7 @@ class TestQuickStart:
             """
 load_maker(settings_for())
 assert sys.modules["torch"] is None
-unused = {"albumentations", "wandb", "pandas", "polars", "pydantic", "click", "filelock"}
+unused = {"albumentations", "wandb", "pandas", "polars", "pydantic", "click", "filelock", "ray"}
 assert not unused & sys.modules.keys()
 import pyarrow as pa
 assert pa.Table.from_pydict({"a": ["b"]}, pa.schema({"a": pa.string()})).num_rows == 1, "without pandas"
