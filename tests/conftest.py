@@ -60,7 +60,14 @@ def reference() -> Path:
 
 
 LONG = (
-    *("test_page.py", "test_sac.py", "test_adding.py", "test_kill_resume.py", "test_stage.py"),
+    *(
+        "test_page.py",
+        "test_on_ray.py",
+        "test_sac.py",
+        "test_adding.py",
+        "test_kill_resume.py",
+        "test_stage.py",
+    ),
     *("test_docs.py", "test_fuzz.py", "test_outage.py", "test_interrupt.py", "test_offline.py"),
 )
 
