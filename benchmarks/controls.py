@@ -141,7 +141,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         study = Study(Path(folder))
         plain = study.images(None)
-        print("# The controls of a taste, on the drawn world\n")
+        print("## Controls: what weights, several tastes and parts of the sampling do\n")
         print(f"visunex-tiny, {len(PROMPTS)} prompts without flowers and night, {SEEDS} seeds each, "
               f"{STEPS} aesthetic steps. Flowers and darkness are told by colours alone.\n")  # fmt: skip
         weights(study, plain)

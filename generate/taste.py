@@ -26,6 +26,8 @@ STEPS, LR = 10, 1e-4  # the paper's rate (arXiv 2209.12330)
 class Taste:
     """An aesthetic embedding `[1, D_proj]` under a name, the Adam steps to take towards it, and their rate.
 
+    Of several vectors `[K, D_proj]`, such as those of a run's groups, the nearest to a prompt counts.
+
     `steps` 0 leaves prompts as they are; `path` is where its file lies, where the name does not say so,
     `space` which CLIP's it is, where that is known. `others` are the same taste in other CLIPs' spaces, for
     models with several text encoders. The embedding's direction is all that counts: a tensor, an array, a
@@ -51,9 +53,9 @@ class Taste:
         require_number(self.lr, "lr", "a positive number such as 0.0001")
         given: Any = self.embedding
         given = given.tensor() if hasattr(given, "provenance") else given
-        wanted = "one vector, D or 1xD: a tensor, an array, a list, or what load() returns"
+        wanted = "one vector, D or 1xD: a tensor, an array, a list, or what load() returns; or several, KxD"
         vector = numbers(given, "embedding", wanted, UsageError)
-        if vector.ndim not in (1, 2) or not 2 <= vector.size == vector.shape[-1]:
+        if vector.ndim not in (1, 2) or not vector.size or vector.shape[-1] < 2:
             raise UsageError(f"embedding is {described(vector)}: give {wanted}")
         if not isinstance(given, torch.Tensor):
             object.__setattr__(self, "embedding", torch.from_numpy(vector.astype("f4")))

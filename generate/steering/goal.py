@@ -106,7 +106,8 @@ def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
     angle = torch.arccos(cosine)
     sine = torch.sin(angle)
     arc = (torch.sin((1 - share) * angle) * first + torch.sin(share * angle) * last) / sine
-    return torch.where(sine > 1e-4, lengths * arc, torch.lerp(start, end, share))
+    curved = (sine > 1e-4) & (start.norm(dim=-1, keepdim=True) > 0) & (end.norm(dim=-1, keepdim=True) > 0)
+    return torch.where(curved, lengths * arc, torch.lerp(start, end, share))
 
 
 def _units(rows: Tensor) -> Tensor:
