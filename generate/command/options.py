@@ -125,6 +125,7 @@ TASTE = [
         "(`visunex-data embeddings list` names them). Several are moved towards at once, each with =WEIGHT "
         "behind it if they do not count alike; away from one with a negative weight.",
         multiple=True,
+        metavar="NAME[=WEIGHT]",
     ),
     option("--aesthetic_steps", "Steps towards the taste; 0: none.", type=NOT_NEGATIVE, default=10),
     option("--aesthetic_lr", "Length of each such step.", type=Finite(), default=1e-4),
@@ -163,6 +164,7 @@ CONTROL = [
         "--aesthetic_until",
         "End the steps at this cosine to the taste, e.g. 0.35, or once it has risen by so much, +0.1; at "
         "most 200.",
+        metavar="COSINE",
     ),
     option(
         "--aesthetic_weight",
