@@ -138,12 +138,10 @@ def _controls(view: _View) -> None:
         label="Until the cosine is", placeholder="0.35 or +0.1", max_lines=1, info="in the place of steps"
     )
     fields["text"] = gr.Textbox(label="Turned by a text", max_lines=1)
-    with gr.Row():
-        fields["away"] = gr.Checkbox(label="Away from it", min_width=90)
-        fields["angle"] = gr.Slider(0, 1, usual.angle, step=0.05, label="By so much", min_width=120)
-    with gr.Row():
-        fields["begin"] = gr.Slider(0, 1, usual.begin, step=0.05, label="From", min_width=120)
-        fields["end"] = gr.Slider(0, 1, usual.end, step=0.05, label="To", min_width=120)
+    fields["away"] = gr.Checkbox(label="Away from it")
+    fields["angle"] = gr.Slider(0, 1, usual.angle, step=0.05, label="By so much of the angle")
+    fields["begin"] = gr.Slider(0, 1, usual.begin, step=0.05, label="From this share of the sampling")
+    fields["end"] = gr.Slider(0, 1, usual.end, step=0.05, label="To this share")
 
 
 def _over(view: _View) -> None:
@@ -152,9 +150,7 @@ def _over(view: _View) -> None:
     fields = view.fields
     fields["over"] = gr.Textbox(label="Picture", placeholder="its path on this machine", max_lines=1)
     fields["mask"] = gr.Textbox(label="Mask", placeholder="white is drawn anew", max_lines=1)
-    fields["strength"] = gr.Number(
-        None, label="Strength", minimum=0, maximum=1, step=0.05, placeholder="0.75, with a mask 1"
-    )
+    fields["strength"] = gr.Textbox(label="Strength", placeholder="0.75, with a mask 1", max_lines=1)
 
 
 def _sampling(view: _View) -> None:
@@ -222,13 +218,30 @@ def form_from(values: dict[str, Any]) -> Form:
         given[name] = getattr(usual, name) if values.get(name) is None else kind(values[name])
     for name in ("width", "height"):
         given[name] = None if values.get(name) is None else int(values[name])
-    given["strength"] = None if values.get("strength") is None else float(values["strength"])
+    given["strength"] = _number(str(values.get("strength") or "").strip())
     for name in ("weighted", "slerp", "away"):
         given[name] = bool(values.get(name))
     seed = str(values.get("seed") or usual.seed).strip()
     if not seed.removeprefix("-").isdecimal():
         raise UsageError(f"the seed {seed!r} is no whole number")
     return Form(seed=int(seed), **given)
+
+
+def _shown(name: str, value: Any) -> Any:
+    """A value of the form as its field has it: some numbers are texts there."""
+    if name not in ("seed", "strength"):
+        return value
+    return "" if value is None else str(value)
+
+
+def _number(text: str) -> float | None:
+    """A number from a field that may be empty. Raises UsageError."""
+    from visunex.base.errors import UsageError
+
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise UsageError(f"the strength {text!r} is no number: give one from 0 to 1") from None
 
 
 def _wire(view: _View) -> None:
@@ -249,7 +262,7 @@ def _wire(view: _View) -> None:
     @explained
     def again(event: gr.EventData) -> Any:
         form = form_of(made_of(studio.places.outputs, event_value(event, "name")))
-        return [str(form.seed) if name == "seed" else getattr(form, name) for name in fields]
+        return [_shown(name, getattr(form, name)) for name in fields]
 
     shown = [view.progress, view.drawn, view.gallery]
     view.draw.click(
