@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from .sampling.sampler import Batch as Batch
     from .sampling.sampler import Sampler as Sampler
     from .settings import Settings as Settings
+    from .start import Start as Start
     from .steering.steer import personalise as personalise
     from .taste import Taste as Taste
 
-__all__ = ["Batch", "Controls", "Sampler", "Settings", "Steering", "Taste", "personalise", "steered"]
+__all__ = ["Batch", "Controls", "Sampler", "Settings", "Start", "Steering", "Taste", "personalise", "steered"]
 __getattr__, __dir__ = public(
     __name__,
     {
@@ -34,6 +35,7 @@ __getattr__, __dir__ = public(
         "Controls": "controls",
         "Sampler": "sampling.sampler",
         "Settings": "settings",
+        "Start": "start",
         "Steering": "controls",
         "Taste": "taste",
         "personalise": "steering.steer",
