@@ -48,7 +48,9 @@ def test_killed_drivers_and_a_bucket_that_goes_away_lose_nothing(
         command = [sys.executable, "-m", "visunex.pipeline", "run", *kill_resume.RECIPE, "--run", run]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    assert start(str(tmp_path / "undisturbed")).wait(600) == 0
+    with start(str(tmp_path / "undisturbed")) as undisturbed:
+        undisturbed.communicate(timeout=600)
+    assert undisturbed.returncode == 0
     support, address = Path(__file__).parent / "support", f"s3://{BUCKET}/killed"
     command = [sys.executable, "-c", SERVER, str(support)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as far:
