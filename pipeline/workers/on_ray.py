@@ -75,7 +75,7 @@ class RayWorker:
         self._actor = actor
         self._where = actor.where.remote()
         self._said: deque[object] = deque()
-        self._is_gone = False
+        self._end = ""  # why there is no more to come
         self.next = actor.receive.remote()
 
     @property
@@ -89,8 +89,26 @@ class RayWorker:
 
     @property
     def has_said(self) -> bool:
-        """Whether a message is here already."""
-        return bool(self._said)
+        """Whether a message, or its end, is here already."""
+        return bool(self._said or self._end)
+
+    def take(self, seconds: float = _STARTS) -> None:
+        """Take up what it has said meanwhile, which may be nothing; waits for that so long."""
+        import ray
+
+        try:
+            found = ray.get(self.next, timeout=seconds)
+        except ray.exceptions.GetTimeoutError:
+            if not ray.wait([self._where], timeout=0)[0]:
+                self._end = "no node has had room for it"
+        except ray.exceptions.RayError as error:
+            self._end = first_line(error)
+        else:
+            self._said.extend(found or ())
+            if found is None:
+                self._end = "the process is gone"
+            else:
+                self.next = self._actor.receive.remote()
 
     def send(self, message: object) -> None:
         """Send it a message; whether it is gone is said by `receive`."""
@@ -98,43 +116,25 @@ class RayWorker:
 
     def receive(self) -> Any:
         """Wait for its next message. Raises EOFError when it, its actor or its node is gone."""
-        import ray
-
         while not self._said:
-            if self._is_gone:
-                raise EOFError("the process is gone")
-            try:
-                found = ray.get(self.next, timeout=_STARTS)
-            except ray.exceptions.GetTimeoutError:
-                if ray.wait([self._where], timeout=0)[0]:
-                    continue
-                self._is_gone = True
-                raise EOFError("no node has had room for it") from None
-            except ray.exceptions.RayError as error:
-                self._is_gone = True
-                raise EOFError(first_line(error)) from None
-            self._is_gone = found is None
-            self._said.extend(found or ())
-            if not self._is_gone:
-                self.next = self._actor.receive.remote()
+            if self._end:
+                raise EOFError(self._end)
+            self.take()
         return self._said.popleft()
 
     def wait(self, seconds: float) -> str:
         """Give it some time to end by itself; how it ended, as far as that can be said."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            try:
-                self.receive()
-            except EOFError as error:
-                return str(error)
-        return "at work still"
+        while not self._end and (left := until - time.monotonic()) > 0:
+            self.take(left)
+        return self._end or "at work still"
 
     def kill(self) -> None:
         """End it, whatever it is doing: its process ends with the actor, if not before."""
         import ray
 
         with contextlib.suppress(Exception):  # the cluster may be gone with it
-            if not self._is_gone:
+            if not self._end:
                 ray.get(self._actor.kill.remote(), timeout=_DIES)
         with contextlib.suppress(Exception):
             ray.kill(self._actor)
@@ -174,7 +174,9 @@ class RayExecutor:
             return here
         by_next = {worker.next: worker for worker in workers}
         found, _ = ray.wait(list(by_next), timeout=seconds)
-        return [by_next[each] for each in found]
+        for each in found:  # one that is idle has said nothing: waiting for it would keep the others waiting
+            by_next[each].take()
+        return [worker for worker in workers if worker.has_said]
 
     def workers(self, asked: int, most: int) -> int:
         """As many as have room, or the recipe names; each has at least one of a host's connections."""
