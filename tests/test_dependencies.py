@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PRODUCT = [package.partition(".")[2] for package in PROJECT["tool"]["importlinter"]["root_packages"]]
 TESTS = list((ROOT / "tests").rglob("*.py"))
+COMFYUI = {"comfy", "execution", "folder_paths", "nodes"}  # modules of a program that no index has
 OURS = {"visunex", "benchmarks", *(path.stem for path in TESTS), *(path.parent.name for path in TESTS)}
 
 # What is imported under another name than it is installed by.
@@ -56,7 +57,7 @@ def imported(folder: Path) -> Iterator[tuple[str, str]]:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module or ""]
             for top in {name.partition(".")[0] for name in names}:
-                if top not in sys.stdlib_module_names and top not in OURS:
+                if top not in {*sys.stdlib_module_names, *OURS, *COMFYUI}:
                     where = f"{path.relative_to(ROOT)}:{node.lineno}"
                     yield normal(DISTRIBUTIONS.get(top, top)), where
 
