@@ -121,7 +121,7 @@ def open_folder(place: str) -> PublishedFolder:
     if column is not None:
         parts = tuple(_column_parts(address, column))
     elif address.startswith(_LISTED):
-        parts = tuple(_listed_parts(address, key)) or tuple(_column_parts(address, None))
+        parts = tuple(_listed_parts(address, key))
     elif address.startswith(("http://", "https://")):
         parts = tuple(_remote_parts(address.rstrip("/"), Web({})))
     else:
@@ -201,9 +201,12 @@ def _listed_parts(address: str, key: str | None) -> Iterator[PublishedPart]:
         return
     fitting = vectors_of_named(address)
     advice = f"the set's files fit at {fitting}" if fitting else "at another revision they may fit"
-    for pair in pairs(paths, lambda path: at(path).name, advice):
+    paired = list(pairs(paths, lambda path: at(path).name, advice))
+    for pair in paired:
         vectors = _array(at(pair.vectors), key)
         yield PublishedPart(vectors, at(pair.metadata), pair.number, advice, pair.by_layout)
+    if not paired:
+        yield from _column_parts(address, None)
 
 
 def _remote_parts(address: str, web: Web) -> Iterator[PublishedPart]:

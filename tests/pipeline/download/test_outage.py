@@ -135,7 +135,7 @@ def test_few_open_files_cost_no_picture(tmp_path: Path, monkeypatch: pytest.Monk
             f"{limit}; runpy.run_module({module!r}, run_name='__main__')",
         )
 
-    monkeypatch.setattr("visunex.pipeline.download.worker_pool.module_command", limited)
+    monkeypatch.setattr("visunex.pipeline.workers.executor.module_command", limited)
     with vanishing.vanishing() as server:
         run, recipe = run_of(tmp_path / "run", server, 200, threads=250)
         assert download(run, recipe).status_counts == {"chosen": 200}

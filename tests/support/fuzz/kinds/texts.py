@@ -26,8 +26,7 @@ def _recipes(_: Path) -> Iterable[Seed]:
 
 @loader("recipe", _recipes)
 def _recipe(path: Path) -> None:
-    from visunex.recipes import dumps, load
-    from visunex.recipes.load import renamed
+    from visunex.recipes import dumps, load, renamed
 
     found = load(path)
     renamed(path.read_text(encoding="utf-8-sig"), "mine")
