@@ -70,7 +70,8 @@ class Taste:
         space: "str | Space | None" = None,
         others: "Iterable[Taste]" = (),
     ) -> "Taste":
-        """The taste called `name`: a file, a run's folder or name, or the name of a published embedding.
+        """The taste called `name`: a file, a run's folder or name, or the name of a published embedding;
+        `RUN#groups` are the centres of a run's groups, of which the nearest to a prompt counts.
 
         What `encode --also` made beside it by other encoders comes along as `others`. `space` says of which
         CLIP it is, as `ViT-bigG-14:laion2b_s39b_b160k`, where the file does not. Raises EmbeddingError,
@@ -78,14 +79,31 @@ class Taste:
         space; UsageError for a `space` that is no model and its weights.
         """
         from visunex.aesthetic_embeddings import find
+        from visunex.aesthetic_embeddings.groups import names_groups
         from visunex.aesthetic_embeddings.space import require_one_space, space_of
 
+        if names_groups(str(name)):
+            return cls._of_groups(str(name), steps, lr, space_named(space))
         found, named = find(name), space_named(space)
         said = space_of(found)
         require_one_space([("space=", named), (str(name), said)])
         place = _place(str(name), found.path)
         others = (*others, *(cls._beside(found.path, steps, lr) if found.path else ()))
         return replace(cls.of(found, str(name), steps, lr), path=place, space=said or named, others=others)
+
+    @classmethod
+    def _of_groups(cls, name: str, steps: int, lr: float, named: "Space | None") -> "Taste":
+        """The centres of a run's groups, of which the nearest counts."""
+        import torch
+
+        from visunex.aesthetic_embeddings.groups import centres_of
+        from visunex.aesthetic_embeddings.space import require_one_space, space_of
+
+        found, centres = centres_of(name)
+        said = space_of(found)
+        require_one_space([("space=", named), (name, said)])
+        place = None if found.path is None else f"{os.path.abspath(found.path)}#groups"  # noqa: PTH100
+        return cls(name, torch.from_numpy(centres), steps, lr, place, said or named)
 
     @classmethod
     def of(cls, found: "Embedding", name: str = "", steps: int = STEPS, lr: float = LR) -> "Taste":

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from visunex.aesthetic_embeddings import Embedding, EmbeddingError, find, findable
+from visunex.aesthetic_embeddings.groups import centres_of, names_groups
 from visunex.base.errors import first_line
 
 from ..errors import ImageTextError
@@ -31,7 +32,7 @@ def with_taste(image: Path, again: Again) -> Again:
         return again
     name = names[0]
     for candidate in _beside(image, str(name)):
-        if not isinstance(_found(candidate), str):
+        if isinstance(_found(candidate), str):
             return _with(again, candidate)
     left_out = (
         f"nothing is personalised, as no embedding {str(name)[:100]} is here: --aesthetic_embedding names one"
@@ -53,15 +54,15 @@ def _ours(image: Path, taste: TasteRecord) -> str:
     others, reason = [], ""
     for candidate in dict.fromkeys((taste.name, *filter(None, [taste.path]), *_beside(image, taste.name))):
         found = _found(candidate)
-        if isinstance(found, str):
-            reason = reason or found
-        elif _digest(found) == taste.sha256:
+        if isinstance(found, _Missing):
+            reason = reason or found.why
+        elif found == taste.sha256:
             return candidate
         else:
             others.append(candidate)
-    for found in findable(folders=(image.absolute().parent,)):
-        if _digest(found) == taste.sha256:
-            return str(found.path)
+    for each in findable(folders=(image.absolute().parent,)):
+        if _digest(each) == taste.sha256:
+            return str(each.path)
     what = f"{others[0][:200]} is another one now" if others else reason
     raise ImageTextError(
         f"{image} was made with another embedding: the one with digest {str(taste.sha256)[:12]} is not here, "
@@ -77,14 +78,23 @@ def _beside(image: Path, name: str) -> Iterator[str]:
     yield str(image.absolute().parent / f"{last.removesuffix('.pt')}.pt")
 
 
-def _found(name: str) -> Embedding | str:
-    """The embedding of that name or path, or why it is none."""
+@dataclass(frozen=True)
+class _Missing:
+    """Why there is no embedding of a name."""
+
+    why: str
+
+
+def _found(name: str) -> str | _Missing:
+    """The digest of the embedding of that name or path, or why there is none."""
     if len(name) > LONGEST:
-        return "its name is too long"
+        return _Missing("its name is too long")
     try:
-        return find(name)
+        if names_groups(name):
+            return hashlib.sha256(centres_of(name)[1].tobytes()).hexdigest()
+        return _digest(find(name))
     except (EmbeddingError, OSError, ValueError) as error:
-        return first_line(error)
+        return _Missing(first_line(error))
 
 
 def _digest(embedding: Embedding) -> str:

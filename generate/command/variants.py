@@ -85,9 +85,10 @@ def named_tastes(options: "Options") -> tuple[tuple[Named, ...], ...]:
 def _require_found(names: Iterator[str]) -> None:
     """Raise EmbeddingError for the first that is none, before torch is loaded for the others."""
     from visunex.aesthetic_embeddings import find
+    from visunex.aesthetic_embeddings.groups import centres_of, names_groups
 
     for name in names:
-        find(name)
+        centres_of(name) if names_groups(name) else find(name)
 
 
 def variants_of(options: "Options", rows: Sequence[Sequence[Named]]) -> "tuple[Variant, ...]":

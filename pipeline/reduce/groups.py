@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from visunex.aesthetic_embeddings.groups import as_metadata
 from visunex.base.files import atomic
 
 from ..errors import EncodeError, parquet_errors
@@ -102,11 +103,12 @@ def _assigned(batches: Iterable[Rows], learned: Rows, centres: Rows) -> Groups:
 
 
 def write_groups(path: Path, keys: Sequence[str], groups: Groups) -> None:
-    """Write the group of each picture as a parquet file: `key`, `group`."""
+    """Write the group of each picture as a parquet file: `key`, `group`; the centres are its metadata."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.table({"key": pa.array(keys, pa.string()), "group": pa.array(groups.of, pa.int64())})
+    table = table.replace_schema_metadata(dict(as_metadata(groups.centres)))
     with atomic(path) as temporary:
         pq.write_table(table, temporary)
 
