@@ -108,6 +108,8 @@ def _form(view: _View) -> None:
     )
     with gr.Accordion("How the taste is used", open=False, elem_classes="vx-panel", elem_id="controls"):
         _controls(view)
+    with gr.Accordion("Added to the model", open=False, elem_classes="vx-panel", elem_id="added"):
+        _added(view)
     with gr.Accordion("Over a picture", open=False, elem_classes="vx-panel"):
         _over(view)
     with gr.Accordion("Model and sampling", open=False, elem_classes="vx-panel"):
@@ -134,6 +136,10 @@ def _controls(view: _View) -> None:
         label="Further tastes", placeholder="gloomcore=-0.3, fantasy=0.5", max_lines=1, elem_id="further",
         info="moved towards with the one above, away from those with a negative weight",
     )  # fmt: skip
+    fields["best_of"] = gr.Number(
+        usual.best_of, label="Best of", precision=0, minimum=1, maximum=64,
+        info="draws so many for each, and keeps the one nearest the taste",
+    )  # fmt: skip
     fields["until"] = gr.Textbox(
         label="Until the cosine is", placeholder="0.35 or +0.1", max_lines=1, info="in the place of steps"
     )
@@ -142,6 +148,17 @@ def _controls(view: _View) -> None:
     fields["angle"] = gr.Slider(0, 1, usual.angle, step=0.05, label="By so much of the angle")
     fields["begin"] = gr.Slider(0, 1, usual.begin, step=0.05, label="From this share of the sampling")
     fields["end"] = gr.Slider(0, 1, usual.end, step=0.05, label="To this share")
+
+
+def _added(view: _View) -> None:
+    import gradio as gr
+
+    for name, label, example in (
+        ("loras", "LoRAs", "ink.safetensors:0.7, rain.safetensors"),
+        ("words", "Words (textual inversions)", "my-word.pt"),
+        ("vae", "VAE", "its file or folder"),
+    ):
+        view.fields[name] = gr.Textbox(label=label, placeholder=example, max_lines=1, elem_id=name)
 
 
 def _over(view: _View) -> None:
@@ -188,21 +205,8 @@ def form_from(values: dict[str, Any]) -> Form:
     from visunex.base.errors import UsageError
 
     usual = Form()
-    texts = [
-        "prompt",
-        "negative",
-        "taste",
-        "sweep",
-        "model",
-        "scheduler",
-        "weights",
-        "further",
-        "until",
-        "text",
-        "over",
-        "mask",
-    ]
-    given: dict[str, Any] = {name: str(values.get(name) or "").strip() for name in texts}
+    texts = "prompt negative taste sweep model scheduler weights further until text over mask loras words vae"
+    given: dict[str, Any] = {name: str(values.get(name) or "").strip() for name in texts.split()}
     for name, kind in (
         ("steps", int),
         ("sampler_steps", int),
@@ -214,6 +218,7 @@ def form_from(values: dict[str, Any]) -> Form:
         ("begin", float),
         ("end", float),
         ("clip_skip", int),
+        ("best_of", int),
     ):
         given[name] = getattr(usual, name) if values.get(name) is None else kind(values[name])
     for name in ("width", "height"):

@@ -15,7 +15,7 @@ import click
 from visunex.base.console import quiet_libraries
 from visunex.base.errors import UsageError, VisunexError
 from visunex.generate.command.options import generate_options
-from visunex.generate.command.request import Options, check_sizes, job_of, seeded
+from visunex.generate.command.request import Options, additions_of, check_sizes, job_of, seeded
 from visunex.generate.output.files import SAMPLES
 from visunex.generate.taste import LR, STEPS
 
@@ -38,7 +38,8 @@ class Form:
     With a `taste` the untouched picture is drawn too, over the same noise, or one for each number of steps in
     `sweep` (0,5,10) or of `weights` (0,0.5,1). `weighted` prompts are read as the web UI reads them.
     `further` tastes are NAME=WEIGHT, separated by commas; the rest are the command's options for a taste's
-    use, for a picture to draw over, and its mask.
+    use, for a picture to draw over, and its mask. `loras` (FILE:SCALE) and `words`, files of textual
+    inversions, are separated by commas, too.
     """
 
     prompt: str = ""
@@ -60,6 +61,10 @@ class Form:
     begin: float = 0.0
     end: float = 1.0
     clip_skip: int = 1
+    best_of: int = 1
+    loras: str = ""
+    words: str = ""
+    vae: str = ""
     over: str = ""
     mask: str = ""
     strength: float | None = None
@@ -116,6 +121,9 @@ def arguments(form: Form, outputs: Path) -> list[str]:
     ]
     named += [
         ("--clip_skip", form.clip_skip, plain.clip_skip),
+        *(("--lora", file, "") for file in _listed(form.loras)),
+        *(("--textual-inversion", file, "") for file in _listed(form.words)),
+        ("--vae", form.vae, ""),
         ("--init-img", form.over, ""),
         ("--mask", form.mask, ""),
         ("--strength", form.strength, None),
@@ -128,7 +136,6 @@ def arguments(form: Form, outputs: Path) -> list[str]:
 
 def _of_taste(form: Form) -> list[tuple[str, Any, Any]]:
     """The options that say which tastes, how far, and what of it counts: each with its value and default."""
-    further = [name.strip() for name in form.further.split(",") if name.strip()]
     steps = [("--sweep-steps", form.sweep.replace(" ", "") or f"0,{form.steps}", "")]
     if form.weights.strip():
         steps = [
@@ -136,7 +143,8 @@ def _of_taste(form: Form) -> list[tuple[str, Any, Any]]:
             *(steps if form.sweep.strip() else [("--aesthetic_steps", form.steps, STEPS)]),
         ]
     return [
-        *(("--aesthetic_embedding", name, "") for name in (form.taste, *further)),
+        *(("--aesthetic_embedding", name, "") for name in (form.taste, *_listed(form.further))),
+        ("--best-of", form.best_of, 1),
         *steps,
         ("--aesthetic_lr", form.lr, LR),
         ("--aesthetic_until", form.until.strip(), ""),
@@ -148,6 +156,11 @@ def _of_taste(form: Form) -> list[tuple[str, Any, Any]]:
         ("--aesthetic_from", form.begin, 0.0),
         ("--aesthetic_to", form.end, 1.0),
     ]
+
+
+def _listed(text: str) -> list[str]:
+    """What is between commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def command_line(words: Sequence[str]) -> str:
@@ -225,7 +238,7 @@ class Artist:
         check_sizes(options, sampler.model)
         for variant in job.variants:
             sampler.conditioner.require(variant.steering)
-        total = len(job.variants) * sampler.evaluations(job.prompts, job.settings, start=job.start)
+        total = len(job.variants) * sampler.evaluations(*job.drawn, start=job.start)
         done = 0
 
         def on_step() -> None:
@@ -248,7 +261,15 @@ class Artist:
         from visunex.generate.sampling.sampler import Sampler
 
         quiet_libraries()
-        asked = (options.model, options.device, options.precision, options.lowvram, options.text_encoder)
+        added = additions_of(options)
+        asked = (
+            options.model,
+            options.device,
+            options.precision,
+            options.lowvram,
+            options.text_encoder,
+            added,
+        )
         if self._loaded is None or self._loaded[0] != asked:
             self._loaded = None  # two models may not fit beside one another
             loaded = Sampler.load(
@@ -257,6 +278,7 @@ class Artist:
                 precision=options.precision,
                 lowvram=options.lowvram,
                 text_encoder=options.text_encoder,
+                additions=added,
             )
             self._loaded = (asked, loaded)
         return self._loaded[1]

@@ -75,18 +75,18 @@ def small(outputs: Path, name: str) -> bytes:
 def form_of(made: Made) -> Form:
     """What asks for a picture again, on the page, with the untouched one beside it.
 
-    Raises UsageError for one with additions to its model, which the page has not.
+    Raises UsageError for one whose taste came in by another method than steering, which the page has not.
     """
     record, settings, taste = made.record, made.record.settings, made.record.taste
-    if record.additions:
-        names = ", ".join(Path(file.path).name for file in record.additions)
+    if record.method != "steer":
         raise UsageError(
-            f"{made.name} was drawn with {names} added to its model, which the page does not do: "
+            f"{made.name} was drawn with --method {record.method}, which the page does not do: "
             "visunex-generate --from-image makes it again"
         )
     steered = taste is not None and taste.steps > 0
     return Form(
         **_controls(record),
+        **_additions(record),
         prompt=record.prompt,
         negative=settings.negative_prompt,
         weighted=settings.prompt_syntax == "webui",
@@ -104,6 +104,19 @@ def form_of(made: Made) -> Form:
         height=settings.height,
         seed=record.seed,
     )
+
+
+def _additions(record: ImageRecord) -> dict[str, Any]:
+    """What was added to a picture's model, as the page's fields have it."""
+    paths: dict[str, list[str]] = {"lora": [], "textual_inversion": [], "vae": []}
+    for file in record.additions:
+        scale = "" if file.scale in (None, 1) else f":{file.scale:g}"
+        paths.setdefault(file.kind, []).append(f"{file.path}{scale}")
+    return {
+        "loras": ", ".join(paths["lora"]),
+        "words": ", ".join(paths["textual_inversion"]),
+        "vae": ", ".join(paths["vae"]),
+    }
 
 
 def _controls(record: ImageRecord) -> dict[str, Any]:

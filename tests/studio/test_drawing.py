@@ -156,9 +156,19 @@ def test_the_gallery_says_what_made_each_and_asks_for_it_again(here: Path, artis
     assert [each.about for each in found] == [
         *("garden, 3 steps · seed 6", "garden, 3 steps · seed 5", "untouched · seed 6", "untouched · seed 5")
     ]
-    file = AddedFile(kind="vae", path="/models/other.vae.pt", sha256="0" * 64, short_hash="0")
-    with pytest.raises(UsageError, match=r"other\.vae\.pt added to its model, which the page does not do"):
-        form_of(replace(found[0], record=replace(found[0].record, additions=(file,))))
+    vae = AddedFile(kind="vae", path="/models/other.vae.pt", sha256="0" * 64, short_hash="0")
+    lora = AddedFile(kind="lora", path="/models/ink.safetensors", sha256="1" * 64, short_hash="1", scale=0.7)
+    added = form_of(replace(found[0], record=replace(found[0].record, additions=(lora, vae))))
+    assert (added.loras, added.words, added.vae) == (
+        "/models/ink.safetensors:0.7",
+        "",
+        "/models/other.vae.pt",
+    )
+    assert "--lora /models/ink.safetensors:0.7 --vae /models/other.vae.pt" in " ".join(
+        arguments(added, Path("o"))
+    )
+    with pytest.raises(UsageError, match="drawn with --method pooled, which the page does not do"):
+        form_of(replace(found[0], record=replace(found[0].record, method="pooled")))
     again = form_of(found[0])
     assert (again.prompt, again.negative, again.seed, again.scale) == ("a castle at night", "fog", 6, 3.0)
     assert again.weighted
