@@ -18,6 +18,7 @@ __all__ = ["Ratings", "rated", "read_ratings"]
 _PATHS = ("path", "file", "file_name", "filename", "image", "image_path")
 _SCORES = ("score", "rating")
 _MOST = 1_000_000  # rows
+_LONGEST = 1 << 17  # characters of a value
 
 Row = tuple[int, list[str]]  # the number of its line, and its values
 
@@ -79,6 +80,7 @@ def _rows(path: Path) -> Iterator[Row]:
     """The rows that are not empty."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
+            csv.field_size_limit(_LONGEST)  # of the whole process: other readers have limits of their own
             reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             yield from _bounded(
                 path, ((reader.line_num, values) for values in reader if any(map(str.strip, values)))

@@ -175,10 +175,8 @@ def _parquet_files(address: str) -> list[RangedFile]:
     if address.startswith(("http://", "https://")):
         return [RemoteFile(address, Web({}))] if address.partition("?")[0].endswith(".parquet") else []
     place = Path(address)
-    found = (
-        [place] if place.is_file() else sorted(place.glob("*.parquet")) or sorted(place.glob("*/*.parquet"))
-    )
-    return [LocalFile(path) for path in found]
+    found = sorted(place.glob("*.parquet")) or sorted(place.glob("*/*.parquet"))
+    return [LocalFile(path) for path in ([place] if place.is_file() else found)]
 
 
 def _listed(address: str) -> tuple[list[str], Callable[[str], RangedFile]]:
@@ -203,8 +201,8 @@ def _listed_parts(address: str, key: str | None) -> Iterator[PublishedPart]:
     advice = f"the set's files fit at {fitting}" if fitting else "at another revision they may fit"
     paired = list(pairs(paths, lambda path: at(path).name, advice))
     for pair in paired:
-        vectors = _array(at(pair.vectors), key)
-        yield PublishedPart(vectors, at(pair.metadata), pair.number, advice, pair.by_layout)
+        own = _array(at(pair.vectors), key), at(pair.metadata)
+        yield PublishedPart(*own, pair.number, advice, pair.by_layout)
     if not paired:
         yield from _column_parts(address, None)
 
