@@ -1,5 +1,6 @@
 """A run's groups as one taste of several vectors: `RUN#groups`, the centres that its `groups.parquet` has."""
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,9 @@ def run_of(name: str) -> str:
 
 
 def as_metadata(centres: NDArray[np.float32]) -> Mapping[bytes, bytes]:
-    """Unit centres [K, D] as a parquet file's metadata has them."""
+    """Unit centres [K, D] as a parquet file's metadata has them, which is text: float32 bytes in base64."""
     return {
-        _CENTRES: np.ascontiguousarray(centres, "<f4").tobytes(),
+        _CENTRES: base64.b64encode(np.ascontiguousarray(centres, "<f4").tobytes()),
         _DIMENSION: str(centres.shape[1]).encode(),
     }
 
@@ -66,7 +67,8 @@ def _read(path: Path) -> NDArray[np.float32]:
         if path.stat().st_size > _MOST_BYTES:
             raise EmbeddingError(f"{path} has more than {_MOST_BYTES >> 20} MB, and is no run's groups")
         metadata: Mapping[bytes, Any] = pq.read_schema(path).metadata or {}
-        values = np.frombuffer(metadata[_CENTRES], "<f4").reshape(-1, int(metadata[_DIMENSION]))
+        data = base64.b64decode(metadata[_CENTRES], validate=True)
+        values = np.frombuffer(data, "<f4").reshape(-1, int(metadata[_DIMENSION]))
     except KeyError:
         raise EmbeddingError(old) from None
     except (OSError, ValueError) as error:  # pyarrow's are these

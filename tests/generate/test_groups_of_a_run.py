@@ -1,5 +1,6 @@
 """The groups of a run as one taste, `RUN#groups`: what `encode` writes is moved towards, and repeated."""
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -58,11 +59,13 @@ def test_groups_that_are_not_there_are_named(run: Path) -> None:
     with pytest.raises(EmbeddingError, match="no embedding called 'meadows'"):
         Taste.load("meadows#groups")
     table = pa.table({"key": ["a"], "group": [0]})
-    wrong = {b"visunex.centres": np.full((1, 768), np.nan, "<f4").tobytes(), b"visunex.dimension": b"768"}
+    centres = base64.b64encode(np.full((1, 768), np.nan, "<f4").tobytes())
+    wrong = {b"visunex.centres": centres, b"visunex.dimension": b"768"}
     for metadata, said in (
         ({}, "encode --overwrite"),
         (wrong, "no directions"),
         (wrong | {b"visunex.dimension": b"7"}, "cannot be read"),
+        (wrong | {b"visunex.centres": b"\xff"}, "cannot be read"),
         (wrong | {b"visunex.dimension": b"-1"}, "cannot be read|no directions|other"),
     ):
         pq.write_table(table.replace_schema_metadata(metadata), run / "groups.parquet")
