@@ -67,14 +67,15 @@ class Nearness:
     def of(self, images: "Sequence[Image.Image]") -> tuple[float, ...]:
         """The cosine of each RGB image, as `visunex-data rank` has it; of several tastes the mean by weight.
 
-        A weight below 0 counts away from its taste.
+        A weight below 0 counts away from its taste, and of a taste of several vectors the nearest counts.
         """
         seen: dict[int, NDArray[np.float64]] = {}
         total, whole = np.zeros(len(images)), sum(abs(weight) for _, _, weight in self.tastes)
         for encoder, vector, weight in self.tastes:
             if id(encoder) not in seen:
                 seen[id(encoder)] = _units(encoder, images)
-            total += weight / whole * (seen[id(encoder)] @ _unit(vector.astype(np.float64).reshape(-1)))
+            rows = _unit(vector.astype(np.float64).reshape(-1, vector.shape[-1]))
+            total += weight / whole * np.max([seen[id(encoder)] @ row for row in rows], axis=0)
         return tuple(map(float, total))
 
 

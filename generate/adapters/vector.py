@@ -81,6 +81,11 @@ def image_vector(given: Given, dimension: int, *, wanted_by: str, length: float 
     _require_length(length)
     taste = _of_dimension(_as_taste(given), dimension)
     vector = numbers(taste.embedding, taste.name, "one vector, D or 1xD", UsageError)
+    if vector.size != vector.shape[-1]:
+        raise UsageError(
+            f"{taste.name} has {len(vector)} vectors, of which steering takes the nearest, and an image's is "
+            "one: give the run's embedding"
+        )
     _require_fits(taste.name, vector.size, taste.space, dimension, wanted_by)
     tensor = torch.from_numpy(vector.astype("f8")).reshape(1, -1)
     unit = (tensor / _norm(taste.name, tensor)).float()

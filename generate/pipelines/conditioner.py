@@ -134,7 +134,7 @@ class Conditioner:
         plain = self.prompt(text, clip_skip=clip_skip)
         found = {"prompt_embeds": plain.hidden}
         found |= {} if plain.pooled is None else {"pooled_prompt_embeds": plain.pooled}
-        encoders = replace(self._reading, clip_skip=clip_skip - 1)
+        encoders = self._skipping(self._reading, clip_skip)
         how = replace(self._how(encoders, steering), on_step=on_step)
         moved, climbs = encoders.moved(found, {"prompt": [text]}, how)
         return Conditioning(moved["prompt_embeds"], moved.get("pooled_prompt_embeds"), (tuple(climbs[0]),))
@@ -170,18 +170,30 @@ class Conditioner:
         on_step: steer.OnStep | None = None,
     ) -> Conditioning:
         """A prompt in the web UI's syntax."""
-        at = replace(encoders, clip_skip=clip_skip - 1)
-        at.check_layers()
+        at = self._skipping(encoders, clip_skip)
         how = None if steering is None else replace(self._how(at, steering), on_step=on_step)
         with self._here(at):
             return read_in_chunks(at, {room.encoder.part: text for room in at.rooms}, how)
 
     def _asked(self, encoders: Encoders, clip_skip: int, **asked: Any) -> dict[str, Tensor]:
         """What the pipeline itself makes of prompts."""
-        replace(encoders, clip_skip=clip_skip - 1).check_layers()
+        self._skipping(encoders, clip_skip)
         more = {"clip_skip": clip_skip - 1} if clip_skip > 1 else {}
         with self._here(encoders):
             return encoders.plain({**asked, **more, "device": self.model.device, "num_images_per_prompt": 1})
+
+    def _skipping(self, encoders: Encoders, clip_skip: int) -> Encoders:
+        """The text encoders with as many layers left out. Raises UsageError for more than there are."""
+        most = 1 + min(
+            len(room.text_model.encoder.layers) - (room.encoder.skipped or 0) for room in encoders.rooms
+        )
+        if clip_skip > most:
+            raise UsageError(
+                f"--clip_skip {clip_skip} leaves out more layers than {self.model.name} has: give 1 to {most}"
+            )
+        found = replace(encoders, clip_skip=clip_skip - 1)
+        found.check_layers()
+        return found
 
     @contextmanager
     def _here(self, encoders: Encoders) -> Iterator[None]:

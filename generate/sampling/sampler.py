@@ -122,13 +122,13 @@ class Sampler:
                 continue
             drawn = noise if seed_of == "run" else self._image_noise(settings, number)
             with self._enough_memory(shape):
-                latents = drawn.draw(shape) if fixed is None else fixed
                 cond = self._conditioning(group, settings, steering, on_personalise)
                 plain = cond if _is_whole(steering) else self._conditioning(group, settings)
                 share = (0.0, 1.0) if steering is None else steering.controls.share
                 if start is not None:
                     images = self._drawn_over(start, cond, plain, share, settings, number, on_step)
                 else:
+                    latents = drawn.draw(shape) if fixed is None else fixed
                     latents = self._denoised(latents, cond, plain, share, settings, drawn, number, on_step)
                     images = decode(self.model, latents)
             yield Batch(number, group, images, cond.climbs)

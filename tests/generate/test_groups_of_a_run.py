@@ -11,7 +11,9 @@ from PIL import Image
 
 from visunex.aesthetic_embeddings import EmbeddingError, save
 from visunex.generate import Taste
+from visunex.generate.adapters import image_vector
 from visunex.generate.cli import main
+from visunex.generate.errors import UsageError
 from visunex.generate.output.png_text import read_record
 from visunex.pipeline.reduce.groups import Groups, write_groups
 
@@ -48,6 +50,12 @@ def test_groups_are_a_taste_of_several_vectors_and_repeated(run: Path) -> None:
     assert not draw("--from-image", made, "--outdir", "again")
     one, other = (np.asarray(Image.open(path)) for path in (made, Path("again/samples/00000.png")))
     assert np.array_equal(one, other)
+    taste = ("--aesthetic_embedding", "gardens#groups")
+    assert not draw("--prompt", "a castle", *taste, "--best-of", 2, "--outdir", "best")
+    pooled = draw("--prompt", "a castle", *taste, "--method", "pooled")
+    assert "fault in VisuNex" not in pooled
+    with pytest.raises(UsageError, match="has 3 vectors, of which steering takes the nearest"):
+        image_vector(Taste.load("gardens#groups"), 768, wanted_by="an adapter")
     write_groups(run / "groups.parquet", ["a"], Groups(np.array([0]), CENTRES[::-1], 0.5))
     assert "is another one now" in draw("--from-image", made)
 
@@ -76,4 +84,10 @@ def test_groups_that_are_not_there_are_named(run: Path) -> None:
     (run / "groups.parquet").unlink()
     assert "there is no groups.parquet beside" in draw(
         "--prompt", "x", "--aesthetic_embedding", "gardens#groups"
+    )
+
+
+def test_more_layers_left_out_than_there_are_is_said_in_the_options_words(run: Path) -> None:
+    assert "--clip_skip 9 leaves out more layers than visunex-tiny has: give 1 to 4" in draw(
+        "--prompt", "a castle", "--clip_skip", 9
     )
