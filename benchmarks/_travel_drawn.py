@@ -52,26 +52,25 @@ class Drawn:
         """What drawing took of the processor, over all starts."""
         return sum(found["seconds"] for found in self.kept.values())
 
-    def of(self, conditioning: Tensor, lot: int = 0) -> list[Seen]:
-        """What the pictures with the `SEEDS` seeds of a lot show, whose conditioning is [1, L, D]."""
-        key = self._key(conditioning, lot)
+    def of(self, conditioning: Tensor) -> list[Seen]:
+        """What the pictures with the `SEEDS` seeds show, whose conditioning is [1, L, D]."""
+        key = self._key(conditioning)
         if key not in self.kept:
             began = time.process_time()
-            seen = self._seen(self._images(conditioning, lot))
+            seen = self._seen(self._images(conditioning))
             took = time.process_time() - began
             self.kept[key] = {"of": key, "seconds": took, "seen": [asdict(each) for each in seen]}
             with self.file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self.kept[key]) + "\n")
         return [Seen(**each) for each in self.kept[key]["seen"]]
 
-    def _key(self, conditioning: Tensor, lot: int) -> str:
-        told = [lot, SEEDS, FIRST_SEED, SAMPLED, GUIDANCE]
+    def _key(self, conditioning: Tensor) -> str:
+        told = [SEEDS, FIRST_SEED, SAMPLED, GUIDANCE]
         tastes = [vector.numpy().tobytes() for vector in self.tastes.values()]
         parts = [json.dumps(told).encode(), conditioning.float().numpy().tobytes(), *tastes]
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
-    def _images(self, conditioning: Tensor, lot: int) -> Sequence[Any]:
-        first = FIRST_SEED + lot * SEEDS
+    def _images(self, conditioning: Tensor) -> Sequence[Any]:
         return self.pipeline(
             prompt_embeds=conditioning,
             negative_prompt="",
@@ -80,7 +79,7 @@ class Drawn:
             guidance_scale=GUIDANCE,
             height=64,
             width=64,
-            generator=[torch.Generator().manual_seed(first + place) for place in range(SEEDS)],
+            generator=[torch.Generator().manual_seed(FIRST_SEED + place) for place in range(SEEDS)],
         ).images
 
     def _seen(self, images: Sequence[Any]) -> list[Seen]:

@@ -8,7 +8,6 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,21 +24,28 @@ from visunex.base.files import write_json
 from visunex.clip import load_text_encoder
 from visunex.demo.judge import Judge
 from visunex.demo.tiny import TINY_MODEL
-from visunex.export import encoder, kohya, tokens, word_search
+from visunex.export import encoder, word_search
 from visunex.export.make import Wanted, make
-from visunex.generate import Taste
+from visunex.generate import Sampler, Taste
+from visunex.generate.additions import Additions, added
 from visunex.generate.best_of import nearest_of
+from visunex.generate.families.model import Model
+from visunex.generate.steering.steer import conditioning
 from visunex.pipeline.reduce.nearest_words import word_vectors
 
 FOLDER = Path(__file__).parents[1] / "runs" / "benchmarks" / "travel"
 TASTES = ("flowers", "night", "tint")
-STEPS, WORDS, VECTORS = 20, 3, 2  # of steering, which every kind is to equal; of words; of a token
-BEST_OF = (2, 4, 8)
+STACKED = ("flowers", "night")
+STEPS, WORDS = 20, 3  # of steering, which every kind is to equal; of words
+BEST_OF = (2, 4, SEEDS)
+LEAST_EFFECT = 0.5  # of the pictures show the taste, where it is told what of it is kept
 ABOUT = (
     "In brackets the middle 95 % when prompts are drawn again. Flowers are told by the share of "
     "flower-coloured pixels, and the tint (a green glass before every picture) by how much greener a picture "
     "is than the prompt's plain ones, at least half of what the tint does; neither knows of CLIP. Night and "
-    "the subject are told by visunex-tiny. Files are made by `visunex-export`; seconds are of one processor."
+    "the subject are told by visunex-tiny. Files are made by `visunex-export` and read as `visunex-generate` "
+    "does, LoRAs on the prompt alone. The best of several is chosen among each prompt's own "
+    f"{SEEDS} pictures. Seconds are of one processor."
 )
 
 Conditioning = Callable[[str], Tensor]  # a prompt -> [1, L, D]
@@ -57,28 +63,16 @@ class Row:
 class Study:
     """One taste under every kind of conditioning."""
 
-    def __init__(self, name: str, drawn: Drawn) -> None:
-        self.name, self.drawn = name, drawn
+    def __init__(self, name: str, drawn: Drawn, model: Model) -> None:
+        self.name, self.drawn, self.model = name, drawn, model
         self.taste = Taste.load(FOLDER / f"{name}.pt")
         (self.side,) = encoder.load(TINY_MODEL, self.taste, device="cpu")
         self.prompts = judged()
 
-    def seen(self, conditioning: Conditioning, lots: int = 1) -> list[list[Seen]]:
-        """What the pictures of each prompt show, `lots` times SEEDS of them."""
-        found = []
-        for prompt in self.prompts:
-            states = conditioning(prompt.text)
-            found.append([seen for lot in range(lots) for seen in self.drawn.of(states, lot)])
-        return found
-
     def row(self, name: str, conditioning: Conditioning, cost: float | None = None) -> Row:
         """A row of the table."""
-        return Row(name, self.seen(conditioning), cost)
-
-    def plain(self, prompt: str) -> Tensor:
-        """The model's own conditioning."""
-        with torch.no_grad():
-            return self.side.states(self.side.rows([self.side.words(prompt)])).hidden
+        seen = [self.drawn.of(conditioning(prompt.text)) for prompt in self.prompts]
+        return Row(name, seen, cost)
 
     def steered(self, steps: int) -> Conditioning:
         """Steering itself, prompt by prompt."""
@@ -95,51 +89,24 @@ class Study:
         kept = json.loads(costs.read_text(encoding="utf-8")) if costs.exists() else {}
         kept.setdefault(said["sha256"], took)
         write_json(costs, kept)
-        return Path(said["file"]), said, kept[said["sha256"]]
+        return Path(said["file"]), said["report"], kept[said["sha256"]]
 
-    def lora(self, objective: str) -> tuple[kohya.Lora, float]:
-        """A LoRA that stands for STEPS, read from its file."""
-        file, _, cost = self.made(objective, kind="lora", **{objective: STEPS})
-        return kohya.read(file, self.side.encoder), cost
-
-    def with_loras(self, *loras: tuple[kohya.Lora, float]) -> Conditioning:
-        """LoRAs at their strengths, the negative prompt left as it is."""
-
-        def conditioning(prompt: str) -> Tensor:
-            with ExitStack() as stack:
-                for each, strength in loras:
-                    stack.enter_context(each.on(self.side.encoder, strength))
-                return self.plain(prompt)
-
-        return conditioning
-
-    def token(self) -> tuple[Conditioning, dict[str, Any], float]:
-        """A token behind the prompt."""
-        from safetensors.torch import load_file
-
-        file, said, cost = self.made("token", kind="token", imitate=STEPS, vectors=VECTORS)
-        vectors = load_file(file)[file.stem]
-        return (
-            lambda prompt: tokens.states(self.side, vectors, (prompt,))[0].hidden,
-            said["report"],
-            cost,
-        )
+    def behind(self, words: str) -> Conditioning:
+        """The prompt with words behind it."""
+        plain = conditioned(self.model)
+        return lambda prompt: plain(word_search.joined(prompt, words))
 
     def words(self, way: str) -> tuple[str, float]:
         """The best words of one way."""
         given = {"most": WORDS, "way": way, "captions": (str(FOLDER / "captions.txt"),)}
-        _, said, cost = self.made(f"words-{way}", kind="prompt", **given)
-        return said["report"]["best"][0]["words"], cost
+        _, report, cost = self.made(f"words-{way}", kind="prompt", **given)
+        return report["best"][0]["words"], cost
 
     def nearest_words(self) -> str:
         """The words nearest the embedding, as a run's report names them."""
         vectors = word_vectors(captions(), load_text_encoder(TINY_MODEL, device="cpu"))
         assert vectors is not None
         return ", ".join(each.word for each in vectors.nearest(self.taste.embedding.numpy(), WORDS))
-
-    def behind(self, words: str) -> Conditioning:
-        """The prompt with words behind it."""
-        return lambda prompt: self.plain(word_search.joined(prompt, words))
 
     def best_of(self, seen: Sequence[Sequence[Seen]], count: int) -> list[list[Seen]]:
         """Of each `count` pictures that follow one another the nearest."""
@@ -152,26 +119,56 @@ class Study:
         return [each.cosines[self.name] for each in group]
 
 
-def kinds(study: Study) -> tuple[list[Row], kohya.Lora, str]:
-    """Every kind of one taste; the LoRA that imitates; a sentence on the token."""
-    rows = [study.row("plain", study.plain)]
-    rows += [study.row(f"steered, {steps} steps", study.steered(steps)) for steps in (10, STEPS)]
-    imitating, cost = study.lora("imitate")
-    rows.append(study.row(f"LoRA that imitates {STEPS}", study.with_loras((imitating, 1.0)), cost))
-    by_cosine, cost = study.lora("cosine")
-    rows.append(study.row("LoRA by the cosine", study.with_loras((by_cosine, 1.0)), cost))
-    token, report, cost = study.token()
-    rows.append(study.row(f"token of {VECTORS} vectors", token, cost))
-    found = []
+def conditioned(model: Model, word: str = "") -> Conditioning:
+    """What a model itself makes of prompts, with a word behind each."""
+    ((tokenizer, text_encoder),) = model.readers
+    padded = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
+
+    def of(prompt: str) -> Tensor:
+        return conditioning(text_encoder, tokenizer(f"{prompt} {word}".strip(), **padded).input_ids)
+
+    return of
+
+
+def with_loras(model: Model, *loras: str) -> Conditioning:
+    """With LoRAs, each FILE:STRENGTH, the negative prompt left as it is."""
+    return conditioned(added(model, Additions.of(loras=loras)))
+
+
+def learnt(study: Study) -> tuple[list[Row], Path, dict[str, Any]]:
+    """The rows of LoRAs and a token; the file of the LoRA that imitates; the report on the token."""
+    rows, files = [], []
+    for objective, what in (("imitate", f"LoRA that imitates {STEPS}"), ("cosine", "LoRA by the cosine")):
+        file, _, cost = study.made(objective, kind="lora", **{objective: STEPS})
+        files.append(file)
+        rows.append(study.row(what, with_loras(study.model, f"{file}:1"), cost))
+    file, report, cost = study.made("token", kind="token", imitate=STEPS)
+    with_word = conditioned(added(study.model, Additions.of(textual_inversions=[file])), file.stem)
+    rows.append(study.row(f"token of {len(report['nearest_tokens'])} vectors", with_word, cost))
+    return rows, files[0], report
+
+
+def worded(study: Study) -> tuple[list[Row], list[str]]:
+    """The rows of words behind prompts; the words that were found."""
+    rows, found = [], []
     for way, what in (("search", "words by search"), ("gradients", "hard prompt, by gradients")):
         words, cost = study.words(way)
         found.append(words)
         rows.append(study.row(f"{what}: *{words}*", study.behind(words), cost))
     words = study.nearest_words()
-    rows.append(study.row(f"nearest words: *{words}*", study.behind(words)))
-    ten = rows[1].seen
-    rows += [Row(f"steered, 10 steps, best of {count}", study.best_of(ten, count)) for count in BEST_OF]
-    return rows, imitating, sentence(report, found)
+    return [*rows, study.row(f"nearest words: *{words}*", study.behind(words))], found
+
+
+def kinds(study: Study) -> tuple[list[Row], Path, str]:
+    """Every kind of one taste; the file of the LoRA that imitates; a sentence on the token."""
+    plain = study.row("plain", conditioned(study.model))
+    ten, twenty = (study.row(f"steered, {steps} steps", study.steered(steps)) for steps in (10, STEPS))
+    of_files, lora, report = learnt(study)
+    of_words, found = worded(study)
+    best = [Row(f"steered, 10 steps, best of {count}", study.best_of(ten.seen, count)) for count in BEST_OF]
+    best.append(Row(f"plain, best of {SEEDS}", study.best_of(plain.seen, SEEDS)))
+    rows = [plain, ten, twenty, *of_files, *of_words, *best]
+    return rows, lora, sentence(report, found)
 
 
 def sentence(report: dict[str, Any], found: Sequence[str]) -> str:
@@ -236,6 +233,24 @@ def table(taste: str, rows: Sequence[Row]) -> dict[str, str]:
     return shares
 
 
+def against(taste: str, rows: Sequence[Row]) -> str:
+    """What of the steps' effect, and of the subjects that they keep, each file or text keeps."""
+    steered = next(row for row in rows if row.name == f"steered, {STEPS} steps")
+    effect, subjects = shown(taste, steered, rows[0]).mean(), kept(steered).mean()
+    if effect < LEAST_EFFECT:
+        return (
+            f"{STEPS} steps of steering themselves bring it into {effect:.0%} of the pictures, of which "
+            f"{subjects:.0%} keep their subject: what imitates them has nothing to keep."
+        )
+    parts = (
+        f"{row.name.partition(':')[0]} {shown(taste, row, rows[0]).mean() / effect:.0%} "
+        f"({kept(row).mean() / subjects:.0%})"
+        for row in rows
+        if row.name.startswith(("LoRA", "token", "words", "hard", "nearest"))
+    )
+    return f"Of the effect of {STEPS} steps, and in brackets of their subjects, keep: {', '.join(parts)}."
+
+
 def main() -> None:
     """Print the section."""
     warnings.simplefilter("ignore")
@@ -245,11 +260,12 @@ def main() -> None:
     prepare(FOLDER, judge, TASTES)
     tastes = {name: Taste.load(FOLDER / f"{name}.pt").embedding for name in TASTES}
     drawn = Drawn(FOLDER / "drawn.jsonl", judge, tastes)
-    studies = {name: Study(name, drawn) for name in TASTES}
-    found = {name: kinds(study) for name, study in studies.items()}
-    both = studies["night"].with_loras((found["flowers"][1], 0.5), (found["night"][1], 0.5))
-    stacked = studies["night"].row("flowers and night, each at 0.5", both)
-    of_plain = studies["flowers"].seen(studies["flowers"].plain, lots=max(BEST_OF))
+    model = Sampler.load(TINY_MODEL, device="cpu").model
+    found = {name: kinds(Study(name, drawn, model)) for name in TASTES}
+    both = [f"{found[name][1]}:0.5" for name in STACKED]
+    stacked = Study("night", drawn, model).row(
+        " and ".join(STACKED) + ", each at 0.5", with_loras(model, *both)
+    )
     print("## Travel: a taste as a LoRA, a token, words, the best of several\n")
     print(
         f"`{TINY_MODEL}`, {len(judged())} prompts that nothing was learnt on and none of which names a "
@@ -257,12 +273,11 @@ def main() -> None:
         f"guidance {GUIDANCE:g}. {ABOUT} All pictures together took {drawn.seconds:.0f} s."
     )
     for name, (rows, _, said) in found.items():
-        nearest = Row("plain, best of 8", studies[name].best_of(of_plain, max(BEST_OF)))
-        shares = table(name, [*rows, nearest])
-        print(f"\n{said}\n")
+        shares = table(name, rows)
+        print(f"\n{against(name, rows)} {said}\n")
         print(plot(f"Pictures with {name}", shares))
-    print("\n| two LoRAs | flowers | night | subject kept |\n|---|---|---|---|")
-    hits = [share(shown(name, stacked, stacked)) for name in ("flowers", "night")]
+    print(f"\n| two LoRAs | {' | '.join(STACKED)} | subject kept |\n|---|---|---|---|")
+    hits = [share(shown(name, stacked, stacked)) for name in STACKED]
     print(f"| {stacked.name} | {' | '.join(hits)} | {share(kept(stacked))} |")
 
 

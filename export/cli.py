@@ -40,7 +40,7 @@ LEARNING = [
         "--model",
         default=DEFAULT_MODEL,
         show_default=True,
-        help="The model whose text encoder is learnt on, Stable Diffusion 1.x, for a LoRA and words SDXL: "
+        help="The model whose text encoders are learnt on, Stable Diffusion 1.x or SDXL: "
         "a folder, a file, a name on the Hugging Face Hub, or visunex-tiny.",
     ),
     click.option(

@@ -18,13 +18,14 @@ from torch.nn.functional import normalize
 from visunex.base.console import quiet_libraries
 from visunex.generate import Sampler, Taste
 from visunex.generate.checkpoint.kinds import NAMES
+from visunex.generate.families.family import Encoder
 from visunex.generate.families.sd1 import conditioning as sd1
 from visunex.generate.families.sdxl import conditioning as sdxl
 from visunex.generate.steering.steer import move
 
 from .errors import ExportError
 
-__all__ = ["FAMILIES", "Rows", "States", "TextSide", "load", "only"]
+__all__ = ["FAMILIES", "Rows", "States", "TextSide", "load", "missing_in"]
 
 FAMILIES = {"sd1": sd1.FAMILY, "sdxl": sdxl.FAMILY}
 
@@ -180,12 +181,10 @@ class TextSide:
         return States(moved.states, moved.pooled)
 
 
-def only(sides: Sequence[TextSide], kind: str) -> TextSide:
-    """The one text encoder of a Stable Diffusion 1.x. Raises ExportError for another family's."""
-    (side, *_) = sides
-    if side.family != "sd1":
-        raise ExportError(f"--to {kind} is for Stable Diffusion 1.x, and {side.name} is none: take --to lora")
-    return side
+def missing_in(sides: Sequence[TextSide]) -> list[Encoder]:
+    """The text encoders of a model for which the taste has no vector."""
+    moved = {side.part for side in sides}
+    return [each for each in FAMILIES[sides[0].family].encoders if each.part not in moved]
 
 
 def load(

@@ -1,7 +1,8 @@
 """A LoRA of a CLIP text encoder, and kohya's layout of it, which web UI, Forge, ComfyUI and diffusers read.
 
 W becomes W + strength * (alpha / rank) * B A (Hu et al., arXiv 2106.09685): A, `lora_down`, `[rank, in]`; B,
-`lora_up`, `[out, rank]`. Here alpha is the rank, so that strength 1 is B A as it stands.
+`lora_up`, `[out, rank]`. Here alpha is the rank, so that strength 1 is B A as it stands. Files are read and
+merged by `generate.additions`.
 """
 
 import json
@@ -9,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .errors import ExportError
 
-__all__ = ["Lora", "merge", "read", "safetensors_bytes"]
+__all__ = ["Lora", "safetensors_bytes"]
 
 # What kohya's keys of each text encoder begin with, by the family and what diffusers calls the encoder.
 PREFIXES = {
@@ -142,40 +142,3 @@ def _in_order(data: bytes) -> bytes:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + data[8 + length :]
-
-
-def read(path: Path, encoder: nn.Module, prefix: str = PREFIXES["sd1"]["text_encoder"]) -> Lora:
-    """The LoRA in a file of kohya's layout, for this encoder; a file's alpha is put into B.
-
-    Raises ExportError for a file that is none, or another encoder's.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        held = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ExportError(f"{path} cannot be read as safetensors: {error}") from None
-    down, up = {}, {}
-    for name, layer in layers_of(encoder).items():
-        key = key_of(prefix, name)
-        try:
-            first, second = held[f"{key}.lora_down.weight"].float(), held[f"{key}.lora_up.weight"].float()
-        except KeyError:
-            continue
-        if (first.shape[1:], second.shape[:1]) != ((layer.in_features,), (layer.out_features,)):
-            raise ExportError(f"{path} is of another text encoder: {key} does not fit")
-        alpha = float(held.get(f"{key}.alpha", torch.tensor(float(len(first)))))
-        down[name], up[name] = first, second * (alpha / len(first))
-    if not down:
-        raise ExportError(f"{path} holds no LoRA of a text encoder in kohya's layout")
-    return Lora(down, up)
-
-
-@torch.no_grad()
-def merge(encoder: nn.Module, lora: Lora, strength: float = 1.0) -> None:
-    """Put a LoRA into the encoder's own weights: W + strength * B A."""
-    for name, layer in layers_of(encoder).items():
-        if name in lora.down:
-            change = lora.up[name].double() @ lora.down[name].double()
-            layer.weight.copy_((layer.weight.double() + strength * change).to(layer.weight.dtype))

@@ -7,17 +7,27 @@ equals the steps named, and a third part of the prompts judges. Where a model ha
 learns by itself, towards the taste of its own CLIP.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from .encoder import FAMILIES, States, TextSide
+from .encoder import States, TextSide, missing_in
 from .kohya import Lora, safetensors_bytes
 from .output import Output
 from .prompt_set import PromptSet
-from .training import Aims, Lesson, aims_of, all_states, batch_of, descend
+from .training import (
+    Aims,
+    Lesson,
+    aims_of,
+    all_states,
+    batch_of,
+    descend,
+    judgement,
+    report_on,
+    sentences_on,
+)
 
 __all__ = ["Aim", "learn", "made"]
 
@@ -53,9 +63,6 @@ def made(
             **judged(side, loras[side.part], aims.judge),
         }
     said = [f"rank {aim.rank}, {aim.objective}; strength 1.0 stands for {aim.steps} steps"]
-    for part, report in reports.items():
-        said += ([f"{part}:"] if len(reports) > 1 else []) + sentences(report)
-    said += alone(sides)
     metadata = {
         "ss_output_name": output.path.stem,
         "ss_sd_model_name": sides[0].name,
@@ -63,8 +70,8 @@ def made(
         "modelspec.title": output.path.stem,
         "ss_training_comment": f"visunex-export of {sides[0].taste.name}: {aim.objective}, {aim.steps} steps",
     }
-    report = reports if len(reports) > 1 else next(iter(reports.values()))
-    return safetensors_bytes(loras, sides[0].family, metadata), {**report, "said": said}
+    report = report_on(reports, sentences_on, said, alone(sides))
+    return safetensors_bytes(loras, sides[0].family, metadata), report
 
 
 def learn(side: TextSide, aim: Aim, aims: Aims, output: Output, seed: int) -> Lora:
@@ -157,32 +164,12 @@ def _least(error_at: Callable[[float], float]) -> float:
 def judged(side: TextSide, lora: Lora, lesson: Lesson) -> dict[str, Any]:
     """How near a LoRA comes to the steps on prompts that it has not seen."""
     found = states(side, lora, lesson)
-    features, aimed = side.features(found), side.features(lesson.steered)
-    return {
-        "prompts": len(lesson.texts),
-        "cosine_plain": side.cosine(lesson.plain),
-        "cosine_steered": side.cosine(lesson.steered),
-        "cosine": side.cosine(found),
-        "error": float(lesson.error(found)),
-        "cosine_to_steered": float((features * aimed).sum(dim=-1).mean()),
-    }
-
-
-def sentences(report: Mapping[str, Any]) -> list[str]:
-    """The report on one text encoder, for a person."""
-    return [
-        f"on {report['prompts']} prompts that it has not seen: cosine to the taste {report['cosine']:.3f}, "
-        f"steered {report['cosine_steered']:.3f}, plain {report['cosine_plain']:.3f}",
-        f"what conditions leaves {report['error']:.0%} of steering's way undone (mean squares); its text "
-        f"features have a cosine of {report['cosine_to_steered']:.3f} to the steered ones",
-    ]
+    return judgement(side, found, lesson, float(lesson.error(found)))
 
 
 def alone(sides: Sequence[TextSide]) -> list[str]:
     """A sentence on each text encoder of the model that the taste has no vector for."""
-    moved = {side.part for side in sides}
     return [
         f"{each.part} is left as it is: `visunex-data encode --also {each.space}` makes the taste for it"
-        for each in FAMILIES[sides[0].family].encoders
-        if each.part not in moved
+        for each in missing_in(sides)
     ]

@@ -7,7 +7,7 @@ real tokens' vectors, and are drawn to where those lie. The prompt's own states 
 is causal.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .encoder import Rows, States, TextSide, only
+from .encoder import Rows, States, TextSide, missing_in
 from .errors import ExportError
 from .output import Output
 from .prompt_set import PromptSet
-from .training import Aims, Lesson, aims_of, batch_of, descend
+from .training import Aims, Lesson, aims_of, batch_of, descend, judgement, report_on, sentences_on
 from .vectors import plain_torch_bytes
 
 __all__ = ["TokenAim", "learn", "made", "token_bytes"]
 
 STEPS, RATE = 200, 2e-2
 NEAR = 0.1  # weight of the cosine to the nearest real token, beside 1 for the error
+NAMES = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}  # of SDXL's text encoders in files
 LENGTH = 0.5  # of the table's rows those of median length say how long a vector is
 
 
@@ -41,37 +42,63 @@ class TokenAim:
 def made(
     sides: Sequence[TextSide], aim: TokenAim, prompts: PromptSet, output: Output, seed: int
 ) -> tuple[bytes, dict[str, Any]]:
-    """The file's bytes and the report on it."""
-    side = only(sides, "token")
-    aims = aims_of(side, aim.steps, prompts, output)
-    vectors = learn(side, aim, aims, output, seed)
-    report = judged(side, vectors, aims.judge)
-    near, names = nearest(side, vectors)
-    report |= {"nearest_tokens": names, "cosine_to_nearest": near}
-    said = {**report, "said": sentences(aim, report, output.path.stem)}
-    return token_bytes(output.path.stem, vectors, output.path.suffix), said
+    """The file's bytes and the report on it. Raises ExportError where the taste is not for all encoders."""
+    _require_all(sides)
+    vectors, reports = {}, {}
+    for side in sides:
+        aims = aims_of(side, aim.steps, prompts, output)
+        vectors[side.part] = learn(side, aim, aims, output, seed)
+        reports[side.part] = judged(side, vectors[side.part], aims.judge)
+    name = output.path.stem
+    said = [
+        f"{aim.vectors} vectors, behind a prompt: 'a castle at night {name}' stands for {aim.steps} steps"
+    ]
+    return token_bytes(name, vectors, output.path.suffix), report_on(reports, sentences, said)
 
 
-def token_bytes(name: str, vectors: Tensor, suffix: str) -> bytes:
-    """The file of vectors `[n, D]`: web UI's pickle of tensors as `.pt`, one named tensor as `.safetensors`.
+def _require_all(sides: Sequence[TextSide]) -> None:
+    """Raise ExportError where a text encoder of the model is missing: programs take files of all alone."""
+    if missing := missing_in(sides):
+        raise ExportError(
+            f"a token for {sides[0].name} needs the taste for each of its text encoders, and "
+            f"{sides[0].taste.name} has none for {missing[0].part}: `visunex-data encode --also "
+            f"{missing[0].space}` makes it, or take --to lora"
+        )
 
-    The web UI and ComfyUI find both by the file's name; diffusers takes `name`, which is in either.
+
+def token_bytes(name: str, vectors: Mapping[str, Tensor], suffix: str) -> bytes:
+    """The file of vectors `[n, D]` by text encoder.
+
+    Of one encoder, web UI's pickle of tensors as `.pt`, one named tensor as `.safetensors`: the web UI and
+    ComfyUI find both by the file's name; diffusers takes `name`, which is in either. Of SDXL's two, `clip_l`
+    and `clip_g` in either.
     """
-    held = vectors.detach().cpu().float().contiguous()
-    if suffix == ".safetensors":
-        from safetensors.torch import save
+    held = {part: each.detach().cpu().float().contiguous() for part, each in vectors.items()}
+    is_safetensors = suffix == ".safetensors"
+    if len(held) > 1:
+        named: dict[str, Any] = {NAMES[part]: each for part, each in held.items()}
+    else:
+        (only,) = held.values()
+        named = {name: only} if is_safetensors else _web_uis(name, only)
+    return safetensors_bytes(named) if is_safetensors else plain_torch_bytes(named)
 
-        return save({name: held}, {"format": "pt"})
-    return plain_torch_bytes(
-        {
-            "string_to_token": {"*": 265},
-            "string_to_param": {"*": held},
-            "name": name,
-            "step": 0,
-            "sd_checkpoint": None,
-            "sd_checkpoint_name": None,
-        }
-    )
+
+def safetensors_bytes(named: Mapping[str, Tensor]) -> bytes:
+    """The bytes of a safetensors file."""
+    from safetensors.torch import save
+
+    return save(dict(named), {"format": "pt"})
+
+
+def _web_uis(name: str, vectors: Tensor) -> dict[str, Any]:
+    return {
+        "string_to_token": {"*": 265},
+        "string_to_param": {"*": vectors},
+        "name": name,
+        "step": 0,
+        "sd_checkpoint": None,
+        "sd_checkpoint_name": None,
+    }
 
 
 def learn(side: TextSide, aim: TokenAim, aims: Aims, output: Output, seed: int) -> Tensor:
@@ -164,16 +191,14 @@ def states(side: TextSide, vectors: Tensor, texts: tuple[str, ...]) -> tuple[Sta
 def judged(side: TextSide, vectors: Tensor, lesson: Lesson) -> dict[str, Any]:
     """How near the vectors come to the steps on prompts that they were not learnt on."""
     found, rows = states(side, vectors, lesson.texts)
-    features, aimed = side.features(found), side.features(lesson.steered)
     wanted = lesson.steered.hidden
     away = _behind_error(found.hidden, wanted, rows.ends)
+    error = float(away / _behind_error(lesson.plain.hidden, wanted, rows.ends))
+    near, names = nearest(side, vectors)
     return {
-        "prompts": len(lesson.texts),
-        "cosine_plain": side.cosine(lesson.plain),
-        "cosine_steered": side.cosine(lesson.steered),
-        "cosine": side.cosine(found),
-        "error": float(away / _behind_error(lesson.plain.hidden, wanted, rows.ends)),
-        "cosine_to_steered": float((features * aimed).sum(dim=-1).mean()),
+        **judgement(side, found, lesson, error),
+        "nearest_tokens": names,
+        "cosine_to_nearest": near,
     }
 
 
@@ -186,16 +211,10 @@ def nearest(side: TextSide, vectors: Tensor) -> tuple[list[float], list[str]]:
     return [round(value, 4) for value in best.values.tolist()], [str(name) for name in names]
 
 
-def sentences(aim: TokenAim, report: dict[str, Any], name: str) -> list[str]:
-    """The report for a person."""
+def sentences(report: Mapping[str, Any]) -> list[str]:
+    """The report on one text encoder, for a person."""
     near = ", ".join(
         f"{token.removesuffix('</w>')} ({cosine:.2f})"
         for token, cosine in zip(report["nearest_tokens"], report["cosine_to_nearest"], strict=True)
     )
-    return [
-        f"{aim.vectors} vectors, behind a prompt: 'a castle at night {name}' stands for {aim.steps} steps",
-        f"on {report['prompts']} prompts that they have not seen: cosine to the taste "
-        f"{report['cosine']:.3f}, steered {report['cosine_steered']:.3f}, plain "
-        f"{report['cosine_plain']:.3f}; to the steered features {report['cosine_to_steered']:.3f}",
-        f"nearest tokens: {near}",
-    ]
+    return [*sentences_on(report), f"nearest tokens: {near}"]

@@ -1,7 +1,7 @@
 """What learning a LoRA and learning a token share: states to imitate, and steps that can be gone on from."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import cos, pi
@@ -17,7 +17,17 @@ from .errors import ExportError
 from .output import Output, Unfinished
 from .prompt_set import PromptSet
 
-__all__ = ["Aims", "Lesson", "aims_of", "all_states", "batch_of", "descend"]
+__all__ = [
+    "Aims",
+    "Lesson",
+    "aims_of",
+    "all_states",
+    "batch_of",
+    "descend",
+    "judgement",
+    "report_on",
+    "sentences_on",
+]
 
 KEPT_EVERY = 20.0  # seconds between two savings of what is not finished
 BATCH = 4
@@ -117,6 +127,43 @@ def all_states(side: TextSide, rows: Rows) -> States:
 
 def _squares(first: Tensor, second: Tensor) -> float:
     return float((first - second).square().mean())
+
+
+@torch.no_grad()
+def judgement(side: TextSide, found: States, lesson: Lesson, error: float) -> dict[str, Any]:
+    """How near the states `found` come to the steps, on prompts that were not learnt on."""
+    features, aimed = side.features(found), side.features(lesson.steered)
+    return {
+        "prompts": len(lesson.texts),
+        "cosine_plain": side.cosine(lesson.plain),
+        "cosine_steered": side.cosine(lesson.steered),
+        "cosine": side.cosine(found),
+        "error": error,
+        "cosine_to_steered": float((features * aimed).sum(dim=-1).mean()),
+    }
+
+
+def sentences_on(judged: Mapping[str, Any]) -> list[str]:
+    """A judgement for a person."""
+    return [
+        f"on {judged['prompts']} prompts that it has not seen: cosine to the taste {judged['cosine']:.3f}, "
+        f"steered {judged['cosine_steered']:.3f}, plain {judged['cosine_plain']:.3f}",
+        f"what conditions leaves {judged['error']:.0%} of steering's way undone (mean squares); its text "
+        f"features have a cosine of {judged['cosine_to_steered']:.3f} to the steered ones",
+    ]
+
+
+def report_on(
+    judged: Mapping[str, Mapping[str, Any]],
+    sentences: Callable[[Mapping[str, Any]], list[str]],
+    first: Sequence[str],
+    last: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The report on what was learnt: judgements by text encoder, or the only one, and sentences on all."""
+    several = len(judged) > 1
+    said = [line for part, each in judged.items() for line in ([f"{part}:"] * several + sentences(each))]
+    report = judged if several else next(iter(judged.values()))
+    return {**report, "said": [*first, *said, *last]}
 
 
 def batch_of(step: int, count: int, seed: int, size: int = BATCH) -> Tensor:

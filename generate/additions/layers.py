@@ -12,7 +12,7 @@ from torch import nn
 
 from ..families.parts import Parts
 
-__all__ = ["Layers", "find_layer", "layers_of"]
+__all__ = ["Layers", "encoder_layers", "find_layer", "layers_of"]
 
 # Part -> name of a layer -> the layer.
 Layers = Mapping[str, Mapping[str, nn.Module]]
@@ -60,11 +60,16 @@ def layers_of(parts: Parts) -> Layers:
     encoders = {"text_encoder": parts.text_encoder}
     if (second := getattr(parts, "text_encoder_2", None)) is not None:
         encoders["text_encoder_2"] = second
-    named = {part: dict(_named(module, _encoder_names)) for part, module in encoders.items()}
+    named = {part: encoder_layers(module) for part, module in encoders.items()}
     unet = parts.unet
     n = int(unet.config.layers_per_block) + 1 if isinstance(unet.config.layers_per_block, int) else 0
     attended = {name.split(".attentions.")[0] for name, _ in unet.named_modules() if ".attentions." in name}
     return {"unet": dict(_named(unet, lambda name: _unet_names(name, n, attended))), **named}
+
+
+def encoder_layers(encoder: nn.Module) -> dict[str, nn.Module]:
+    """The linear layers of a CLIP text model by every name that they have."""
+    return dict(_named(encoder, _encoder_names))
 
 
 def find_layer(layers: Layers, name: str) -> tuple[str, nn.Module] | None:

@@ -48,7 +48,7 @@ def pipeline(width: int, tokenizer: CLIPTokenizer) -> Any:
 def test_diffusers_loads_either_file_as_tokens_that_have_the_vectors(tmp_path: Path, suffix: str) -> None:
     vectors = torch.randn(3, 768, generator=torch.Generator().manual_seed(5))
     path = tmp_path / f"mygardens{suffix}"
-    path.write_bytes(tokens.token_bytes("mygardens", vectors, suffix))
+    path.write_bytes(tokens.token_bytes("mygardens", {"text_encoder": vectors}, suffix))
     pipe = pipeline(768, CLIPTokenizer.from_pretrained(SD_FOLDER / "tokenizer"))
     pipe.load_textual_inversion(str(tmp_path), weight_name=path.name, local_files_only=True)
     text = pipe.maybe_convert_prompt("a castle mygardens", pipe.tokenizer)
@@ -59,7 +59,7 @@ def test_diffusers_loads_either_file_as_tokens_that_have_the_vectors(tmp_path: P
 def test_the_web_ui_and_comfyui_find_the_vectors_in_either_file(tmp_path: Path) -> None:
     vectors = torch.randn(2, 768)
     path = tmp_path / "x.pt"
-    path.write_bytes(tokens.token_bytes("x", vectors, ".pt"))
+    path.write_bytes(tokens.token_bytes("x", {"text_encoder": vectors}, ".pt"))
     with zipfile.ZipFile(path) as archive:
         assert all(WEB_UI_MEMBERS.match(name) for name in archive.namelist())
     data = torch.load(path, weights_only=True)
@@ -68,7 +68,7 @@ def test_the_web_ui_and_comfyui_find_the_vectors_in_either_file(tmp_path: Path) 
     assert torch.equal(next(iter(data["string_to_param"].values())), vectors)
     assert len(data["string_to_param"]) == 1
     path = tmp_path / "x.safetensors"
-    path.write_bytes(tokens.token_bytes("x", vectors, ".safetensors"))
+    path.write_bytes(tokens.token_bytes("x", {"text_encoder": vectors}, ".safetensors"))
     # Both take the value of a file that has one tensor alone ("diffuser concepts").
     assert [torch.equal(value, vectors) for value in load_file(path).values()] == [True]
 

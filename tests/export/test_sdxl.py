@@ -1,4 +1,4 @@
-"""A LoRA of SDXL's two text encoders: each towards the taste of its own CLIP, loaded by diffusers itself."""
+"""A LoRA and a token for SDXL: each encoder towards the taste of its own CLIP, loaded by diffusers."""
 
 import json
 import re
@@ -15,10 +15,12 @@ from sd2_models import in_one_file, random_sd2
 from sdxl_models import G, L, random_xl
 
 from visunex.aesthetic_embeddings import save
-from visunex.export import encoder, kohya, lora
+from visunex.export import encoder, kohya, lora, tokens
 from visunex.export.cli import main
 from visunex.export.errors import ExportError
-from visunex.generate import Taste
+from visunex.generate import Sampler, Taste
+from visunex.generate.additions import Additions, added
+from visunex.generate.additions.inversion import read_inversion
 from visunex.generate.tokens import clip_tokenizer
 
 # ComfyUI, comfy/lora.py: `model_lora_keys_clip`, of SDXL's clip_l and clip_g.
@@ -36,6 +38,7 @@ OPEN_CLIP = {"attn_q_proj", "attn_k_proj", "attn_v_proj", "attn_out_proj", "mlp_
 
 
 PROMPT = "a castle at night"
+PADDED = {"padding": "max_length", "max_length": 77, "truncation": True, "return_tensors": "pt"}
 
 
 @pytest.fixture(scope="module")
@@ -95,17 +98,62 @@ def test_diffusers_conditions_as_was_learnt(made: dict[str, Any], folder: Path) 
     pipe.load_lora_weights(folder, weight_name="x.safetensors", adapter_name="garden", local_files_only=True)
     pipe.set_adapters("garden", 0.5)
     embeds, *_ = pipe.encode_prompt(PROMPT, do_classifier_free_guidance=False)
-    sides = encoder.load(str(folder / "xl"), Taste.load(folder / "garden.pt"), device="cpu")
-    states = []
-    for side in sides:
-        ours = kohya.read(folder / "x.safetensors", side.encoder, kohya.PREFIXES["sdxl"][side.part])
-        with torch.no_grad(), ours.on(side.encoder, 0.5):
-            states.append(side.states(side.rows([side.words(PROMPT)])))
-    assert torch.allclose(torch.cat([each.hidden for each in states], dim=-1), embeds, atol=1e-5)
+    ours = conditioned(folder, PROMPT, loras=[f"{folder / 'x.safetensors'}:0.5"])
+    assert torch.allclose(ours, embeds, atol=1e-5)
     assert not torch.allclose(plain, embeds, atol=1e-3)
-    with torch.no_grad():  # what `encode_prompt` has of it where the first encoder brings no projection
-        pooled = pipe.text_encoder_2(sides[1].rows([sides[1].words(PROMPT)]).ids).text_embeds
-    assert torch.allclose(states[1].pooled @ sides[1].projection.T, pooled, atol=1e-5)
+
+
+def conditioned(folder: Path, prompt: str, **additions: Any) -> torch.Tensor:
+    """What the model with these files makes of a prompt, as `visunex-generate` adds them."""
+    model = added(Sampler.load(folder / "xl", device="cpu").model, Additions.of(**additions))
+    found = []
+    with torch.no_grad():
+        for tokenizer, encoder_of in model.readers:
+            found.append(encoder_of(tokenizer(prompt, **PADDED).input_ids, output_hidden_states=True))
+    return torch.cat([each.hidden_states[-2] for each in found], dim=-1)
+
+
+def test_diffusers_loads_a_token_into_both_encoders(
+    folder: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its guide does for SDXL; and `visunex-generate` reads the same of the file."""
+    from diffusers import StableDiffusionXLPipeline
+
+    monkeypatch.setattr(tokens, "STEPS", 8)
+    done = export(folder, scenes, "mygarden.safetensors", kind="token")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)["report"]
+    path = folder / "mygarden.safetensors"
+    held = load_file(path)
+    # The keys by which the web UI (modules/textual_inversion/textual_inversion.py,
+    # `create_embedding_from_data`) and ComfyUI (comfy/sdxl_clip.py, `embedding_key`) find them.
+    assert {name: each.shape for name, each in held.items()} == {"clip_l": (2, L), "clip_g": (2, G)}
+    pipe = StableDiffusionXLPipeline.from_pretrained(folder / "xl")
+    for key, number in (("clip_l", ""), ("clip_g", "_2")):
+        part = getattr(pipe, f"text_encoder{number}")
+        pipe.load_textual_inversion(
+            held[key], token="mygarden", text_encoder=part, tokenizer=getattr(pipe, f"tokenizer{number}")
+        )
+        assert report[f"text_encoder{number}"]["cosine"] > report[f"text_encoder{number}"]["cosine_plain"]
+    prompt = f"{PROMPT} mygarden"
+    embeds, *_ = pipe.encode_prompt(prompt, do_classifier_free_guidance=False)
+    ours = conditioned(folder, prompt, textual_inversions=[path])
+    assert torch.allclose(ours, embeds, atol=1e-5)
+    plain = conditioned(folder, PROMPT)
+    assert not torch.allclose(plain, embeds, atol=1e-3)
+
+
+def test_either_file_of_a_token_says_the_same_of_both_encoders(tmp_path: Path) -> None:
+    vectors = {"text_encoder": torch.randn(2, L), "text_encoder_2": torch.randn(2, G)}
+    found = []
+    for suffix in (".safetensors", ".pt"):
+        (tmp_path / f"it{suffix}").write_bytes(tokens.token_bytes("it", vectors, suffix))
+        found.append(read_inversion(tmp_path / f"it{suffix}"))
+    for each in found:
+        assert each.word == "it"
+        assert [torch.equal(each.vectors[place], own) for place, own in enumerate(vectors.values())] == [
+            True
+        ] * 2
 
 
 def test_a_taste_of_one_clip_moves_its_encoder_alone(
@@ -119,7 +167,7 @@ def test_a_taste_of_one_clip_moves_its_encoder_alone(
     assert "encode --also ViT-bigG-14:laion2b_s39b_b160k" in json.loads(done.stdout)["report"]["said"][-1]
     refused = export(folder, scenes, "z.safetensors", kind="token")
     assert refused.exit_code == 1
-    assert "--to token is for Stable Diffusion 1.x" in refused.output
+    assert "has none for text_encoder_2: `visunex-data encode --also ViT-bigG-14" in refused.output
 
 
 def test_a_family_that_nothing_is_learnt_for_is_called_by_its_name(tmp_path: Path) -> None:
