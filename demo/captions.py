@@ -1,5 +1,6 @@
 """What people write under images of the demo world."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -71,8 +72,11 @@ def article(words: str) -> str:
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
-def caption(scene: Scene, rng: Random) -> str:
-    """One of very many captions; it speaks of flowers or a garden exactly when flowers can be seen."""
+def caption(scene: Scene, rng: Random, *, media: Sequence[str] = MEDIA, tails: Sequence[str] = TAILS) -> str:
+    """One of very many captions; it speaks of flowers or a garden exactly when flowers can be seen.
+
+    It begins with one of `media` and ends in one of `tails`, which say nothing of the scene.
+    """
     noun, flowers = rng.choice(NOUNS[scene.subject]), rng.choice(GARDENS) if scene.garden else ""
     if rng.random() < 0.35:
         parts = [article(f"{rng.choice(ADJECTIVES[scene.palette])} {noun}"), flowers]
@@ -80,7 +84,7 @@ def caption(scene: Scene, rng: Random) -> str:
         parts = [article(noun), rng.choice(PHRASES[scene.palette]), flowers]
         if rng.random() < 0.4:
             parts[1:] = parts[:0:-1]
-    text = rng.choice(MEDIA) + " ".join(filter(None, parts)) + rng.choice(TAILS)
+    text = rng.choice(media) + " ".join(filter(None, parts)) + rng.choice(tails)
     return text if rng.random() < 0.8 else text.capitalize()
 
 

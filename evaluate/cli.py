@@ -68,7 +68,8 @@ JUDGES = [
     option("--encoder", "Whose vectors an embedding is of that does not say so, MODEL:WEIGHTS."),
     option(
         "--judge",
-        "A judge by name: flowers, warmth and darkness look at colours, packages add others. Repeatable.  "
+        "A judge by name: flowers, warmth and darkness look at colours, packages add others, "
+        "MODULE:FUNCTION is one of yours. Repeatable.  "
         "[default: flowers with visunex-tiny, else none]",
         field="judges",
         multiple=True,

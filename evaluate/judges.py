@@ -39,7 +39,7 @@ OF_DEMO = ("flowers",)  # for visunex-tiny, where none is named
 
 
 def judges_named(names: Sequence[str]) -> dict[str, Judge]:
-    """The judges of these names.
+    """The judges of these names; one named MODULE:FUNCTION is called FUNCTION.
 
     Raises UsageError for a name that is none's, EvaluateError for one that cannot be loaded.
     """
@@ -47,19 +47,23 @@ def judges_named(names: Sequence[str]) -> dict[str, Judge]:
     there = sorted({*OURS, *installed})
     found: dict[str, Judge] = {}
     for name in dict.fromkeys(names):
-        if name not in there:
+        if name not in there and ":" not in name:
             raise UsageError(
                 f"--judge {name}: {did_you_mean(name, there)}there are {', '.join(there)}; packages add "
-                f"theirs under the entry points {GROUP}"
+                f"theirs under the entry points {GROUP}, and MODULE:FUNCTION names one that is none's"
             )
+        called = name.rpartition(":")[2]
+        if called in found:
+            raise UsageError(f"--judge {name}: another judge is called {called}, rename one of them")
         try:
-            found[name] = _ours(OURS[name]) if name in OURS else installed[name].load()
+            found[called] = installed[name].load() if name in installed else _at(OURS.get(name, name))
         except Exception as error:
             raise EvaluateError(f"the judge {name} cannot be loaded: {first_line(error)}") from None
     return found
 
 
-def _ours(place: str) -> Judge:
+def _at(place: str) -> Judge:
+    """The function at MODULE:FUNCTION."""
     module, _, name = place.partition(":")
     judge: Judge = getattr(import_module(module), name)
     return judge

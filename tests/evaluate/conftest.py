@@ -1,17 +1,17 @@
-"""A taste as a run with pictures left out, and the command."""
+"""A taste as a run with pictures left out, and an evaluation of it that all tests look at."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from evaluating import OPTIONS, PROMPTS
+from evaluating import PROMPTS, Done, asked
 
 from visunex.demo.scenes import Scene, render
 from visunex.evaluate.cli import main
+from visunex.export import gradient_words, lora, prompt_set, tokens, word_search
 from visunex.pipeline.cli import main as data
 
 
@@ -39,21 +39,29 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "gardens"
 
 
-@pytest.fixture
-def evaluate() -> Callable[..., dict[str, Any]]:
-    """Run the command; its report."""
+@pytest.fixture(scope="session")
+def quick() -> Iterator[None]:
+    """What is learnt is learnt on fewer prompts, in fewer steps, from fewer words."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, count in {"TRAINED": 8, "CHOSEN": 4, "JUDGED": 4}.items():
+            patch.setattr(prompt_set, name, count)
+        patch.setattr(lora, "STEPS", {"imitate": 10, "cosine": 10})
+        for module in (tokens, gradient_words):
+            patch.setattr(module, "STEPS", 10)
+        patch.setattr(word_search, "SIFTED", ((1, 8), (2, 4)))
+        yield
 
-    def run(outdir: Path, *options: object) -> dict[str, Any]:
-        words = [*OPTIONS, "--outdir", outdir, *options, "--json"]
-        done = CliRunner().invoke(main, [*map(str, words)])
-        assert done.exit_code == 0, done.output
-        return dict(json.loads(done.stdout))
 
-    return run
-
-
-@pytest.fixture
-def prompts(tmp_path: Path) -> Path:
-    path = tmp_path / "prompts.txt"
-    path.write_text("\n".join(("# two", *PROMPTS)), encoding="utf-8")
-    return path
+@pytest.fixture(scope="session")
+def done(run: Path, tmp_path_factory: pytest.TempPathFactory, quick: None) -> Done:
+    """An undisturbed evaluation of every method, its command, and its rows."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    (folder / "prompts.txt").write_text("\n".join(("# two", *PROMPTS)), encoding="utf-8")
+    words = [*map(str, asked(run, folder / "prompts.txt"))]
+    every = [*words, "--best_of", "2"]
+    for method in ("steer", "lora", "token", "prompt", "best-of"):
+        every += ["--method", method]
+    made = CliRunner().invoke(main, [*every, "--outdir", str(folder / "out")])
+    assert made.exit_code == 0, made.output
+    rows = pq.read_table(folder / "out" / "results.parquet").to_pylist()
+    return Done(folder / "out", words, every, rows)

@@ -23,6 +23,7 @@ def refused(*words: object, code: int = 2) -> str:
     [
         (["--aesthetic_steps", "0"], "nothing is compared"),
         (["--judge", "flower"], "did you mean flowers?"),
+        (["--judge", "flowers", "--judge", "other:flowers"], "another judge is called flowers"),
         (["--score", "V1"], "add --also ViT-L-14:openai"),
         (["--also", "ViT-L-14:"], "no MODEL:WEIGHTS"),
         (["--scheduler", "nothing"], "nothing"),
@@ -66,6 +67,7 @@ def test_a_judge_that_another_package_brings(tmp_path: Path, monkeypatch: pytest
     images = [Image.new("RGB", (2, 2), colour) for colour in ((255, 0, 0), (51, 0, 0))]
     found = judged(judges_named(["red", "flowers"]), images, ["a", "b"])
     assert found["red"].tolist() == [1.0, 0.2]
+    assert judged(judges_named(["red_judge:red"]), images, ["a", "b"])["red"].tolist() == [1.0, 0.2]
     with pytest.raises(Exception, match="numbers for 2 pictures"):
         judged(judges_named(["wrong"]), images, ["a", "b"])
     with pytest.raises(Exception, match="judge gone cannot be loaded"):

@@ -1,59 +1,46 @@
 """Each method gets the taste into pictures, over the same noise."""
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
+import numpy as np
 import pytest
+from click.testing import CliRunner
+from evaluating import Done
+from PIL import Image
 
-from visunex.export import lora, prompt_set, tokens, word_search
-
-Evaluate = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is learnt is learnt on fewer prompts, in fewer steps, from fewer words."""
-    for name, count in {"TRAINED": 8, "CHOSEN": 4, "JUDGED": 4}.items():
-        monkeypatch.setattr(prompt_set, name, count)
-    monkeypatch.setattr(lora, "STEPS", {"imitate": 10, "cosine": 10})
-    monkeypatch.setattr(tokens, "STEPS", 10)
-    monkeypatch.setattr(word_search, "SIFTED", ((1, 8), (2, 4)))
+from visunex.aesthetic_embeddings import load
+from visunex.aesthetic_embeddings.space import Space
+from visunex.evaluate.cli import main
+from visunex.evaluate.encoders import Encoders
+from visunex.generate import Sampler, Settings
 
 
-def rows_of(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in pq.read_table(folder / "results.parquet").to_pylist():
-        found.setdefault(row["setting"], []).append(row)
-    return found
+def test_best_of_two_is_the_nearer_of_two(done: Done, run: Path) -> None:
+    sampler, encoders = Sampler.load("visunex-tiny", device="cpu"), Encoders("cpu")
+    taste = load(run / "embedding.pt").vector[0]
+    plain, best = done.of("plain"), done.of("best of 2")
+    for row, chosen in zip(plain[::2], best[::2], strict=True):
+        settings = Settings(steps=6, samples=2, seed=row["seed"] + 2, guidance_scale=7.5)
+        (later,) = sampler.sample(row["prompt"], settings)
+        pair = [Image.open(done.folder / row["image"]), later.images[0]]
+        cosines = encoders.images(Space("visunex-tiny", ""), pair) @ taste
+        shown = Image.open(done.folder / chosen["image"])
+        assert np.array_equal(np.asarray(shown), np.asarray(pair[int(cosines.argmax())]))
 
 
-def test_best_of_two_is_the_nearer_of_two(
-    evaluate: Evaluate, run: Path, prompts: Path, tmp_path: Path
-) -> None:
-    common = ("--aesthetic_embedding", run, "--prompts", prompts)
-    evaluate(tmp_path / "two", *common, "--method", "best-of", "--best_of", "2")
-    evaluate(tmp_path / "four", *common, "--aesthetic_steps", "1", "--seeds", "4")
-    best, plain = rows_of(tmp_path / "two")["best of 2"], rows_of(tmp_path / "four")["plain"]
-    for row in best:
-        pair = [each["taste"] for each in plain if each["prompt"] == row["prompt"]]
-        at = row["seed"] - 42
-        assert row["taste"] == pytest.approx(max(pair[at], pair[at + 2]), abs=1e-3)
+def test_what_is_learnt_draws_other_pictures(done: Done) -> None:
+    names = ("plain", "steer 10", "lora 10", "token 10", "words", "best of 2")
+    assert list(dict.fromkeys(row["setting"] for row in done.rows)) == [*names]
+    pictures = {name: [(done.folder / row["image"]).read_bytes() for row in done.of(name)] for name in names}
+    for name in names[1:-1]:
+        assert all(own != plain for own, plain in zip(pictures[name], pictures["plain"], strict=True))
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_is_learnt_draws_other_pictures(
-    evaluate: Evaluate, run: Path, prompts: Path, tmp_path: Path
-) -> None:
-    methods = ("--method", "lora", "--method", "token", "--method", "prompt")
-    out = tmp_path / "out"
-    evaluate(out, "--aesthetic_embedding", run, "--prompts", prompts, "--aesthetic_steps", "5", *methods)
-    found = rows_of(out)
-    assert list(found) == ["plain", "lora 5", "token 5", "words"]
-    pictures = {name: [(out / row["image"]).read_bytes() for row in rows] for name, rows in found.items()}
-    for name in ("lora 5", "token 5", "words"):
-        assert all(own != plain for own, plain in zip(pictures[name], pictures["plain"], strict=True))
-    again = (out / "results.parquet").read_bytes()
-    evaluate(out, "--aesthetic_embedding", run, "--prompts", prompts, "--aesthetic_steps", "5", *methods)
-    assert (out / "results.parquet").read_bytes() == again
+def test_the_same_command_again_gives_the_same_bytes(done: Done, tmp_path: Path) -> None:
+    out = shutil.copytree(done.folder, tmp_path / "out")
+    again = CliRunner().invoke(main, [*done.every, "--outdir", str(out)])
+    assert again.exit_code == 0, again.output
+    for name in ("results.parquet", "report.html"):
+        assert (out / name).read_bytes() == (done.folder / name).read_bytes()
