@@ -93,6 +93,10 @@ class PinnedFile:
         if not mirror or _is_url(mirror):
             url = f"{mirror.rstrip('/')}/{self.path}" if mirror else self.url
             return self._fetched(url), url
+        if "://" in mirror:
+            raise EmbeddingError(
+                f"{mirror} is no mirror: that is a folder of this machine or an http(s) address"
+            )
         path = self.in_mirror(mirror)
         if path is None:
             raise EmbeddingError(f"the mirror {mirror} has no {self.path} and no {self._file}")

@@ -7,12 +7,16 @@ from pathlib import Path
 from visunex.base.errors import require
 from visunex.base.folders import EMBEDDING, RUNS
 from visunex.base.proxies import is_offline
+from visunex.base.storage import StorageError, is_address, stored_input
 from visunex.base.suggest import did_you_mean
 
 from .artefact import Embedding, load
 from .catalogue import FOLDER, catalogue, published
 from .errors import EmbeddingError
 from .fetching import MIRROR_VARIABLE, mirror_given
+
+_OF_RUN = ("groups.parquet",)
+_MOST = 64 << 20  # bytes of one of these files in an object store
 
 
 def fetch(name: str, mirror: str | None = None) -> Embedding:
@@ -40,7 +44,7 @@ def find(name_or_path: str | Path, mirror: str | None = None, runs: Path = RUNS)
         EmbeddingError,
     )
     given = str(name_or_path)
-    local = _local_file(given, runs)
+    local = _in_store(given) if is_address(given) else _local_file(given, runs)
     if local is not None:
         return _named(load(local))
     name = published_name(given)
@@ -93,6 +97,20 @@ def _local_file(given: str, runs: Path) -> Path | None:
     if "/" not in given and given not in ("", ".", ".."):
         candidates.append(runs / given / EMBEDDING)
     return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _in_store(address: str) -> Path:
+    """A copy of the file, or of the embedding of the run, at an address in an object store."""
+    folder, _, name = address.rstrip("/").rpartition("/")
+    if not name.endswith(".pt"):
+        folder, name = address, EMBEDDING
+    try:
+        found = stored_input(folder, name, _MOST, _OF_RUN)
+    except StorageError as error:
+        raise EmbeddingError(str(error)) from None
+    if found is None:
+        raise EmbeddingError(f"there is no embedding at {address}: {folder} has no {name}")
+    return found
 
 
 def find_published(name: str, mirror: str | None = None) -> Embedding:

@@ -14,7 +14,7 @@ import click
 
 from .errors import VisunexError
 from .proxies import ENVIRONMENT, VARIABLE, one_way
-from .storage import is_stored, shown, stored_output
+from .storage import is_address, is_stored, restored, shown, stored_output
 from .streams import prepare_streams
 from .suggest import did_you_mean
 from .text import is_terminal, printable, printable_json
@@ -69,6 +69,26 @@ class Output(click.Path):
             self.fail(printable(str(error)), param, ctx)
 
 
+class _Here(click.ParamType[Any]):
+    """A path that means this machine, whatever else an option asks of it: an address is refused by name."""
+
+    def __init__(self, path: click.Path) -> None:
+        self._path, self.name = path, path.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        if is_address(str(value)):
+            text = (
+                f"{value} is an address, and this takes a {self.name} of this machine: copy it from or to its"
+            )
+            self.fail(printable(f"{text} bucket yourself, as with `aws s3 cp`"), param, ctx)
+        return self._path.convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        """What the path's own type proposes."""
+        return self._path.shell_complete(ctx, param, incomplete)
+
+
 class _Address(str):
     """An address in an object store where a command's output goes."""
 
@@ -115,6 +135,13 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         report_option(self)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The values of options and arguments; a path is one of this machine."""
+        for param in self.params:
+            if isinstance(param.type, click.Path) and not isinstance(param.type, Output):
+                param.type = _Here(param.type)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what it raises into a message."""
         ctx.meta["visunex.json"] = ctx.params.pop("as_json")
@@ -137,7 +164,7 @@ class Command(click.Command):
         except Exception as error:
             if verbose:
                 raise
-            click.echo(printable(shown(f"Error: {self.worded(explain(error))}")), err=True)
+            click.echo(printable(shown(f"Error: {self.worded(_with_addresses(explain(error)))}")), err=True)
             ctx.exit(getattr(error, "exit_code", 1))
 
     def worded(self, message: str) -> str:
@@ -171,6 +198,15 @@ def explain(error: Exception) -> str:
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{where}"
     return f"{type(error).__name__}: {error}\nThis is a fault in VisuNex; -v shows where. Please report it."
+
+
+def _with_addresses(message: str) -> str:
+    """A message; where what read only files of this machine was given an address, it says so."""
+    if (whole := restored(message)) == message:
+        return message
+    return (
+        f"{whole}\nOnly what is on this machine is read here: copy it from its bucket, as with `aws s3 cp`."
+    )
 
 
 def quiet_libraries() -> None:

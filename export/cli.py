@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from visunex.base.console import Program, UnderHeadings, proxy_option, show
+from visunex.base.console import Output, Program, UnderHeadings, proxy_option, show
 from visunex.base.hub_cache import DEFAULT_MODEL
 from visunex.base.text import printable
 
@@ -32,7 +32,7 @@ WHAT = [
         "vector itself as safetensors, diffusers or comfyui (for an IP-Adapter) or webui (for its extension "
         "of aesthetic gradients).",
     ),
-    click.option("--out", required=True, type=FILE, help="The file to make."),
+    click.option("--out", required=True, type=Output(), help="The file to make, here or in a bucket."),
     click.option("--overwrite", is_flag=True, help="Replace a file that is there already."),
 ]
 LEARNING = [

@@ -168,10 +168,10 @@ def space_named(space: "str | Space | None") -> "Space | None":
 
 
 def _place(name: str, path: Path | None) -> str | None:
-    """The absolute path of an embedding's file; None for a published one, and where the name is the path."""
+    """The absolute path of an embedding's file; None for a published one, and where the name says it."""
     from visunex.aesthetic_embeddings.catalogue import catalogue
 
-    if path is None or Path(name).stem in catalogue():
+    if path is None or "://" in name or Path(name).stem in catalogue():
         return None
     place = os.path.abspath(path)  # noqa: PTH100 # links are kept
     return None if place == name else place

@@ -14,6 +14,7 @@ import numpy as np
 
 from visunex.base.files import write_bytes
 from visunex.base.folders import expanded
+from visunex.base.storage import shown
 
 from .errors import SourceError, UsageError, parquet_errors
 from .inside.location import LOCATION, Location
@@ -23,6 +24,7 @@ from .rundir import RunDir
 from .score.choice import chosen_images
 from .shards.places import run_sources, sources
 from .shards.samples import Sample, samples
+from .stored import run_or_place
 from .vectors.store import Part, VectorFolder, is_vector_folder, provenance_in, read_vectors
 
 if TYPE_CHECKING:
@@ -43,8 +45,11 @@ def own_vectors(run: RunDir, recipe: "Recipe") -> "tuple[Recipe, ResolvedSource]
     None where the source is neither a run nor, where vectors are asked about, a folder of pictures. The
     caller holds the run's lock. Raises EncodeError, ModelError, SourceError, UsageError.
     """
-    place, own = expanded(recipe.source.data), run.path / ".visunex" / _FOLDER
-    if recipe.encode.precomputed not in (None, str(own)) or not place.is_dir():
+    own = run.path / ".visunex" / _FOLDER
+    if recipe.encode.precomputed not in (None, str(own)):
+        return None
+    place = expanded(run_or_place(recipe.source.data))
+    if not place.is_dir():
         return None
     if is_run(place):
         other = RunDir(place)
@@ -57,9 +62,11 @@ def own_vectors(run: RunDir, recipe: "Recipe") -> "tuple[Recipe, ResolvedSource]
         return None
     kept = [*_KEPT, *(("score",) if np.isfinite(folder.scores()).any() else ())]
     paths = [_with_places(part, own, images, chosen, kept) for part in folder.parts]
-    resolved = resolve_source(recipe.source.data)
     source = ResolvedSource(
-        resolved.name, tuple(map(str, paths)), resolved.identity, indexes=frozenset(map(str, paths))
+        recipe.source.data,
+        tuple(map(str, paths)),
+        resolve_source(str(place)).identity,
+        indexes=frozenset(map(str, paths)),
     )
     return _with_model(recipe, folder, own, copied=bool(images)), source
 
@@ -106,7 +113,7 @@ def _placed(images: Iterable[Sample]) -> Mapping[str, str]:
 
 def _location(image: Sample) -> Location | None:
     """Where an image lies, as selections say it; None for what they have no words for."""
-    file = str(image.file.absolute())
+    file = shown(str(image.file.absolute()))  # of a run in a bucket they are read there, by whichever machine
     if image.column is not None:
         return Location(file, row=image.offset, column=image.column)
     if image.file.suffix.lower() == ".tar":

@@ -2,24 +2,34 @@
 
 import contextlib
 from collections.abc import Iterator
+from glob import has_magic
 from pathlib import Path
 
 from visunex.base.files import TEMPORARY_SUFFIX
-from visunex.base.storage import LeaseError, Store, WorkingCopy, is_stored, working_copy, working_folder
+from visunex.base.storage import (
+    PATIENCE,
+    LeaseError,
+    StorageError,
+    Store,
+    WorkingCopy,
+    is_address,
+    working_copy,
+    working_folder,
+)
 
 from .errors import RunBusyError
 from .shards.naming import STATS
 
-__all__ = ["names_stored_run", "published", "when_published", "with_all", "with_recipe"]
+__all__ = ["names_stored_run", "published", "run_or_place", "when_published", "with_all", "with_recipe"]
 
 _RECIPE = ("recipe.toml", ".visunex/run.json")  # what is asked of a run before it is held
 _OF_RUNS = ("report.json", "selected.parquet", "downloaded.parquet")  # by one of which it is told
-_NO_RUNS = ("http://", "https://", "hf://", "datasets://", "data:")
 _STAYS = ("lock", "holder.json", "lease.json", "copied", "pictures", "own")  # in .visunex, where it is made
 _FILES = (
     *("recipe.toml", "selected.parquet", "shards", "downloaded.parquet", "thumbnails", "choice.parquet"),
     *("groups.parquet", "scores.parquet", "contact", "report.json", "report.html"),
 )
+_LOOKS = 10.0  # seconds for a store to say whether there is a run, where anything else may be meant
 _NOTED, _MADE, _MARKED, _REPORTED = range(4)  # what is published one after the other
 
 
@@ -55,12 +65,27 @@ def published(folder: Path) -> Iterator[None]:
         raise RunBusyError(f"{error}; wait, or choose --run") from None
 
 
-def names_stored_run(what: str) -> bool:
+def names_stored_run(what: str, patience: float = PATIENCE) -> bool:
     """Whether there is a run at an address in an object store. Raises StorageError."""
-    if "://" not in what or what.startswith(_NO_RUNS) or not is_stored(what):
+    if not is_address(what):
         return False
-    store = Store(what)
+    store = Store(what, patience)
     return any(map(store.has, _OF_RUNS))
+
+
+def run_or_place(place: str | Path) -> str | Path:
+    """The working copy of a run in an object store, which a place may mean; else the place.
+
+    Raises StorageError where there is a run that cannot be copied.
+    """
+    text = str(place)
+    if not is_address(text) or "." in text.rstrip("/").rpartition("/")[2] or has_magic(text):
+        return place
+    try:
+        is_run = names_stored_run(text, _LOOKS)
+    except StorageError:  # files are read without a client, and without credentials where they are public
+        return place
+    return with_all(text) if is_run else place
 
 
 def with_recipe(address: str) -> Path:

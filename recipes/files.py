@@ -51,6 +51,8 @@ def find(name_or_path: str | Path) -> Path:
 
 
 def _not_found(text: str) -> str:
+    if "://" in text:
+        return f"{text} is an address: a recipe is a file of this machine, or one of {', '.join(names())}"
     if "/" in text or text.endswith(".toml"):
         return f"no recipe file {text}; the shipped recipes are {', '.join(names())}"
     hint = did_you_mean(text, names())

@@ -13,13 +13,19 @@ from ..errors import UsageError
 from ..files import fingerprint, write_json
 from ..folders import cache_folder
 
-__all__ = ["ABOUT", "FILES", "address_of", "is_stored", "shown", "working_folder"]
+__all__ = ["ABOUT", "FILES", "address_of", "is_address", "is_stored", "restored", "shown", "working_folder"]
 
 ABOUT = "copy.json"  # beside a working copy: the address of what it is one of, and what it knows of that
 FILES = "run"
 _NOT_STORES = ("http", "https", "hf", "datasets", "data")
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 _COLLAPSED = re.compile(r"(s3|gs|gcs|az|abfs|abfss|memory):/[^/]")  # as Path has them
+
+
+def is_address(place: str | Path) -> bool:
+    """Whether a place is meant as an address in an object store, as files are read from."""
+    found = _ADDRESS.fullmatch(str(place))
+    return found is not None and found[1] not in _NOT_STORES
 
 
 def is_stored(place: str | Path) -> bool:
@@ -52,20 +58,24 @@ def working_folder(address: str) -> Path:
 
 
 def address_of(folder: Path) -> str | None:
-    """The address of what a folder is the working copy of; None for any other folder."""
-    if folder.name != FILES:
-        return None
+    """The address of what a folder is a copy of; None for any other folder."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         found = json.loads((folder.parent / ABOUT).read_text(encoding="utf-8"))
-        address = found.get("address") if isinstance(found, dict) else None
-        return address if isinstance(address, str) else None
+        if isinstance(found, dict) and found.get("folder", FILES) == folder.name:
+            address = found.get("address")
+            return address if isinstance(address, str) else None
     return None
 
 
 def shown(text: str) -> str:
-    """A text for a person, in which working copies are called by the addresses of what they are copies of."""
+    """A text for a person, in which copies are called by the addresses of what they are copies of."""
     home = str(cache_folder("stored").absolute()) if "/stored/" in text else ""
     if not home or home not in text:
         return text
-    place = re.compile(rf"{re.escape(home)}/([^/\s]+)/{FILES}(?![\w.-])")
+    place = re.compile(rf"{re.escape(home)}/[^/\s]+/[^/\s]+")
     return place.sub(lambda found: address_of(Path(found[0])) or found[0], text)
+
+
+def restored(text: str) -> str:
+    """A message in which addresses that `Path` has spoilt have both slashes again."""
+    return _COLLAPSED.sub(lambda found: found[0].replace(":/", "://", 1), text)

@@ -9,8 +9,9 @@ import _thread
 import contextlib
 import json
 import secrets
+import shutil
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from ..files import write_json
 from ..progress import Progress
-from ..text import printable
+from ..text import printable, size_shown
 from .addresses import ABOUT, address_of
 from .lease import Lease, LeaseError
 from .store import StorageError, Store
@@ -114,6 +115,7 @@ class WorkingCopy:
         if only is None:
             for name in here.keys() - ours.keys():
                 (self.folder / name).unlink(missing_ok=True)
+        self._require_room({name: listed[name][0] for name in stale})
         with Progress(f"copy from {self.address}", len(stale), "files") as progress:
             for name in self._store.in_parallel(self._fetched, sorted(stale)):
                 files[name] = [*self.state(name), ours[name]]
@@ -122,6 +124,18 @@ class WorkingCopy:
         about = {**about, "files": files, "behind": only is not None}
         self.note(about)
         return about
+
+    def _require_room(self, sizes: Mapping[str, int]) -> None:
+        """Raise StorageError where objects of these sizes have no room here; they replace what is here."""
+        here = self.states()
+        more = sum(size - here.get(name, (0, 0))[0] for name, size in sizes.items())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if more > (free := shutil.disk_usage(self.folder).free):
+            raise StorageError(
+                f"{self.address} is copied here to be worked on, which takes {size_shown(more)} more in "
+                f"{self.folder.parent}, and {size_shown(free)} are free there: make room, or set "
+                "XDG_CACHE_HOME to a folder that has it"
+            )
 
     def _is_ours(self, name: str) -> bool:
         """Whether an object is a file of the copy; others' names may lead anywhere."""

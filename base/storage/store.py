@@ -85,6 +85,15 @@ class Store:
         sized = {path[cut:]: (int(about.get("size") or 0), _state(about)) for path, about in found.items()}
         return {name: about for name, about in sized.items() if name}
 
+    def beside(self) -> dict[str, int]:
+        """The size of each object that lies right in the folder, by its name. Raises StorageError."""
+        try:
+            found = self._tried("be listed", lambda: self._files.ls(self._path(""), detail=True))
+        except FileNotFoundError:
+            return {}
+        files = (each for each in found if each.get("type") == "file")
+        return {each["name"].rpartition("/")[2]: int(each.get("size") or 0) for each in files}
+
     def has(self, name: str) -> bool:
         """Whether an object is there. Raises StorageError."""
         return bool(self._tried("be read", lambda: self._files.exists(self._path(name))))

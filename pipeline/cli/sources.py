@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from visunex.base.console import Command, Group, Table, show
+from visunex.base.console import Command, Group, Output, Table, show
 
 
 @click.group("sources", cls=Group)
@@ -58,7 +58,7 @@ def show_(name: str) -> None:
 
 @command.command("convert", cls=Command)
 @click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("target", type=Output())
 @click.option(
     "--column-names", metavar="NAMES", help="The columns' names, in order, of a file without a header."
 )

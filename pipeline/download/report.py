@@ -8,6 +8,7 @@ from typing import Any
 
 from visunex.base.progress import Progress, human_time
 
+from ..workers.executor import Done, lines_of_nodes
 from .choose import STATUSES_OF_IMAGES
 from .messages import ShardProgress
 from .plan import Plan
@@ -70,11 +71,7 @@ class DownloadReport:
             if self.shards_made_now
             else "nothing was left to fetch",
         ]
-        lines += [
-            f"  on {node}: {done.get('shards', 0)} shards, {done.get('pictures', 0)} pictures"
-            + (f", and lost {lost} times" if (lost := done.get("lost", 0)) else "")
-            for node, done in self.nodes.items()
-        ]
+        lines += lines_of_nodes(self.nodes)
         lines += [f"{count:>9}  members of the tar left out: {why}" for why, count in self.left_out.items()]
         if self.withdrawn is not None:
             lines.append(
@@ -94,7 +91,7 @@ class Effort:
     images: int = 0
     rounds: int = 0
     received: int = 0
-    nodes: dict[str, dict[str, int]] = field(default_factory=dict)
+    nodes: Done = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
     @property

@@ -43,6 +43,10 @@ class Collected:
 
 def places_of(images: str) -> list[str]:
     """The tars that `--images` names: `sac-{000000..000086}.tar` are 87 of them. Raises UsageError."""
+    if "://" in images and not is_address(images):
+        raise UsageError(
+            f"--images {images}: tars are taken from this machine and from http(s) addresses only"
+        )
     if "{" not in images or (not is_address(images) and Path(images).exists()):
         return [images]
     from itertools import islice

@@ -11,6 +11,7 @@ from visunex.base.files import write_json
 from visunex.base.folders import RUNS
 
 from ..errors import EncodeError
+from ..stored import run_or_place
 from ..vectors.store import VectorFolder, is_vector_folder, read_vectors
 
 if TYPE_CHECKING:
@@ -19,17 +20,24 @@ if TYPE_CHECKING:
 __all__ = ["baseline_place", "begin_baseline", "encoded_baseline", "published_baseline"]
 
 
-def baseline_place(name: str) -> Path:
-    """The place that a baseline is given by: a path, else the run of that name."""
+def baseline_place(name: str) -> str | Path:
+    """The place that a baseline is given by: a path, else the run of that name; an address that is no run's.
+
+    Raises StorageError.
+    """
+    if isinstance(found := run_or_place(name), Path) or "://" in name:
+        return found
     place = Path(name)
     return RUNS / place if not place.exists() and (RUNS / place).exists() else place
 
 
-def encoded_baseline(place: Path, encoder: "ImageEncoder", space: str = "") -> VectorFolder | None:
+def encoded_baseline(place: str | Path, encoder: "ImageEncoder", space: str = "") -> VectorFolder | None:
     """The vectors that are at the place; None where there are none. A further encoder's bear its `space`.
 
     Raises EncodeError where they are of another encoder.
     """
+    if isinstance(place, str):
+        return None
     own = place / f"vectors-{space}"
     vectors = (read_vectors(own) if is_vector_folder(own) else None) if space else _vectors_at([place])
     if vectors is None and space and is_vector_folder(place):
@@ -62,11 +70,11 @@ def published_baseline(name: str | None) -> VectorFolder | None:
     """The vectors that stand against published ones. Raises UsageError where the place has none."""
     if name is None:
         return None
-    place = Path(name)
-    vectors = _vectors_at([place, RUNS / place])
+    place = run_or_place(name)
+    vectors = None if "://" in str(place) else _vectors_at([Path(place), RUNS / place])
     if vectors is None:
         raise UsageError(
-            f"with --precomputed, --baseline must name a run or folder that has vectors; {place} has none"
+            f"with --precomputed, --baseline must name a run or folder that has vectors; {name} has none"
         )
     return vectors
 

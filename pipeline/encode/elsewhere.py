@@ -9,12 +9,10 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from glob import has_magic
 from pathlib import Path
 from typing import Any
 
 from visunex.base.files import write_json
-from visunex.base.storage import StorageError
 from visunex.base.text import bytes_in
 from visunex.net.range_file import as_file
 
@@ -29,7 +27,7 @@ from ..shards.image_tables import columns_with_images
 from ..shards.members import LeftOut
 from ..shards.repeats import Dedupe, RunningRepeats
 from ..shards.samples import Source, sources
-from ..stored import names_stored_run, with_all
+from ..stored import run_or_place
 from ..vectors.store import part_numbers, part_paths, provenance_if_whole
 from .counts import OutcomeCounts
 
@@ -150,7 +148,7 @@ def elsewhere(
     """The places on this machine, and the files that the others mean. Raises EncodeError."""
     here: list[str | Path] = []
     found: list[ResolvedSource] = []
-    for place in map(_run_or_place, places):
+    for place in map(run_or_place, places):
         source = _files_of(str(place))
         if source is None:
             here.append(place)
@@ -164,17 +162,6 @@ def elsewhere(
     for first in (each.paths[0] for each in found):
         _require_images(first, named[first])
     return here, far
-
-
-def _run_or_place(place: str | Path) -> str | Path:
-    """The working copy of a run in an object store, as which a folder may be meant; else the place."""
-    last = str(place).rstrip("/").rpartition("/")[2]
-    if not str(place).startswith("s3://") or "." in last or has_magic(str(place)):
-        return place
-    try:
-        return with_all(str(place)) if names_stored_run(str(place)) else place
-    except StorageError:  # files are read without a client, and without credentials where they are public
-        return place
 
 
 def _files_of(place: str) -> ResolvedSource | None:

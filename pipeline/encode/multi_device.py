@@ -18,7 +18,7 @@ from visunex.base.text import printable
 
 from ..errors import EncodeError
 from ..shards.samples import Source
-from ..workers.executor import LOCAL, Executor
+from ..workers.executor import LOCAL, Done, Executor
 
 if TYPE_CHECKING:
     from visunex.recipes.schema import Encode
@@ -140,9 +140,10 @@ class DeviceWorkers:
     def wait(self) -> int:
         """Wait until all have ended; how many images they encoded.
 
-        Raises EncodeError when one met an error; says when one was killed.
+        Raises EncodeError when one met an error; says when one was killed. What the nodes of a cluster
+        did is counted in the executor's `done`.
         """
-        return sum(worker.wait() for worker in self._workers)
+        return sum(worker.wait(self._executor.done) for worker in self._workers)
 
 
 class _DeviceWorker:
@@ -166,15 +167,19 @@ class _DeviceWorker:
         except (EOFError, OSError):
             return  # it is gone; `wait` says so
 
-    def wait(self) -> int:
-        """Wait until it has ended; how many images it encoded."""
+    def wait(self, done: Done) -> int:
+        """Wait until it has ended; how many images it encoded, which is counted for its node in `done`."""
         self._listener.join()
+        node = self._worker.where
+        counted = done.setdefault(node, {}) if node else {}
         match self._last:
             case Finished(encoded_now):
+                counted["pictures"] = counted.get("pictures", 0) + encoded_now
                 return encoded_now
             case Failed(sentence):
                 raise EncodeError(f"{self._device}: {sentence}")
-        where = f"{self._device} of {self._worker.where}" if self._worker.where else self._device
+        counted["lost"] = counted.get("lost", 0) + 1
+        where = f"{self._device} of {node}" if node else self._device
         ended = f"the process on {where} ended early ({self._worker.wait(_ENDS)}); its share is done here"
         click.echo(printable(f"encode: {ended}"), err=True)
         return 0

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visunex.base.files import fingerprint
 from visunex.base.progress import Progress
 from visunex.clip.image_encoder import ImageEncoder
 from visunex.recipes.schema import Filter
@@ -21,6 +23,7 @@ from ..shards.samples import listing, sources
 from ..vectors.store import VectorFolder, read_vectors
 from .baseline import baseline_place, begin_baseline, encoded_baseline
 from .counts import count_chosen, require_some
+from .elsewhere import elsewhere
 from .encoders import Target
 from .partition_encoder import encode_lots
 from .request import EncodeRequest
@@ -115,13 +118,21 @@ def _baselines(targets: Sequence[Target], recipe: "Recipe") -> list[VectorFolder
     found = [encoded_baseline(place, each.encoder, each.space) for each in targets]
     own = [replace(each, folder=each.folder / "baseline") for each in targets]
     if left := [each for each, there in zip(own, found, strict=True) if there is None]:
-        places = sources([place])
-        for each in left:
-            begin_baseline(each.folder, listing(places))
-        with Progress("encode the baseline", count_chosen(places)) as shown:
-            counts, _ = encode_lots([places], left, shown)
-        for outcomes in counts:
-            require_some(outcomes, [str(each.path) for each in places])
+        _encode_baseline(place, left, recipe.download.max_remote_bytes)
     return [
         read_vectors(each.folder) if there is None else there for each, there in zip(own, found, strict=True)
     ]
+
+
+def _encode_baseline(place: str | Path, targets: Sequence[Target], most: str) -> None:
+    """Have the vectors of the images at a place, which may be an address, in the targets' folders."""
+    here, far = elsewhere([place], None, most, "none") if isinstance(place, str) else ([place], None)
+    places = sources(here)
+    identity = listing(places) if far is None else fingerprint(far.identity)
+    for each in targets:
+        begin_baseline(each.folder, identity)
+    with Progress("encode the baseline", count_chosen(places) if far is None else None) as shown:
+        lots = [places] if far is None else far.lots(None, places)
+        counts, _ = encode_lots(lots, targets, shown)
+    for outcomes in counts:
+        require_some(outcomes, [str(place)])

@@ -1,7 +1,7 @@
 """What the stage reports, by what its embedding was made of: images, both, or published vectors alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from visunex.base.progress import human_time
@@ -13,6 +13,7 @@ from ..reduce.nearest_words import Word
 from ..rundir import RunDir
 from ..score.choice import statuses_in_words
 from ..shards.sidecar import count_licenses
+from ..workers.executor import lines_of_nodes
 
 if TYPE_CHECKING:
     from visunex.clip.image_encoder import ImageEncoder
@@ -50,8 +51,8 @@ class EncodeReport(EmbeddingReport):
     not whole; `examples` names up to five images for each reason. `words` are those of the captions that
     lie nearest to the embedding, `groups` those that the run's images fall into.
     `discarded` says that the images are not kept. Of images that were
-    given, `repeated` show the same as an earlier one: each counts, unless `repeats_left_out`. `also` are the
-    reports of further encoders of the same images.
+    given, `repeated` show the same as an earlier one: each counts, unless `repeats_left_out`. `nodes`: of
+    those of a cluster, what each did. `also` are the reports of further encoders of the same images.
     """
 
     images: int
@@ -73,6 +74,7 @@ class EncodeReport(EmbeddingReport):
     baseline_dropped: tuple[str, ...] = ()
     choice: dict[str, Any] | None = None
     groups: tuple[GroupWords, ...] = ()
+    nodes: dict[str, dict[str, int]] = field(default_factory=dict)
     also: "tuple[EncodeReport, ...]" = ()
 
     @property
@@ -83,7 +85,8 @@ class EncodeReport(EmbeddingReport):
     def as_dict(self) -> dict[str, Any]:
         """The report for JSON."""
         also = [each.as_dict() for each in self.also]
-        return {**super().as_dict(), "images_per_second": self.images_per_second, "also": also}
+        found = {**super().as_dict(), "images_per_second": self.images_per_second, "also": also}
+        return found if self.nodes else {name: value for name, value in found.items() if name != "nodes"}
 
     def as_text(self) -> str:
         """The report for a person."""
@@ -101,6 +104,7 @@ class EncodeReport(EmbeddingReport):
             f", {self.images_per_second:.1f} pictures/s" if self.encoded_now else ", nothing was left to do"
         )
         lines.append(f"  {human_time(self.seconds)}{rate} ({self.precision} on {self.device})")
+        lines += lines_of_nodes(self.nodes)
         embedding, *reference = self.outcome()
         reference += [line for each in self.also for line in each.as_another(self.failed)]
         words = [f"  nearest words: {', '.join(each.word for each in self.words)}"] if self.words else []

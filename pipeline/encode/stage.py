@@ -7,7 +7,7 @@ that and `finish_encode` after it.
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from ..score.ratings import Ratings
 from ..shards.discard import discard_images, discarded_tars
 from ..shards.repeats import find_repeats
 from ..shards.samples import Source, sources
-from ..workers.executor import LOCAL, Executor, executor_of
+from ..workers.executor import LOCAL, Done, Executor, executor_of
 from .counts import OutcomeCounts, count_chosen, require_some
 from .elsewhere import elsewhere
 from .encoders import Target, load_encoder, load_encoders
@@ -44,12 +44,16 @@ __all__ = ["EncodeReport", "EncodeRequest", "Encoded", "begin_encode", "encode",
 
 @dataclass(frozen=True)
 class Encoded:
-    """Images that were encoded: by which encoders, what became of them for each, and the seconds it took."""
+    """Images that were encoded: by which encoders, what became of them for each, and the seconds it took.
+
+    `nodes`: of those of a cluster, what each did.
+    """
 
     encoders: tuple[ImageEncoder, ...]
     counts: tuple[OutcomeCounts, ...] = ()
     encoded_now: int = 0
     seconds: float = 0.0
+    nodes: Done = field(default_factory=dict)
 
 
 def encode(
@@ -231,6 +235,7 @@ def _finished(
         repeats_left_out=bool(request.repeats and request.repeats.left_out),
         baseline_dropped=reduced.baseline_dropped,
         choice=choice,
+        nodes=encoded.nodes,
     )
 
 
@@ -251,15 +256,15 @@ def _encode_rest(
     total = None if request.elsewhere else count_chosen(request.sources())
     if progress is not None:
         progress.total = None if total is None else total + progress.done
-    run, far = request.run, request.elsewhere
+    run, far, executor = request.run, request.elsewhere, _executor(request, recipe)
     with contextlib.nullcontext(progress) if progress is not None else Progress("encode", total) as shown:
-        work = partial(encode_lots, request.lots(), targets, shown, _executor(request, recipe))
+        work = partial(encode_lots, request.lots(), targets, shown, executor)
         runs = [] if run is None else [run.of_encoder(each.space) for each in targets]
         counts, encoded_now = work() if far is None else far.once(runs, work)
     for each in counts:
         require_some(each, request.names or [str(place.path) for place in request.sources()])
     encoders = tuple(target.encoder for target in targets)
-    return Encoded(encoders, tuple(counts), encoded_now, time.monotonic() - began)
+    return Encoded(encoders, tuple(counts), encoded_now, time.monotonic() - began, executor.done)
 
 
 def _executor(request: EncodeRequest, recipe: "Recipe") -> Executor:

@@ -62,6 +62,10 @@ def read_published(name: str) -> VectorFile:
     entry = catalogue().get(name)
     if entry is None and not name.endswith(".npy"):
         raise UsageError(f"there are no published vectors {name!r}: {', '.join(catalogue())}, or a .npy file")
+    if entry is None and "://" in name:
+        raise UsageError(
+            f"{name} is an address: --vectors takes files of this machine, --precomputed folders there"
+        )
     try:
         with (Path(name) if entry is None else _fetched(entry)).open("rb") as file:
             return _read(file.read(LARGEST + 1), name)

@@ -6,17 +6,19 @@ A worker is a module of ours that is run in a process of its own and talks by me
 
 import contextlib
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from .spawn import module_command, start_connected
 
 if TYPE_CHECKING:
     from visunex.recipes import Engine
 
-__all__ = ["LOCAL", "Executor", "LocalExecutor", "Worker", "executor_of"]
+__all__ = ["LOCAL", "Done", "Executor", "LocalExecutor", "Worker", "executor_of", "lines_of_nodes"]
+
+Done: TypeAlias = dict[str, dict[str, int]]  # by node: shards or pictures made, and processes lost
 
 W = TypeVar("W", bound="Worker")
 
@@ -50,6 +52,10 @@ class Worker(Protocol):
 
 class Executor(Protocol):
     """What starts workers and says which have something to say."""
+
+    @property
+    def done(self) -> Done:
+        """What workers that encoded did, by node; on this machine alone nothing."""
 
     def start(self, module: str, *, encodes: bool = False) -> Worker:
         """Start a module of ours as a worker; one that `encodes` has a device of its own."""
@@ -103,6 +109,11 @@ class LocalWorker:
 class LocalExecutor:
     """Workers are processes on this machine."""
 
+    @property
+    def done(self) -> Done:
+        """Nothing: there are no nodes."""
+        return {}
+
     def start(self, module: str, *, encodes: bool = False) -> Worker:
         """Start a module of ours as a worker."""
         return LocalWorker(*start_connected(module_command(module)))
@@ -134,3 +145,15 @@ def executor_of(engine: "Engine") -> Executor:
     from .on_ray import RayExecutor
 
     return RayExecutor(engine)
+
+
+def lines_of_nodes(nodes: Done) -> list[str]:
+    """For a person, what each node of a cluster did: so many `shards` or `pictures`, and processes `lost`."""
+    return [f"  on {node}: {_in_words(done)}" for node, done in nodes.items()]
+
+
+def _in_words(done: Mapping[str, int]) -> str:
+    made = [f"{count} {what}" for what, count in done.items() if what != "lost"]
+    return ", ".join(made or ["nothing finished"]) + (
+        f", and lost {lost} times" if (lost := done.get("lost")) else ""
+    )

@@ -18,7 +18,7 @@ from visunex.base.errors import first_line
 from visunex.base.files import fingerprint, sha256_file
 
 from ..errors import PipelineError, UsageError
-from .executor import Worker
+from .executor import Done, Worker
 from .spawn import module_command, start_connected
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ class RayExecutor:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
+        self.done: Done = {}
         _connect(engine.address)
 
     def start(self, module: str, *, encodes: bool = False) -> Worker:
@@ -214,6 +215,7 @@ class RayExecutor:
 def _connect(address: str | None) -> None:
     """Be connected with the cluster; without an address one is started here, of this machine alone."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # else nodes that are lost are told of on stdout
     try:
         import ray
         import ray.util.scheduling_strategies

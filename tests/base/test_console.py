@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import click
 import pytest
@@ -89,3 +90,18 @@ def test_windows_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_long_text_is_shortened_to_so_many_characters() -> None:
     assert [shortened("abcdef", longest) for longest in (7, 6, 5, 1)] == ["abcdef", "abcdef", "abcd…", "…"]
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/x", "gs://bucket/x.csv"])
+def test_an_address_where_a_path_is_meant_is_refused_by_name(place: str) -> None:
+    @click.command(cls=Command)
+    @click.option("--copy", type=click.Path(path_type=Path, exists=True))
+    @click.option("--read")
+    def command(copy: Path | None, read: str | None) -> None:
+        Path(str(read)).read_text()
+
+    refused = CliRunner().invoke(command, ["--copy", place])
+    assert refused.exit_code == 2
+    assert f"{place} is an address, and this takes a path of this machine" in refused.stderr
+    read = CliRunner().invoke(command, ["--read", place])
+    assert read.stderr.startswith(f"Error: No such file or directory: {place}\nOnly what is on this machine")

@@ -7,17 +7,21 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
+from downloads import pictures
 from s3_server import BUCKET, s3_server
 
-from visunex.aesthetic_embeddings import load
+from visunex.aesthetic_embeddings import EmbeddingError, find, load
 from visunex.base.files import write_bytes
 from visunex.base.storage import Store
 from visunex.demo import TINY_MODEL
 from visunex.demo.server import DemoServer
 from visunex.demo.world import World, metadata_bytes
-from visunex.pipeline import curate_run, encode_images, filter_metadata, run_recipe
+from visunex.pipeline import curate_run, download_images, encode_images, filter_metadata, run_recipe
 from visunex.pipeline.errors import RunBusyError
 from visunex.pipeline.rundir import RunDir, run_at, run_named
 
@@ -63,6 +67,11 @@ def made(metadata: Path, run: str | Path, top: int = 8) -> None:
 def there(address: str) -> dict[str, bytes]:
     store = Store(address)
     return {name: store.read(name) for name in store.listed()}
+
+
+def put_all(folder: Path, address: str) -> None:
+    for path in (each for each in folder.rglob("*") if each.is_file()):
+        Store(address).put(path, path.relative_to(folder).as_posix())
 
 
 def require_same(address: str, folder: Path) -> None:
@@ -111,9 +120,7 @@ def test_a_run_that_began_here_goes_on_there_and_back(
     shutil.copytree(local, begun)
     (begun / "embedding.pt").unlink()
     shutil.rmtree(begun / "vectors")
-    for path in begun.rglob("*"):
-        if path.is_file():
-            Store(address).put(path, path.relative_to(begun).as_posix())
+    put_all(begun, address)
     made(metadata, address)
     require_same(address, local)
     back = tmp_path / "back"
@@ -184,3 +191,33 @@ def test_commands_call_a_run_by_its_address(stored: str, tmp_path: Path) -> None
     assert said("encode", "--run", "s3://no-bucket/x").startswith(
         "1 Error: s3://no-bucket/x cannot be listed"
     )
+
+
+def test_a_run_there_is_a_source_and_a_baseline_as_one_here_is(
+    local: Path, tmp_path: Path, other_machine: None
+) -> None:
+    put_all(local, stored := f"s3://{BUCKET}/as-here")
+    like: dict[str, Any] = {"like": ["a tree"], "top": 3}
+    theirs = filter_metadata(stored, run=tmp_path / "theirs", **like)
+    ours = filter_metadata(local, run=tmp_path / "ours", **like)
+    chosen = [pl.read_parquet(tmp_path / name / "selected.parquet") for name in ("theirs", "ours")]
+    assert theirs.selected == ours.selected
+    assert chosen[0]["url"].to_list() == chosen[1]["url"].to_list()
+    assert {place.partition("/shards/")[0] for place in chosen[0]["location"]} == {stored}
+    assert download_images(tmp_path / "theirs", processes=1).chosen == 3
+    assert len(pictures(RunDir(tmp_path / "theirs"))) >= 3
+    shard = f"{stored}/shards/00000.tar"
+    made = {}
+    for name, baseline in (("run", stored), ("here", str(local)), ("tar", shard)):
+        how = {"model": TINY_MODEL, "workers": 0, "reduce": "contrast", "baseline": baseline}
+        encode_images(local / "shards" / "00001.tar", run=tmp_path / name, **how)
+        made[name] = (tmp_path / name / "embedding.pt").read_bytes()
+    assert made["run"] == made["here"] != made["tar"]
+
+
+def test_an_embedding_there_is_found_by_its_address(local: Path, other_machine: None) -> None:
+    put_all(local, stored := f"s3://{BUCKET}/tastes/a")
+    assert np.array_equal(find(stored).vector, load(local / "embedding.pt").vector)
+    assert find(f"{stored}/embedding.pt").name == "a"
+    with pytest.raises(EmbeddingError, match=f"no embedding at s3://{BUCKET}/no/such.pt"):
+        find(f"s3://{BUCKET}/no/such.pt")

@@ -1,5 +1,6 @@
 """Working copies: what is copied here, what is published, in which order, and who is right."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,16 @@ import pytest
 from s3_server import BUCKET, s3_server
 
 from visunex.base.errors import UsageError
-from visunex.base.storage import Store, WorkingCopy, is_stored, shown, stored_output, working_folder
+from visunex.base.storage import (
+    StorageError,
+    Store,
+    WorkingCopy,
+    is_stored,
+    shown,
+    stored_input,
+    stored_output,
+    working_folder,
+)
 from visunex.base.storage.addresses import address_of
 
 
@@ -180,3 +190,35 @@ def test_addresses_are_called_by_themselves(tmp_path: Path, monkeypatch: pytest.
     assert address_of(folder) == "s3://b/my runs/ü"
     assert shown(f"{folder}/a, {tmp_path}") == f"s3://b/my runs/ü/a, {tmp_path}"
     assert address_of(tmp_path) is None
+
+
+def test_a_copy_that_has_no_room_is_refused_with_what_it_takes(
+    machines: list[WorkingCopy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = machines
+    with one.held():
+        write(one, a="x" * 3_000_000)
+    usage = shutil.disk_usage(other.folder.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2_000_000))
+    with (
+        pytest.raises(StorageError, match=r"takes 3(.0)? MB more .*and 2(.0)? MB are free there"),
+        other.held(),
+    ):
+        pass
+    with one.held():  # which has it already
+        pass
+
+
+def test_a_file_that_is_read_comes_with_what_lies_beside_it(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("me.pt", "me.json", "me-a.pt", "other.pt", "deep/me.pt"):
+        Store(address).write(name, name.encode())
+    found = stored_input(address, "me.pt", 100)
+    assert found is not None
+    assert found.parent.name == address.rpartition("/")[2]
+    assert sorted(path.name for path in found.parent.iterdir()) == ["me-a.pt", "me.json", "me.pt"]
+    assert stored_input(address, "none.pt", 100) is None
+    with pytest.raises(StorageError, match=r"me-a.pt has 7 bytes, more than 6"):
+        stored_input(address, "me.pt", 6)

@@ -1,26 +1,19 @@
-"""Work on the nodes of a Ray cluster: what it gives, how polite it is, and what becomes of lost nodes.
+"""Work on the nodes of a Ray cluster: what it gives, how polite it is, and what becomes of lost nodes."""
 
-`ray.cluster_utils.Cluster`, by which several nodes stand on one machine, is Ray's own and may change: it is
-asked for `add_node`, `remove_node`, `address` and `shutdown`.
-"""
-
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from PIL import Image
+from ray_nodes import Nodes, PictureHost, cluster, picture_host
 
 from visunex.demo import TINY_MODEL
 from visunex.pipeline import download_images, encode_images, filter_metadata
@@ -29,107 +22,24 @@ COUNT, SHARD = 60, 10
 SAME = ("selected.parquet", "downloaded.parquet", "embedding.pt")
 
 
-class Counting(ThreadingHTTPServer):
-    """A host with pictures that counts how many are asked for at the same time."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.counting, self.open, self.most, self.asked = threading.Lock(), 0, 0, 0
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Counting
-
-    def do_GET(self) -> None:
-        with self.server.counting:
-            self.server.open, self.server.asked = self.server.open + 1, self.server.asked + 1
-            self.server.most = max(self.server.most, self.server.open)
-        time.sleep(0.1)
-        number = int(self.path.strip("/"))
-        data = io.BytesIO()
-        Image.new("RGB", (48, 48), (4 * number, 255 - 4 * number, 90)).save(data, "png")
-        with self.server.counting:
-            self.server.open -= 1
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data.getvalue())))
-        self.end_headers()
-        self.wfile.write(data.getvalue())
-
-    def log_message(self, *_: object) -> None:
-        pass
+@pytest.fixture(scope="module")
+def host() -> Iterator[PictureHost]:
+    with picture_host(latency=0.1) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[Counting]:
-    server = Counting()
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def metadata(tmp_path_factory: pytest.TempPathFactory, host: Counting) -> Path:
+def metadata(tmp_path_factory: pytest.TempPathFactory, host: PictureHost) -> Path:
     path = tmp_path_factory.mktemp("metadata") / "m.parquet"
     rows = {"URL": [f"{host.address}/{row}" for row in range(COUNT)], "TEXT": ["a flower"] * COUNT}
     pl.DataFrame({**rows, "score": [10 - row / 10 for row in range(COUNT)]}).write_parquet(path)
     return path
 
 
-PROGRAM = """import sys
-from ray.cluster_utils import Cluster
-small = {"object_store_memory": 80 << 20}
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
-nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(2)]
-print("cluster at", cluster.address, flush=True)
-for line in sys.stdin:
-    cluster.remove_node(nodes.pop(), allow_graceful=False)
-    print("removed", flush=True)
-cluster.shutdown()"""
-
-
-class Nodes:
-    """A cluster of a head and two nodes of one core, in a process of its own."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
-        )
-        self.address = self._line("cluster at ")
-
-    def _line(self, begin: str) -> str:
-        assert self._process.stdout is not None
-        while line := self._process.stdout.readline():
-            if line.startswith(begin):
-                return line.removeprefix(begin).strip()
-        raise AssertionError("the cluster ended")
-
-    def lose_one(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        self._line("removed")
-
-    def stop(self) -> None:
-        self._process.communicate("")
-
-
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    found = Nodes()
-    yield found
-    found.stop()
+    with cluster() as found:
+        yield found
 
 
 def command(nodes: Nodes, stage: str, run: Path, *more: str) -> list[str]:
@@ -169,7 +79,7 @@ def require_same(run: Path, local: Path) -> None:
 
 
 def test_a_cluster_gives_the_same_bytes_and_is_as_polite_as_one_machine(
-    nodes: Nodes, selected: Path, local: Path, host: Counting, tmp_path: Path
+    nodes: Nodes, selected: Path, local: Path, host: PictureHost, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(selected, run)
@@ -219,14 +129,40 @@ except VisunexError as error:
     assert said[2].startswith("no Ray cluster at 127.0.0.1:1")
 
 
+def test_a_worker_that_has_nothing_to_say_keeps_no_other_waiting(nodes: Nodes, tmp_path: Path) -> None:
+    program = f"""
+from pathlib import Path
+from visunex.images.validate import Limits
+from visunex.net.fetcher import FetchSettings
+from visunex.pipeline.download.messages import MakerSettings
+from visunex.pipeline.workers.on_ray import RayExecutor
+from visunex.recipes import Engine
+executor = RayExecutor(Engine(name="ray", address={nodes.address!r}, worker_cpus=0.5))
+module = "visunex.pipeline.download.worker"
+idle, busy = executor.start(module), executor.start(module)
+assert not executor.ready([idle, busy], 1.0)  # as neither was told anything yet
+assert idle.wait(1.5) == "at work still"
+columns, fetch = ("url", "caption"), FetchSettings()
+busy.send(MakerSettings(Path({str(tmp_path)!r}), columns, 10, 4, fetch, Limits()))
+found = []
+while not found:
+    found = executor.ready([idle, busy], 0.25)
+assert found == [busy], found
+print(type(busy.receive()).__name__)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert found.stdout == "Ready\n", found.stderr
+
+
 @pytest.mark.slow
 def test_a_lost_node_and_a_stopped_driver_lose_no_picture(
     selected: Path, local: Path, tmp_path: Path
 ) -> None:
-    nodes = Nodes()
-    try:
-        run = tmp_path / "run"
-        shutil.copytree(selected, run)
+    run = tmp_path / "run"
+    shutil.copytree(selected, run)
+    with cluster() as nodes:
         for stop in (signal.SIGINT, signal.SIGKILL):
             driver = subprocess.Popen(command(nodes, "download", run, *FETCHED), stderr=subprocess.DEVNULL)
             time.sleep(9)
@@ -234,12 +170,10 @@ def test_a_lost_node_and_a_stopped_driver_lose_no_picture(
             assert driver.wait(60) == (130 if stop == signal.SIGINT else -signal.SIGKILL)
         driver = subprocess.Popen(command(nodes, "download", run, *FETCHED), stderr=subprocess.DEVNULL)
         time.sleep(8)
-        nodes.lose_one()
+        nodes.lose()
         assert driver.wait(200) == 0
         done(command(nodes, "encode", run, *ENCODED))
         require_same(run, local)
-    finally:
-        nodes.stop()
 
 
 def test_without_ray_it_is_said_what_to_install(tmp_path: Path) -> None:
