@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import ctypes
+import gc
 import multiprocessing
 import os
 import resource
@@ -100,13 +102,20 @@ def plain(pipe: Any, text: str) -> tuple[Tensor, Tensor]:
 
 def work(pipe: Any, method: str) -> None:
     """A process of its own for each method: what it takes at most, and what is left of that afterwards."""
-    model, before = pipeline(), resident()
+    model, before = pipeline(), held()
     while (text := pipe.recv()) is not None:
         began = time.perf_counter()
         result = {"plain": plain, "ours": ours}[method](model, text)
         took = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-        pipe.send((took, peak, resident() - before, [each.numpy() for each in result]))
+        pipe.send((took, peak, held() - before, [each.numpy() for each in result]))
+
+
+def held() -> int:
+    """Bytes of this process in memory, once the allocator has given back what nothing holds."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return resident()
 
 
 def resident() -> int:

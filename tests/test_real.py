@@ -25,7 +25,7 @@ def test_one_report_has_it_all(tmp_path: Path) -> None:
 
 
 def test_what_fails_is_in_the_report_and_the_rest_goes_on(tmp_path: Path) -> None:
-    code, page = run(tmp_path, "--family", "sd1", "--sd1", str(tmp_path / "nowhere.safetensors"))
+    code, page = run(tmp_path, "--family", "sd1", "--model", f"sd1={tmp_path}/nowhere.safetensors")
     assert code == 1
     assert "failed: sd1: text encoders, sd1: pictures" in page
     assert "there is no such file" in page

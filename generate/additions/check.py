@@ -1,6 +1,7 @@
 """What can be said of additions before a model is loaded: whether they can be read, and be for its family."""
 
-from ..checkpoint.kinds import NAMES, Family
+from ..checkpoint.kinds import NAMES, Family, denoiser_of
+from ..errors import AdditionError
 from .files import INVERSION, IP_ADAPTER, LORA, VAE, check_file, file_of_vae, shapes_in
 from .kinds import (
     check_adapter,
@@ -20,6 +21,12 @@ def check_additions(additions: Additions, family: Family | None, model: str) -> 
 
     `family` is None where nothing is certain of the model. What torch's files hold is told as they are read.
     """
+    if family and additions and denoiser_of(family) == "transformer":
+        raise AdditionError(
+            f"{model} is of the family {NAMES[family]}, and files are added to Stable Diffusion 1, 2 and XL "
+            "alone: leave --lora, --textual-inversion, --vae and --adapter out, or load them into diffusers' "
+            "own pipeline and steer that (visunex.generate.steered, docs/api.md)"
+        )
     for lora in additions.loras:
         check_file(lora.path, LORA)
         if (shapes := shapes_in(lora.path)) is not None:

@@ -7,12 +7,14 @@ releases.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from torch import nn
 
-from ..families.parts import Parts
+from ..errors import AdditionError
+from ..families.parts import Parts, UNetParts
 
-__all__ = ["Layers", "encoder_layers", "find_layer", "layers_of"]
+__all__ = ["Layers", "encoder_layers", "find_layer", "layers_of", "unet_of"]
 
 # Part -> name of a layer -> the layer.
 Layers = Mapping[str, Mapping[str, nn.Module]]
@@ -55,13 +57,23 @@ EARLIER = {
 }
 
 
+def unet_of(parts: Parts) -> Any:
+    """The UNet of a model. Raises AdditionError for one that has none."""
+    if not isinstance(parts, UNetParts):
+        raise AdditionError(
+            "files are added to Stable Diffusion 1, 2 and XL alone: leave them out, or add them to the "
+            "pipeline of diffusers and steer that (visunex.generate.steered)"
+        )
+    return parts.unet
+
+
 def layers_of(parts: Parts) -> Layers:
     """The linear layers and convolutions of a model's UNet and text encoders by every name that they have."""
     encoders = {"text_encoder": parts.text_encoder}
     if (second := getattr(parts, "text_encoder_2", None)) is not None:
         encoders["text_encoder_2"] = second
     named = {part: encoder_layers(module) for part, module in encoders.items()}
-    unet = parts.unet
+    unet = unet_of(parts)
     n = int(unet.config.layers_per_block) + 1 if isinstance(unet.config.layers_per_block, int) else 0
     attended = {name.split(".attentions.")[0] for name, _ in unet.named_modules() if ".attentions." in name}
     return {"unet": dict(_named(unet, lambda name: _unet_names(name, n, attended))), **named}

@@ -26,7 +26,7 @@ from .files import (
 )
 from .inversion import Inversion
 from .kinds import require_family
-from .layers import layers_of
+from .layers import layers_of, unet_of
 from .lora import Change
 from .wanted import Additions, Lora
 from .words import put_rows, with_words
@@ -48,7 +48,8 @@ def added(model: AnyModel, additions: Additions) -> AnyModel:
         for name, part in vars(model).items()
         if name.startswith("text_encoder") and isinstance(part, nn.Module)
     }
-    return put(replace(model, unet=_apart(model.unet), **encoders), additions)
+    networks = {"unet": _apart(unet_of(model)), **encoders}
+    return put(replace(model, **networks), additions)
 
 
 def _apart(network: Any) -> Any:
@@ -63,6 +64,7 @@ def put(model: AnyModel, additions: Additions) -> AnyModel:
         return model
     if model.additions:
         raise AdditionError(f"{model.name} has additions already: give all of them at once")
+    unet_of(model)  # who has none is named before anything is read
     before = model.fingerprint
     changes: dict[str, Any] = {}
     files = [*_put_loras(model, additions.loras)]
@@ -118,7 +120,7 @@ def _put_adapter(model: Model, path: Path) -> AddedFile:
     check_file(path, IP_ADAPTER)
     weights = ip_adapter.read_adapter(path)
     require_family(path, "an IP-Adapter", weights.family, model.KIND, model.name)
-    ip_adapter.put_adapter(model.unet, weights, path, model.name)
+    ip_adapter.put_adapter(unet_of(model), weights, path, model.name)
     return _file("ip_adapter", path)
 
 

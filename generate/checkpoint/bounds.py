@@ -21,12 +21,14 @@ STEPS, MOST_STEPS = 1000, 100_000  # of a noise schedule
 
 @dataclass(frozen=True)
 class Bound:
-    """A number from `least` to `most`, or up to `length` of them in a list; `empty`: null does as well."""
+    """A number from `least` to `most`, or up to `length` of them in a list, and with `none` no one of them;
+    `empty`: null does as well."""
 
     least: float
     most: float
     length: int = 0
     empty: bool = False
+    none: bool = False
     whole: bool = True
 
     def fault(self, value: Any) -> str:
@@ -34,7 +36,7 @@ class Bound:
         if value is None:
             return "" if self.empty else "is null"
         if isinstance(value, list):
-            if not 1 <= len(value) <= self.length:
+            if not (0 if self.none else 1) <= len(value) <= self.length:
                 return f"is a list of {len(value):,}" + (f", not of 1 to {self.length:,}" * bool(self.length))
             return next(filter(None, map(self._fault_of_one, value)), "")
         return self._fault_of_one(value)
@@ -65,6 +67,7 @@ CHANNELS = Bound(1, 256)
 SIDE = Bound(1, 4096, length=2, empty=True)
 SHARE = Bound(0, 1, whole=False)
 GROUPS = Bound(1, 1024)
+DEPTH = Bound(1, 128)  # layers of a transformer; Stable Diffusion 3.5 Large has 38, FLUX.1 19 and 38
 
 BOUNDS: Mapping[str, Mapping[str, Bound | Choice]] = {
     "unet": {
@@ -89,6 +92,23 @@ BOUNDS: Mapping[str, Mapping[str, Bound | Choice]] = {
         "num_class_embeds": Bound(1, 8192, empty=True),
         "projection_class_embeddings_input_dim": Bound(1, 8192, empty=True),
     },
+    "transformer": {
+        "_class_name": Choice(("SD3Transformer2DModel", "FluxTransformer2DModel")),
+        "in_channels": Bound(1, 1024),
+        "out_channels": Bound(1, 1024, empty=True),
+        "patch_size": Bound(1, 16),
+        "sample_size": SIDE,
+        "num_layers": DEPTH,
+        "num_single_layers": DEPTH,
+        "attention_head_dim": Bound(1, 512),
+        "num_attention_heads": Bound(1, 128),
+        "joint_attention_dim": Bound(1, 1 << 14),
+        "caption_projection_dim": Bound(1, 1 << 14),
+        "pooled_projection_dim": Bound(1, 1 << 14),
+        "pos_embed_max_size": Bound(1, 1024, empty=True),
+        "axes_dims_rope": Bound(1, 512, length=8),
+        "dual_attention_layers": Bound(0, 128, length=128, none=True),
+    },
     "vae": {
         "_class_name": Choice(("AutoencoderKL",)),
         "in_channels": CHANNELS,
@@ -110,6 +130,17 @@ BOUNDS: Mapping[str, Mapping[str, Bound | Choice]] = {
         "num_attention_heads": Bound(1, 256),
         "max_position_embeddings": Bound(8, 4096),
     },
+    "t5": {
+        "model_type": Choice(("t5",)),
+        "vocab_size": Bound(3, 1 << 20),
+        "d_model": Bound(1, 8192),
+        "d_ff": Bound(1, 1 << 15),
+        "d_kv": Bound(1, 512),
+        "num_layers": Bound(1, 64),
+        "num_decoder_layers": Bound(0, 64),
+        "num_heads": Bound(1, 256),
+        "relative_attention_num_buckets": Bound(1, 4096),
+    },
     "scheduler": {
         "num_train_timesteps": Bound(1, MOST_STEPS),
         "beta_start": SHARE,
@@ -127,7 +158,9 @@ BOUNDS: Mapping[str, Mapping[str, Bound | Choice]] = {
 
 def check_config(part: str, config: Mapping[str, Any], place: str) -> None:
     """Raise CheckpointError, naming the `place` and the key, for values of a part's that nothing has."""
-    part = part.removesuffix("_2")  # of SDXL
+    numbered, part = part, part.rstrip("_23")
+    if part == "text_encoder" and numbered != part and config.get("model_type") == "t5":
+        part = "t5"
     for key, value in config.items():
         if fault := _fault(BOUNDS[part].get(key), value):
             raise CheckpointError(

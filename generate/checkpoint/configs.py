@@ -18,15 +18,18 @@ __all__ = ["CONFIGS", "check_folder", "is_of_v", "pipeline_of", "read_json", "sh
 
 CONFIGS = {  # of each part
     "unet": "unet/config.json",
+    "transformer": "transformer/config.json",
     "vae": "vae/config.json",
     "text_encoder": "text_encoder/config.json",
     "scheduler": "scheduler/scheduler_config.json",
 }
-SECOND = {  # of the text encoder and the tokenizer that SDXL has beside them
+FURTHER = {  # of the text encoders and tokenizers that later families have beside them
     "text_encoder_2": "text_encoder_2/config.json",
     "tokenizer_2": "tokenizer_2/tokenizer_config.json",
+    "text_encoder_3": "text_encoder_3/config.json",
+    "tokenizer_3": "tokenizer_3/tokenizer_config.json",
 }
-FILES = {**CONFIGS, "tokenizer": "tokenizer/tokenizer_config.json", **SECOND}
+FILES = {**CONFIGS, "tokenizer": "tokenizer/tokenizer_config.json", **FURTHER}
 LARGEST = 1 << 20  # bytes of a configuration
 LARGEST_BESIDE = 1 << 16  # bytes of one beside a single file
 LARGEST_WORDS = 64 << 20  # bytes of a tokenizer's file, and of an index of weights

@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import CheckpointError
-from .configs import pipeline_of, read_json, shapes_of_unet
+from .configs import CONFIGS, pipeline_of, read_json, shapes_of_unet
 from .kinds import EMBEDDING, Kind, kind_of, kind_of_class, kind_of_pipeline
 
 __all__ = ["kind_of_folder"]
 
 WHOLE = "give that file to --model"
+# The pipelines of folders that do not name theirs, by the class of their transformer.
+PIPELINES = {
+    "SD3Transformer2DModel": "StableDiffusion3Pipeline",
+    "FluxTransformer2DModel": "FluxPipeline",
+}
 
 
 def kind_of_folder(folder: Path) -> Kind | None:
@@ -38,7 +43,8 @@ def _classes(folder: Path) -> Iterator[str]:
     named = config.get("architectures")
     yield from map(str, [config.get("_class_name", ""), *(named if isinstance(named, list) else [])])
     if (folder / "transformer").is_dir():
-        yield "Transformer2DModel"
+        denoiser = str(read_json(folder / CONFIGS["transformer"]).get("_class_name", ""))
+        yield PIPELINES.get(denoiser, "Transformer2DModel")
 
 
 def _by_weights(folder: Path) -> Kind | None:

@@ -17,6 +17,7 @@ __all__ = [
     "Kind",
     "Shapes",
     "accepted",
+    "denoiser_of",
     "family_of",
     "kind_of",
     "kind_of_class",
@@ -24,11 +25,17 @@ __all__ = [
     "outline",
 ]
 
-WANTED = "only Stable Diffusion 1.x, 2.x and SDXL models are supported"
+WANTED = "only Stable Diffusion 1.x, 2.x, XL, 3.x and FLUX.1 models are supported"
 
 Shapes = Mapping[str, tuple[int, ...]]
-Family = Literal["sd1", "sd2", "sdxl"]  # what is taken as a model
-NAMES: dict[Family, str] = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
+Family = Literal["sd1", "sd2", "sdxl", "sd3", "flux"]  # what is taken as a model
+NAMES: dict[Family, str] = {
+    "sd1": "Stable Diffusion 1.x",
+    "sd2": "Stable Diffusion 2.x",
+    "sdxl": "SDXL",
+    "sd3": "Stable Diffusion 3",
+    "flux": "FLUX.1",
+}
 
 _FEW = 4  # weights that a textual inversion may have
 _VECTORS = 128  # that one may have
@@ -55,7 +62,8 @@ class Kind:
     def fits(self, names: str, shapes: Shapes) -> bool:
         """Whether it fits weights of these shapes; `names` are their names, one a line."""
         return (
-            (not self.any or any(_matches(each, names) for each in self.any))
+            bool(self.any or self.size)
+            and (not self.any or any(_matches(each, names) for each in self.any))
             and (not self.also or _matches(self.also, names))
             and not (self.lacks and _matches(self.lacks, names))
             and (self.size is None or _has_size(shapes, *self.size))
@@ -82,6 +90,11 @@ def _kind(entry: dict[str, Any], advice: dict[str, str]) -> Kind:
 def family_of(shapes: Shapes, place: str) -> Family:
     """The family of weights of these shapes. Raises CheckpointError, saying what `place` is, for others."""
     return accepted(kind_of(shapes), place)
+
+
+def denoiser_of(family: Family) -> str:
+    """The part of a family's folders that denoises: a `unet`, or a `transformer`."""
+    return "transformer" if family in ("sd3", "flux") else "unet"
 
 
 def accepted(kind: Kind | None, place: str) -> Family:

@@ -204,13 +204,14 @@ CONTROL = [
         "Of which CLIP an embedding is that does not say so, e.g. ViT-bigG-14:laion2b_s39b_b160k.",
     ),
 ]
+OWN = "Without it the model's own; of Stable Diffusion 1, 2 and XL"
 SAMPLING = [
-    option("--ddim_steps", "Steps of the sampler.", type=AT_LEAST_ONE, default=50),
+    option("--ddim_steps", f"Steps of the sampler.  {OWN} 50.", type=AT_LEAST_ONE),
     option("--plms", "Sample with PLMS.", is_flag=True),
     option(
         "--scheduler",
-        "ddim, plms, or a sampler's name in diffusers or the web UI, e.g. 'Euler a', 'DPM++ 2M Karras'.",
-        default="ddim",
+        "ddim, plms, or a sampler's name in diffusers or the web UI, e.g. 'Euler a', 'DPM++ 2M Karras'.  "
+        f"{OWN} ddim.",
     ),
     option(
         "--prediction",
@@ -218,7 +219,7 @@ SAMPLING = [
         type=click.Choice(["epsilon", "v"]),
     ),
     option("--ddim_eta", "Share of new noise in each DDIM step.", type=Finite(0), default=0.0),
-    option("--scale", "Guidance scale; 1: no guidance.", type=Finite(), default=7.5),
+    option("--scale", f"Guidance scale; 1: no guidance.  {OWN} 7.5.", type=Finite()),
     option("--H", "Height in pixels.  [default: the model's]", type=AT_LEAST_ONE, field="height"),
     option("--W", "Width in pixels.  [default: the model's]", type=AT_LEAST_ONE, field="width"),
     option("--C", "Latent channels: the model's, or it is refused.", type=int, field="channels"),

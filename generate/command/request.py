@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..additions.check import check_additions
 from ..additions.wanted import Additions
-from ..errors import GenerateError, UsageError
+from ..errors import CheckpointError, UsageError
 from ..families.names import check_device, check_name, check_text_encoder
-from ..families.outline import check_model, outline
+from ..families.outline import Outline, check_model, outline
 from ..output.files import SAMPLES, check_folder
 from ..output.png_text import ImageRecord
 from ..sampling.names import PLMS, canonical
-from ..sampling.sizes import Sized, check_steps, latent_shape
-from ..settings import Precision, Prediction, PromptSyntax, SeedOf, Settings, TextEncoder
+from ..sampling.sizes import Sized, check_family, check_steps, latent_shape
+from ..settings import Defaults, Precision, Prediction, PromptSyntax, SeedOf, Settings, TextEncoder
 from ..start import STRENGTH, Start
 from ..syntax.changes import sections_of
 from ..syntax.lines import prompts_in
@@ -24,17 +24,14 @@ from .variants import named_tastes, variants_of
 
 if TYPE_CHECKING:  # torch is not loaded before all that can be wrong without it is told
     from ..checkpoint.kinds import Family
-    from ..controls import Steering
     from ..families.model import Model
     from ..job import Job
 
 __all__ = [
     "Options",
     "additions_of",
-    "check_embedding",
-    "check_same_model",
     "check_sizes",
-    "check_start",
+    "fitting",
     "job_of",
     "recipe_defaults",
     "seeded",
@@ -87,12 +84,12 @@ class Options:
     aesthetic_space: str | None
     clip_skip: int
 
-    ddim_steps: int
+    ddim_steps: int | None
     plms: bool
-    scheduler: str
+    scheduler: str | None
     prediction: Prediction | None
     ddim_eta: float
-    scale: float
+    scale: float | None
     height: int | None
     width: int | None
     channels: int | None
@@ -145,8 +142,9 @@ def job_of(
     for faults in the options.
     """
     start = start_of(options)
-    options = _sized(options, start)
-    settings = settings_of(options)
+    found = _outline(options.model)
+    options = _sized(options, start, found)
+    settings = settings_of(options, found.defaults if found else Defaults())
     if start is not None:
         start.steps(settings.steps)
     _check_text("--negative_prompt", options.negative_prompt)
@@ -158,7 +156,7 @@ def job_of(
     rows = named_tastes(options)
     if not record:
         _check_best_of(options, rows)
-    check_method(options, _check_model(options))
+    check_method(options, _check_model(options, settings, found))
     variants = variants_of(options, rows)
     check_folder(options.outdir if options.skip_save else options.outdir / SAMPLES)
     from ..job import Job
@@ -203,10 +201,17 @@ def start_of(options: Options) -> Start | None:
     return start
 
 
-def _sized(options: Options, start: Start | None) -> Options:
+def _outline(name: str) -> Outline | None:
+    """What is known of a model before it is loaded; what is wrong with it is said later."""
+    try:
+        return outline(name)
+    except CheckpointError:
+        return None
+
+
+def _sized(options: Options, start: Start | None, found: Outline | None) -> Options:
     """The options with the size of what is drawn over, as large as the model's own pictures."""
-    found = None if start is None or options.height or options.width else outline(options.model)
-    if start is None or found is None:
+    if start is None or found is None or options.height or options.width:
         return options
     height, width = start.size_near(*found.size)
     return replace(options, height=height, width=width)
@@ -217,15 +222,33 @@ def _of_several(options: Options, record: ImageRecord | None) -> bool:
     return record is None and (options.from_image is None or options.n_samples * options.n_iter > 1)
 
 
-def settings_of(options: Options) -> Settings:
-    """How the options ask for images to be sampled. Raises UsageError for what no scheduler can do."""
+def fitting(job: "Job", options: Options, model: "Model") -> "Job":
+    """The job as the model that was loaded is sampled where the options do not say how.
+
+    Raises UsageError for what was asked for and the model has nothing for.
+    """
+    settings = replace(job.settings, **_sampled(options, model.defaults))
+    check_family(model, settings)
+    check_sizes(options, model)
+    return replace(job, settings=settings)
+
+
+def _sampled(options: Options, own: Defaults) -> dict[str, Any]:
+    """Sampler, steps and guidance: the options', else the model's own."""
+    asked = {"steps": options.ddim_steps, "guidance_scale": options.scale, "scheduler": _scheduler(options)}
+    return vars(own) | {name: value for name, value in asked.items() if value is not None}
+
+
+def settings_of(options: Options, own: Defaults) -> Settings:
+    """How the options ask for images to be sampled, where they say nothing by a model's `own`.
+
+    Raises UsageError for what no scheduler can do.
+    """
     return Settings(
         negative_prompt=options.negative_prompt,
         seed=options.seed,
-        scheduler=_scheduler(options),
-        steps=options.ddim_steps,
+        **_sampled(options, own),
         eta=options.ddim_eta,
-        guidance_scale=options.scale,
         height=options.height,
         width=options.width,
         samples=options.n_samples,
@@ -238,8 +261,10 @@ def settings_of(options: Options) -> Settings:
     )
 
 
-def _scheduler(options: Options) -> str:
-    name = PLMS if options.plms else canonical(options.scheduler)
+def _scheduler(options: Options) -> str | None:
+    if not options.plms and options.scheduler is None:
+        return None
+    name = PLMS if options.plms else canonical(str(options.scheduler))
     if options.ddim_eta and name == PLMS:
         raise UsageError("--ddim_eta must be 0 with --plms, which adds no noise of its own")
     return name
@@ -276,7 +301,7 @@ def _prompts_again(options: Options, record: ImageRecord) -> tuple[str, ...]:
     return (*record.prompts[:position], _prompt(options), *record.prompts[position + 1 :])
 
 
-def _check_model(options: Options) -> "Family | None":
+def _check_model(options: Options, settings: Settings, found: Outline | None) -> "Family | None":
     """Raise CheckpointError or UsageError for what is known to be wrong of the model before it is loaded.
 
     Its family, where that is certain already.
@@ -284,10 +309,10 @@ def _check_model(options: Options) -> "Family | None":
     family = check_model(options.model)
     check_text_encoder(options.text_encoder, family, options.model)
     check_additions(additions_of(options), family, options.model)
-    found = outline(options.model)
     if found is not None:
+        check_family(found, settings)
         check_sizes(options, found)
-        check_steps(options.ddim_steps, found.steps)
+        check_steps(settings.steps, found.steps)
     return family
 
 
@@ -310,37 +335,4 @@ def check_sizes(options: Options, model: Sized) -> None:
     ):
         if asked not in (None, own):
             raise UsageError(f"{name} is {asked}, but {options.model} has {own}; leave {name} out")
-    latent_shape(model, settings_of(options))
-
-
-def check_same_model(record: ImageRecord, model: "Model") -> None:
-    """Raise GenerateError where the model is not the one that the image was made with."""
-    before = record.model
-    if model.fingerprint != before.fingerprint:
-        raise GenerateError(
-            f"the picture was made with another model: {before.name} was {before.fingerprint}, "
-            f"and is now {model.fingerprint}; name one with --model to use it all the same"
-        )
-
-
-def check_start(record: ImageRecord, start: Start | None) -> None:
-    """Raise GenerateError where what is drawn over is not what the image was drawn over."""
-    before, now = record.start, start.record if start else None
-    for option, of in (("--init-img", "sha256"), ("--mask", "mask_sha256")):
-        if before is not None and getattr(before, of) != getattr(now, of, None):
-            name = before.path if option == "--init-img" else before.mask
-            raise GenerateError(
-                f"the picture was drawn over another one: {name} has changed since; name one with {option} "
-                "to use it all the same"
-            )
-
-
-def check_embedding(record: ImageRecord, steering: "Steering | None") -> None:
-    """Raise GenerateError where the embeddings are not those that the image was made with."""
-    before = [(taste.sha256, taste.weight) for taste in record.tastes]
-    now = [(taste.digest, weight) for taste, weight in steering.tastes] if steering else []
-    if now and now != before:
-        raise GenerateError(
-            f"the picture was made with another embedding: {record.taste.name if record.taste else None} has "
-            "changed since; name one with --aesthetic_embedding to use it all the same"
-        )
+    latent_shape(model, settings_of(options, Defaults()))

@@ -22,7 +22,7 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def precision_on(device: torch.device, wanted: Precision) -> torch.dtype:
-    """What UNet and VAE compute in: fp32, or for `autocast` on a GPU fp16, as the original's autocast."""
-    half = wanted == "autocast" and device.type in ("cuda", "mps", "xpu")
-    return torch.float16 if half else torch.float32
+def precision_on(device: torch.device, wanted: Precision, half: torch.dtype = torch.float16) -> torch.dtype:
+    """What denoiser and VAE compute in: fp32, or for `autocast` on a GPU `half`, as the original."""
+    lower = wanted == "autocast" and device.type in ("cuda", "mps", "xpu")
+    return half if lower else torch.float32

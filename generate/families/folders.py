@@ -13,7 +13,7 @@ from visunex.base.machine import is_memory_shortage
 from ..checkpoint.bounds import check_config
 from ..checkpoint.configs import shapes_of_unet
 from ..checkpoint.headers import check_weights, only_variant
-from ..checkpoint.kinds import Family, family_of
+from ..checkpoint.kinds import Family, denoiser_of, family_of
 from ..errors import CheckpointError
 from .hub import cached_folder, unreachable
 from .outline import check_model
@@ -22,15 +22,22 @@ __all__ = ["Folder", "family_of_folder", "readable"]
 
 NAMES = {  # of the parts that have weights, for a person
     "unet": "UNet",
+    "transformer": "transformer",
     "vae": "VAE",
     "text_encoder": "text encoder",
     "text_encoder_2": "second text encoder",
+    "text_encoder_3": "third text encoder",
 }
 
 
 def family_of_folder(name: str) -> Family:
-    """The family of a folder, here or on the Hub, by its UNet. Raises CheckpointError for what is of none."""
-    check_model(name)
+    """The family of a folder, here or on the Hub, by the pipeline that it names or else its UNet.
+
+    Raises CheckpointError for what is of none.
+    """
+    family = check_model(name)
+    if family and denoiser_of(family) == "transformer":
+        return family
     with readable(name):
         return family_of(shapes_of_unet(Folder(name).config("unet")), name)
 
@@ -95,7 +102,7 @@ class Folder:
             self.name,
             subfolder=part,
             torch_dtype=dtype,
-            low_cpu_mem_usage=False,
+            low_cpu_mem_usage=part == "transformer",  # which are so large that no random weights are made
             variant=self._variant_of(part),
             use_safetensors=False if self._is_pickled(part) else None,
             output_loading_info=True,
@@ -118,6 +125,32 @@ class Folder:
         )
         self._require_all(info, part)
         return encoder
+
+    def has(self, part: str) -> bool:
+        """Whether the model has such a part: by its model_index.json, where there is none by its folder."""
+        import diffusers
+
+        try:
+            index = diffusers.DiffusionPipeline.load_config(self.name)
+        except (OSError, ValueError):
+            return (Path(self.name) / part).is_dir()
+        return any(index.get(part) or ())
+
+    def language_model(self, part: str, dtype: torch.dtype) -> Any:
+        """transformers' T5 encoder in `dtype`."""
+        from transformers import T5EncoderModel
+
+        encoder, info = T5EncoderModel.from_pretrained(
+            self.name, subfolder=part, dtype=dtype, variant=self._variant_of(part), output_loading_info=True
+        )
+        self._require_all(info, part)
+        return encoder
+
+    def pieces(self, part: str) -> Any:
+        """A tokenizer of a T5, of whatever class the folder names; none of its own code is run."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.name, subfolder=part, trust_remote_code=False)
 
     def tokenizer(self, part: str = "tokenizer") -> Any:
         """transformers' CLIP tokenizer."""

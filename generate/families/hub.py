@@ -37,11 +37,14 @@ def cached_folder(name: str) -> Path | None:
     """The folder of a model of that name in the Hub's cache, with what of it is there; None without one."""
     from huggingface_hub import try_to_load_from_cache
 
-    try:
-        found = try_to_load_from_cache(name, UNET)
-    except (OSError, ValueError):  # a name that none can have, a cache that cannot be read
-        return None
-    return Path(found).parents[1] if isinstance(found, str) else None
+    for config in (UNET, CONFIGS["transformer"]):
+        try:
+            found = try_to_load_from_cache(name, config)
+        except (OSError, ValueError):  # a name that none can have, a cache that cannot be read
+            return None
+        if isinstance(found, str):
+            return Path(found).parents[1]
+    return None
 
 
 def check_hub(name: str) -> Family | None:

@@ -8,12 +8,12 @@ import torch
 from visunex.base.machine import free_memory, keep_memory
 from visunex.demo import TINY_MODEL
 
-from ..checkpoint.kinds import Family, family_of
+from ..checkpoint.kinds import Family, denoiser_of, family_of
 from ..checkpoint.reader import SUFFIXES, read_weights
 from ..errors import MemoryShortageError
 from ..settings import DEFAULT_MODEL, Precision
 from ..tokens import check_tokenizer
-from . import sd1, sd2, sdxl
+from . import flux, sd1, sd2, sd3, sdxl
 from .devices import find_device, precision_on
 from .folders import family_of_folder
 from .model import Model
@@ -22,7 +22,7 @@ from .parts import Parts
 
 __all__ = ["load"]
 
-FAMILIES: dict[Family, Any] = {"sd1": sd1, "sd2": sd2, "sdxl": sdxl}
+FAMILIES: dict[Family, Any] = {"sd1": sd1, "sd2": sd2, "sdxl": sdxl, "sd3": sd3, "flux": flux}
 KEPT = 2**31 - 1  # bytes: a step of the UNet and the steering each take up to 1 GB, over and over
 
 
@@ -37,19 +37,20 @@ def load(
     """Load a Hub name, a diffusers folder, a single `.safetensors` or `.ckpt` file, or `visunex-tiny`.
 
     `device` is a torch device or `auto`; `precision` is `full` (fp32) or `autocast` (fp16 UNet and VAE on a
-    GPU, fp32 on a CPU, as the original's autocast did). `variant` chooses among a folder's files: `fp16`.
-    Raises CheckpointError for what is not there or not readable, UsageError for a device that is not there.
+    GPU, fp32 on a CPU, as the original's autocast did; bf16 where a transformer denoises). `variant` chooses
+    among a folder's files: `fp16`. Raises CheckpointError for what is not there or not readable, UsageError
+    for a device that is not there.
     """
     target = find_device(device)
     if target.type == "cpu":
         _require_memory(name)
         keep_memory(KEPT)
-    family, parts = _parts(name, precision_on(target, precision), variant)
+    family, parts = _parts(name, target, precision, variant)
     for tokenizer, encoder in parts.readers:
         check_tokenizer(tokenizer, encoder.config.vocab_size, name)
         tokenizer.model_max_length = encoder.config.max_position_embeddings  # which some say nothing of
     model: Model = family.Model(name=name, device=target, lowvram=lowvram, **vars(parts))
-    for part in (model.unet, model.vae):  # convolutions run faster so; on two CPU threads by 17 times
+    for part in (model.denoiser, model.vae):  # convolutions run faster so; on two CPU threads by 17 times
         part.to(memory_format=torch.channels_last)
     for part in model.networks:
         part.eval().requires_grad_(False)
@@ -75,8 +76,9 @@ def _require_memory(name: str) -> None:
         )
 
 
-def _parts(name: str, dtype: torch.dtype, variant: str | None) -> tuple[Any, Parts]:
+def _parts(name: str, target: torch.device, precision: Precision, variant: str | None) -> tuple[Any, Parts]:
     """The family's room, and the parts that it loads."""
+    dtype = precision_on(target, precision)
     if name == TINY_MODEL:
         return sd1, sd1.load_tiny(dtype)
     path = Path(name)
@@ -84,5 +86,7 @@ def _parts(name: str, dtype: torch.dtype, variant: str | None) -> tuple[Any, Par
         weights = read_weights(path)
         family = FAMILIES[family_of({key: tuple(value.shape) for key, value in weights.items()}, name)]
         return family, family.load_checkpoint(weights, path, dtype)
-    family = FAMILIES[family_of_folder(name)]
-    return family, family.load_folder(name, dtype, variant)
+    kind = family_of_folder(name)
+    if denoiser_of(kind) == "transformer":  # whose values are beyond fp16's
+        dtype = precision_on(target, precision, half=torch.bfloat16)
+    return FAMILIES[kind], FAMILIES[kind].load_folder(name, dtype, variant)

@@ -15,6 +15,7 @@ from visunex.demo import TINY_MODEL
 
 from ..added import AddedFile
 from ..checkpoint.kinds import Family as Kind
+from ..settings import Defaults
 from .family import Family
 from .parts import Parts
 
@@ -26,13 +27,13 @@ Task = Literal["text", "image", "inpaint"]  # what a pipeline starts from
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Model(Parts):
-    """One model on a device; the UNet in `dtype`, text encoders in fp32. With `lowvram` only the part at work
-    is on the device.
+    """One model on a device; the denoiser in `dtype`, CLIP in fp32. With `lowvram` only the part at work is
+    on the device.
 
     A family says what it is called (`KIND`), how it is conditioned (`FAMILY`), and which of diffusers'
     pipelines draw by it (`PIPELINES`); `SAMPLE_SIZE`, latents along a side, and `SCALING`, of the latents,
     where a config does not; `AS_ORIGINAL`, whether DDIM and PLMS take the time steps of CompVis's scripts or
-    diffusers' own.
+    diffusers' own; `FLOWS`, whether it goes along a flow, which diffusers' pipelines alone sample.
     `additions` are files that were added to it, `base_fingerprint` is what it was before.
     """
 
@@ -42,6 +43,7 @@ class Model(Parts):
     SAMPLE_SIZE: ClassVar[int]
     SCALING: ClassVar[float]
     AS_ORIGINAL: ClassVar[bool]
+    FLOWS: ClassVar[bool] = False
 
     name: str
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -55,9 +57,14 @@ class Model(Parts):
         return self.FAMILY
 
     @property
+    def kind(self) -> Kind:
+        """What its family is called."""
+        return self.KIND
+
+    @property
     def dtype(self) -> torch.dtype:
-        """The precision of the UNet."""
-        return self.unet.dtype
+        """The precision of the denoiser."""
+        return self.denoiser.dtype
 
     @property
     def factor(self) -> int:
@@ -67,12 +74,27 @@ class Model(Parts):
     @property
     def channels(self) -> int:
         """Channels of a latent: 4 for Stable Diffusion."""
-        return int(self.unet.config.in_channels)
+        return int(self.denoiser.config.in_channels)
+
+    @property
+    def multiple(self) -> int:
+        """What height and width in pixels are multiples of."""
+        return self.factor
+
+    @property
+    def guided(self) -> bool:
+        """Whether it is guided by a second pass, for the negative prompt."""
+        return True
+
+    @property
+    def defaults(self) -> Defaults:
+        """How it is sampled where nobody says how."""
+        return Defaults()
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels that the model was made for."""
-        side = self.unet.config.sample_size or self.SAMPLE_SIZE
+        side = self.denoiser.config.get("sample_size") or self.SAMPLE_SIZE
         height, width = (side, side) if isinstance(side, int) else side
         return height * self.factor, width * self.factor
 
@@ -93,7 +115,7 @@ class Model(Parts):
 
     @property
     def scaling_factor(self) -> float:
-        """What the VAE's latents are multiplied by for the UNet."""
+        """What the VAE's latents are multiplied by for the denoiser."""
         return self.vae.config.scaling_factor or self.SCALING
 
     @contextmanager
@@ -120,9 +142,16 @@ class Model(Parts):
         import diffusers
 
         kind = getattr(diffusers, self.PIPELINES[task])
-        parts = {**vars(self), "scheduler": _any_scheduler(self.scheduler_config), **self.pipeline_options}
+        parts = {**vars(self), "scheduler": self.any_scheduler(), **self.pipeline_options}
         taken = inspect.signature(kind.__init__).parameters
         return kind(**{name: part for name, part in {**parts, **instead}.items() if name in taken})
+
+    def any_scheduler(self) -> Any:
+        """A scheduler that its pipelines take without a word."""
+        import diffusers
+
+        config = self.scheduler_config
+        return diffusers.DDIMScheduler.from_config(config, clip_sample=False, steps_offset=1)
 
     @property
     def pipeline_options(self) -> Mapping[str, Any]:
@@ -135,10 +164,3 @@ class Model(Parts):
         `pooled` are the text encoders' features `[n, D]`, where they have any.
         """
         return None
-
-
-def _any_scheduler(config: Mapping[str, Any]) -> Any:
-    """A scheduler that every pipeline takes without a word."""
-    import diffusers
-
-    return diffusers.DDIMScheduler.from_config(config, clip_sample=False, steps_offset=1)

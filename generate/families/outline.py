@@ -6,7 +6,7 @@ From a folder's configurations, here or in the Hub's cache, or the header of a s
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,35 @@ from visunex.demo.tiny import SD_FOLDER
 from ..checkpoint.configs import CONFIGS, check_folder, is_of_v, read_json
 from ..checkpoint.folders import kind_of_folder
 from ..checkpoint.headers import Entry, header_of, is_safetensors, weights_in
-from ..checkpoint.kinds import Family, accepted, family_of
+from ..checkpoint.kinds import Family, accepted, denoiser_of, family_of
 from ..errors import CheckpointError
+from ..settings import Defaults
 from .hub import cached_folder, check_hub
 from .names import check_name
 
-__all__ = ["SAMPLE_SIZES", "STEPS", "Outline", "check_model", "outline", "side_of"]
+__all__ = [
+    "DEFAULTS",
+    "PATCH",
+    "SAMPLE_SIZES",
+    "STEPS",
+    "Outline",
+    "check_model",
+    "defaults_of",
+    "outline",
+    "side_of",
+]
 
 # Latents along a side, where a config is silent.
-SAMPLE_SIZES: dict[Family, int] = {"sd1": 64, "sd2": 64, "sdxl": 128}
+SAMPLE_SIZES: dict[Family, int] = {"sd1": 64, "sd2": 64, "sdxl": 128, "sd3": 128, "flux": 128}
 OF_V = 96  # of the models of Stable Diffusion 2 that estimate v
-PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+PATCH = 2  # latents along a side of what a transformer takes for one place
+# How models are sampled where nobody says how; what is not here is as Stable Diffusion 1.
+DEFAULTS: dict[Family, Defaults] = {
+    "sd3": Defaults(scheduler="EulerDiscrete", steps=28, guidance_scale=7.0),
+    "flux": Defaults(scheduler="EulerDiscrete", steps=28, guidance_scale=3.5),
+}
+SCHNELL = Defaults(scheduler="EulerDiscrete", steps=4, guidance_scale=1.0)  # FLUX.1 without guidance
+PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 STEPS = 1000  # of the noise schedule, where a config does not say
 _LEVEL = re.compile(r"(?:.*\.)?encoder\.down\.(\d+)\.block\.0\.conv1\.weight")
 
@@ -35,16 +53,19 @@ _LEVEL = re.compile(r"(?:.*\.)?encoder\.down\.(\d+)\.block\.0\.conv1\.weight")
 class Outline:
     """Sizes of a model: pixels per latent, channels of a latent, height and width that it was made for.
 
-    `steps` is the length of its noise schedule; `weights` how many numbers it has, 0 where that is not known.
+    `multiple` is what sizes in pixels are multiples of, `steps` the length of its noise schedule; `weights`
+    how many numbers it has, 0 where that is not known; `defaults` how it is sampled where nobody says how.
     """
 
     name: str
-    family: Family
+    kind: Family
     factor: int
     channels: int
     size: tuple[int, int]
+    multiple: int
     steps: int = STEPS
     weights: int = 0
+    defaults: Defaults = field(default_factory=Defaults)
 
 
 def check_model(name: str) -> Family | None:
@@ -67,9 +88,10 @@ def check_model(name: str) -> Family | None:
 
 def _check_folder(path: Path) -> Family:
     family = accepted(kind_of_folder(path), str(path))
-    if not (path / CONFIGS["unet"]).is_file():
+    denoiser = CONFIGS[denoiser_of(family)]
+    if not (path / denoiser).is_file():
         raise CheckpointError(
-            f"{path} is no diffusers folder: it has no unet/config.json. Give --model a folder that has, "
+            f"{path} is no diffusers folder: it has no {denoiser}. Give --model a folder that has, "
             "a checkpoint's file, or a Hub name"
         )
     check_folder(path)
@@ -114,14 +136,24 @@ def side_of(family: Family, *, of_v: bool) -> int:
 
 
 def _of_configs(name: str, folder: Path) -> Outline | None:
-    unet, vae, scheduler = (read_json(folder / CONFIGS[part]) for part in ("unet", "vae", "scheduler"))
-    levels, channels = vae.get("block_out_channels"), unet.get("in_channels")
+    family = accepted(kind_of_folder(folder), name)
+    parts = (denoiser_of(family), "vae", "scheduler")
+    denoiser, vae, scheduler = (read_json(folder / CONFIGS[part]) for part in parts)
+    levels, channels = vae.get("block_out_channels"), denoiser.get("in_channels")
     steps = scheduler.get("num_train_timesteps", STEPS)
     if not isinstance(levels, list) or not isinstance(channels, int) or not isinstance(steps, int):
         return None
-    family = accepted(kind_of_folder(folder), name)
-    found = _outline(name, family, len(levels), channels, unet.get("sample_size"), steps)
-    return replace(found, weights=sum(weights_in(folder / part) for part in PARTS))
+    channels = channels // PATCH**2 if family == "flux" else channels
+    found = _outline(name, family, len(levels), channels, denoiser.get("sample_size"), steps)
+    weights = sum(weights_in(folder / part) for part in PARTS)
+    return replace(found, weights=weights, defaults=defaults_of(family, denoiser))
+
+
+def defaults_of(family: Family, denoiser: Mapping[str, Any]) -> Defaults:
+    """How a model is sampled where nobody says how, by the configuration of its UNet or transformer."""
+    if family == "flux" and not denoiser.get("guidance_embeds", False):
+        return SCHNELL
+    return DEFAULTS.get(family, Defaults())
 
 
 def _outline(name: str, family: Family, levels: int, channels: int, side: Any, steps: int) -> Outline:
@@ -129,9 +161,10 @@ def _outline(name: str, family: Family, levels: int, channels: int, side: Any, s
     height, width = side if isinstance(side, list) and len(side) == 2 else (side, side)
     return Outline(
         name=name,
-        family=family,
+        kind=family,
         factor=factor,
         channels=channels,
         size=(height * factor, width * factor),
+        multiple=factor * (PATCH if denoiser_of(family) == "transformer" else 1),
         steps=steps,
     )

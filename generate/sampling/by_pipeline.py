@@ -1,4 +1,4 @@
-"""Images by diffusers' own pipeline of a model: over an image, and over what a mask leaves open of it."""
+"""Images by diffusers' own pipeline of a model: along a flow, over an image, where a mask is open."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -9,16 +9,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import SamplingError
 from ..families.model import Model, Task
 from ..pipelines.conditioner import Conditioning
 from ..settings import Settings
+from .decode import as_images, check_finite
 
 if TYPE_CHECKING:
     from .denoise import OnStep
 
 __all__ = ["draw"]
 
+CAUSE = "a scale, a scheduler, fp16 (try --precision full) or the model's weights may be the cause"
 # What the pipelines call the conditioning in their callbacks, and which part of ours that is.
 _CALLED = {
     "prompt_embeds": "hidden",
@@ -47,14 +48,14 @@ def draw(
     the pipeline as it is: an image, a mask, a strength, latents. Raises SamplingError for values that are not
     finite numbers.
     """
-    pipe = model.pipeline(task, scheduler=scheduler)
+    pipe = model.pipeline(task, scheduler=scheduler, **_without_readers(model))
     pipe.set_progress_bar_config(disable=True)
     count = len(cond.hidden)
     asked = {
         **_named(cond, "", model.dtype),
         **_named(uncond, "negative_", model.dtype),
         "num_inference_steps": settings.steps,
-        "guidance_scale": 1.0 if uncond is None else settings.guidance_scale,
+        "guidance_scale": 1.0 if uncond is None and model.guided else settings.guidance_scale,
         "eta": settings.eta,
         "generator": list(generators)[:count],
         "output_type": "pt",
@@ -63,19 +64,21 @@ def draw(
     taken = inspect.signature(pipe.__call__).parameters
     turns = _turns(share, cond, otherwise or cond, on_step)
     first = cond if share[0] == 0 < share[1] else otherwise or cond
-    asked |= _named(first, "", model.dtype)
-    watched = [name for name in pipe._callback_tensor_inputs if name in _CALLED]
+    asked |= {name: part.clone() for name, part in _named(first, "", model.dtype).items()}
+    watched = [name for name in _variables(pipe) if name in _CALLED]
+    pipe._callback_tensor_inputs = watched  # which some leave out, though they hold them
     with _at_work(model):
         pixels: Tensor = pipe(
             **{name: value for name, value in asked.items() if name in taken},
             callback_on_step_end=turns,
             callback_on_step_end_tensor_inputs=watched,
         ).images
-    return _as_images(pixels)
+    check_finite(pixels, "the sampler or the VAE", CAUSE)
+    return as_images(pixels)
 
 
 def _named(cond: Conditioning | None, prefix: str, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Conditioning as the pipelines' arguments, in the precision of the UNet."""
+    """Conditioning as the pipelines' arguments, in the precision of the denoiser."""
     if cond is None:
         return {}
     found = {f"{prefix}prompt_embeds": cond.hidden.to(dtype)}
@@ -93,11 +96,22 @@ def _turns(
         wanted = cond if inside else otherwise
         for name, tensor in tensors.items() if cond is not otherwise else ():
             part = getattr(wanted, _CALLED[name])
-            # The last rows are the prompts', whether negative ones stand before them or not.
-            tensors[name] = torch.cat([tensor[: -len(part)], part.to(tensor.dtype)])
-        return tensors
+            # The last rows are the prompts', whether negative ones stand before them or not. They are put
+            # where the pipeline holds them: not every one takes back what it gives.
+            tensor[-len(part) :] = part.to(tensor.dtype)
+        return {}
 
     return turn
+
+
+def _variables(pipe: Any) -> tuple[str, ...]:
+    """The names by which a pipeline's call holds its tensors."""
+    return inspect.unwrap(type(pipe).__call__).__code__.co_varnames
+
+
+def _without_readers(model: Model) -> dict[str, None]:
+    """No text encoders: they have read the prompts, and pipelines go by their device and precision."""
+    return {name: None for name in vars(model) if name.startswith("text_encoder")}
 
 
 @contextmanager
@@ -111,7 +125,7 @@ def _at_work(model: Model) -> Iterator[None]:
     kept = {name: value.clone() for name, value in vae.state_dict().items()} if changes else {}
     dtype = vae.dtype
     with ExitStack() as stack:
-        for part in (vae, model.unet):
+        for part in (vae, model.denoiser):
             stack.enter_context(model.on_device(part))
         try:
             yield
@@ -119,14 +133,3 @@ def _at_work(model: Model) -> Iterator[None]:
             if changes:
                 vae.to(dtype)
                 vae.load_state_dict(kept)
-
-
-def _as_images(pixels: Tensor) -> tuple[Image.Image, ...]:
-    """Images of `[n, 3, h, w]` from 0 to 1. Raises SamplingError for values that are not finite."""
-    if not pixels.isfinite().all():
-        raise SamplingError(
-            "no picture was saved of this batch: values of the sampler or the VAE are not finite numbers; "
-            "a scale, a scheduler, fp16 (try --precision full) or the model's weights may be the cause"
-        )
-    values = pixels.float().permute(0, 2, 3, 1).cpu().numpy()
-    return tuple(Image.fromarray(image) for image in (values * 255).round().astype("uint8"))

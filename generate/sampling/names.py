@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ..errors import UsageError
 from ..output.infotext import SAMPLERS
 
-__all__ = ["DDIM", "OTHERS", "PLMS", "SPACED", "canonical", "kind_of", "names", "settings_of"]
+__all__ = ["DDIM", "FLOWING", "OTHERS", "PLMS", "SPACED", "canonical", "kind_of", "names", "settings_of"]
 
 DDIM, PLMS = "ddim", "plms"
 # diffusers' others that run over the model's own noise schedule (EDM's has another), without `Scheduler`.
@@ -26,6 +26,8 @@ OTHERS = (
 )
 # Those that may space the noise levels otherwise: `DPM++ 2M Karras`.
 SPACED = frozenset(OTHERS) - {"DDPM", "EulerAncestralDiscrete"}
+# Those that go along a flow.
+FLOWING = ("EulerDiscrete", "DPMSolverMultistep", "UniPCMultistep")
 _SPACINGS = {"Karras": "use_karras_sigmas", "Exponential": "use_exponential_sigmas"}
 _SDE = "DPM++ 2M SDE"  # of DPMSolverMultistep
 _VARIANTS = {_SDE: ("DPMSolverMultistep", {"algorithm_type": "sde-dpmsolver++"})}

@@ -16,19 +16,22 @@ from ..additions.ip_adapter import IMAGE, SCALE
 from ..additions.put import put
 from ..additions.wanted import Additions
 from ..controls import Climb, Steering, Towards
-from ..errors import SamplingError, UsageError
+from ..errors import UsageError
+from ..families import flow
 from ..families.loading import load
-from ..families.model import Model
+from ..families.model import Model, Task
+from ..families.outline import STEPS
 from ..pipelines.conditioner import Conditioner, Conditioning
 from ..settings import DEFAULT_MODEL, Precision, SeedOf, Settings, TextEncoder
 from ..start import Start
 from ..steering import steer
 from . import schedulers
 from .by_pipeline import draw
+from .decode import decode
 from .denoise import OnStep, denoise
 from .memory import enough_memory
 from .noise import ImageNoise, Noise, seeds_of
-from .sizes import latent_shape
+from .sizes import check_family, check_steps, latent_shape
 
 __all__ = ["Batch", "Sampler"]
 
@@ -82,6 +85,10 @@ class Sampler:
             model = put(model, additions) if additions else model
         return cls(model, text_encoder=text_encoder)
 
+    def settings(self, **given: Any) -> Settings:
+        """Settings with what is `given`, and the model's own sampler, steps and guidance where it is not."""
+        return Settings(**{**vars(self.model.defaults), **given})
+
     def sample(
         self,
         prompts: str | Sequence[str],
@@ -105,8 +112,9 @@ class Sampler:
         cosine)` before each towards the taste. Raises UsageError for settings that do not fit the model,
         EmbeddingSizeError for a taste of another size.
         """
-        settings = Settings() if settings is None else settings
+        settings = self.settings() if settings is None else settings
         _check(prompts, settings)
+        check_family(self.model, settings)
         steering = Steering.of(taste)
         shape = latent_shape(self.model, settings)
         scheduler = build_scheduler(self.model, settings)
@@ -125,12 +133,11 @@ class Sampler:
                 cond = self._conditioning(group, settings, steering, on_personalise)
                 plain = cond if _is_whole(steering) else self._conditioning(group, settings)
                 share = (0.0, 1.0) if steering is None else steering.controls.share
-                if start is not None:
-                    images = self._drawn_over(start, cond, plain, share, settings, number, on_step)
-                else:
+                if start is None:
                     latents = drawn.draw(shape) if fixed is None else fixed
-                    latents = self._denoised(latents, cond, plain, share, settings, drawn, number, on_step)
-                    images = decode(self.model, latents)
+                    images = self._drawn(latents, cond, plain, share, settings, drawn, number, on_step)
+                else:
+                    images = self._drawn_over(start, cond, plain, share, settings, number, on_step)
             yield Batch(number, group, images, cond.climbs)
 
     def _conditioning(
@@ -144,6 +151,24 @@ class Sampler:
         how = _reading(settings)
         return Conditioning.of([self.conditioner.prompt(text, steering, on_step, **how) for text in group])
 
+    def _drawn(
+        self,
+        latents: Tensor,
+        cond: Conditioning,
+        plain: Conditioning,
+        share: tuple[float, float],
+        settings: Settings,
+        noise: Noise | ImageNoise,
+        number: int,
+        on_step: OnStep,
+    ) -> tuple[Image.Image, ...]:
+        """The images of one batch, from noise of their latents' shape."""
+        if isinstance(self.model, flow.Model):
+            given = {"latents": self.model.starting(latents[: len(cond.hidden)])}
+            return self._by_pipeline("text", given, cond, plain, share, settings, number, on_step)
+        latents = self._denoised(latents, cond, plain, share, settings, noise, number, on_step)
+        return decode(self.model, latents)
+
     def _drawn_over(
         self,
         start: Start,
@@ -154,16 +179,33 @@ class Sampler:
         number: int,
         on_step: OnStep,
     ) -> tuple[Image.Image, ...]:
-        """The images of one batch over the one that they start from, each with its own seed."""
+        """The images of one batch over the one that they start from."""
         _, _, height, width = latent_shape(self.model, settings)
-        height, width = height * self.model.factor, width * self.model.factor
-        image, mask = start.fitted(height, width)
-        count, source = len(cond.hidden), self._source(settings)
-        cond, plain, uncond = _alike(cond, plain, self._uncond(settings, count))
-        given = {} if mask is None else {"mask_image": [mask] * count, "height": height, "width": width}
+        image, mask = start.fitted(height * self.model.factor, width * self.model.factor)
+        count = len(cond.hidden)
+        given = {"image": [image] * count, "strength": start.strength}
+        task: Task = "image" if mask is None else "inpaint"
+        given |= {} if mask is None else {"mask_image": [mask] * count}
+        return self._by_pipeline(task, given, cond, plain, share, settings, number, on_step)
+
+    def _by_pipeline(
+        self,
+        task: Task,
+        given: dict[str, Any],
+        cond: Conditioning,
+        plain: Conditioning,
+        share: tuple[float, float],
+        settings: Settings,
+        number: int,
+        on_step: OnStep,
+    ) -> tuple[Image.Image, ...]:
+        """The images of one batch that diffusers' own pipeline draws, each with its own seed."""
+        _, _, height, width = latent_shape(self.model, settings)
+        source = self._source(settings)
+        cond, plain, uncond = _alike(cond, plain, self._uncond(settings, len(cond.hidden)))
         return draw(
             self.model,
-            "image" if mask is None else "inpaint",
+            task,
             build_scheduler(self.model, settings),
             cond,
             uncond,
@@ -172,8 +214,8 @@ class Sampler:
             share=share,
             generators=[torch.Generator(source).manual_seed(seed) for seed in seeds_of(settings, number)],
             on_step=on_step,
-            image=[image] * count,
-            strength=start.strength,
+            height=height * self.model.factor,
+            width=width * self.model.factor,
             **given,
         )
 
@@ -191,7 +233,7 @@ class Sampler:
         """The latents of one batch, from noise of their shape; `plain` counts outside of `share`."""
         whole = plain is cond
         cond, plain, uncond = _alike(cond, plain, self._uncond(settings, len(cond.hidden)))
-        with self.model.on_device(self.model.unet) as unet:
+        with self.model.on_device(self.model.denoiser) as unet:
             return denoise(
                 unet,
                 build_scheduler(self.model, settings),
@@ -224,13 +266,17 @@ class Sampler:
         start: Start | None = None,
     ) -> int:
         """How many times `sample` will call `on_step`."""
-        steps = len(build_scheduler(self.model, settings).timesteps)
-        steps = steps if start is None else start.steps(settings.steps)
+        if start is not None:
+            steps = start.steps(settings.steps, part_of_one=self.model.FLOWS)
+        elif self.model.FLOWS:
+            steps = settings.steps
+        else:
+            steps = len(build_scheduler(self.model, settings).timesteps)
         return steps * (1 if only else sum(1 for _ in groups(prompts, settings)))
 
     def _uncond(self, settings: Settings, count: int) -> Conditioning | None:
         """Conditioning of the negative prompt for each of a batch; None where there is no guidance."""
-        if settings.guidance_scale == 1.0:
+        if settings.guidance_scale == 1.0 or not self.model.guided:
             return None
         return self.conditioner.negative(settings.negative_prompt, **_reading(settings)).repeated(count)
 
@@ -293,33 +339,9 @@ def build_scheduler(model: Model, settings: Settings) -> Any:
     if settings.eta and schedulers.canonical(settings.scheduler) == schedulers.PLMS:
         raise UsageError("--ddim_eta must be 0 with --plms: it has no noise of its own")
     config = model.scheduler_config
+    if model.FLOWS:
+        check_steps(settings.steps, int(config.get("num_train_timesteps", STEPS)))
+        return schedulers.along_flow(settings.scheduler, config)
     if settings.prediction:
         config = {**config, "prediction_type": schedulers.PREDICTIONS[settings.prediction]}
     return schedulers.build(settings.scheduler, config, settings.steps, as_original=model.AS_ORIGINAL)
-
-
-@torch.inference_mode()
-def decode(model: Model, latents: Tensor) -> tuple[Image.Image, ...]:
-    """The images of latents `[n, C, h, w]`, by the model's VAE.
-
-    Raises SamplingError for values that are not finite: they would become black or random pixels.
-    """
-    _check_finite(latents, "the sampler", "a scale, a scheduler or the weights of its UNet may be the cause")
-    with model.on_device(model.vae) as vae:
-        latents = (latents / model.scaling_factor).to(vae.dtype)
-        pixels = vae.decode(latents, return_dict=False)[0]
-    half = (
-        " in fp16, which is too small for some VAEs: try --precision full"
-        if vae.dtype == torch.float16
-        else ""
-    )
-    _check_finite(pixels, f"the VAE{half}", "its weights may be broken")
-    pixels = ((pixels.float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
-    return tuple(Image.fromarray(image) for image in (pixels * 255).round().astype("uint8"))
-
-
-def _check_finite(values: Tensor, maker: str, cause: str) -> None:
-    if not values.isfinite().all():
-        raise SamplingError(
-            f"no picture was saved of this batch: values of {maker} are not finite numbers; {cause}"
-        )

@@ -11,10 +11,19 @@ from torch import Tensor
 from visunex.base.errors import first_line
 
 from ..errors import UsageError
-from .names import DDIM, PLMS, canonical, kind_of, names, settings_of
+from .names import DDIM, FLOWING, PLMS, canonical, kind_of, names, settings_of
 from .sizes import check_steps
 
-__all__ = ["PLMS", "PREDICTIONS", "build", "canonical", "is_original", "names", "original_timesteps"]
+__all__ = [
+    "PLMS",
+    "PREDICTIONS",
+    "along_flow",
+    "build",
+    "canonical",
+    "is_original",
+    "names",
+    "original_timesteps",
+]
 
 PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction"}  # what diffusers calls them
 # What CompVis trained Stable Diffusion 1 and samples with: the last step goes to the first alpha, not to 1.
@@ -49,6 +58,45 @@ def build(name: str, config: Mapping[str, Any], steps: int, *, as_original: bool
     if as_original:
         scheduler.timesteps = torch.from_numpy(_visited(name, original_timesteps(steps, trained)))
     return scheduler
+
+
+def along_flow(name: str, config: Mapping[str, Any]) -> Any:
+    """A diffusers scheduler along the flow of `config`; the pipeline sets it to its steps.
+
+    Raises UsageError for a sampler that goes along none.
+    """
+    import diffusers
+
+    name = canonical(name)
+    if name not in FLOWING:
+        raise UsageError(f"{name} goes along no flow: give one of {', '.join(FLOWING)}")
+    if name == "EulerDiscrete":
+        return diffusers.FlowMatchEulerDiscreteScheduler.from_config(config)
+    own = {
+        "use_flow_sigmas": True,
+        "prediction_type": "flow_prediction",
+        "flow_shift": config.get("shift", 1.0),
+    }
+    scheduler = getattr(diffusers, f"{name}Scheduler").from_config(_of_diffusion(config), **own)
+    if not config.get("use_dynamic_shifting"):  # FLUX.1's pipelines give a shift all the same
+        scheduler.set_timesteps = _unshifted(scheduler.set_timesteps)
+    return scheduler
+
+
+def _unshifted(set_timesteps: Any) -> Any:
+    """The same method of a scheduler, which takes a shift and leaves it out."""
+
+    def without(steps: int, device: Any = None, mu: float | None = None) -> None:
+        del mu
+        set_timesteps(steps, device=device)
+
+    return without
+
+
+def _of_diffusion(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What of a flow's configuration the samplers of diffusion, too, have."""
+    names = ("num_train_timesteps", "use_dynamic_shifting", "time_shift_type")
+    return {name: config[name] for name in names if name in config}
 
 
 def _plms(config: Mapping[str, Any], own: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ import click
 from visunex.base.console import quiet_libraries
 from visunex.base.errors import UsageError, VisunexError
 from visunex.generate.command.options import generate_options
-from visunex.generate.command.request import Options, additions_of, check_sizes, job_of, seeded
+from visunex.generate.command.request import Options, additions_of, fitting, job_of, seeded
 from visunex.generate.output.files import SAMPLES
 from visunex.generate.taste import LR, STEPS
 
@@ -235,7 +235,7 @@ class Artist:
         from visunex.generate.job import run
 
         sampler = self._sampler(options)
-        check_sizes(options, sampler.model)
+        job = fitting(job, options, sampler.model)
         for variant in job.variants:
             sampler.conditioner.require(variant.steering)
         total = len(job.variants) * sampler.evaluations(*job.drawn, start=job.start)

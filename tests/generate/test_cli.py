@@ -420,8 +420,16 @@ def test_help_has_examples_and_loads_nothing_heavy():
         (("--model", "visunex-tiny", "--ddim_steps", "1001"), 2, "--ddim_steps is 1001: give 1 to 1000"),
         (("--model", "visunex-tiny", "--f", "9"), 2, "--f is 9"),
         (("--model", "some/one", "--aesthetic_embedding", "mine.pt"), 1, "some/one is not on this machine"),
-        (("--model", "lora.safetensors"), 1, "is a LoRA, but only Stable Diffusion 1.x, 2.x and SDXL models"),
-        (("--model", "flux"), 1, "is a Flux model, but only Stable Diffusion 1.x, 2.x and SDXL models"),
+        (
+            ("--model", "lora.safetensors"),
+            1,
+            "is a LoRA, but only Stable Diffusion 1.x, 2.x, XL, 3.x and FLUX.1 models",
+        ),
+        (
+            ("--model", "flux"),
+            1,
+            "is a FLUX.2 model, whose text encoder is no CLIP, but only Stable Diffusion 1.x",
+        ),
     ],
 )
 def test_what_is_mistyped_is_told_before_torch_is_loaded(
@@ -430,7 +438,7 @@ def test_what_is_mistyped_is_told_before_torch_is_loaded(
     shutil.copy(embedding_file, "mine.pt")
     save_file({"lora_unet_x.lora_down.weight": torch.zeros(2, 2)}, "lora.safetensors")
     Path("flux").mkdir()
-    Path("flux/model_index.json").write_text('{"_class_name": "FluxPipeline"}', encoding="utf-8")
+    Path("flux/model_index.json").write_text('{"_class_name": "Flux2Pipeline"}', encoding="utf-8")
     program = (
         "import atexit, sys; from visunex.generate.cli import main\n"
         "atexit.register(lambda: print({'torch', 'diffusers', 'transformers'} & set(sys.modules)))\n"

@@ -78,7 +78,7 @@ def sd3_pipe(
     )
 
 
-def flux_pipe(words: Callable[[], Any], width: int = 32) -> FluxPipeline:
+def flux_pipe(words: Callable[[], Any], width: int = 32, *, guidance_embeds: bool = False) -> FluxPipeline:
     torch.manual_seed(0)
     tokenizer = words()
     transformer = FluxTransformer2DModel(
@@ -91,6 +91,7 @@ def flux_pipe(words: Callable[[], Any], width: int = 32) -> FluxPipeline:
         joint_attention_dim=T5_WIDTH,
         pooled_projection_dim=width,
         axes_dims_rope=(4, 4, 8),
+        guidance_embeds=guidance_embeds,
     ).eval()
     return quiet(
         FluxPipeline(

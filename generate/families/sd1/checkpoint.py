@@ -7,7 +7,7 @@ import torch
 
 from ...checkpoint.reader import Weights
 from ...tokens import clip_tokenizer
-from ..parts import Parts
+from ..parts import UNetParts
 from ..single_file import (
     UNET,
     VAE,
@@ -33,7 +33,7 @@ HEADS = 8  # of every attention in Stable Diffusion 1's UNet: not to be seen in 
 SCALING = 0.18215  # of Stable Diffusion 1's latents
 
 
-def load_checkpoint(weights: Weights, path: Path, dtype: torch.dtype) -> Parts:
+def load_checkpoint(weights: Weights, path: Path, dtype: torch.dtype) -> UNetParts:
     """The parts in the weights of the file `path`: UNet and VAE in `dtype`, the text encoder in fp32.
 
     Raises CheckpointError for weights that are not whole.
@@ -47,7 +47,7 @@ def load_checkpoint(weights: Weights, path: Path, dtype: torch.dtype) -> Parts:
             "text_encoder": clip_text_config(weights, TEXT),
         }
         check_configs(configs, path)
-        return Parts(
+        return UNetParts(
             unet=diffusers_unet(configs["unet"], weights, dtype),
             vae=diffusers_vae(configs["vae"], weights, dtype),
             text_encoder=clip_text_model(weights, configs["text_encoder"], TEXT),

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from ...checkpoint.kinds import Family as Kind
 from .. import model
 from ..outline import SAMPLE_SIZES
+from ..parts import UNetParts
 from .checkpoint import SCALING
 from .conditioning import FAMILY
 
@@ -14,7 +15,7 @@ __all__ = ["Model"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Model(model.Model):
+class Model(model.Model, UNetParts):
     """One Stable Diffusion 1.x model on a device; UNet and VAE in `dtype`, the text encoder in fp32."""
 
     KIND: ClassVar[Kind] = "sd1"

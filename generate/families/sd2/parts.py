@@ -11,7 +11,7 @@ __all__ = ["Parts"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Parts(parts.Parts):
+class Parts(parts.UNetParts):
     """A family's parts; the text encoder has ViT-H's layers but the last, as diffusers has it.
 
     `last_layer` are the weights of that layer by transformers' names, where the model brings them.

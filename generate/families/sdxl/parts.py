@@ -9,7 +9,7 @@ __all__ = ["Parts"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Parts(parts.Parts):
+class Parts(parts.UNetParts):
     """A family's parts, and transformers' second text model, with its projection, and its tokenizer.
 
     `own_projection` is the first one's, where the model brings it. `zeros` says that the UNet was trained

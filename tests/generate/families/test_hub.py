@@ -27,15 +27,15 @@ def publish(web: StandIn, name: str, *files: str, **said: Any) -> None:
     web.pages[f"/api/models/{name}"] = Page(json.dumps(about).encode())
 
 
-SUPPORTED = "but only Stable Diffusion 1.x, 2.x and SDXL models are supported"
+SUPPORTED = "but only Stable Diffusion 1.x, 2.x, XL, 3.x and FLUX.1 models are supported"
 UNET = "unet/config.json"
 
 
 @pytest.mark.parametrize(
     ("files", "said", "what"),
     [
-        (["transformer/config.json"], {"tags": ("diffusers:FluxPipeline",)}, "a Flux model"),
-        ([], {"config": {"diffusers": {"_class_name": "StableDiffusion3Pipeline"}}}, "Stable Diffusion 3"),
+        (["transformer/config.json"], {"tags": ("diffusers:FluxFillPipeline",)}, "a Flux model"),
+        ([], {"config": {"diffusers": {"_class_name": "Flux2KleinPipeline"}}}, "FLUX.2"),
         ([UNET], {"tags": ("diffusers:StableDiffusionXLInpaintPipeline",)}, "an SDXL inpainting model"),
         (
             ["transformer/config.json"],
@@ -72,6 +72,8 @@ def test_another_family_is_named_before_anything_is_fetched(
         ([UNET], {"tags": ("diffusers:SomebodysOwnPipeline",), "config": None}, None),
         ([], {"tags": None, "config": []}, None),
         ([UNET], {"tags": ("diffusers:StableDiffusionXLPipeline",)}, "sdxl"),
+        (["transformer/config.json"], {"tags": ("diffusers:FluxPipeline",)}, "flux"),
+        ([], {"config": {"diffusers": {"_class_name": "StableDiffusion3Pipeline"}}}, "sd3"),
         ([UNET], {"config": {"diffusers": {"_class_name": "StableDiffusionXLControlNetPipeline"}}}, "sdxl"),
     ],
 )

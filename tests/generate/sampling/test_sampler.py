@@ -11,10 +11,11 @@ from torch import Tensor
 
 from visunex.generate import Sampler, Settings, Taste
 from visunex.generate.errors import EmbeddingSizeError, MemoryShortageError, SamplingError, UsageError
+from visunex.generate.sampling.decode import decode
 from visunex.generate.sampling.denoise import denoise
 from visunex.generate.sampling.names import OTHERS, SPACED
 from visunex.generate.sampling.noise import Noise, seeds_of
-from visunex.generate.sampling.sampler import build_scheduler, decode, groups
+from visunex.generate.sampling.sampler import build_scheduler, groups
 from visunex.generate.sampling.schedulers import build, canonical, names, original_timesteps
 
 # diffusers' schedulers under numpy 2

@@ -184,7 +184,7 @@ def test_what_a_file_says_of_its_estimate_and_size(
     path = saved(weights | {name: torch.ones(1) for name in marker}, tmp_path)
     told, found = outline(path), load(path, device="cpu")
     assert told is not None
-    assert (told.family, told.size, found.size) == ("sd2", (side, side), (side, side))
+    assert (told.kind, told.size, found.size) == ("sd2", (side, side), (side, side))
     said = found.scheduler_config.get("prediction_type")
     assert said == ("v_prediction" if marker else None)
     assert ("give --prediction v" in caplog.text) == (not marker)

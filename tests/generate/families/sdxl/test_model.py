@@ -217,7 +217,7 @@ def test_what_is_said_before_loading(tmp_path: Path, xl_folder: Path, weights: W
     for name, size in ((str(xl_folder), (64, 64)), (file, (1024, 1024))):
         found = outline(name)
         assert found is not None
-        assert check_model(name) == found.family == "sdxl"
+        assert check_model(name) == found.kind == "sdxl"
         assert (found.size, found.factor, found.channels) == (size, 8, 4)
 
 
