@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks._plots import plot
 
@@ -29,12 +30,15 @@ SYLLABLES = "ba,co,du,fe,gi,ho,ja,ka,lu,mi,no,pa,qui,ro,sa,te,un,vi,wo,xe,ya,zu,
 # --- the data ----------------------------------------------------------------------------------------------
 
 
-def write_metadata(path: Path, rows: int) -> None:
-    """Rows in the schema of improved_aesthetics_6.5plus; about 6 % of the captions hold a keyword."""
+def write_metadata(path: Path, rows: int, first: int = 0) -> None:
+    """Rows in the schema of improved_aesthetics_6.5plus; about 6 % of the captions hold a keyword.
+
+    They are drawn with the seed `first` and those after it, one for each PART.
+    """
     import pyarrow.parquet as pq
 
     writer = None
-    for seed, start in enumerate(range(0, rows, PART)):
+    for seed, start in enumerate(range(0, rows, PART), first):
         table = part(min(PART, rows - start), seed).to_arrow()
         writer = writer or pq.ParquetWriter(path, table.schema, compression="snappy")
         writer.write_table(table)
@@ -85,7 +89,7 @@ def phrases(rng, count: int = 20_000):  # type: ignore[no-untyped-def]
 # --- the tools ---------------------------------------------------------------------------------------------
 
 
-def visunex(path: Path) -> int:
+def visunex(path: "str | Path") -> int:
     """`filter_rows`: counts of what each condition dropped, duplicates, and the files of a run included."""
     from visunex.pipeline.filter.stage import filter_rows
     from visunex.pipeline.rundir import RunDir
@@ -146,7 +150,7 @@ def datasets(path: Path) -> int:
         return len(best.to_pandas())
 
 
-TOOLS: dict[str, Callable[[Path], int]] = {
+TOOLS: dict[str, Callable[[Any], int]] = {
     "visunex": visunex,
     "polars": polars,
     "pyarrow": pyarrow,
@@ -161,7 +165,7 @@ TARGETS = {"pandas": 20, "datasets": 50}  # times faster than these
 # --- measuring ---------------------------------------------------------------------------------------------
 
 
-def work(tool: str, path: Path) -> None:
+def work(tool: str, path: "str | Path") -> None:
     """In a process of its own: run a tool and print its seconds, without imports, and its peak memory."""
     importlib.import_module(IMPORTS.get(tool, tool))
     start, cpu = time.perf_counter(), time.process_time()
@@ -171,7 +175,7 @@ def work(tool: str, path: Path) -> None:
     print(json.dumps({"rows": rows, "seconds": seconds, "cpu": used, "peak_mb": peak}))
 
 
-def measured(tool: str, path: Path) -> dict[str, float]:
+def measured(tool: str, path: "str | Path") -> dict[str, float]:
     program = [sys.executable, "-m", "benchmarks.filter", "--worker", tool, str(path)]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -247,7 +251,8 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--worker", nargs=2, metavar=("TOOL", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.worker:
-        work(options.worker[0], Path(options.worker[1]))
+        tool, place = options.worker
+        work(tool, place if "://" in place else Path(place))
         return
     left_out = {*options.without.split(","), *(tool for tool in TOOLS if not _installed(tool))}
     tools = [tool for tool in TOOLS if tool not in left_out]

@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 OnProgress = Callable[[ShardProgress], None]
 
 MOST_ATTEMPTS = 3  # times that a shard is begun before the stage gives up
+MOST_BEGUN = 12  # times also where its nodes were lost
 _TICK = 0.25  # seconds
 _STARTUP = 300.0  # seconds that a worker may take to load img2dataset on a slow disk
 
@@ -111,11 +112,11 @@ class _Batch:
     def __init__(self, jobs: Iterable[ShardJob], on_progress: OnProgress) -> None:
         self.waiting, self.on_progress = deque(jobs), on_progress
         self.gave_up = False  # as nothing answers any more
-        self._failures = Counter[int]()
+        self._failures, self._begun = Counter[int](), Counter[int]()
 
     def has_failed(self, shard: int) -> bool:
         """Whether a shard was begun before, in vain."""
-        return shard in self._failures
+        return self._failures[shard] > 0
 
     def hear(self, progress: ShardProgress) -> None:
         """Pass on how far a shard is. Once a worker gives up, no further shard is begun."""
@@ -128,16 +129,17 @@ class _Batch:
         """Forget the jobs of shards behind this one."""
         self.waiting = deque(job for job in self.waiting if job.shard <= shard)
 
-    def try_again(self, job: ShardJob, reason: str) -> None:
-        """Queue a shard that failed. Raises DownloadError when it has failed too often."""
+    def try_again(self, job: ShardJob, reason: str, *, is_at_fault: bool = True) -> None:
+        """Queue a shard that is not finished. Raises DownloadError where it was begun too often."""
         _log.debug("shard %d is begun again: %s", job.shard, reason)
-        self._failures[job.shard] += 1
-        attempts = self._failures[job.shard]
+        self._begun[job.shard] += 1
+        self._failures[job.shard] += is_at_fault
+        attempts, begun = self._failures[job.shard], self._begun[job.shard]
         # Who made it before may not know yet that it is given up: its node may only be cut off.
-        job = replace(job, folder=job.folder.with_name(f"{shard_name(job.shard)}-{attempts}"))
-        if attempts >= MOST_ATTEMPTS:
+        job = replace(job, folder=job.folder.with_name(f"{shard_name(job.shard)}-{begun}"))
+        if attempts >= MOST_ATTEMPTS or begun >= MOST_BEGUN:
             raise DownloadError(
-                f"shard {job.shard} could not be made in {attempts} tries "
+                f"shard {job.shard} could not be made in {begun} tries "
                 f"({reason.strip().splitlines()[-1]}); what is done is kept"
             )
         self.waiting.append(job)
@@ -300,8 +302,10 @@ class WorkerPool:
         """End a worker and queue its shards again.
 
         Open rows are given up where they are to blame: in shards that `stalled`, and in one that was begun
-        before, with which the worker was alone. A shard that another's stall has interrupted has not failed.
+        before, with which the worker was alone. A shard that another's stall, or the loss of a node, has
+        interrupted has not failed.
         """
+        is_lost = not stalled and worker.process.node_is_lost
         self._workers.remove(worker)
         worker.kill()
         self.done[worker.where]["lost"] += 1
@@ -309,6 +313,8 @@ class WorkerPool:
             to_blame = shard in stalled or batch.has_failed(shard)
             if stalled and shard not in stalled:
                 batch.waiting.append(task.job)
+            elif is_lost:
+                batch.try_again(task.job, "its node was lost", is_at_fault=False)
             else:
                 rows = task.open_rows if to_blame else ()
                 batch.try_again(_without(task.job, rows, f"stalled: {reason}"), reason)

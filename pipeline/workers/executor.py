@@ -34,6 +34,10 @@ class Worker(Protocol):
     def may_not_start(self) -> bool:
         """Whether it may wait for long for a place to run: until it runs nothing is to depend on it."""
 
+    @property
+    def node_is_lost(self) -> bool:
+        """Whether it ended with the machine that it was on, which is no fault of its work."""
+
     def send(self, message: object) -> None:
         """Send it a message. Raises OSError where that is known to be gone."""
 
@@ -76,7 +80,7 @@ class Executor(Protocol):
 class LocalWorker:
     """A process on this machine."""
 
-    where, may_not_start = "", False
+    where, may_not_start, node_is_lost = "", False, False
 
     def __init__(self, process: "subprocess.Popen[bytes]", connection: "Connection[Any, Any]") -> None:
         self.process, self.connection = process, connection

@@ -30,9 +30,11 @@ _PORT = 6379  # of a cluster's head, by Ray's own habit
 _LOOK = 1.0  # seconds for which an actor waits for something to pass on
 _HEAD_ANSWERS = 10.0  # seconds
 _STARTS = 120.0  # seconds in which an actor that encodes must have found a place
+_MISSED = 10.0  # seconds for a node to be found gone whose actor does not answer
 _DIES = 5.0  # seconds for a process to be ended on its node
 _NODE_ANSWERS = 120.0  # seconds in which each node must say what it is
 _SEEN = ".visunex"
+_SHOWN = 6  # characters of a node's id by which it is told from others of its name
 
 
 class _Relay:
@@ -86,6 +88,25 @@ class RayWorker:
         with contextlib.suppress(ray.exceptions.RayError):
             return str(ray.get(self._where, timeout=_LOOK))
         return "a node that is gone"
+
+    @property
+    def node_is_lost(self) -> bool:
+        """Whether it ended with its node, which is waited for: processes end before their node is missed."""
+        import ray
+
+        with contextlib.suppress(Exception):  # the cluster may be gone with it
+            if not self._end or not (where := self.where).endswith(")"):
+                return False
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(self._actor.where.remote(), timeout=_LOOK)
+                return False
+            until = time.monotonic() + _MISSED
+            while is_there := any(where.endswith(f"({node['NodeID'][:_SHOWN]})") for node in _nodes()):
+                if time.monotonic() > until:
+                    break
+                time.sleep(_LOOK)
+            return not is_there
+        return False
 
     @property
     def has_said(self) -> bool:
@@ -301,4 +322,4 @@ def _code() -> str:
 def _node_name() -> str:
     import ray
 
-    return f"{socket.gethostname()} ({ray.get_runtime_context().get_node_id()[:6]})"
+    return f"{socket.gethostname()} ({ray.get_runtime_context().get_node_id()[:_SHOWN]})"

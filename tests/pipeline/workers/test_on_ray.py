@@ -176,6 +176,31 @@ def test_a_lost_node_and_a_stopped_driver_lose_no_picture(
         require_same(run, local)
 
 
+@pytest.mark.slow
+def test_a_shard_whose_nodes_are_lost_time_and_again_is_not_at_fault(
+    selected: Path, host: PictureHost, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(selected, run)
+    one_shard = ("--allow-private", "--host-connections", "3", "--shard-size", "100", "--json")
+    with cluster() as nodes, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(host, "latency", 1.0)
+        how: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        driver = subprocess.Popen(command(nodes, "download", run, *one_shard), **how)
+        for _ in range(3):
+            before = host.asked
+            while host.asked < before + 3 and driver.poll() is None:
+                time.sleep(0.05)
+            for _ in range(2):
+                nodes.lose()
+                nodes.add()
+        patch.undo()
+        out, said = driver.communicate(timeout=200)
+    assert driver.returncode == 0, said
+    assert json.loads(out)["chosen"] == COUNT
+    assert sum(each.get("lost", 0) for each in json.loads(out)["nodes"].values()) >= 3
+
+
 def test_without_ray_it_is_said_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "ray.py").write_text("raise ImportError('none here')")
     program = """
