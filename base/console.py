@@ -56,8 +56,8 @@ class Output(click.Path):
     Commands get it as a Path in either case.
     """
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, dir_okay=dir_okay)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path; of an address, where what goes there is made until the command is over."""
