@@ -32,7 +32,9 @@ WHAT = [
         "vector itself as safetensors, diffusers or comfyui (for an IP-Adapter) or webui (for its extension "
         "of aesthetic gradients).",
     ),
-    click.option("--out", required=True, type=Output(dir_okay=False), help="The file to make, here or in a bucket."),
+    click.option(
+        "--out", required=True, type=Output(dir_okay=False), help="The file to make, here or in a bucket."
+    ),
     click.option("--overwrite", is_flag=True, help="Replace a file that is there already."),
 ]
 LEARNING = [
