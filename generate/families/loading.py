@@ -78,15 +78,18 @@ def _require_memory(name: str) -> None:
 
 def _parts(name: str, target: torch.device, precision: Precision, variant: str | None) -> tuple[Any, Parts]:
     """The family's room, and the parts that it loads."""
-    dtype = precision_on(target, precision)
     if name == TINY_MODEL:
-        return sd1, sd1.load_tiny(dtype)
+        return sd1, sd1.load_tiny(precision_on(target, precision))
     path = Path(name)
     if path.is_file() or (path.suffix.lower() in SUFFIXES and not path.is_dir()):
         weights = read_weights(path)
-        family = FAMILIES[family_of({key: tuple(value.shape) for key, value in weights.items()}, name)]
-        return family, family.load_checkpoint(weights, path, dtype)
+        kind = family_of({key: tuple(value.shape) for key, value in weights.items()}, name)
+        return FAMILIES[kind], FAMILIES[kind].load_checkpoint(weights, path, _dtype(kind, target, precision))
     kind = family_of_folder(name)
-    if denoiser_of(kind) == "transformer":  # whose values are beyond fp16's
-        dtype = precision_on(target, precision, half=torch.bfloat16)
-    return FAMILIES[kind], FAMILIES[kind].load_folder(name, dtype, variant)
+    return FAMILIES[kind], FAMILIES[kind].load_folder(name, _dtype(kind, target, precision), variant)
+
+
+def _dtype(kind: Family, target: torch.device, precision: Precision) -> torch.dtype:
+    """What a family's denoiser computes in; a transformer's values are beyond fp16's."""
+    transforms = denoiser_of(kind) == "transformer"
+    return precision_on(target, precision, torch.bfloat16 if transforms else torch.float16)

@@ -45,6 +45,8 @@ DEFAULTS: dict[Family, Defaults] = {
 }
 SCHNELL = Defaults(scheduler="EulerDiscrete", steps=4, guidance_scale=1.0)  # FLUX.1 without guidance
 PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
+FIRST = ("input_blocks.0.0.weight", "x_embedder.proj.weight")  # ends of what takes the latents
+LEFT_OUT = r"model_ema\.|^text_encoders\.t5xxl\."  # of a file
 STEPS = 1000  # of the noise schedule, where a config does not say
 _LEVEL = re.compile(r"(?:.*\.)?encoder\.down\.(\d+)\.block\.0\.conv1\.weight")
 
@@ -120,14 +122,15 @@ def _shapes(header: Mapping[str, Entry]) -> dict[str, tuple[int, ...]]:
 
 def _of_header(name: str, header: Mapping[str, Entry]) -> Outline | None:
     levels = {match[1] for each in header if (match := _LEVEL.fullmatch(each))}
-    first = next((each for key, each in header.items() if key.endswith("input_blocks.0.0.weight")), None)
+    first = next((each for key, each in header.items() if key.endswith(FIRST)), None)
     if not levels or first is None or len(first.shape) < 2:
         return None
     family = family_of(_shapes(header), name)
     side = side_of(family, of_v=is_of_v(header, Path(name)))
     found = _outline(name, family, len(levels), first.shape[1], side, STEPS)
-    own = (entry for key, entry in header.items() if "model_ema." not in key)
-    return replace(found, weights=sum(math.prod(entry.shape) for entry in own))
+    own = (entry for key, entry in header.items() if not re.search(LEFT_OUT, key))
+    weights = sum(math.prod(entry.shape) for entry in own)
+    return replace(found, weights=weights, defaults=defaults_of(family, {}))
 
 
 def side_of(family: Family, *, of_v: bool) -> int:

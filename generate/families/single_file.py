@@ -27,6 +27,7 @@ __all__ = [
     "check_parts",
     "clip_text_config",
     "clip_text_model",
+    "diffusers_transformer",
     "diffusers_unet",
     "diffusers_vae",
     "heads_of",
@@ -192,7 +193,9 @@ def vae_config(weights: Weights) -> dict[str, Any]:
         "layers_per_block": len(numbers_in(weights, VAE + r"encoder\.down\.0\.block\.(\d+)\.conv1\.weight")),
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "latent_channels": weights[VAE + "post_quant_conv.weight"].shape[1],
+        "latent_channels": weights[VAE + "decoder.conv_in.weight"].shape[1],
+        "use_quant_conv": f"{VAE}quant_conv.weight" in weights,
+        "use_post_quant_conv": f"{VAE}post_quant_conv.weight" in weights,
     }
 
 
@@ -239,6 +242,17 @@ def diffusers_unet(config: Mapping[str, Any], weights: Weights, dtype: torch.dty
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
     return _network(UNet2DConditionModel, config, convert_ldm_unet_checkpoint, (weights, UNET), dtype)
+
+
+def diffusers_transformer(config: Mapping[str, Any], weights: Weights, dtype: torch.dtype) -> Any:
+    """diffusers' transformer of Stable Diffusion 3, with every one of its weights from `weights`.
+
+    Raises ValueError for those missing.
+    """
+    from diffusers import SD3Transformer2DModel
+    from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers as convert
+
+    return _network(SD3Transformer2DModel, config, convert, (weights, UNET), dtype)
 
 
 def diffusers_vae(config: Mapping[str, Any], weights: Weights, dtype: torch.dtype) -> Any:

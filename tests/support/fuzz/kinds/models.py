@@ -108,6 +108,15 @@ def _checkpoints(_: Path) -> Iterable[Seed]:
     for value in (weights, {"state_dict": {**weights, "step": 3, "n": np.float32(1)}}):
         yield from _pickled(value, "x.ckpt")
     yield from _safetensors(weights, "x.safetensors")
+    flow = {
+        "model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": torch.zeros(12, 4),
+        "model.diffusion_model.x_embedder.proj.weight": torch.zeros(4, 16, 2, 2),
+        "model.diffusion_model.context_embedder.weight": torch.zeros(4, 8),
+        "text_encoders.clip_l.transformer.text_model.embeddings.token_embedding.weight": torch.zeros(50, 8),
+        "text_encoders.clip_g.transformer.text_model.embeddings.token_embedding.weight": torch.zeros(50, 8),
+        "first_stage_model.decoder.conv_in.weight": torch.zeros(4, 16, 3, 3),
+    }
+    yield from _safetensors(flow, "x.safetensors")
 
 
 @loader("checkpoint", _checkpoints)
@@ -144,6 +153,30 @@ def _load_sd(path: Path) -> None:
 
     root = next(each for each in path.parents if each.name == "sd")
     load(str(root), device="cpu").tokenizer("a castle", padding="max_length", max_length=77, truncation=True)
+
+
+def _flow_folder(folder: Path) -> Iterable[Seed]:
+    from small_pipelines import VOCABULARY, WORDS
+    from transformer_pipelines import sd3_pipe
+    from transformers import CLIPTokenizer
+
+    from visunex.demo.tokens import write_tokenizer
+
+    write_tokenizer(folder / "words", [WORDS], VOCABULARY - 10)
+    pipe = sd3_pipe(lambda: CLIPTokenizer.from_pretrained(folder / "words", model_max_length=77))
+    pipe.save_pretrained(folder / "own")
+    return _copied(folder / "own", folder / "flow")
+
+
+@loader("flow folder", _flow_folder, share=0.02)
+def _load_flow(path: Path) -> None:
+    from visunex.generate.families.loading import load
+    from visunex.generate.families.outline import outline
+
+    root = next(each for each in path.parents if each.name == "flow")
+    outline(str(root))
+    model: Any = load(str(root), device="cpu")
+    model.tokenizer_3(["a castle"], padding="max_length", max_length=77, truncation=True)
 
 
 def _clip_folder(folder: Path) -> Iterable[Seed]:
