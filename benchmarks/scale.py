@@ -1,6 +1,6 @@
 """Scale: filter of very many rows, here and through ranges; Ray clusters of one node and of two.
 
-python -m benchmarks.scale                                     # 64 files of a million rows; 6000 links
+python -m benchmarks.scale                                     # 64 files of a million rows; 8000 links
 python -m benchmarks.scale --files 2 --rows 100000 --ranged 100000 --links 300 --pictures 300
 """
 
@@ -264,8 +264,8 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--files", type=int, default=64)
     parser.add_argument("--rows", type=int, default=1_000_000, help="in each file")
     parser.add_argument("--ranged", type=int, default=4_000_000, help="rows that are read through ranges")
-    parser.add_argument("--links", type=int, default=6000)
-    parser.add_argument("--pictures", type=int, default=6000)
+    parser.add_argument("--links", type=int, default=8000)
+    parser.add_argument("--pictures", type=int, default=8000)
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

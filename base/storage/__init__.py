@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .lease import Lease as Lease
     from .lease import LeaseError as LeaseError
     from .outputs import stored_output as stored_output
+    from .sending import Sender as Sender
     from .store import PATIENCE as PATIENCE
     from .store import StorageError as StorageError
     from .store import Store as Store
@@ -28,6 +29,7 @@ _HOMES = {
     "PATIENCE": "store",
     "Lease": "lease",
     "LeaseError": "lease",
+    "Sender": "sending",
     "StorageError": "store",
     "Store": "store",
     "WorkingCopy": "copies",

@@ -24,6 +24,7 @@ from ..progress import Progress
 from ..text import printable, size_shown
 from .addresses import ABOUT, address_of
 from .lease import Lease, LeaseError
+from .sending import SENT, forget_sent, sent
 from .store import StorageError, Store
 
 __all__ = ["Order", "WorkingCopy", "working_copy"]
@@ -41,7 +42,8 @@ class WorkingCopy:
     """The working copy in `folder` of what is at an `address`."""
 
     def __init__(self, folder: Path, address: str, order: Order) -> None:
-        self.folder, self.address, self._order = folder, address, order
+        self.folder, self.address = folder, address
+        self._order: Order = lambda name: None if name.startswith(f"{SENT}/") else order(name)
         self._about_file = folder.parent / ABOUT
         self._store = Store(address)
         self._lock = FileLock(folder.parent / "lock")
@@ -71,6 +73,7 @@ class WorkingCopy:
             on_loss = _thread.interrupt_main if is_main else lambda: None
             lease = Lease(self._store, LEASE, about["id"], on_loss=on_loss)
             with lease.held():
+                forget_sent(self.folder)
                 listed = self._store.listed()
                 about = {**about, "files": _still_there(about["files"], listed)}
                 if not latest:
@@ -210,7 +213,12 @@ class _Publisher:
         """Publish all that is done. Raises StorageError, LeaseError."""
         try:
             self._bring_up(store)
-            states = {name: state for name, (_, state) in store.listed().items()}
+            states = _states(store)
+            if lost := self._files.keys() - states.keys():  # removed there while its maker sent it
+                for name in lost:
+                    del self._files[name]
+                self._bring_up(store)
+                states = _states(store)
         except StorageError as error:
             raise StorageError(f"{error}. What is done is kept here; the same command publishes it") from None
         self._files = {name: [*own[:2], states.get(name)] for name, own in self._files.items()}
@@ -218,6 +226,7 @@ class _Publisher:
 
     def _bring_up(self, store: Store) -> None:
         now = self._copy.states()
+        self._count_sent(now)
         changed = [name for name, state in now.items() if self._files.get(name, [])[:2] != [*state]]
         gone = [name for name in self._files if name not in now]
         if not (changed or gone):
@@ -231,6 +240,15 @@ class _Publisher:
         with Progress(f"copy to {self._copy.address}", len(changed), "files") as progress:
             for names in self._copy.in_order(changed):
                 self._put_all(store, names, progress)
+
+    def _count_sent(self, now: Mapping[str, tuple[int, int]]) -> None:
+        """Have what its makers sent count as published, once it is in its place here."""
+        for note, name, state in list(sent(self._copy.folder)):
+            if now.get(name) == state:
+                self._files[name] = [*state, None]
+                self._there.add(name)
+            if name in now:
+                note.unlink(missing_ok=True)
 
     def _put_all(self, store: Store, names: list[str], progress: Progress) -> None:
         """Put some files, which are noted before, so that none is there that nobody knows of."""
@@ -259,6 +277,10 @@ def working_copy(folder: Path, order: Order) -> WorkingCopy | None:
     """The working copy in a folder; None where it is none."""
     address = address_of(folder)
     return None if address is None else WorkingCopy(folder, address, order)
+
+
+def _states(store: Store) -> dict[str, str]:
+    return {name: state for name, (_, state) in store.listed().items()}
 
 
 def _is_same(before: list[Any] | None, here: tuple[int, int] | None, there: str) -> bool:

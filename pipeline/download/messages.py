@@ -34,7 +34,8 @@ ROWS_FILE = "rows.arrow"  # with a shard's rows, in its folder
 class MakerSettings:
     """What holds for all shards of a download. `columns` of the rows include `url` and `caption`.
 
-    `spool` is the file with images that do not come from the web.
+    `spool` is the file with images that do not come from the web. Who `sends` finished shards of a run in an
+    object store puts them there.
     """
 
     output: Path
@@ -47,6 +48,7 @@ class MakerSettings:
     perceptual_hash: bool = False
     spool: Path | None = None
     patience: float = 300.0  # seconds to wait through an outage
+    sends: bool = False
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class Plan:
             perceptual_hash=settings.dedupe_images == "near",
             spool=spool,
             patience=settings.patience,
+            sends=self.executor is not LOCAL,
         )
 
 

@@ -32,6 +32,8 @@ from .messages import ROWS_FILE, MakerSettings, ShardJob, ShardProgress, Written
 from .shard_writer import OrderedWriter
 
 if TYPE_CHECKING:
+    from visunex.base.storage import Sender
+
     from ..inside.spool import Held
 
 __all__ = ["AbandonedError", "LostRowsError", "ProgressCounter", "RowFetcher", "ShardMaker"]
@@ -91,6 +93,7 @@ class ShardMaker:
 
     def __init__(self, settings: MakerSettings) -> None:
         self.settings, self.images = settings, _Images(settings)
+        self._sender = _sender(settings.output.parent) if settings.sends else None
         self._wanted = defaultdict[int, _Wanted](_Wanted)
 
     def leave_from(self, shard: int, row: int) -> None:
@@ -114,7 +117,7 @@ class ShardMaker:
         _refuse_lost_rows(job, rows, settings.shard_size)
         if wanted.rows == 0:
             raise AbandonedError
-        _publish(job, settings.output)
+        _publish(job, settings.output, self._sender)
         return self.progress(counter)
 
     def progress(self, counter: "ProgressCounter") -> ShardProgress:
@@ -312,6 +315,12 @@ def _urls(path: Path) -> list[str]:
     return urls
 
 
+def _sender(run: Path) -> "Sender":
+    from visunex.base.storage import Sender  # which few workers need
+
+    return Sender(run)
+
+
 def _refuse_lost_rows(job: ShardJob, rows: int, shard_size: int) -> None:
     path = job.folder / f"{shard_name(job.shard)}{ROWS}"
     keys = pq.read_table(path, columns=["key"])["key"].to_pylist()
@@ -320,13 +329,17 @@ def _refuse_lost_rows(job: ShardJob, rows: int, shard_size: int) -> None:
         raise LostRowsError(tuple(sorted(lost)))
 
 
-def _publish(job: ShardJob, output: Path) -> None:
+def _publish(job: ShardJob, output: Path, sender: "Sender | None") -> None:
     """Move a finished shard to its place. While `_stats.json` is missing there, it counts as not made."""
     name = shard_name(job.shard)
+    if sender is not None:
+        sender.withdraw(f"{output.name}/{name}{STATS}")
     (output / f"{name}{STATS}").unlink(missing_ok=True)
     for kind in SHARD_FILES:
         if kind == STATS:
             note_files(job.folder / f"{name}{STATS}", output / f"{name}{TAR}", output / f"{name}{ROWS}")
         with (job.folder / f"{name}{kind}").open("rb") as finished:
             os.fsync(finished.fileno())
+        if sender is not None:
+            sender.send(job.folder / f"{name}{kind}", f"{output.name}/{name}{kind}")
         (job.folder / f"{name}{kind}").replace(output / f"{name}{kind}")

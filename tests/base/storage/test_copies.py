@@ -9,6 +9,7 @@ from s3_server import BUCKET, s3_server
 
 from visunex.base.errors import UsageError
 from visunex.base.storage import (
+    Sender,
     StorageError,
     Store,
     WorkingCopy,
@@ -190,6 +191,30 @@ def test_addresses_are_called_by_themselves(tmp_path: Path, monkeypatch: pytest.
     assert address_of(folder) == "s3://b/my runs/ü"
     assert shown(f"{folder}/a, {tmp_path}") == f"s3://b/my runs/ü/a, {tmp_path}"
     assert address_of(tmp_path) is None
+
+
+def test_what_its_maker_has_sent_is_not_put_again_unless_it_got_lost(
+    machines: list[WorkingCopy], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = machines
+    puts: list[str] = []
+    put = Store.put
+    monkeypatch.setattr(Store, "put", lambda self, file, name: (puts.append(name), put(self, file, name)))
+    with one.held():
+        maker = Sender(one.folder)
+        for name in ("a", "lost", "changed", "not-yet"):
+            write(one, **{f"work.lock/{name}.lock": name})
+            maker.send(made := one.folder / "work.lock" / f"{name}.lock", name)
+            if name != "not-yet":
+                made.replace(one.folder / name)
+        Store(address).remove(["lost"])
+        write(one, changed="changed since")
+    assert sorted(puts) == ["a", "changed", "changed", "lost", "lost", "not-yet"]
+    assert there(address) == {"a": "a", "lost": "lost", "changed": "changed since", "not-yet": "not-yet"}
+    with one.held():
+        pass
+    assert len(puts) == 6
+    Sender(one.folder.parent).send(one.folder / "a", "nowhere")  # which is no working copy
 
 
 def test_a_copy_that_has_no_room_is_refused_with_what_it_takes(

@@ -156,45 +156,52 @@ print(type(busy.receive()).__name__)
     assert found.stdout == "Ready\n", found.stderr
 
 
+def at_work(host: PictureHost, driver: "subprocess.Popen[Any]", asked: int = 5) -> None:
+    """Wait until so many more pictures were asked for; the command is to be at work still."""
+    before = host.asked
+    while host.asked < before + asked and driver.poll() is None:
+        time.sleep(0.05)
+    assert driver.poll() is None
+
+
 @pytest.mark.slow
 def test_a_lost_node_and_a_stopped_driver_lose_no_picture(
-    selected: Path, local: Path, tmp_path: Path
+    selected: Path, local: Path, host: PictureHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(selected, run)
+    monkeypatch.setattr(host, "latency", 0.5)
     with cluster() as nodes:
         for stop in (signal.SIGINT, signal.SIGKILL):
             driver = subprocess.Popen(command(nodes, "download", run, *FETCHED), stderr=subprocess.DEVNULL)
-            time.sleep(9)
+            at_work(host, driver)
             driver.send_signal(stop)
             assert driver.wait(60) == (130 if stop == signal.SIGINT else -signal.SIGKILL)
         driver = subprocess.Popen(command(nodes, "download", run, *FETCHED), stderr=subprocess.DEVNULL)
-        time.sleep(8)
+        at_work(host, driver)
         nodes.lose()
         assert driver.wait(200) == 0
         done(command(nodes, "encode", run, *ENCODED))
-        require_same(run, local)
+    require_same(run, local)
 
 
 @pytest.mark.slow
 def test_a_shard_whose_nodes_are_lost_time_and_again_is_not_at_fault(
-    selected: Path, host: PictureHost, tmp_path: Path
+    selected: Path, host: PictureHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(selected, run)
     one_shard = ("--allow-private", "--host-connections", "3", "--shard-size", "100", "--json")
-    with cluster() as nodes, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(host, "latency", 1.0)
-        how: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    how: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    monkeypatch.setattr(host, "latency", 1.0)
+    with cluster() as nodes:
         driver = subprocess.Popen(command(nodes, "download", run, *one_shard), **how)
         for _ in range(3):
-            before = host.asked
-            while host.asked < before + 3 and driver.poll() is None:
-                time.sleep(0.05)
+            at_work(host, driver, 3)
             for _ in range(2):
                 nodes.lose()
                 nodes.add()
-        patch.undo()
+        monkeypatch.setattr(host, "latency", 0.1)
         out, said = driver.communicate(timeout=200)
     assert driver.returncode == 0, said
     assert json.loads(out)["chosen"] == COUNT

@@ -1,0 +1,62 @@
+"""Finished files of a working copy that whoever made them publishes, so that its holder need not.
+
+What was sent is noted in the copy, for the holder to find it as published.
+"""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..files import fingerprint, write_json
+from .addresses import address_of
+from .store import StorageError, Store
+
+__all__ = ["SENT", "Sender", "forget_sent", "sent"]
+
+SENT = ".visunex/sent"
+_PATIENCE = 20.0  # seconds: the holder publishes what cannot be sent
+
+
+class Sender:
+    """Puts files of the working copy in a `folder` into its store, for as long as that can be reached.
+
+    Of any other folder it sends nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        address = address_of(folder)
+        self._folder, self._store = folder, None if address is None else Store(address, _PATIENCE)
+
+    def withdraw(self, name: str) -> None:
+        """Remove what says that others are whole, before these are replaced."""
+        self._unless_away(lambda store: store.remove([name]))
+
+    def send(self, file: Path, name: str) -> None:
+        """Put a finished file, which becomes the copy's `name` afterwards."""
+        self._unless_away(lambda store: store.put(file, name))
+        if self._store is not None:
+            state = file.stat()
+            said = {"name": name, "size": state.st_size, "mtime_ns": state.st_mtime_ns}
+            write_json(self._folder / SENT / f"{fingerprint(name)[:16]}.json", said)
+
+    def _unless_away(self, work: Callable[[Store], None]) -> None:
+        try:
+            if self._store is not None:
+                work(self._store)
+        except StorageError:
+            self._store = None
+
+
+def sent(folder: Path) -> Iterator[tuple[Path, str, tuple[int, int]]]:
+    """The notes in a working copy of what was sent: each note's file, the name, and its size and time."""
+    for note in (folder / SENT).glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            said = json.loads(note.read_text(encoding="utf-8"))
+            yield note, str(said["name"]), (int(said["size"]), int(said["mtime_ns"]))
+
+
+def forget_sent(folder: Path) -> None:
+    """Remove all notes: what an earlier holder's workers sent may have been replaced since."""
+    shutil.rmtree(folder / SENT, ignore_errors=True)
