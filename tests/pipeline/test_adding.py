@@ -263,9 +263,12 @@ def test_discarded_pictures_are_fetched_again_but_not_encoded(
 def test_spare_pictures_that_were_discarded_are_fetched_when_they_count(
     tmp_path: Path, web: StandIn, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Some had no vector, as there were enough without them; the candidates are the same."""
+    """Some had no vector, as there were enough without them; the candidates are the same.
+
+    A further encoder's vectors go the way of the run's own.
+    """
     source = metadata(tmp_path / "m.parquet", web)
-    settings = {"encode.discard_images": True, "filter.reserve": 36}
+    settings = {"encode.discard_images": True, "filter.reserve": 36, "encode.also": ["visunex-judge"]}
     few, more = (override(recipe_for(source, model, top), settings) for top in (14, 28))
     ran(tmp_path / "run", few)
     visited(web)
@@ -275,8 +278,8 @@ def test_spare_pictures_that_were_discarded_are_fetched_when_they_count(
     assert "were discarded without a vector" in " ".join(capsys.readouterr().err.split())
     assert not visited(web) & {*range(10)}  # whose vectors are all there
     ran(tmp_path / "fresh", more)
-    embedding = (tmp_path / "run" / "embedding.pt").read_bytes()
-    assert embedding == (tmp_path / "fresh" / "embedding.pt").read_bytes()
+    for name in ("embedding.pt", "embedding-visunex-judge.pt"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
     visited(web)
     assert ran(tmp_path / "run", more)["encode"]["encoded_now"] == 0
     assert not visited(web)
