@@ -1,4 +1,4 @@
-"""From a prompt and an aesthetic embedding to images, with any Stable Diffusion 1.x, 2.x or SDXL model.
+"""From a prompt and an aesthetic embedding to images, with any Stable Diffusion or FLUX.1 model.
 
     from visunex.generate import Sampler, Settings, Taste
 
