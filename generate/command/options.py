@@ -77,8 +77,9 @@ WHAT = [
     ),
     option(
         "--model",
-        "A Stable Diffusion model (1.x to 3.5, XL) or FLUX.1: a folder, a .safetensors or .ckpt file, or a name "
-        "on the Hugging Face Hub, fetched when first used (4 to 34 GB); visunex-tiny is a toy without a network.",
+        "A Stable Diffusion (1.x to 3.5, XL) or FLUX.1 model: a folder, a .safetensors or .ckpt file, or a "
+        "name on the Hugging Face Hub, fetched when first used (4 to 34 GB); visunex-tiny is a toy without a "
+        "network.",
         "--ckpt",
         default=DEFAULT_MODEL,
     ),
