@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from visunex.base.console import Command, Group, Output, Table, show
+from visunex.base.console import Command, Group, Table, show
 from visunex.base.errors import VisunexError
 
 
@@ -73,7 +73,7 @@ def validate(files: tuple[str, ...]) -> None:
 
 @command.command("copy", cls=Command)
 @click.argument("recipe")
-@click.argument("to", metavar="[FILE|FOLDER]", required=False, type=Output())
+@click.argument("to", metavar="[FILE|FOLDER]", required=False, type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 def copy(recipe: str, to: Path | None, overwrite: bool) -> None:
     """Copy a recipe to a file of your own, NAME.toml here unless you say otherwise.

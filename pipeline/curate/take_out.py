@@ -180,6 +180,10 @@ def _found(what: str, failed: Counter[str]) -> list[Taken]:
 
 def places_of(what: str, run: RunDir | None) -> list[Source]:
     """Where the pictures lie. Raises EncodeError, also where a run discarded them; UsageError."""
+    if run is None and "://" in what:
+        raise UsageError(
+            f"{what} is no run; only of runs in a bucket, and of this machine, are pictures taken out"
+        )
     if run is None:
         return sources([what])
     if run.shards.is_dir():

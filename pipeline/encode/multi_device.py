@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from .encoders import Target
 
-__all__ = ["ALONE", "Counted", "DeviceWorkers", "Failed", "Finished", "Job", "Rank", "Remaining"]
+__all__ = ["ALONE", "ROUNDS", "Counted", "DeviceWorkers", "Failed", "Finished", "Job", "Rank", "Remaining"]
 
+ROUNDS = 3  # in which what lost nodes have left is dealt out to those that are there
 _ENDS = 5.0  # seconds for a process that is not heard of to be gone
 _PROGRAM = "visunex.pipeline.encode.device_worker"
 
@@ -179,8 +180,8 @@ class _DeviceWorker:
             case Failed(sentence):
                 raise EncodeError(f"{self._device}: {sentence}")
         counted["lost"] = counted.get("lost", 0) + 1
-        where = f"{self._device} of {node}" if node else self._device
-        ended = f"the process on {where} ended early ({self._worker.wait(_ENDS)}); its share is done here"
+        where, who = (f"{self._device} of {node}", "by others") if node else (self._device, "here")
+        ended = f"the process on {where} ended early ({self._worker.wait(_ENDS)}); its share is done {who}"
         click.echo(printable(f"encode: {ended}"), err=True)
         return 0
 

@@ -26,7 +26,7 @@ from .decoding.batching import Round, Taker, rounds
 from .decoding.cpu_split import CpuSplitter
 from .decoding.decode_pool import Decoders, Ways
 from .encoders import Target, shares_memory
-from .multi_device import ALONE, DeviceWorkers, Rank, Remaining
+from .multi_device import ALONE, ROUNDS, DeviceWorkers, Rank, Remaining
 from .reports import FROM_SHARD
 from .resume import (
     EarlierVectors,
@@ -91,11 +91,13 @@ def _encode_lot(
 ) -> int:
     """Bring the parts of some places up to date, on all devices; how many images were encoded."""
     encoded_now, uncounted = 0, [OutcomeCounts() for _ in counts]
-    others, _ = executor.encoders(parts.targets[0].encoder.others)
-    if others and parts.missing(places) > parts.batch:  # else not worth loading the encoders
+    others, helps = executor.encoders(parts.targets[0].encoder.others)
+    for _ in others and range(1 if helps else ROUNDS):
+        if parts.missing(places) <= parts.batch:  # not worth loading the encoders
+            break
         with DeviceWorkers(places, parts.targets, progress, parts.first, executor) as workers:
             own = parts.encode(places, uncounted, progress, workers.own_rank) if workers.helps else 0
-            encoded_now = own + workers.wait()
+            encoded_now += own + workers.wait()
         progress = Remaining(progress)
     encoded_now += parts.encode(places, counts, progress)
     damaged = counts[0].left_out.damaged
@@ -215,10 +217,8 @@ class PartitionEncoder:
             found = self._encode_images(itertools.chain([first], rest), work, progress)
             for place, state in work.states.items():
                 counts[place].add(self._write(place, state, found[place]))
-            vectors = [
-                {key for key, result in each.items() if isinstance(result, Vector)} for each in found.values()
-            ]
-            encoded_now += len(set.union(*vectors))
+            kept = [{key for key, it in each.items() if isinstance(it, Vector)} for each in found.values()]
+            encoded_now += len(set.union(*kept))
         return encoded_now
 
     def _ways_of(self, image: Sample, work: _Work) -> tuple[int, ...]:

@@ -14,7 +14,9 @@ from typing import Any
 import polars as pl
 import pytest
 from ray_nodes import Nodes, PictureHost, cluster, picture_host
+from s3_server import BUCKET, s3_server
 
+from visunex.base.storage import Store
 from visunex.demo import TINY_MODEL
 from visunex.pipeline import download_images, encode_images, filter_metadata
 
@@ -37,12 +39,18 @@ def metadata(tmp_path_factory: pytest.TempPathFactory, host: PictureHost) -> Pat
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
+def bucket() -> Iterator[str]:
+    with s3_server():
+        yield f"s3://{BUCKET}"
+
+
+@pytest.fixture(scope="module")
+def nodes(bucket: str) -> Iterator[Nodes]:
     with cluster() as found:
         yield found
 
 
-def command(nodes: Nodes, stage: str, run: Path, *more: str) -> list[str]:
+def command(nodes: Nodes, stage: str, run: str | Path, *more: str) -> list[str]:
     engine = ("--engine", "ray", "--ray-address", nodes.address)
     return [sys.executable, "-m", "visunex.pipeline", stage, "--run", str(run), *engine, *more]
 
@@ -78,11 +86,19 @@ def require_same(run: Path, local: Path) -> None:
         assert (run / name).read_bytes() == (local / name).read_bytes(), name
 
 
-def test_a_cluster_gives_the_same_bytes_and_is_as_polite_as_one_machine(
-    nodes: Nodes, selected: Path, local: Path, host: PictureHost, tmp_path: Path
+def test_a_cluster_gives_a_bucket_the_same_bytes_and_is_as_polite_as_one_machine(
+    nodes: Nodes,
+    bucket: str,
+    selected: Path,
+    local: Path,
+    host: PictureHost,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(selected, run)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    there = Store(run := f"{bucket}/run")
+    for path in (each for each in selected.rglob("*") if each.is_file()):
+        there.put(path, path.relative_to(selected).as_posix())
     host.most = host.asked = 0
     report = done(command(nodes, "download", run, *FETCHED))
     assert host.most <= 3
@@ -90,9 +106,12 @@ def test_a_cluster_gives_the_same_bytes_and_is_as_polite_as_one_machine(
     assert len(report["nodes"]) == 2
     assert sum(each["shards"] for each in report["nodes"].values()) == COUNT // SHARD
     assert sum(each["pictures"] for each in report["nodes"].values()) == COUNT
-    assert json.loads((run / "report.json").read_text())["download"]["nodes"] == report["nodes"]
-    assert done(command(nodes, "encode", run, *ENCODED))["encoded_now"] == COUNT
-    require_same(run, local)
+    encoded = done(command(nodes, "encode", run, *ENCODED))
+    assert encoded["encoded_now"] == sum(each["pictures"] for each in encoded["nodes"].values()) == COUNT
+    said = json.loads(there.read("report.json"))
+    assert [said[stage]["nodes"] for stage in ("download", "encode")] == [report["nodes"], encoded["nodes"]]
+    for name in SAME:
+        assert there.read(name) == (local / name).read_bytes(), name
 
 
 def test_a_node_of_another_version_and_one_that_does_not_see_the_run_are_refused(
