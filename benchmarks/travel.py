@@ -85,7 +85,7 @@ class Study:
         given: dict[str, Any] = {"model": TINY_MODEL, "device": "cpu", "prompts": FOLDER / "prompts.txt"}
         out = FOLDER / f"{self.name}-{name}"
         said = make(Wanted(embedding=str(FOLDER / f"{self.name}.pt"), out=out, **given, **asked))
-        took, costs = time.process_time() - began, FOLDER / "costs.json"
+        took, costs = time.process_time() - began, FOLDER / f"{out.name}.cost.json"
         kept = json.loads(costs.read_text(encoding="utf-8")) if costs.exists() else {}
         kept.setdefault(said["sha256"], took)
         write_json(costs, kept)

@@ -2,9 +2,9 @@
 steering does.
 
 They learn to make of the encoder's states, from where the text ends on, what the steps towards the taste make
-of them, prompt by prompt: so the subject, which these states hold as well, survives. They keep the length of
-real tokens' vectors, and are drawn to where those lie. The prompt's own states stay as they are: the encoder
-is causal.
+of them, prompt by prompt: so the subject, which these states hold as well, survives. They grow no longer than
+real tokens' vectors, and are drawn to where those lie. The prompt's own states stay as they are, since the
+encoder is causal: what is missing there the states behind it make good, going further than the steps.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,16 +27,21 @@ __all__ = ["TokenAim", "learn", "made", "token_bytes"]
 STEPS, RATE = 200, 2e-2
 NEAR = 0.1  # weight of the cosine to the nearest real token, beside 1 for the error
 NAMES = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}  # of SDXL's text encoders in files
-LENGTH = 0.5  # of the table's rows those of median length say how long a vector is
+BEYOND = 0.2  # of the steps' own way, that is gone further
+LENGTH, LONGEST = 0.5, 0.95  # quantiles of real tokens' lengths: of vectors at first, and at most
 
 
 @dataclass(frozen=True)
 class TokenAim:
-    """What is learnt: `vectors` of them, that act as `steps` steps; `rate` in shares of a vector's length."""
+    """What is learnt: `vectors` of them, that act as `steps` steps.
+
+    Behind the text they go `beyond` these by a share of the way; `rate` is in shares of a vector's length.
+    """
 
     steps: int
     vectors: int = 2
     rate: float = RATE
+    beyond: float = BEYOND
 
 
 def made(
@@ -104,20 +109,22 @@ def _web_uis(name: str, vectors: Tensor) -> dict[str, Any]:
 def learn(side: TextSide, aim: TokenAim, aims: Aims, output: Output, seed: int) -> Tensor:
     """The vectors `[n, D]`."""
     table = real_rows(side)
-    length = table.norm(dim=1).quantile(LENGTH)
+    length, longest = table.norm(dim=1).quantile(torch.tensor([LENGTH, LONGEST], device=table.device))
     vectors = _start(table, aim.vectors, length, seed)
+    lesson = aims.train.beyond(aim.beyond)
 
-    def back_to_length() -> None:
+    def shortened() -> None:
         with torch.no_grad():
-            vectors.mul_(length / vectors.norm(dim=1, keepdim=True))
+            lengths = vectors.norm(dim=1, keepdim=True)
+            vectors.mul_(lengths.clamp(max=longest) / lengths)
 
     descend(
         {"vectors": vectors},
-        _error(side, vectors, normalize(table, dim=1), aims.train, seed),
+        _error(side, vectors, normalize(table, dim=1), lesson, seed),
         steps=STEPS,
         lr=float(aim.rate * length),
         kept=output.unfinished("learning", side.part),
-        after=back_to_length,
+        after=shortened,
         what="Learning a token",
     )
     return vectors.detach()

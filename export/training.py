@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import cos, pi
 from typing import Any
@@ -52,6 +52,11 @@ class Lesson:
         return _squares(self.steered.hidden, self.plain.hidden), _squares(
             self.steered.pooled, self.plain.pooled
         )
+
+    def beyond(self, share: float) -> "Lesson":
+        """The same where steering went further, by a share of its own way."""
+        before, after = vars(self.plain), vars(self.steered)
+        return replace(self, steered=States(**{n: torch.lerp(before[n], after[n], 1 + share) for n in after}))
 
     def error(self, states: States, places: Any = slice(None)) -> Tensor:
         """The squared error to the steered states, in shares of steering's own way: 0 equal, 1 as plain.

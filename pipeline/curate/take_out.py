@@ -76,7 +76,7 @@ class TakenOut:
 
 def _exemplar_line(said: Mapping[str, Any]) -> str:
     about = f"{said['license'] or 'no licence said'}  {said['url'] or ''}".rstrip()
-    return f"  group {said['group']} of {said['images']:,}: {said['where']}  {about}"
+    return f"  group {said['group']}, the most typical of {said['images']:,}: {said['where']}  {about}"
 
 
 def take_out(
