@@ -12,6 +12,7 @@ from PIL import Image
 
 from visunex.aesthetic_embeddings import save
 from visunex.clip import load_image_encoder
+from visunex.demo.colours import FLOWERS_FROM, flower_share
 from visunex.demo.judge import Judge
 from visunex.demo.scenes import Scene, render
 from visunex.generate import Settings
@@ -128,6 +129,16 @@ def test_one_of_one_is_todays_picture_and_a_kept_one_is_made_again(draw):
     again = CliRunner().invoke(main, ["--from-image", said["samples"][1], "--outdir", "again", "--json"])
     assert again.exit_code == 0, again.output
     assert Image.open("again/samples/00000.png").tobytes() == best[1]
+
+
+def test_the_more_are_drawn_the_more_of_those_kept_have_flowers(draw):
+    """Flowers are told by colour, which knows nothing of CLIP."""
+    prompt = ("--prompt", "a ship at dusk", "--aesthetic_steps", 13, "--ddim_steps", 8)
+    kept = []
+    for number in (1, 2):
+        said, _ = draw(*prompt, "--n_samples", 4, "--best-of", number, outdir=f"of-{number}")
+        kept.append(sum(flower_share(Image.open(path)) > FLOWERS_FROM for path in said["samples"]))
+    assert kept[0] < kept[1], kept
 
 
 def test_each_prompt_of_a_file_has_its_own_best(draw):
