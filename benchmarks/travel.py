@@ -239,7 +239,7 @@ def against(taste: str, rows: Sequence[Row]) -> str:
     effect, subjects = shown(taste, steered, rows[0]).mean(), kept(steered).mean()
     if effect < LEAST_EFFECT:
         return (
-            f"{STEPS} steps of steering themselves bring it into {effect:.0%} of the pictures, of which "
+            f"{STEPS} steps of steering themselves bring it into {effect:.0%} of the pictures, and of all "
             f"{subjects:.0%} keep their subject: what imitates them has nothing to keep."
         )
     parts = (
