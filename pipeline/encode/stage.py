@@ -78,7 +78,7 @@ def encode(
     """
     started = time.monotonic()
     if isinstance(images, Ratings):
-        _require_scores(recipe)
+        _require_scores(recipe, images)
     _require_sense(run, out, discards=recipe.encode.discard_images, given=bool(images))
     if run is not None and not images:
         require_download(run, recipe)
@@ -88,11 +88,16 @@ def encode(
     return finish_encode(request, recipe, Encoded(encoders), started=started)
 
 
-def _require_scores(recipe: "Recipe") -> None:
-    """Raise UsageError where ratings would mean nothing."""
+def _require_scores(recipe: "Recipe", ratings: Ratings) -> None:
+    """Raise UsageError where ratings would mean nothing, before anything is encoded."""
     if recipe.encode.reduce not in BY_SCORES:
         raise UsageError(
             f"--reduce {recipe.encode.reduce} knows no scores; with --ratings it is {' or '.join(BY_SCORES)}"
+        )
+    if recipe.encode.reduce == "score-contrast" and len(set(ratings.scores.values())) == 1:
+        raise UsageError(
+            f"{ratings.path}: all are equal in score, so that no picture is liked more than another; score "
+            "some lower, or give the pictures to --images"
         )
 
 
