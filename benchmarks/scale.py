@@ -202,13 +202,18 @@ class Job:
         return Measured(links, steady_rate(shards / "vectors" / "img_emb"), seconds)
 
 
-def steady_rate(vectors: Path) -> float:
-    """Vectors a second, by when parts of them were written: the first and last fifth of these left out."""
+def steady_rate(vectors: Path) -> float | None:
+    """Vectors a second, by when parts of them were written: the first and last fifth of these left out.
+
+    None of so few parts that this says nothing.
+    """
     import numpy as np
 
     parts = sorted(vectors.iterdir(), key=lambda path: path.stat().st_mtime)
     edge = len(parts) // 5
     within = parts[edge : len(parts) - edge]
+    if len(within) < 3:
+        return None
     seconds = within[-1].stat().st_mtime - within[0].stat().st_mtime
     return sum(len(np.load(part, mmap_mode="r")) for part in within[1:]) / max(seconds, 1e-9)
 

@@ -24,7 +24,7 @@ from ..progress import Progress
 from ..text import printable, size_shown
 from .addresses import ABOUT, address_of
 from .lease import Lease, LeaseError
-from .sending import SENT, forget_sent, sent
+from .sending import SENT, forget_sent, permit, sent
 from .store import StorageError, Store
 
 __all__ = ["Order", "WorkingCopy", "working_copy"]
@@ -71,15 +71,21 @@ class WorkingCopy:
                 self.note({**about, "behind": True})  # until all is here, whoever has the lease
             is_main = threading.current_thread() is threading.main_thread()
             on_loss = _thread.interrupt_main if is_main else lambda: None
-            lease = Lease(self._store, LEASE, about["id"], on_loss=on_loss)
+            lease = Lease(
+                self._store, LEASE, about["id"], on_loss=on_loss, on_renewal=lambda: permit(self.folder)
+            )
             with lease.held():
                 forget_sent(self.folder)
                 listed = self._store.listed()
                 about = {**about, "files": _still_there(about["files"], listed)}
                 if not latest:
                     about = self._copy_here(about, listed, None)
-                with self._publishing(_Publisher(self, lease, about, listed)):
-                    yield
+                permit(self.folder)
+                try:
+                    with self._publishing(_Publisher(self, lease, about, listed)):
+                        yield
+                finally:
+                    forget_sent(self.folder)
 
     @contextlib.contextmanager
     def _publishing(self, publisher: "_Publisher") -> Iterator[None]:

@@ -33,14 +33,22 @@ class LeaseError(VisunexError):
 class Lease:
     """A lease that this process may take, for the working copy called `copy`.
 
-    `on_loss` is called, in a thread, when another has taken it over.
+    `on_loss` is called, in a thread, when another has taken it over, `on_renewal` when it was renewed.
     """
 
     def __init__(
-        self, store: Store, name: str, copy: str, *, seconds: float = SECONDS, on_loss: Callable[[], None]
+        self,
+        store: Store,
+        name: str,
+        copy: str,
+        *,
+        seconds: float = SECONDS,
+        on_loss: Callable[[], None],
+        on_renewal: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._name, self._copy, self._seconds = store, name, copy, seconds
-        self._on_loss, self._over, self._writing = on_loss, threading.Event(), threading.Lock()
+        self._on_loss, self._on_renewal = on_loss, on_renewal
+        self._over, self._writing = threading.Event(), threading.Lock()
         self._about = {
             "holder": secrets.token_hex(8),
             "copy": copy,
@@ -121,6 +129,8 @@ class Lease:
     def _renew(self) -> None:
         try:
             self._write()
+            if time.monotonic() - self._renewed < self._seconds / 3:
+                self._on_renewal()
         except Changed:
             self.is_lost = True
             self._on_loss()

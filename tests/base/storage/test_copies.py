@@ -1,6 +1,8 @@
 """Working copies: what is copied here, what is published, in which order, and who is right."""
 
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from visunex.base.storage import (
     working_folder,
 )
 from visunex.base.storage.addresses import address_of
+from visunex.base.storage.sending import SENT
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +216,12 @@ def test_what_its_maker_has_sent_is_not_put_again_unless_it_got_lost(
     assert there(address) == {"a": "a", "lost": "lost", "changed": "changed since", "not-yet": "not-yet"}
     with one.held():
         pass
+    Sender(one.folder).send(one.folder / "a", "unheld")  # which nobody has permitted
+    with one.held():
+        permit = one.folder / SENT / "permit"
+        long_ago = time.time() - 100
+        os.utime(permit, (long_ago, long_ago))  # as of a holder that could not renew its lease
+        Sender(one.folder).send(one.folder / "a", "late")
     assert len(puts) == 6
     Sender(one.folder.parent).send(one.folder / "a", "nowhere")  # which is no working copy
 
