@@ -1,5 +1,7 @@
 """Over a picture and a mask: what diffusers' own pipelines draw of the conditioning that `steered` gives."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +136,17 @@ def test_a_share_of_none_and_a_weight_of_none_are_no_steering(
 def test_what_cannot_be_drawn_over_is_named(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         _ = Start(**given).image
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_denoiser_of_half_precision_beside_text_encoders_of_fp32(
+    samplers: dict[str, Sampler], files: dict[str, Path], family: str
+) -> None:
+    """As on a GPU; the pipelines would go by the text encoders' precision if they had them."""
+    model: Any = samplers[family].model
+    half = {name: copy.deepcopy(getattr(model, name)).to(torch.bfloat16) for name in ("unet", "vae")}
+    sampler, start = Sampler(replace(model, **half)), Start(path=files["photo"])
+    (whole,) = samplers[family].sample("a castle", SETTINGS, start=start)
+    (batch,) = sampler.sample("a castle", SETTINGS, start=start)
+    apart = np.asarray(batch.images[0], dtype=float) - np.asarray(whole.images[0], dtype=float)
+    assert 0 < np.abs(apart).mean() < 10
