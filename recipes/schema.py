@@ -182,7 +182,7 @@ class Encode(Section):
     )
     reduce: Reduction = Field(default="unit-mean", description="How the image vectors become one embedding.")
     baseline: Text | None = Field(
-        default=None, description="For contrast: the run, shards or folder whose mean is subtracted."
+        default=None, description="For contrast: the run, shards, folder or address whose mean is subtracted."
     )
     precomputed: Text | None = Field(
         default=None,
