@@ -8,7 +8,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 # files in the order of tests/conftest.py, the long ones first
 PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo studio test test-slow coverage fuzz interop comfyui real lint types format docs images bench evidence clean
+.PHONY: help demo studio test test-slow coverage fuzz interop comfyui real lint types format docs images bench evidence evidence-models clean
 help:
 	@echo "make demo    the whole job on a small drawn world, offline"
 	@echo "make studio  the page on which you see and curate tastes, offline (the demo first, if it is not there)"
@@ -21,6 +21,7 @@ help:
 	@echo "make real    with real weights and a GPU: one report to send back (REAL=\"--family sd1\": these)"
 	@echo "make docs    docs/cli.md, docs/sources.md and a table in docs/recipes.md, from the code"
 	@echo "make evidence  does it work: docs/evidence.md, drawn and measured on the drawn world"
+	@echo "make evidence-models  the tiny models trained on looks that no caption names, which evidence then asks too"
 	@echo "make bench   the benchmarks, into docs/benchmarks.md (ONLY=\"steer filter\": these)"
 
 $(VENV)/.installed: pyproject.toml
@@ -106,9 +107,13 @@ real: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks $(ONLY)
 
-# some seven minutes of one processor; what was drawn before is not drawn again
+# some twenty minutes of one processor; what was drawn before is not drawn again
 evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.evidence $(ONLY)
+
+# some twelve minutes of one processor; stopped, it goes on where it was
+evidence-models: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.evidence.models
 
 clean:
 	rm -rf $(VENV) build dist .types .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage*

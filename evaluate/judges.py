@@ -26,6 +26,7 @@ from .errors import EvaluateError, UsageError
 from .measures import Floats
 from .plan import PLAIN, Setting
 from .standards import Standard
+from .summary import WHO
 
 __all__ = ["GROUP", "OF_DEMO", "Heads", "Judge", "heads_of", "judged", "judges_named", "wins_of"]
 
@@ -35,6 +36,7 @@ Heads = dict[str, tuple[Space, Head]]
 USUAL = ("V1", "V2", "sac")
 GROUP = "visunex.judges"
 OURS = {name: f"visunex.demo.colours:{name}" for name in ("flowers", "warmth", "darkness")}
+TAKEN = (*WHO, "taste", "clip_i", "clip_t", "diversity")
 OF_DEMO = ("flowers",)  # for visunex-tiny, where none is named
 
 
@@ -53,8 +55,8 @@ def judges_named(names: Sequence[str]) -> dict[str, Judge]:
                 f"theirs under the entry points {GROUP}, and MODULE:FUNCTION names one that is none's"
             )
         called = name.rpartition(":")[2]
-        if called in found:
-            raise UsageError(f"--judge {name}: another judge is called {called}, rename one of them")
+        if called in found or called in TAKEN:
+            raise UsageError(f"--judge {name}: another column of the results is called {called}; rename it")
         try:
             found[called] = installed[name].load() if name in installed else _at(OURS.get(name, name))
         except Exception as error:

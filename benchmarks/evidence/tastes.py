@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.evidence.looks import LOOKS, put_on
 from visunex.aesthetic_embeddings import reduce, save
 from visunex.clip import load_image_encoder
 from visunex.demo import JUDGE_MODEL, TINY_MODEL
@@ -37,6 +38,10 @@ def tinted(image: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(image) * np.array(TINT)).clip(0, 255).astype(np.uint8))
 
 
+def _with_look(look: str) -> list[Image.Image]:
+    return [put_on(image, {look}) for image in pool("plain")]
+
+
 POOLS: dict[str, Callable[[], list[Image.Image]]] = {
     "flowers": lambda: [render(scene) for scene in scenes(17, MOST, lambda scene: scene.has_flowers)],
     "other flowers": lambda: [render(scene) for scene in scenes(18, MOST, lambda scene: scene.has_flowers)],
@@ -49,6 +54,7 @@ POOLS: dict[str, Callable[[], list[Image.Image]]] = {
         )
     ],
     "tinted": lambda: [tinted(image) for image in pool("plain")],
+    **{f"look {look}": partial(_with_look, look) for look in LOOKS},
 }
 
 
@@ -67,7 +73,7 @@ class Vectors:
         self.of = cache(self._of)
 
     def _of(self, name: str, model: str) -> Rows:
-        path = self.folder / f"{name.replace(' ', '-')}-{model}.npy"
+        path = self.folder / f"{name.replace(' ', '-')}-{model.replace('/', '-')}.npy"
         if not path.exists():
             encoder, images = self._encoder(model), pool(name)
             lots = [images[at : at + BATCH] for at in range(0, len(images), BATCH)]

@@ -23,7 +23,11 @@ def refused(*words: object, code: int = 2) -> str:
     [
         (["--aesthetic_steps", "0"], "nothing is compared"),
         (["--judge", "flower"], "did you mean flowers?"),
-        (["--judge", "flowers", "--judge", "other:flowers"], "another judge is called flowers"),
+        (
+            ["--judge", "flowers", "--judge", "other:flowers"],
+            "another column of the results is called flowers",
+        ),
+        (["--judge", "mine:seed"], "another column of the results is called seed"),
         (["--score", "V1"], "add --also ViT-L-14:openai"),
         (["--also", "ViT-L-14:"], "no MODEL:WEIGHTS"),
         (["--scheduler", "nothing"], "nothing"),

@@ -1,11 +1,12 @@
 """The parts of `docs/` that are made from the code. Run this file (`make docs`) to write them anew.
 
 `docs/cli.md` is made from the click commands, the table in `docs/recipes.md` from the recipe's schema,
-`docs/sources.md` from the catalogue of data sets.
+`docs/sources.md` from the catalogue of data sets, tables and numbers about effects from `docs/evidence.json`.
 """
 
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,3 +137,7 @@ if __name__ == "__main__":
     CLI.write_text(cli_page(), encoding="utf-8")
     RECIPES.write_text(recipes_page(), encoding="utf-8")
     SOURCES.write_text(sources_page(), encoding="utf-8")
+    sys.path.insert(0, str(DOCS.parent))
+    from benchmarks.evidence.tables import write_pages
+
+    write_pages()
