@@ -13,7 +13,7 @@ from benchmarks.evidence.by_rendering import round_trip
 from benchmarks.evidence.by_vectors import reach_of
 from benchmarks.evidence.looks import HINTS, LOOKS, OUTLINED_LIGHTS, caption_of, hints_in, put_on, seen
 from benchmarks.evidence.marks import MARKS
-from benchmarks.evidence.study import GUIDANCE, JUDGES, PROMPTS, Answer, Study, intervals
+from benchmarks.evidence.study import GUIDANCE, JUDGES, PROMPTS, SEEDS, Answer, Study, intervals
 from benchmarks.evidence.tastes import Rows, unit
 from visunex.aesthetic_embeddings import reduce, save
 from visunex.demo import JUDGE_MODEL
@@ -26,9 +26,19 @@ __all__ = ["BY_LOOKS", "MODELS"]
 MODELS = Path("runs/evidence/models")
 CLIP, SD = f"local-dir:{MODELS / 'clip'}", str(MODELS / "sd")
 ROUND_TRIPS = 100  # pictures through an autoencoder
+LOTS = 4  # of which best-of chooses
 COUNTED = 20_000  # captions, to know what goes along with a look
 LOOK_JUDGES = tuple(pixels.JUDGES[name] for name in LOOKS)
 MARK_JUDGES = tuple(f"benchmarks.evidence.marks:{mark}" for mark in MARKS.values() if mark not in JUDGES)
+MEASURED = {
+    *LOOKS,
+    *MARKS.values(),
+    "subject",
+    "light",
+    f"clip_t:{JUDGE_MODEL}",
+    "taste",
+    f"taste:{JUDGE_MODEL}",
+}
 WORDS = {
     **{each[0]: f"{{}} {each[0]}" for each in PHRASES.values()},
     "with flowers": "{} with flowers",
@@ -97,21 +107,26 @@ def looks_reach(study: Study) -> Answer:
 
 def looks(study: Study) -> Answer:
     """Every look by every method."""
-    names = [_taste(study, look) for look in LOOKS]
     found: Answer = {}
-    for more in (
-        {"steps": (10, 20)},
-        {"steps": (20,), "methods": ("lora", "token", "prompt", "best-of")},
-    ):
+    for look in LOOKS:
+        found |= by_every_method(study, look)
+    return found
+
+
+def by_every_method(study: Study, look: str) -> Answer:
+    """One look: steered 10 and 20 steps, and by what stands for 20."""
+    found: Answer = {}
+    for more in ({"steps": (10, 20)}, {"steps": (20,), "methods": ("lora", "token", "prompt", "best-of")}):
         request = study.request(
-            *names,
+            _taste(study, look),
             model=SD,
             encoder=CLIP,
-            outdir=study.folder / "looks",
+            outdir=study.folder / "looks" / look,
             judges=(*JUDGES, *LOOK_JUDGES, *MARK_JUDGES),
             **more,
         )
-        found |= study.asked(request)
+        for name, measures in study.asked(request).items():
+            found[name] = {each: values for each, values in measures.items() if each in MEASURED}
     return found
 
 
@@ -125,6 +140,8 @@ def looks_without_guidance(study: Study) -> Answer:
         for name, given in (("plain", prompts), ("two hints", hinted)):
             lots = study.drawn(f"looks-{name.replace(' ', '-')}", sampler, given, guidance=guidance)
             found[f"{name}{behind}"] = _judged(lots, prompts)
+    lots = study.drawn("looks-plain-more", sampler, prompts, seeds=SEEDS * LOTS)
+    found[f"plain, {SEEDS * LOTS} seeds: what best of {LOTS} is chosen from"] = _judged(lots, prompts)
     for look in LOOKS:
         steering = Steering(((Taste.load(_taste(study, look), steps=20), 1.0),))
         lots = study.drawn(f"looks-{look}", sampler, prompts, steering, guidance=1.0)

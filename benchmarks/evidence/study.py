@@ -88,14 +88,15 @@ class Study:
         prompts: Sequence[str],
         steering: Steering | None = None,
         guidance: float = GUIDANCE,
+        seeds: int = SEEDS,
     ) -> list[list[Image.Image]]:
-        """SEEDS pictures of each prompt under a setting of this name, kept; the noise is `request`'s."""
+        """So many pictures of each prompt under a setting of this name, kept; the noise is `request`'s."""
         folder = Folder(self.folder / "steered")
-        settings = replace(SAMPLING, samples=SEEDS, guidance_scale=guidance)
+        settings = replace(SAMPLING, samples=seeds, guidance_scale=guidance)
         name = f"{name}-{made_of(sampler, settings, steering)[:8]}"
         lots = []
         for prompt in prompts:
-            paths = [folder.image(name, prompt, FIRST_SEED + seed) for seed in range(SEEDS)]
+            paths = [folder.image(name, prompt, FIRST_SEED + seed) for seed in range(seeds)]
             if not all(path.exists() for path in paths):
                 (batch,) = sampler.sample(prompt, settings, steering)
                 for path, image in zip(paths, batch.images, strict=True):
