@@ -49,6 +49,21 @@ class Batch:
     climbs: tuple[tuple[Climb, ...], ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class _Turn:
+    """What a batch is drawn by: its number in the run, the settings, and what conditions it.
+
+    `plain` conditions the steps that are not in the `share` of the sampling, from and to.
+    """
+
+    number: int
+    settings: Settings
+    cond: Conditioning
+    plain: Conditioning
+    share: tuple[float, float]
+    on_step: OnStep
+
+
 class Sampler:
     """A loaded model and the prompts it has computed so far: `Sampler.load("visunex-tiny")`.
 
@@ -133,11 +148,12 @@ class Sampler:
                 cond = self._conditioning(group, settings, steering, on_personalise)
                 plain = cond if _is_whole(steering) else self._conditioning(group, settings)
                 share = (0.0, 1.0) if steering is None else steering.controls.share
+                turn = _Turn(number, settings, cond, plain, share, on_step)
                 if start is None:
                     latents = drawn.draw(shape) if fixed is None else fixed
-                    images = self._drawn(latents, cond, plain, share, settings, drawn, number, on_step)
+                    images = self._drawn(latents, drawn, turn)
                 else:
-                    images = self._drawn_over(start, cond, plain, share, settings, number, on_step)
+                    images = self._drawn_over(start, turn)
             yield Batch(number, group, images, cond.climbs)
 
     def _conditioning(
@@ -151,58 +167,28 @@ class Sampler:
         how = _reading(settings)
         return Conditioning.of([self.conditioner.prompt(text, steering, on_step, **how) for text in group])
 
-    def _drawn(
-        self,
-        latents: Tensor,
-        cond: Conditioning,
-        plain: Conditioning,
-        share: tuple[float, float],
-        settings: Settings,
-        noise: Noise | ImageNoise,
-        number: int,
-        on_step: OnStep,
-    ) -> tuple[Image.Image, ...]:
+    def _drawn(self, latents: Tensor, noise: Noise | ImageNoise, turn: "_Turn") -> tuple[Image.Image, ...]:
         """The images of one batch, from noise of their latents' shape."""
         if isinstance(self.model, flow.Model):
-            given = {"latents": self.model.starting(latents[: len(cond.hidden)])}
-            return self._by_pipeline("text", given, cond, plain, share, settings, number, on_step)
-        latents = self._denoised(latents, cond, plain, share, settings, noise, number, on_step)
-        return decode(self.model, latents)
+            starting = self.model.starting(latents[: len(turn.cond.hidden)])
+            return self._by_pipeline("text", turn, latents=starting)
+        return decode(self.model, self._denoised(latents, noise, turn))
 
-    def _drawn_over(
-        self,
-        start: Start,
-        cond: Conditioning,
-        plain: Conditioning,
-        share: tuple[float, float],
-        settings: Settings,
-        number: int,
-        on_step: OnStep,
-    ) -> tuple[Image.Image, ...]:
+    def _drawn_over(self, start: Start, turn: "_Turn") -> tuple[Image.Image, ...]:
         """The images of one batch over the one that they start from."""
-        _, _, height, width = latent_shape(self.model, settings)
+        _, _, height, width = latent_shape(self.model, turn.settings)
         image, mask = start.fitted(height * self.model.factor, width * self.model.factor)
-        count = len(cond.hidden)
-        given = {"image": [image] * count, "strength": start.strength}
-        task: Task = "image" if mask is None else "inpaint"
-        given |= {} if mask is None else {"mask_image": [mask] * count}
-        return self._by_pipeline(task, given, cond, plain, share, settings, number, on_step)
+        count = len(turn.cond.hidden)
+        given: dict[str, Any] = {"image": [image] * count, "strength": start.strength}
+        if mask is None:
+            return self._by_pipeline("image", turn, **given)
+        return self._by_pipeline("inpaint", turn, **given, mask_image=[mask] * count)
 
-    def _by_pipeline(
-        self,
-        task: Task,
-        given: dict[str, Any],
-        cond: Conditioning,
-        plain: Conditioning,
-        share: tuple[float, float],
-        settings: Settings,
-        number: int,
-        on_step: OnStep,
-    ) -> tuple[Image.Image, ...]:
+    def _by_pipeline(self, task: Task, turn: "_Turn", **given: Any) -> tuple[Image.Image, ...]:
         """The images of one batch that diffusers' own pipeline draws, each with its own seed."""
+        settings, source = turn.settings, self._source(turn.settings)
         _, _, height, width = latent_shape(self.model, settings)
-        source = self._source(settings)
-        cond, plain, uncond = _alike(cond, plain, self._uncond(settings, len(cond.hidden)))
+        cond, plain, uncond = _alike(turn.cond, turn.plain, self._uncond(settings, len(turn.cond.hidden)))
         return draw(
             self.model,
             task,
@@ -211,28 +197,20 @@ class Sampler:
             uncond,
             settings,
             otherwise=plain,
-            share=share,
-            generators=[torch.Generator(source).manual_seed(seed) for seed in seeds_of(settings, number)],
-            on_step=on_step,
+            share=turn.share,
+            generators=[
+                torch.Generator(source).manual_seed(seed) for seed in seeds_of(settings, turn.number)
+            ],
+            on_step=turn.on_step,
             height=height * self.model.factor,
             width=width * self.model.factor,
             **given,
         )
 
-    def _denoised(
-        self,
-        latents: Tensor,
-        cond: Conditioning,
-        plain: Conditioning,
-        share: tuple[float, float],
-        settings: Settings,
-        noise: Noise | ImageNoise,
-        branch: int,
-        on_step: OnStep,
-    ) -> Tensor:
-        """The latents of one batch, from noise of their shape; `plain` counts outside of `share`."""
-        whole = plain is cond
-        cond, plain, uncond = _alike(cond, plain, self._uncond(settings, len(cond.hidden)))
+    def _denoised(self, latents: Tensor, noise: Noise | ImageNoise, turn: "_Turn") -> Tensor:
+        """The latents of one batch, from noise of their shape."""
+        settings, whole = turn.settings, turn.plain is turn.cond
+        cond, plain, uncond = _alike(turn.cond, turn.plain, self._uncond(settings, len(turn.cond.hidden)))
         with self.model.on_device(self.model.denoiser) as unet:
             return denoise(
                 unet,
@@ -242,13 +220,13 @@ class Sampler:
                 None if uncond is None else uncond.hidden,
                 added=self._added(cond, uncond, latents),
                 otherwise=None if whole else (plain.hidden, self._added(plain, uncond, latents)),
-                share=share,
+                share=turn.share,
                 guidance_scale=settings.guidance_scale,
                 eta=settings.eta,
                 noise=noise,
-                branch=branch,
+                branch=turn.number,
                 as_original=self.model.AS_ORIGINAL,
-                on_step=on_step,
+                on_step=turn.on_step,
             )
 
     def _enough_memory(self, shape: tuple[int, int, int, int]) -> AbstractContextManager[None]:
