@@ -120,7 +120,9 @@ class RayWorker:
         try:
             found = ray.get(self.next, timeout=seconds)
         except ray.exceptions.GetTimeoutError:
-            if not ray.wait([self._where], timeout=0)[0]:
+            # Of one that was waited for only a moment nothing is known yet.
+            begun = seconds < _STARTS or ray.wait([self._where], timeout=0)[0]
+            if not begun:
                 self._end = "no node has had room for it"
         except ray.exceptions.RayError as error:
             self._end = first_line(error)
