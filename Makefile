@@ -107,7 +107,7 @@ real: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks $(ONLY)
 
-# some twenty minutes of one processor; what was drawn before is not drawn again
+# some sixteen minutes of one processor; what was drawn before is not drawn again
 evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.evidence $(ONLY)
 
