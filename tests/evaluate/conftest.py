@@ -1,6 +1,5 @@
 """A taste as a run with pictures left out, and an evaluation of it that all tests look at."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -39,21 +38,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "gardens"
 
 
-@pytest.fixture(scope="session")
-def quick() -> Iterator[None]:
-    """What is learnt is learnt on fewer prompts, in fewer steps, from fewer words."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, count in {"TRAINED": 8, "CHOSEN": 4, "JUDGED": 4}.items():
-            patch.setattr(prompt_set, name, count)
-        patch.setattr(lora, "STEPS", {"imitate": 10, "cosine": 10})
-        for module in (tokens, gradient_words):
-            patch.setattr(module, "STEPS", 10)
-        patch.setattr(word_search, "SIFTED", ((1, 8), (2, 4)))
-        yield
+def learn_little(patch: pytest.MonkeyPatch) -> None:
+    """Until the patch is undone learn on fewer prompts, in fewer steps, from fewer words."""
+    for name, count in {"TRAINED": 8, "CHOSEN": 4, "JUDGED": 4}.items():
+        patch.setattr(prompt_set, name, count)
+    patch.setattr(lora, "STEPS", {"imitate": 10, "cosine": 10})
+    for module in (tokens, gradient_words):
+        patch.setattr(module, "STEPS", 10)
+    patch.setattr(word_search, "SIFTED", ((1, 8), (2, 4)))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each test of this folder; those of others that run after it learn as they do."""
+    learn_little(monkeypatch)
 
 
 @pytest.fixture(scope="session")
-def done(run: Path, tmp_path_factory: pytest.TempPathFactory, quick: None) -> Done:
+def done(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """An undisturbed evaluation of every method, its command, and its rows."""
     folder = tmp_path_factory.mktemp("evaluation")
     (folder / "prompts.txt").write_text("\n".join(("# two", *PROMPTS)), encoding="utf-8")
@@ -61,7 +63,9 @@ def done(run: Path, tmp_path_factory: pytest.TempPathFactory, quick: None) -> Do
     every = [*words, "--best_of", "2"]
     for method in ("steer", "lora", "token", "prompt", "best-of"):
         every += ["--method", method]
-    made = CliRunner().invoke(main, [*every, "--outdir", str(folder / "out")])
+    with pytest.MonkeyPatch.context() as patch:
+        learn_little(patch)
+        made = CliRunner().invoke(main, [*every, "--outdir", str(folder / "out")])
     assert made.exit_code == 0, made.output
     rows = pq.read_table(folder / "out" / "results.parquet").to_pylist()
     return Done(folder / "out", words, every, rows)

@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 from click.testing import CliRunner
 from evaluating import Done
 from PIL import Image
@@ -37,7 +36,6 @@ def test_what_is_learnt_draws_other_pictures(done: Done) -> None:
         assert all(own != plain for own, plain in zip(pictures[name], pictures["plain"], strict=True))
 
 
-@pytest.mark.usefixtures("quick")
 def test_the_same_command_again_gives_the_same_bytes(done: Done, tmp_path: Path) -> None:
     out = shutil.copytree(done.folder, tmp_path / "out")
     again = CliRunner().invoke(main, [*done.every, "--outdir", str(out)])
