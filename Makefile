@@ -111,7 +111,7 @@ bench: $(VENV)/.installed
 evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.evidence $(ONLY)
 
-# some twelve minutes of one processor; stopped, it goes on where it was
+# less than 40 minutes; stopped, it goes on where it was
 evidence-models: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.evidence.models
 

@@ -1,8 +1,9 @@
 """Single files in object stores that a command reads: copied here, with what lies beside them."""
 
-import shutil
 from collections.abc import Collection
 from pathlib import Path
+
+from filelock import FileLock
 
 from ..files import fingerprint, write_json
 from ..folders import cache_folder
@@ -25,13 +26,21 @@ def stored_input(address: str, name: str, most: int, also: Collection[str] = ())
     if name not in beside:
         return None
     here = cache_folder("stored").absolute() / f"read-{fingerprint(f'{store.address}/{name}')[:12]}"
-    shutil.rmtree(here, ignore_errors=True)
     folder = here / (store.address.rpartition("/")[2] or "files")
     write_json(here / ABOUT, {"address": store.address, "folder": folder.name})
-    for each in (each for each in beside if each in also or each.startswith((f"{stem}.", f"{stem}-"))):
-        if beside[each] > most:
-            raise StorageError(
-                f"{address}/{each} has {beside[each]:,} bytes, more than {most:,} for its kind"
-            )
-        store.fetch(each, folder / each)
+
+    def belongs(each: str) -> bool:
+        return each in also or each.startswith((f"{stem}.", f"{stem}-"))
+
+    wanted = [each for each in beside if belongs(each)]
+    with FileLock(here / "lock"):  # another command may read the same
+        for each in wanted:
+            if beside[each] > most:
+                raise StorageError(
+                    f"{address}/{each} has {beside[each]:,} bytes, more than {most:,} for its kind"
+                )
+            store.fetch(each, folder / each)
+        for path in folder.iterdir():  # what is there no more must not stand beside it
+            if belongs(path.name) and path.name not in wanted:
+                path.unlink()
     return folder / name

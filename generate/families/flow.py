@@ -32,7 +32,7 @@ class Parts(parts.Parts):
 class Model(model.Model):
     """A model that goes along a flow, on a device; transformer, VAE and T5 in `dtype`, CLIP in fp32."""
 
-    SAMPLE_SIZE, AS_ORIGINAL, FLOWS = SAMPLE_SIZES["sd3"], False, True
+    SAMPLE_SIZE, AS_ORIGINAL = SAMPLE_SIZES["sd3"], False
     SCALING: ClassVar[float] = 1.0
 
     @property

@@ -17,6 +17,7 @@ from ..added import AddedFile
 from ..checkpoint.kinds import Family as Kind
 from ..settings import Defaults
 from .family import Family
+from .outline import defaults_of
 from .parts import Parts
 
 __all__ = ["Model", "Task"]
@@ -33,7 +34,7 @@ class Model(Parts):
     A family says what it is called (`KIND`), how it is conditioned (`FAMILY`), and which of diffusers'
     pipelines draw by it (`PIPELINES`); `SAMPLE_SIZE`, latents along a side, and `SCALING`, of the latents,
     where a config does not; `AS_ORIGINAL`, whether DDIM and PLMS take the time steps of CompVis's scripts or
-    diffusers' own; `FLOWS`, whether it goes along a flow, which diffusers' pipelines alone sample.
+    diffusers' own.
     `additions` are files that were added to it, `base_fingerprint` is what it was before.
     """
 
@@ -43,7 +44,6 @@ class Model(Parts):
     SAMPLE_SIZE: ClassVar[int]
     SCALING: ClassVar[float]
     AS_ORIGINAL: ClassVar[bool]
-    FLOWS: ClassVar[bool] = False
 
     name: str
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -89,7 +89,7 @@ class Model(Parts):
     @property
     def defaults(self) -> Defaults:
         """How it is sampled where nobody says how."""
-        return Defaults()
+        return defaults_of(self.KIND, self.denoiser.config)
 
     @property
     def size(self) -> tuple[int, int]:

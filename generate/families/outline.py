@@ -23,7 +23,6 @@ from .hub import cached_folder, check_hub
 from .names import check_name
 
 __all__ = [
-    "DEFAULTS",
     "PATCH",
     "SAMPLE_SIZES",
     "STEPS",

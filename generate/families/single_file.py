@@ -115,7 +115,7 @@ def whole(path: Path, family: str) -> Iterator[None]:
     """Raise CheckpointError in the place of what weights that are missing or of other shapes raise."""
     try:
         yield
-    except (LookupError, ValueError, TypeError, RuntimeError) as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         if is_memory_shortage(error):
             raise
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else first_line(error)

@@ -101,7 +101,10 @@ class Sampler:
         return cls(model, text_encoder=text_encoder)
 
     def settings(self, **given: Any) -> Settings:
-        """Settings with what is `given`, and the model's own sampler, steps and guidance where it is not."""
+        """Settings with what is `given`, and the model's own sampler, steps and guidance where it is not.
+
+        Raises SettingsError as `Settings` does.
+        """
         return Settings(**{**vars(self.model.defaults), **given})
 
     def sample(
@@ -244,9 +247,10 @@ class Sampler:
         start: Start | None = None,
     ) -> int:
         """How many times `sample` will call `on_step`."""
+        flows = isinstance(self.model, flow.Model)
         if start is not None:
-            steps = start.steps(settings.steps, part_of_one=self.model.FLOWS)
-        elif self.model.FLOWS:
+            steps = start.steps(settings.steps, part_of_one=flows)
+        elif flows:
             steps = settings.steps
         else:
             steps = len(build_scheduler(self.model, settings).timesteps)
@@ -317,7 +321,7 @@ def build_scheduler(model: Model, settings: Settings) -> Any:
     if settings.eta and schedulers.canonical(settings.scheduler) == schedulers.PLMS:
         raise UsageError("--ddim_eta must be 0 with --plms: it has no noise of its own")
     config = model.scheduler_config
-    if model.FLOWS:
+    if isinstance(model, flow.Model):
         check_steps(settings.steps, int(config.get("num_train_timesteps", STEPS)))
         return schedulers.along_flow(settings.scheduler, config)
     if settings.prediction:

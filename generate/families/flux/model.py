@@ -5,9 +5,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ...settings import Defaults
 from .. import flow
-from ..outline import PATCH, defaults_of
+from ..outline import PATCH
 from . import parts
 from .conditioning import FAMILY
 
@@ -37,11 +36,6 @@ class Model(flow.Model, parts.Parts):
     def guided(self) -> bool:
         """No second pass."""
         return False
-
-    @property
-    def defaults(self) -> Defaults:
-        """How it is sampled where nobody says how."""
-        return defaults_of("flux", self.transformer.config)
 
     def starting(self, latents: Tensor) -> Any:
         """Noise `[n, C, h, w]` as rows of patches `[n, hw/4, 4C]`, in the transformer's dtype."""

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...settings import Defaults
 from .. import flow
-from ..outline import DEFAULTS
 from . import parts
 from .conditioning import FAMILY
 
@@ -22,8 +20,3 @@ class Model(flow.Model, parts.Parts):
         "image": "StableDiffusion3Img2ImgPipeline",
         "inpaint": "StableDiffusion3InpaintPipeline",
     }
-
-    @property
-    def defaults(self) -> Defaults:
-        """How it is sampled where nobody says how."""
-        return DEFAULTS["sd3"]

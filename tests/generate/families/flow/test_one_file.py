@@ -88,3 +88,10 @@ def test_a_file_that_is_not_whole_is_refused(
     save_file(kept, tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match=said):
         load(str(tmp_path / "a.safetensors"), device="cpu")
+
+
+def test_patches_of_no_size_are_refused(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
+    name = "model.diffusion_model.x_embedder.proj.weight"
+    save_file({**weights, name: torch.zeros(64, 16, 0, 0)}, tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match="is not a whole Stable Diffusion 3"):
+        load(str(tmp_path / "a.safetensors"), device="cpu")
